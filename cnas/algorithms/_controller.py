@@ -1,0 +1,198 @@
+"""The ENAS controller: an LSTM that writes an architecture, one decision after the other.
+
+Per decision the LSTM takes a step; if there are several edges, attention over the *anchors* of their source nodes picks
+one, and another step follows that has seen it; then the operation is picked. A node's anchor is the hidden state with
+which its decision began; nodes nothing has decided (the input of a cell) have the zero anchor. Both as in the
+controller of google-research's `enas_lm`, which this follows; unlike it, a decision with a single edge takes one step.
+
+Legend: K architectures written at once, H hidden units, N options of one pick, O operations, S picks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from cnas.rng import generator
+from cnas.spaces.base import Decision
+from cnas.types import Choice
+
+Pick = Callable[[Tensor, int], Tensor]
+"""(log-probabilities [K, N], number of the pick) -> the option taken, int64 [K]."""
+
+
+@dataclass(frozen=True)
+class Squash:
+    """Keeps logits small, so that the policy cannot saturate: ``limit * tanh(logits / temperature)``.
+
+    Example:
+        >>> Squash(temperature=5.0, limit=2.25)(torch.tensor([0.0, 1e6]))
+        tensor([0.0000, 2.2500])
+    """
+
+    temperature: float
+    limit: float
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        """Squashed logits, same shape."""
+        return self.limit * torch.tanh(logits / self.temperature)
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """K architectures with what the policy thinks of them; floats in the dtype of the parameters.
+
+    Args:
+        choices: per architecture, one (edge, operation) pair per decision.
+        log_probs: [K], their log-probabilities in nats, with a graph.
+        bonus: [K], the sum over the picks of ``-p log p`` *of the option taken*, without a graph: the reference's
+            "entropy" in the reward.
+        entropy: [K], the sum over the picks of the entropy of all options, without a graph. Its mean over samples
+            estimates the entropy of the policy.
+    """
+
+    choices: list[tuple[Choice, ...]]
+    log_probs: Tensor
+    bonus: Tensor
+    entropy: Tensor
+
+
+class _Tape:
+    """Takes picks and adds up their figures."""
+
+    def __init__(self, pick: Pick) -> None:
+        self.pick = pick
+        self.picks: list[Tensor] = []
+        self.chosen: list[Tensor] = []
+        self.entropies: list[Tensor] = []
+
+    def take(self, logits_KN: Tensor) -> Tensor:
+        log_probs_KN = logits_KN.log_softmax(1)
+        detached_KN = log_probs_KN.detach()
+        picks_K = self.pick(detached_KN, len(self.picks))
+        self.picks.append(picks_K)
+        self.chosen.append(log_probs_KN.gather(1, picks_K.unsqueeze(1)).squeeze(1))
+        self.entropies.append(-(detached_KN.exp() * detached_KN).sum(1))
+        return picks_K
+
+    def rollout(self, choices: list[tuple[Choice, ...]]) -> Rollout:
+        log_probs_KS = torch.stack(self.chosen, 1)
+        fixed_KS = log_probs_KS.detach()
+        bonus_K = -(fixed_KS.exp() * fixed_KS).sum(1)
+        return Rollout(choices, log_probs_KS.sum(1), bonus_K, torch.stack(self.entropies, 1).sum(1))
+
+
+class Controller(nn.Module):
+    """A policy over the architectures of any space, from its decisions alone.
+
+    Args:
+        decisions: the decisions of a space, in its order.
+        seed: what the initial weights are drawn from; torch's global generator is left alone.
+        size: H.
+        squash: applied to the logits of both heads.
+        distance_weight: ``distance_weight * distance²`` is taken from the squashed logit of every edge, where distance
+            is the number of nodes between its ends; near sources are preferred.
+        init_range: all weights start uniform in ±init_range.
+
+    Example:
+        >>> decisions = (Decision(1, (0,), (0,), (0, 1)), Decision(2, (1, 2), (0, 1), (0, 1)))
+        >>> policy = Controller(decisions, 0, 8, Squash(5.0, 2.25), 1 / 6, 0.01)
+        >>> policy.sample(2, generator(0, "example")).log_probs.shape
+        torch.Size([2])
+    """
+
+    def __init__(
+        self,
+        decisions: Sequence[Decision],
+        seed: int,
+        size: int,
+        squash: Squash,
+        distance_weight: float,
+        init_range: float,
+    ) -> None:
+        super().__init__()
+        self.decisions = tuple(decisions)
+        self.squash = squash
+        self.distance_weight = distance_weight
+        operations = 1 + max(operation for decision in decisions for operation in decision.operations)
+        self.first = nn.Parameter(torch.empty(size))
+        # Without its own initialisation, which would draw from the global generator.
+        self.lstm = nn.utils.skip_init(nn.LSTMCell, size, size, bias=False, device=self.first.device)
+        self.embedding = nn.Parameter(torch.empty(operations, size))
+        self.key = nn.Parameter(torch.empty(size, size))
+        self.query = nn.Parameter(torch.empty(size, size))
+        self.attention = nn.Parameter(torch.empty(size))
+        draws = generator(seed, "controller")
+        with torch.no_grad():
+            for parameter in self.parameters():
+                uniform = torch.rand(parameter.shape, generator=draws, device=draws.device)
+                parameter.copy_((2 * uniform - 1) * init_range)
+
+    def sample(self, count: int, generator: torch.Generator) -> Rollout:
+        """``count`` independent architectures; the same draws whatever the device of the parameters."""
+
+        def draw(log_probs_KN: Tensor, _: int) -> Tensor:
+            probs_KN = log_probs_KN.exp().to(generator.device)
+            return torch.multinomial(probs_KN, 1, generator=generator).squeeze(1).to(log_probs_KN.device)
+
+        return self._write(count, draw)
+
+    def log_prob(self, choices: Sequence[Sequence[Choice]]) -> Rollout:
+        """The figures of given architectures (one sequence of choices each)."""
+        picks_KS = torch.tensor([self._to_picks(row) for row in choices], device=self.first.device)
+        return self._write(len(choices), lambda _, step: picks_KS[:, step])
+
+    def greedy(self) -> tuple[Choice, ...]:
+        """The most probable option of each pick, given the picks before it."""
+        with torch.no_grad():
+            return self._write(1, lambda log_probs_KN, _: log_probs_KN.argmax(1)).choices[0]
+
+    def _write(self, count: int, pick: Pick) -> Rollout:
+        tape = _Tape(pick)
+        inputs_KH = self.first.expand(count, -1)
+        zeros_KH = torch.zeros_like(inputs_KH)
+        state = (zeros_KH, zeros_KH)
+        anchors: dict[int, Tensor] = {}
+        for decision in self.decisions:
+            state = self.lstm(inputs_KH, state)
+            anchor_KH = state[0]
+            if len(decision.edges) > 1:
+                anchors_KNH = torch.stack([anchors.get(source, zeros_KH) for source in decision.sources], 1)
+                state = self.lstm(self._pick_edge(decision, state[0], anchors_KNH, tape), state)
+            anchors[decision.target] = anchor_KH
+            embedding_NH = self.embedding[list(decision.operations)]
+            inputs_KH = embedding_NH[tape.take(self.squash(state[0] @ embedding_NH.T))]
+        return tape.rollout(self._to_choices(torch.stack(tape.picks, 1).tolist()))
+
+    def _pick_edge(self, decision: Decision, hidden_KH: Tensor, anchors_KNH: Tensor, tape: _Tape) -> Tensor:
+        """Pick an edge; returns the next input, the anchor of its source scaled down with distance, [K, H]."""
+        distance_N = hidden_KH.new_tensor([decision.target - source for source in decision.sources])
+        mixed_KNH = torch.tanh(anchors_KNH @ self.key + (hidden_KH @ self.query).unsqueeze(1))
+        # The prior comes after the squashing: it is meant to reach further than the limit.
+        picks_K = tape.take(self.squash(mixed_KNH @ self.attention) - self.distance_weight * distance_N**2)
+        rows_K = torch.arange(len(picks_K), device=picks_K.device)
+        return anchors_KNH[rows_K, picks_K] / (0.1 + distance_N[picks_K]).unsqueeze(1)
+
+    def _to_choices(self, picks: list[list[int]]) -> list[tuple[Choice, ...]]:
+        def one(row: list[int]) -> tuple[Choice, ...]:
+            rest = iter(row)
+            return tuple(
+                (
+                    decision.edges[next(rest) if len(decision.edges) > 1 else 0],
+                    decision.operations[next(rest)],
+                )
+                for decision in self.decisions
+            )
+
+        return [one(row) for row in picks]
+
+    def _to_picks(self, choices: Sequence[Choice]) -> list[int]:
+        picks = []
+        for decision, (edge, operation) in zip(self.decisions, choices, strict=True):
+            index = decision.edges.index(edge)
+            picks += [index] if len(decision.edges) > 1 else []
+            picks.append(decision.operations.index(operation))
+        return picks

@@ -1,0 +1,80 @@
+"""What a search algorithm must offer, and what the trainer lends it.
+
+An algorithm decides which routing the next weight step runs, learns from validation losses, and names the final
+architecture. It knows the space only through `SearchSpace.decisions` and never sees data, devices or ranks.
+
+Legend: K candidates, E edges, O operations.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from cnas.spaces.base import SearchSpace
+from cnas.types import Architecture, Paper, Routing
+
+
+@dataclass(frozen=True)
+class SearchContext:
+    """What the trainer lends an algorithm; the same on every rank.
+
+    Args:
+        epoch: the epoch, from 0.
+        epochs: how many there are.
+        generator: ``generator(name, *counters)`` gives the draws of one purpose within this epoch.
+        validation_losses: ``validation_losses(architectures, index)`` is the mean validation loss float32 [K] of K
+            architectures with inherited weights, without dropout or gradient, on validation batch ``index``
+            (an int, counted on past the end from the beginning again) or on all of them in order (None).
+        validation_batches: how many validation batches there are.
+        checkpoint: called between the updates of a long phase; raises `Stopped` where a signal asks for it.
+    """
+
+    epoch: int
+    epochs: int
+    generator: Callable[..., torch.Generator]
+    validation_losses: Callable[[Sequence[Architecture], int | None], Tensor]
+    validation_batches: int
+    checkpoint: Callable[[], None]
+
+
+class SearchAlgorithm(nn.Module, ABC):
+    """Base of all algorithms. Parameters and buffers are checkpointed, and so is ``self.optimizer`` where there is one."""
+
+    name: ClassVar[str]
+    paper: ClassVar[Paper]
+
+    def __init__(self, space: SearchSpace) -> None:
+        super().__init__()
+        self.space = space
+        self.optimizer: torch.optim.Optimizer | None = None
+
+    @abstractmethod
+    def route(self, generator: torch.Generator) -> Routing:
+        """The routing of the next weight step."""
+
+    @abstractmethod
+    def candidates(self, count: int, generator: torch.Generator) -> list[Architecture]:
+        """The ``count`` architectures that judge the data (π_K of Eq. 13), connected."""
+
+    def end_epoch(self, context: SearchContext) -> dict[str, float]:  # noqa: ARG002
+        """Learn from validation data after an epoch; returns what ``metrics.jsonl`` should record."""
+        return {}
+
+    @abstractmethod
+    def derive(self, context: SearchContext) -> tuple[Architecture, dict[str, float]]:
+        """The final architecture, and figures about how it was chosen."""
+
+    def get_extra_state(self) -> Any:
+        """The optimiser's state, so that it lands in every checkpoint."""
+        return self.optimizer.state_dict() if self.optimizer else {}
+
+    def set_extra_state(self, state: Any) -> None:
+        """Load what `get_extra_state` returned."""
+        if self.optimizer:
+            self.optimizer.load_state_dict(state)

@@ -1,0 +1,252 @@
+"""ENAS: a controller learns by REINFORCE which subnets of the shared weights validate well.
+
+Pham et al. 2018, section 2.2: weights and controller are trained in turns; a weight step runs one sample of the policy,
+a controller update follows ``E[(R - b) ∇ log π(a)]`` with ``R = reward_scale / perplexity`` on a validation batch and
+the weights fixed. Where the published codes differ, the defaults are those of google-research's `enas_lm`;
+``docs/algorithms/enas.md`` tells what else was chosen.
+
+Legend: K architectures.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, median
+
+import torch
+from torch import Tensor, nn
+
+from cnas.algorithms._controller import Controller, Rollout, Squash
+from cnas.algorithms.base import SearchAlgorithm, SearchContext
+from cnas.errors import NonFiniteError, UserError
+from cnas.spaces.base import SearchSpace
+from cnas.types import Architecture, Paper, Routing
+
+GROUP = 10
+"""Most architectures scored in one call, which bounds the memory that takes."""
+
+ROUNDS = 20
+"""How often connected architectures are asked of a policy before the uniform sampler fills up."""
+
+
+class ENAS(SearchAlgorithm):
+    """Efficient neural architecture search via parameter sharing.
+
+    Args:
+        space: the space to search; only its decisions are looked at.
+        config: the hyper-parameters.
+        seed: what the controller's first weights are drawn from.
+    """
+
+    name = "enas"
+    paper = Paper(
+        title="Efficient Neural Architecture Search via Parameter Sharing",
+        authors="Hieu Pham, Melody Y. Guan, Barret Zoph, Quoc V. Le, Jeff Dean",
+        year=2018,
+        url="https://arxiv.org/abs/1802.03268",
+    )
+    baseline: Tensor
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """Hyper-parameters; `enas_lm` is google-research's code of that name."""
+
+        controller_size: int = 64
+        """Hidden units of the controller's LSTM (`enas_lm`: 64; the paper: 100)."""
+        temperature: float = 5.0
+        """Divides the controller's logits (`enas_lm` and the paper: 5)."""
+        tanh_constant: float = 2.25
+        """Bound on the absolute value of the controller's logits (`enas_lm`: 2.25; the paper: 2.5)."""
+        distance_weight: float = 1 / 6
+        """Weight of the squared distance that is taken from the logit of an edge (`enas_lm`: 1/6); 0 for none."""
+        init_range: float = 0.01
+        """The controller's weights start uniform in ± this (`enas_lm`: 0.01; the authors' first code: 0.1)."""
+        learning_rate: float = 5e-5
+        """Of the controller's Adam (`enas_lm`: 5e-5; the paper: 3.5e-4)."""
+        entropy_weight: float = 1e-5
+        """Weight of the entropy bonus in the reward (`enas_lm`: 1e-5; the paper: 1e-4)."""
+        baseline_decay: float = 0.999
+        """Decay of the moving average of rewards (`enas_lm`: 0.999); 1 keeps the baseline at 0."""
+        reward_scale: float = 80.0
+        """The reward is this over the validation perplexity (the paper and all codes: 80)."""
+        updates: int = 25
+        """Controller updates after every epoch (`enas_lm`: 25)."""
+        samples: int = 10
+        """Architectures whose gradients are averaged in one update (`enas_lm`: 10)."""
+        derive_samples: int = 10
+        """Samples among which the final architecture is found; each is scored on all validation batches."""
+
+        def __post_init__(self) -> None:
+            for field in ("controller_size", "updates", "samples", "derive_samples"):
+                self._require(field, getattr(self, field) >= 1, "1 or more")
+            for field in ("temperature", "tanh_constant", "init_range", "learning_rate", "reward_scale"):
+                self._require(field, 0 < getattr(self, field) < math.inf, "a finite number above 0")
+            for field in ("distance_weight", "entropy_weight"):
+                self._require(field, 0 <= getattr(self, field) < math.inf, "0 or a finite number above it")
+            self._require("baseline_decay", 0 < self.baseline_decay <= 1, "above 0, at most 1")
+
+        def _require(self, field: str, holds: bool, allowed: str) -> None:
+            if not holds:
+                raise UserError(f"search.{field} is {getattr(self, field)!r}; allowed: {allowed}")
+
+        def build(self, space: SearchSpace, seed: int) -> ENAS:
+            """The algorithm of this configuration on ``space``."""
+            return ENAS(space, self, seed)
+
+    def __init__(self, space: SearchSpace, config: Config, seed: int) -> None:
+        super().__init__(space)
+        self.config = config
+        squash = Squash(config.temperature, config.tanh_constant)
+        self.controller = Controller(
+            space.decisions(), seed, config.controller_size, squash, config.distance_weight, config.init_range
+        )
+        self.optimizer = torch.optim.Adam(self.controller.parameters(), lr=config.learning_rate)
+        self.register_buffer("baseline", torch.zeros(()))
+
+    @torch.no_grad()
+    def route(self, generator: torch.Generator) -> Routing:
+        """One sample of the policy, connected or not: redrawing would train other weights than it runs."""
+        return self.space.routing(self._architectures(self.controller.sample(1, generator))[0])
+
+    def candidates(self, count: int, generator: torch.Generator) -> list[Architecture]:
+        """The first ``count`` connected samples of the policy.
+
+        They are independent, so a policy that has settled returns some of them more than once.
+
+        Raises:
+            UserError: where there are not as many architectures in the space.
+        """
+        if not 1 <= count <= self.space.size:
+            raise UserError(
+                f"curriculum.k is {count}; allowed: 1 to {self.space.size}, the architectures of {self.space.name}"
+            )
+        return self._draw(count, generator)
+
+    def end_epoch(self, context: SearchContext) -> dict[str, float]:
+        """Update the controller ``updates`` times on successive validation batches.
+
+        Returns:
+            Means over the updates, of ``best_reward`` the best, of ``baseline`` the last.
+
+        Raises:
+            NonFiniteError: where a validation loss is NaN, or a gradient not finite; the controller keeps its weights.
+        """
+        rows = []
+        for update in range(self.config.updates):
+            context.checkpoint()
+            rows.append(self._update(context, update))
+        metrics = {key: fmean(row[key] for row in rows) for key in rows[0]}
+        return metrics | {
+            "best_reward": max(row["best_reward"] for row in rows),
+            "baseline": rows[-1]["baseline"],
+        }
+
+    def derive(self, context: SearchContext) -> tuple[Architecture, dict[str, float]]:
+        """The best of ``derive_samples`` samples and the policy's greedy choice, on all validation batches.
+
+        Raises:
+            NonFiniteError: where no loss is finite, or one is NaN.
+        """
+        drawn = self._draw(self.config.derive_samples, context.generator("derive"))
+        greedy = self.space.architecture(self.controller.greedy())
+        distinct = [*dict.fromkeys([greedy, *drawn] if self.space.is_connected(greedy) else drawn)]
+        losses = self._losses(context, distinct, None)
+        best = min(range(len(losses)), key=losses.__getitem__)
+        if math.isinf(losses[best]):
+            raise NonFiniteError(
+                f"the validation losses of all {len(losses)} architectures to choose from are infinite"
+            )
+        return distinct[best], {
+            "valid_loss": losses[best],
+            "valid_perplexity": math.exp(min(losses[best], 700.0)),
+            "scored": float(len(losses)),
+            "median_valid_loss": median(losses),
+            "worst_valid_loss": max(losses),
+        }
+
+    def _update(self, context: SearchContext, update: int) -> dict[str, float]:
+        """One REINFORCE step; returns its figures."""
+        rollout = self.controller.sample(self.config.samples, context.generator("controller", update))
+        index = context.epoch * self.config.updates + update
+        losses = self._losses(context, self._architectures(rollout), index)
+        bonuses = rollout.bonus.tolist()
+        rewards = [
+            self.config.reward_scale * math.exp(-loss) + self.config.entropy_weight * bonus
+            for loss, bonus in zip(losses, bonuses, strict=True)
+        ]
+        baseline, advantages = follow(float(self.baseline), rewards, self.config.baseline_decay)
+        loss = -(rollout.log_probs * rollout.log_probs.new_tensor(advantages)).mean()
+        norm = self._step(loss)
+        self.baseline.fill_(baseline)
+        return {
+            "reward": fmean(rewards),
+            "best_reward": max(rewards),
+            "baseline": baseline,
+            "policy_entropy": float(rollout.entropy.mean()),
+            "controller_loss": float(loss.detach()),
+            "controller_grad_norm": norm,
+        }
+
+    def _step(self, loss: Tensor) -> float:
+        """Descend once; returns the norm of the gradient."""
+        assert self.optimizer is not None
+        self.optimizer.zero_grad()
+        loss.backward()
+        gradients = [parameter.grad for parameter in self.controller.parameters() if parameter.grad is not None]
+        norm = float(nn.utils.get_total_norm(gradients))
+        if not math.isfinite(norm):
+            raise NonFiniteError(f"the norm of the controller's gradient is {norm}; its weights were not updated")
+        self.optimizer.step()
+        return norm
+
+    def _losses(self, context: SearchContext, architectures: Sequence[Architecture], index: int | None) -> list[float]:
+        """Validation losses in nats; each architecture is run once, and a disconnected one (infinite) not at all."""
+        distinct = [found for found in dict.fromkeys(architectures) if self.space.is_connected(found)]
+        losses: dict[Architecture, float] = {}
+        for start in range(0, len(distinct), GROUP):
+            group = distinct[start : start + GROUP]
+            losses.update(zip(group, context.validation_losses(group, index).tolist(), strict=True))
+        for architecture, loss in losses.items():
+            if math.isnan(loss):
+                where = "the validation set" if index is None else f"validation batch {index}"
+                raise NonFiniteError(f"the loss of architecture {architecture} on {where} is {loss}")
+        return [losses.get(architecture, math.inf) for architecture in architectures]
+
+    @torch.no_grad()
+    def _draw(self, count: int, generator: torch.Generator) -> list[Architecture]:
+        """The first ``count`` connected samples; the space's uniform sampler stands in for a policy without any."""
+        found: list[Architecture] = []
+        for _ in range(ROUNDS):
+            drawn = self._architectures(self.controller.sample(count, generator))
+            found += [architecture for architecture in drawn if self.space.is_connected(architecture)]
+            if len(found) >= count:
+                return found[:count]
+        return found + [self.space.sample(generator) for _ in range(count - len(found))]
+
+    def _architectures(self, rollout: Rollout) -> list[Architecture]:
+        return [self.space.architecture(choices) for choices in rollout.choices]
+
+
+def follow(baseline: float, rewards: Sequence[float], decay: float) -> tuple[float, list[float]]:
+    """Let a baseline follow the rewards one by one; each is compared with the baseline that has just seen it.
+
+    Since ``R - b_new = decay * (R - b_old)`` and ``b_old`` does not depend on R, this only scales the unbiased
+    gradient.
+
+    Returns:
+        (the last baseline, one advantage per reward).
+
+    Example:
+        >>> follow(0.0, [1.0, 3.0], 0.5)
+        (1.75, [0.5, 1.25])
+    """
+    advantages = []
+    for reward in rewards:
+        baseline += (1 - decay) * (reward - baseline)
+        advantages.append(reward - baseline)
+    return baseline, advantages
+
+
+NAMES: dict[str, type] = {"enas": ENAS.Config}

@@ -1,0 +1,8 @@
+"""Data as ordered batches: text corpora, their vocabulary, and the streams a language model reads them in."""
+
+from cnas.data.base import OrderedBatches, rank_rows
+from cnas.data.streams import TextStreams
+from cnas.data.text import TextConfig, TextData, load_text
+from cnas.data.vocabulary import Vocabulary
+
+__all__ = ["OrderedBatches", "TextConfig", "TextData", "TextStreams", "Vocabulary", "load_text", "rank_rows"]

@@ -1,0 +1,58 @@
+"""Text from the Hugging Face Hub, through `datasets`."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from cnas.data._folder import SPLITS, text_rows
+from cnas.errors import UserError
+
+_ALIASES = {"ptb_text_only": "ptb-text-only/ptb_text_only"}
+_PARQUET = "refs/convert/parquet"
+# Its only branch holds a loading script, which `datasets` no longer runs; the Hub keeps a Parquet conversion beside it.
+_REVISIONS = {"ptb-text-only/ptb_text_only": _PARQUET}
+_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def read_hub(data: str) -> dict[str, list[str]]:
+    """The rows of the three splits of a Hub data set.
+
+    Raises:
+        UserError: no such name, the Hub is out of reach, a split or the text column is missing.
+    """
+    name = _ALIASES.get(data, data)
+    if not _ID.fullmatch(name):
+        raise UserError(f"data must be pydoc, ptb_text_only, an existing folder or a Hub id (owner/name), got {data!r}")
+    tables = _load(name, data)
+    found = {split: next((alias for alias in names if alias in tables), None) for split, names in SPLITS.items()}
+    for split, alias in found.items():
+        if alias is None:
+            raise UserError(f"data {data} has no {split} split: looked for {SPLITS[split]}, found {sorted(tables)}")
+    return {split: text_rows(tables[alias], f"data {data}: {split}") for split, alias in found.items()}
+
+
+def _load(name: str, data: str) -> Any:
+    import datasets
+
+    try:
+        return _load_revision(name, _REVISIONS.get(name))
+    except (ConnectionError, datasets.exceptions.DatasetNotFoundError) as error:
+        raise UserError(
+            f"data {data} is neither an existing folder nor within reach on the Hub; without network either pass a "
+            "folder of Parquet or txt files (train, validation, test) as --data, or load it once online: "
+            "HF_HUB_OFFLINE=1 then reads it from the cache"
+        ) from error
+    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
+        raise UserError(f"data {data} cannot be loaded: {' '.join(str(error).split())}") from error
+
+
+def _load_revision(name: str, revision: str | None) -> Any:
+    import datasets
+
+    try:
+        return datasets.load_dataset(name, revision=revision)
+    except RuntimeError as error:
+        if revision is not None or "scripts are no longer supported" not in str(error):
+            raise
+    return datasets.load_dataset(name, revision=_PARQUET)

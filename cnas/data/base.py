@@ -1,0 +1,53 @@
+"""What the trainer asks of data: ordered batches that can be fetched by their number.
+
+A data set holds no position. Where a run stands is one integer, kept by the trainer, so a resumed run fetches the same
+batches, and a scoring pass in between disturbs nothing.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from cnas.types import Batch
+
+
+def rank_rows(total: int, rank: int, world: int) -> slice:
+    """The rows of a global batch that one process works on.
+
+    Blocks are contiguous, differ by at most one row, and together are every row once. With fewer rows than processes
+    some blocks are empty.
+
+    Args:
+        total: rows of the global batch.
+        rank: this process, from 0.
+        world: how many processes there are.
+
+    Example:
+        >>> [rank_rows(5, rank, 2) for rank in range(2)]
+        [slice(0, 2, None), slice(2, 5, None)]
+    """
+    return slice(total * rank // world, total * (rank + 1) // world)
+
+
+class OrderedBatches(ABC):
+    """Batches in a fixed order, each fetched by its index and the rows one process wants of it.
+
+    Attributes:
+        batch_size: rows of the *global* batch, whatever the number of processes.
+        num_units: how many curriculum units there are; every ``unit_ids`` is in ``range(num_units)``.
+    """
+
+    batch_size: int
+    num_units: int
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """How many batches one pass has."""
+
+    @abstractmethod
+    def batch(self, index: int, rows: slice) -> Batch:
+        """Rows ``rows`` of global batch ``index``, without carry or noise.
+
+        Raises:
+            IndexError: ``index`` is not in ``range(len(self))``.
+        """

@@ -1,0 +1,99 @@
+"""Draws a cell in text, for terminals and code blocks."""
+
+from __future__ import annotations
+
+import textwrap
+
+from cnas.spaces.base import SearchSpace
+from cnas.types import Architecture
+
+WIDTH = 80
+_INDENT = "│  "
+
+Read = tuple[int, str, int]
+"""(source, operation, target): node ``target`` reads node ``source`` through ``operation``."""
+
+
+def draw_cell(space: SearchSpace, architecture: Architecture) -> str:
+    """The formulas of a cell's nodes, then a tree of who reads whom; node 0 is the ``input``.
+
+    Nodes that read several others show their sum, and stand under each of them in the tree, unfolded at the first.
+    Lines have at most 80 characters.
+
+    Args:
+        space: the space of the architecture.
+        architecture: one (edge, operation) pair per decision of ``space``.
+
+    Example:
+        >>> from cnas.spaces import EnasRnnSpace
+        >>> space = EnasRnnSpace(nodes=3)
+        >>> print(draw_cell(space, space.parse("0 0 0 1 2 3")))
+        node 1 = tanh(input)
+        node 2 = relu(input)
+        node 3 = identity(node 2)
+        <BLANKLINE>
+        input
+        ├─ tanh → node 1
+        └─ relu → node 2
+           └─ identity → node 3
+    """
+    reads = _reads(space, architecture)
+    return "\n".join([*_formulas(reads), "", *_forest(reads)])
+
+
+def _reads(space: SearchSpace, architecture: Architecture) -> list[Read]:
+    return [
+        (decision.sources[decision.edges.index(edge)], space.operations[operation], decision.target)
+        for decision, (edge, operation) in zip(space.decisions(), architecture.choices, strict=True)
+    ]
+
+
+def _name(node: int) -> str:
+    return f"node {node}" if node else "input"
+
+
+def _formulas(reads: list[Read]) -> list[str]:
+    lines = []
+    for target in sorted({target for _, _, target in reads}):
+        terms = [f"{operation}({_name(source)})" for source, operation, reader in reads if reader == target]
+        text = f"{_name(target)} = {' + '.join(terms)}"
+        lines += textwrap.wrap(text, WIDTH, subsequent_indent="    ", break_on_hyphens=False)
+    return lines
+
+
+def _forest(reads: list[Read]) -> list[str]:
+    """The tree below the input; branches too deep for the width go on as trees of their own."""
+    lines: list[str] = []
+    roots, unfolded = [0], {0}
+    while roots:
+        root = roots.pop(0)
+        lines += [*([""] if lines else []), _name(root), *_branches(root, "", reads, unfolded, roots)]
+    return lines
+
+
+def _branches(node: int, prefix: str, reads: list[Read], unfolded: set[int], roots: list[int]) -> list[str]:
+    """The lines below ``node``; marks what it unfolds and appends to ``roots`` what does not fit."""
+    lines: list[str] = []
+    readers = [(operation, target) for source, operation, target in reads if source == node]
+    for index, (operation, target) in enumerate(readers):
+        last = index == len(readers) - 1
+        line = f"{prefix}{'└─ ' if last else '├─ '}{operation} → {_name(target)}"
+        below = prefix + ("   " if last else _INDENT)
+        again = target in unfolded
+        leaf = not any(source == target for source, _, _ in reads)
+        unfolded.add(target)
+        if leaf:
+            lines.append(line)
+        elif again:
+            lines.append(f"{line} …")
+        elif _too_deep(below, target, reads):
+            lines.append(f"{line} …")
+            roots.append(target)
+        else:
+            lines += [line, *_branches(target, below, reads, unfolded, roots)]
+    return lines
+
+
+def _too_deep(prefix: str, node: int, reads: list[Read]) -> bool:
+    widest = max(len(f"├─ {operation} → {_name(target)} …") for source, operation, target in reads if source == node)
+    return len(prefix) + widest > WIDTH

@@ -1,0 +1,156 @@
+"""Writes a trained network and its tokenizer as one folder, and reads lines out of it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+from transformers.utils import logging
+
+from cnas.errors import StorageError, UserError
+from cnas.export._staging import staged
+from cnas.export.tokenizer import build_tokenizer
+from cnas.rng import generator
+
+TEMPERATURE = 0.8
+TOP_K = 50
+MAX_WORDS = 50
+"""Words that `generate` draws where it is not told how many; without it `transformers` warns at every call."""
+
+
+def save_model(network: PreTrainedModel, words: Sequence[str], folder: str | Path) -> Path:
+    """Write ``network`` and the tokenizer of its vocabulary, loadable by the Auto classes of `transformers`.
+
+    The ids of ``<eos>`` are written into the network's config and generation config: it begins, ends and pads a text.
+    Generation never draws ``<unk>`` unless asked to. The folder appears whole or not at all; one that was there before
+    is replaced.
+
+    Args:
+        network: the trained network; its ids of special words are set in place.
+        words: the vocabulary in the order of its ids, ``<unk>`` and ``<eos>`` among them.
+        folder: where to write.
+
+    Returns:
+        ``folder`` as a `Path`.
+
+    Raises:
+        UserError: the network was built for another number of words.
+        StorageError: the disk refused; an earlier folder is untouched.
+    """
+    folder = Path(folder)
+    if network.config.vocab_size != len(words):
+        raise UserError(
+            f"words must be as many as the network's vocab_size {network.config.vocab_size}, got {len(words)}"
+        )
+    tokenizer = build_tokenizer(words)
+    _set_special_ids(network, tokenizer)
+    try:
+        with staged(folder) as stage, _quiet():
+            network.save_pretrained(stage)
+            tokenizer.save_pretrained(stage)
+    except OSError as error:
+        raise StorageError(f"model folder {folder.name} could not be written: {error.strerror or error}") from error
+    return folder
+
+
+def generate_lines(
+    source: str | Path | tuple[PreTrainedModel, PreTrainedTokenizerFast],
+    count: int,
+    seed: int,
+    max_words: int = 25,
+    prompt: str = "",
+) -> list[str]:
+    """Sample lines of text, each without ``<unk>`` and cut at ``<eos>``.
+
+    The same seed gives the same lines, and torch's global generators are left as they were.
+
+    Args:
+        source: a folder that `save_model` wrote, or a (network, tokenizer) pair.
+        count: how many lines.
+        seed: what the draws start from.
+        max_words: words drawn after the prompt, at most.
+        prompt: how every line begins; it is repeated in the result.
+
+    Raises:
+        UserError: ``count`` or ``max_words`` is less than 1.
+    """
+    for name, value in (("count", count), ("max_words", max_words)):
+        if value < 1:
+            raise UserError(f"{name} must be at least 1, got {value}")
+    network, tokenizer = _load(source)
+    # In training every line follows an <eos>.
+    ids = [tokenizer.eos_token_id, *tokenizer.encode(prompt)]
+    inputs = torch.tensor([ids] * count, device=network.device)
+    with _own_randomness(network.device, seed), _evaluating(network):
+        rows = network.generate(
+            inputs,
+            attention_mask=torch.ones_like(inputs),
+            do_sample=True,
+            temperature=TEMPERATURE,
+            top_k=TOP_K,
+            min_new_tokens=1,
+            max_new_tokens=max_words,
+            suppress_tokens=[tokenizer.unk_token_id],
+        )
+    return [_line(row[1:].tolist(), len(ids) - 1, tokenizer) for row in rows]
+
+
+def _line(ids: list[int], prompt: int, tokenizer: PreTrainedTokenizerFast) -> str:
+    drawn = ids[prompt:]
+    if tokenizer.eos_token_id in drawn:
+        drawn = drawn[: drawn.index(tokenizer.eos_token_id)]
+    text: str = tokenizer.decode(ids[:prompt] + drawn)
+    return text.strip()
+
+
+def _set_special_ids(network: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
+    for config in (network.config, network.generation_config):
+        config.bos_token_id = config.eos_token_id = config.pad_token_id = tokenizer.eos_token_id
+    network.generation_config.suppress_tokens = [tokenizer.unk_token_id]
+    network.generation_config.max_new_tokens = MAX_WORDS
+
+
+def _load(
+    source: str | Path | tuple[PreTrainedModel, PreTrainedTokenizerFast],
+) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    if isinstance(source, tuple):
+        return source
+    if not (Path(source) / "config.json").is_file():
+        raise UserError(f"model must be a folder with a config.json, got {Path(source).name!r}")
+    with _quiet():
+        return AutoModelForCausalLM.from_pretrained(source), AutoTokenizer.from_pretrained(source)
+
+
+@contextlib.contextmanager
+def _own_randomness(device: torch.device, seed: int) -> Iterator[None]:
+    """Seeded global generators inside, the caller's afterwards; host memory's is always among them."""
+    accelerator = torch.accelerator.current_accelerator()
+    devices = [device] if accelerator is not None and accelerator.type == device.type else []
+    with torch.random.fork_rng(devices=devices, device_type=device.type):
+        torch.manual_seed(generator(seed, "generate").initial_seed())
+        yield
+
+
+@contextlib.contextmanager
+def _evaluating(network: PreTrainedModel) -> Iterator[None]:
+    was_training = network.training
+    network.eval()
+    try:
+        yield
+    finally:
+        network.train(was_training)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bars: these models are written and read in a moment."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()

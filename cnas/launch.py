@@ -1,0 +1,78 @@
+"""From the command line to a run: presets, flags, one-line errors and exit codes.
+
+A recipe is a dictionary of functions that return a complete `RunConfig`; everything else is here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from cnas.config import OneLineParser
+from cnas.errors import CnasError, UserError
+from cnas.export import summary
+from cnas.run import run
+from cnas.run_config import RunConfig
+
+Preset = Callable[[], RunConfig]
+
+
+def main(presets: Mapping[str, Preset], argv: Sequence[str] | None = None, *, default: str = "cpu") -> int:
+    """Run a recipe; returns the exit code (see `cnas.errors`).
+
+    Args:
+        presets: complete configurations by name.
+        argv: the command line without the program's name; `sys.argv` where None.
+        default: the preset that is taken where none is named.
+    """
+    try:
+        config, folder, resume = parse(presets, sys.argv[1:] if argv is None else argv, default)
+        _say(f"preset {config.preset} · data {config.options.data} · output {folder}")
+        _say(summary(folder, run(config, folder, resume=resume)))
+    except CnasError as problem:
+        print(f"error: {problem}", file=sys.stderr, flush=True)
+        return problem.exit_code
+    return 0
+
+
+def parse(presets: Mapping[str, Preset], argv: Sequence[str], default: str) -> tuple[RunConfig, Path, bool]:
+    """(configuration, run folder, whether to resume) of a command line.
+
+    Raises:
+        UserError: an unknown flag or preset, or a value that is not allowed.
+    """
+    known, _ = _first_parser().parse_known_args(argv)
+    if known.preset is not None and known.preset not in presets:
+        raise UserError(f"--preset must be one of {', '.join(presets)}, got {known.preset!r}")
+    config = presets[known.preset or default]()
+    parser = OneLineParser(
+        description=textwrap.dedent(sys.modules["__main__"].__doc__ or ""),
+        parents=[_first_parser()],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    if known.no_curriculum:
+        config = replace(config, curriculum=None)
+    config.add_flags(parser)
+    given = parser.parse_args(list(argv))
+    config = config.with_flags(given)
+    return config, Path(given.output_dir or config.default_folder), given.resume
+
+
+def _first_parser() -> OneLineParser:
+    parser = OneLineParser(add_help=False)
+    group = parser.add_argument_group("run")
+    group.add_argument("--preset", metavar="NAME", help="a complete configuration: smoke, cpu or paper")
+    group.add_argument("--output-dir", "--output_dir", metavar="DIR", help="the run folder (default: runs/...)")
+    group.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in the run folder")
+    group.add_argument("--no-curriculum", action="store_true", help="the plain algorithm: all data weighs the same")
+    return parser
+
+
+def _say(text: str) -> None:
+    if os.environ.get("RANK", "0") == "0":
+        print(text, flush=True)

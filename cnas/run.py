@@ -1,0 +1,237 @@
+"""The pipeline: search, retrain, evaluate, export. It may import everything and is imported by recipes."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import asdict, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import ProjectConfiguration
+from torch import nn
+
+from cnas.curriculum import build_curriculum
+from cnas.data.streams import TextStreams
+from cnas.data.text import TextData, load_text
+from cnas.errors import UserError
+from cnas.export import export_run
+from cnas.rng import generator
+from cnas.run_config import RunConfig
+from cnas.run_folder import RunFolder
+from cnas.training.evaluate import mean_loss, word_perplexity
+from cnas.training.loop import Session
+from cnas.training.retrain import Retrainer
+from cnas.training.stop import StopFlag
+from cnas.training.trainer import CurriculumTrainer, SearchParts
+from cnas.types import Architecture, SearchResult
+
+PROBE_STREAMS = 10
+"""Parallel streams of the validation after each epoch, as in the DARTS and AWD-LSTM codes."""
+
+
+def run(config: RunConfig, folder: Path | str | None = None, *, resume: bool = False) -> dict[str, Any]:
+    """Do everything a configuration says; returns what ``result.json`` holds.
+
+    Args:
+        config: e.g. what a recipe's preset returns.
+        folder: of the run; ``config.default_folder`` where None.
+        resume: go on from the newest checkpoint, or start where there is none.
+
+    Raises:
+        UserError: a field, a file or the folder is wrong; raised before any training.
+        CheckpointError, NonFiniteError, StorageError, Stopped: see `cnas.errors`.
+    """
+    home = RunFolder(Path(folder or config.default_folder))
+    accelerator = make_accelerator(config, home.path)
+    # The main process looks first: the others must not meet a folder it has just filled.
+    with accelerator.main_process_first():
+        finished = home.open(config, resume=resume, create=accelerator.is_main_process)
+    if finished is not None:
+        if accelerator.is_main_process:
+            print(f"finished already: {home.path / 'result.json'}", flush=True)
+        return finished
+    text = load_text(config.options.data, config.text)
+    config = replace(
+        config,
+        space=replace(config.space, vocab_size=len(text.vocabulary)),  # type: ignore[type-var]
+        network=replace(config.network, vocab_size=len(text.vocabulary)),
+    )
+    with StopFlag().on_signals() as stop:
+        session = Session(accelerator, home.path, config.options.seed, home.config_hash, stop)
+        if config.options.log_with:
+            accelerator.init_trackers("cnas", config={"recipe": config.recipe, "seed": config.options.seed})
+        try:
+            result = _pipeline(config, text, session, home, resume)
+        finally:
+            accelerator.end_training()
+    return result
+
+
+def _pipeline(config: RunConfig, text: TextData, session: Session, home: RunFolder, resume: bool) -> dict[str, Any]:
+    found = search(config, text, session, home, resume=resume)
+    architecture = config.space.parse(found["string"])
+    network, retrained = retrain(config, text, session, architecture, resume=resume)
+    result = {
+        "recipe": config.recipe,
+        "preset": config.preset,
+        "space": config.space.name,
+        "algorithm": config.algorithm,
+        "curriculum": asdict(config.curriculum) if config.curriculum and config.curriculum.k else None,
+        "seed": config.options.seed,
+        "dataset": {"name": text.name, "fingerprint": text.fingerprint, "splits": text.splits, "used": used(text)},
+        "architecture": architecture.to_json(),
+        "search": found["search"],
+        "retrain": retrained,
+        "environment": environment(session.accelerator),
+    }
+    if session.accelerator.is_main_process:
+        paper = _algorithm(config).paper
+        export_run(home.path, result, network, text.vocabulary.words, space=config.space, paper=paper)
+        home.write_json("result.json", result)
+    session.accelerator.wait_for_everyone()
+    return result
+
+
+def search(config: RunConfig, text: TextData, session: Session, home: RunFolder, *, resume: bool) -> dict[str, Any]:
+    """The architecture's string and the search's figures, from ``search.json`` where the search is over."""
+    if config.options.architecture is not None:
+        return {"string": config.space.parse(config.options.architecture).to_str(), "search": None}
+    known = home.read_json("search.json")
+    if known is not None:
+        return known
+    trainer = build_trainer(config, text, session)
+    started = resume and trainer.resume()
+    if not started:
+        session.say(f"search: {trainer.config.epochs} epochs of {len(trainer.batches)} steps, {_judges(config)}")
+    outcome = trainer.train()
+    found = {"string": outcome.architecture.to_str(), "search": _search_figures(outcome)}
+    if session.accelerator.is_main_process:
+        home.write_json("search.json", found)
+    session.say(f"found {found['string']}")
+    return found
+
+
+def _search_figures(outcome: SearchResult) -> dict[str, Any]:
+    return {name: getattr(outcome, name) for name in ("epochs", "steps", "seconds", "valid")}
+
+
+def _judges(config: RunConfig) -> str:
+    curriculum = config.curriculum
+    if curriculum is None or curriculum.k == 0:
+        return "no curriculum"
+    return f"{curriculum.k} subnets judge every {curriculum.unit}, once per {curriculum.refresh}"
+
+
+def build_trainer(config: RunConfig, text: TextData, session: Session) -> CurriculumTrainer:
+    """The trainer of a configuration, at its beginning."""
+    unit = config.curriculum.unit if config.curriculum else "sequence"
+    trainer, length = config.trainer, config.text.length
+    train = TextStreams(text.search, trainer.batch_size, length, unit)
+    with seeded(config.options.seed, "supernet"):
+        supernet = config.space.build_supernet()
+    parts = SearchParts(
+        space=config.space,
+        supernet=supernet,
+        algorithm=_algorithm(config),
+        curriculum=build_curriculum(config.curriculum, train.num_units),
+        train=train,
+        valid=TextStreams(text.validation, trainer.valid_batch_size, length),
+    )
+    return CurriculumTrainer(parts, trainer, session)
+
+
+def _algorithm(config: RunConfig) -> Any:
+    return config.search.build(config.space, config.options.seed)
+
+
+def retrain(
+    config: RunConfig, text: TextData, session: Session, architecture: Architecture, *, resume: bool
+) -> tuple[nn.Module, dict[str, Any]]:
+    """Train the derived network from scratch and measure it; returns it with its best weights, and the figures."""
+    with seeded(config.options.seed, "network"):
+        network = config.space.build_network(architecture, **asdict(config.network))
+    length, eos = config.text.length, text.vocabulary.eos_id
+    probe = TextStreams(text.validation, PROBE_STREAMS, length, start=eos, tail="keep")
+    train = TextStreams(text.train, config.retrain.batch_size, length)
+    trainer = Retrainer(network, train, config.retrain, session, lambda model: mean_loss(model, probe))
+    if not (resume and trainer.resume()):
+        session.say(
+            f"retrain: {config.retrain.epochs} epochs of {len(train)} steps, {parameters(network):,} parameters"
+        )
+    trainer.train()
+    exact = {
+        split: word_perplexity(mean_loss(network, TextStreams(tokens, 1, length, start=eos, tail="keep")))
+        for split, tokens in (("valid", text.validation), ("test", text.test))
+    }
+    return network, {
+        "epochs": trainer.position.epoch,
+        "steps": trainer.position.step,
+        "seconds": trainer.position.seconds,
+        "parameters": parameters(network),
+        "averaged_from_step": trainer.averaging_since,
+        "valid_perplexity": exact["valid"],
+        "test_perplexity": exact["test"],
+    }
+
+
+def parameters(network: nn.Module) -> int:
+    """How many numbers the network learns; tied weights count once."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def used(text: TextData) -> dict[str, int]:
+    """How many tokens of each split the run uses."""
+    return {name: len(getattr(text, name)) for name in ("search", "train", "validation", "test")}
+
+
+class seeded:  # noqa: N801 - a context manager, used like a function
+    """torch's global generator is seeded for one purpose while the context lasts, and then as it was."""
+
+    def __init__(self, seed: int, purpose: str) -> None:
+        self.seed = generator(seed, purpose).initial_seed()
+
+    def __enter__(self) -> None:
+        self.fork = torch.random.fork_rng()
+        self.fork.__enter__()
+        torch.manual_seed(self.seed)
+
+    def __exit__(self, *error: object) -> None:
+        self.fork.__exit__(*error)
+
+
+def make_accelerator(config: RunConfig, folder: Path) -> Accelerator:
+    """Devices, processes, precision and trackers.
+
+    Raises:
+        UserError: fp16 where the accelerator is the host's processor.
+    """
+    options = config.options
+    project = ProjectConfiguration(project_dir=str(folder), logging_dir=str(folder / "logs"))
+    try:
+        accelerator = Accelerator(
+            mixed_precision=options.mixed_precision, log_with=options.log_with, project_config=project
+        )
+    except ValueError as problem:
+        raise UserError(f"log_with or mixed_precision: {' '.join(str(problem).split())}") from problem
+    host = torch.Generator().device
+    if options.mixed_precision == "fp16" and accelerator.device.type == host.type:
+        raise UserError(f"mixed_precision must be no or bf16 on {accelerator.device}, got 'fp16'")
+    return accelerator
+
+
+def environment(accelerator: Accelerator) -> dict[str, Any]:
+    """Versions, device type, processes and threads: what a figure may depend on."""
+    packages = ("cnas", "torch", "transformers", "datasets", "accelerate", "safetensors")
+    return {
+        "python": platform.python_version(),
+        **{package: version(package) for package in packages},
+        "device": accelerator.device.type,
+        "processes": accelerator.num_processes,
+        "threads": torch.get_num_threads(),
+        "cores": os.cpu_count(),
+        "mixed_precision": accelerator.mixed_precision,
+    }

@@ -1,0 +1,146 @@
+"""The complete configuration of a run: what ``config.json`` holds and what the flags of a recipe change."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from cnas import algorithms, spaces
+from cnas.config import add_flags, apply_flags, from_dict, to_dict
+from cnas.curriculum import CurriculumConfig
+from cnas.data.text import TextConfig
+from cnas.errors import UserError
+from cnas.spaces._language_model import LanguageModelSizes
+from cnas.spaces.base import SearchSpace
+from cnas.training.retrain import RetrainConfig
+from cnas.training.trainer import TrainerConfig
+
+VERSION = 1
+"""Of the layout of ``config.json``; a file of another one is refused."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """What a run is told beside its parts."""
+
+    data: str = "pydoc"
+    """pydoc, ptb_text_only, another text data set of the Hub, or a folder of Parquet or txt files."""
+    seed: int = 1
+    """Of every random draw."""
+    architecture: str | None = None
+    """Train this architecture instead of searching for one."""
+    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
+    """Arithmetic of the matrix products; losses and weights stay in float32."""
+    log_with: str | None = None
+    """A tracker of Accelerate, e.g. tensorboard."""
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise UserError(f"seed must be at least 0, got {self.seed}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Everything that decides what a run does; equal configurations give equal runs."""
+
+    recipe: str
+    preset: str
+    options: RunOptions
+    text: TextConfig
+    space: SearchSpace
+    search: Any
+    trainer: TrainerConfig
+    curriculum: CurriculumConfig | None
+    retrain: RetrainConfig
+    network: LanguageModelSizes
+
+    @property
+    def algorithm(self) -> str:
+        """The name under which `cnas.algorithms` finds the class of ``search``."""
+        return next(name for name in algorithms.names() if isinstance(self.search, algorithms.config_class(name)))
+
+    def sections(self) -> dict[str, Any]:
+        """The parts that have flags, by the prefix of these; a curriculum only where there is one."""
+        named = {field.name: getattr(self, field.name) for field in fields(self)[3:]}
+        return {name: part for name, part in named.items() if part is not None}
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-able; `from_json` reads it back."""
+        parts = {name: to_dict(part, name) for name, part in self.sections().items()}
+        parts["space"] = {"name": self.space.name, **parts["space"]}
+        parts["search"] = {"name": self.algorithm, **parts["search"]}
+        head = {"version": VERSION, "recipe": self.recipe, "preset": self.preset, **to_dict(self.options)}
+        return head | {"curriculum": None} | parts
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> RunConfig:
+        """The inverse of `to_json`.
+
+        Raises:
+            UserError: another version of the layout, or a field that is missing, unknown or wrong.
+        """
+        if not isinstance(values, dict) or values.get("version") != VERSION:
+            found = values.get("version") if isinstance(values, dict) else None
+            raise UserError(f"config.json: version must be {VERSION}, got {found!r}; start the run anew")
+        try:
+            rest = {**values}
+            rest.pop("version")
+            space, search = dict(rest.pop("space")), dict(rest.pop("search"))
+            curriculum = rest.pop("curriculum")
+            parts = {name: from_dict(part, rest.pop(name), name) for name, part in _PLAIN_PARTS.items()}
+            head = {name: rest.pop(name) for name in ("recipe", "preset")}
+            return cls(
+                **head,
+                **parts,
+                space=from_dict(spaces.space_class(space.pop("name")), space, "space"),  # type: ignore[type-var]
+                search=from_dict(algorithms.config_class(search.pop("name")), search, "search"),
+                curriculum=None if curriculum is None else from_dict(CurriculumConfig, curriculum, "curriculum"),
+                options=from_dict(RunOptions, rest),
+            )
+        except (KeyError, TypeError) as problem:
+            raise UserError(f"config.json: {problem} is missing or of the wrong type") from problem
+
+    @property
+    def hash(self) -> str:
+        """8 hex digits that equal configurations share."""
+        text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+    @property
+    def default_folder(self) -> Path:
+        """Where the run goes if nobody says otherwise."""
+        return Path("runs") / f"{self.recipe}-{self.preset}-s{self.options.seed}-{self.hash}"
+
+    def add_flags(self, parser: argparse.ArgumentParser) -> None:
+        """One flag per field, with the current value as default."""
+        add_flags(parser, self.options)
+        for prefix, part in self.sections().items():
+            add_flags(parser, part, prefix)
+
+    def with_flags(self, given: argparse.Namespace) -> RunConfig:
+        """The configuration with the given flags applied.
+
+        Raises:
+            UserError: a value is not allowed.
+        """
+        changed: dict[str, Any] = {"options": apply_flags(self.options, given)}
+        for prefix, part in self.sections().items():
+            try:
+                changed[prefix] = apply_flags(part, given, prefix)
+            except ValueError as problem:
+                message = str(problem)
+                dotted = message if message.startswith(("--", f"{prefix}.")) else f"{prefix}.{message}"
+                raise UserError(dotted) from problem
+        return replace(self, **changed)
+
+
+_PLAIN_PARTS: dict[str, Any] = {
+    "text": TextConfig,
+    "trainer": TrainerConfig,
+    "retrain": RetrainConfig,
+    "network": LanguageModelSizes,
+}

@@ -1,0 +1,207 @@
+"""The shell that every recurrent language model shares: embedding, variational dropouts, tied decoder, loss.
+
+This file imports torch alone, because the export copies it beside a model that must load where `cnas` is missing.
+
+Dropouts are variational (Gal & Ghahramani 2016): one mask per sequence, the same at every time step. The regularisers
+are those of the AWD-LSTM (Merity et al. 2018): AR on the dropped outputs, TAR (slowness) on the raw ones.
+
+Legend: B sequences, T tokens, H hidden units, V words, N = B·T.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+CHUNK_ELEMENTS = 2**22
+"""Logits held at once by the loss: 16 MB of float32 stay near the cache of today's processors."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageModelSizes:
+    """Sizes and regularisers of one recurrent language model.
+
+    Raises:
+        ValueError: naming the field, its value and what is allowed.
+    """
+
+    vocab_size: int = 10000
+    """Number of words; a run takes it from its data."""
+    hidden_size: int = 200
+    """Width of the embedding and of the hidden state (H)."""
+    dropout_words: float = 0.0
+    """Share of the vocabulary whose embedding is dropped in a batch."""
+    dropout_embedding: float = 0.0
+    """Dropout rate of the embedded words."""
+    dropout_input: float = 0.0
+    """Dropout rate of what enters the cell from below."""
+    dropout_hidden: float = 0.0
+    """Dropout rate of every node's input inside the cell."""
+    dropout_output: float = 0.0
+    """Dropout rate of the cell's output before the decoder."""
+    activation_penalty: float = 0.0
+    """AR: weight of the mean squared dropped output."""
+    slowness: float = 0.0
+    """TAR: weight of the mean squared difference of successive raw outputs."""
+    init_range: float = 0.04
+    """Weights start uniform in ±init_range."""
+    decoder_bias: bool = False
+    """Whether the decoder adds one bias per word."""
+
+    def __post_init__(self) -> None:
+        for name in ("vocab_size", "hidden_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in (field.name for field in fields(self) if field.name.startswith("dropout_")):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must be in [0, 1), got {getattr(self, name)}")
+        for name in ("activation_penalty", "slowness", "init_range"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} must be at least 0 and finite, got {getattr(self, name)}")
+
+
+class Masks(NamedTuple):
+    """Dropout masks of one batch, already scaled by 1/(1-rate); None where the rate is 0."""
+
+    words: Tensor | None  # [V, 1]
+    embedding: Tensor | None  # [B, 1, H]
+    input: Tensor | None  # [B, 1, H]
+    hidden: Tensor | None  # [B, H]
+    output: Tensor | None  # [B, 1, H]
+
+
+NO_MASKS = Masks(None, None, None, None, None)
+
+
+def apply_mask(values: Tensor, mask: Tensor | None) -> Tensor:
+    """``values * mask``, or ``values`` where there is no mask."""
+    return values if mask is None else values * mask
+
+
+class LanguageModelShell(nn.Module):
+    """Embedding and decoder with tied weights, the dropouts and the regularisers.
+
+    A cell sits between `embed` and `losses`; it multiplies the inputs of its nodes by ``masks.hidden``.
+    """
+
+    def __init__(self, sizes: LanguageModelSizes) -> None:
+        super().__init__()
+        self.sizes = sizes
+        self.embedding = nn.Embedding(sizes.vocab_size, sizes.hidden_size)
+        self.decoder = nn.Linear(sizes.hidden_size, sizes.vocab_size, bias=sizes.decoder_bias)
+        self.decoder.weight = self.embedding.weight
+
+    def masks(self, rows: int, noise: Any | None) -> Masks:
+        """The masks of a batch with ``rows`` sequences; none in evaluation.
+
+        ``noise`` (a `cnas.rng.Noise`) draws them for the whole global batch and names this rank's rows of it; without
+        it they come from torch's global generator.
+        """
+        if not self.training:
+            return NO_MASKS
+        sizes, hidden = self.sizes, self.sizes.hidden_size
+        return Masks(
+            words=self._mask("words", sizes.dropout_words, (sizes.vocab_size, 1), noise),
+            embedding=self._row_mask("embedding", sizes.dropout_embedding, (rows, 1, hidden), noise),
+            input=self._row_mask("input", sizes.dropout_input, (rows, 1, hidden), noise),
+            hidden=self._row_mask("hidden", sizes.dropout_hidden, (rows, hidden), noise),
+            output=self._row_mask("output", sizes.dropout_output, (rows, 1, hidden), noise),
+        )
+
+    def _row_mask(self, name: str, rate: float, shape: tuple[int, ...], noise: Any | None) -> Tensor | None:
+        if noise is None:
+            return self._mask(name, rate, shape, None)
+        mask = self._mask(name, rate, (noise.total, *shape[1:]), noise)
+        return None if mask is None else mask[noise.rows]
+
+    def _mask(self, name: str, rate: float, shape: tuple[int, ...], noise: Any | None) -> Tensor | None:
+        if rate == 0:
+            return None
+        generator = None if noise is None else noise.generator(name)
+        # Drawn in host memory, so that every accelerator sees the same masks.
+        kept = torch.rand(shape, generator=generator) >= rate
+        return kept.to(self.embedding.weight) / (1 - rate)
+
+    def embed(self, tokens_BT: Tensor, masks: Masks) -> Tensor:
+        """The cell's input [B, T, H]: embedded words after word, embedding and input dropout."""
+        embedded_BTH = self.embedding(tokens_BT)
+        if masks.words is not None:
+            embedded_BTH = embedded_BTH * masks.words[tokens_BT]
+        return apply_mask(apply_mask(embedded_BTH, masks.embedding), masks.input)
+
+    def losses(self, raw_BTH: Tensor, labels_BT: Tensor, masks: Masks) -> tuple[Tensor, Tensor]:
+        """Per-token cross-entropy float32 [B, T] and the regularisers' scalar."""
+        dropped_BTH = apply_mask(raw_BTH, masks.output)
+        losses = tied_cross_entropy(dropped_BTH.flatten(0, 1), self.decoder, labels_BT.flatten())
+        return losses.view(labels_BT.shape), self._penalty(raw_BTH, dropped_BTH)
+
+    def _penalty(self, raw_BTH: Tensor, dropped_BTH: Tensor) -> Tensor:
+        penalty = raw_BTH.new_zeros(())
+        if not self.training:
+            return penalty
+        if self.sizes.activation_penalty:
+            penalty = penalty + self.sizes.activation_penalty * dropped_BTH.square().mean()
+        if self.sizes.slowness and raw_BTH.shape[1] > 1:
+            penalty = penalty + self.sizes.slowness * (raw_BTH[:, 1:] - raw_BTH[:, :-1]).square().mean()
+        return penalty
+
+
+def tied_cross_entropy(hidden_NH: Tensor, decoder: nn.Linear, labels_N: Tensor) -> Tensor:
+    """Cross-entropy of ``decoder(hidden)``, unreduced, float32 (float64 for float64 inputs), shape [N].
+
+    Equal to ``cross_entropy(decoder(hidden).float(), labels, reduction="none")``; the [N, V] logits exist a few rows
+    at a time, in the processor's cache, and one [N, V] buffer of probabilities is kept for the backward pass. Without
+    gradient nothing of size N·V is held.
+    """
+    losses: Tensor = _TiedCrossEntropy.apply(hidden_NH, decoder.weight, decoder.bias, labels_N)
+    return losses
+
+
+def _row_blocks(rows: int, vocabulary: int) -> list[slice]:
+    size = max(1, CHUNK_ELEMENTS // vocabulary)
+    edges = [*range(0, rows, size), rows]
+    return [slice(start, stop) for start, stop in itertools.pairwise(edges)]
+
+
+class _TiedCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor) -> Tensor:
+        kind = hidden.device.type
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
+        hidden_NH, weight_VH = hidden.to(dtype), weight.to(dtype)
+        exact = torch.promote_types(hidden.dtype, torch.float32)
+        losses_N = torch.empty(len(hidden), dtype=exact, device=hidden.device)
+        keep = any(ctx.needs_input_grad)
+        probs_NV = torch.empty(len(hidden) if keep else 0, len(weight), dtype=dtype, device=hidden.device)
+        for rows in _row_blocks(len(hidden), len(weight)):
+            logits = nn.functional.linear(hidden_NH[rows], weight_VH, None if bias is None else bias.to(dtype))
+            log_probs = torch.log_softmax(logits, -1, dtype=exact)
+            losses_N[rows] = -log_probs.gather(1, labels[rows, None]).squeeze(1)
+            if keep:
+                probs_NV[rows] = log_probs.exp_()
+        ctx.save_for_backward(hidden_NH, weight_VH, labels, probs_NV)
+        ctx.dtypes = hidden.dtype, weight.dtype, None if bias is None else bias.dtype
+        return losses_N
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        hidden_NH, weight_VH, labels, probs_NV = ctx.saved_tensors
+        dtype, bias_dtype = hidden_NH.dtype, ctx.dtypes[2]
+        grad_hidden_NH = torch.empty_like(hidden_NH)
+        grad_weight_VH = torch.zeros_like(weight_VH)
+        grad_bias_V = (
+            None if bias_dtype is None else torch.zeros(len(weight_VH), dtype=bias_dtype, device=labels.device)
+        )
+        for rows in _row_blocks(len(hidden_NH), len(weight_VH)):
+            scale = grads[0][rows, None].to(dtype)
+            grad_logits = probs_NV[rows] * scale
+            grad_logits.scatter_add_(1, labels[rows, None], -scale)
+            torch.mm(grad_logits, weight_VH, out=grad_hidden_NH[rows])
+            grad_weight_VH.addmm_(grad_logits.t(), hidden_NH[rows])
+            if grad_bias_V is not None:
+                grad_bias_V += grad_logits.sum(0)
+        return grad_hidden_NH.to(ctx.dtypes[0]), grad_weight_VH.to(ctx.dtypes[1]), grad_bias_V, None

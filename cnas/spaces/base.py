@@ -1,0 +1,150 @@
+"""What a search space and its supernet must offer.
+
+A space is described to algorithms by its *decisions*: independent choices, each among (edge, operation) pairs. An
+algorithm sees nothing else of it, so the same algorithm serves recurrent cells and convolutional ones.
+
+Legend: E edges, O operations, K candidates, B sequences, H hidden units.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from cnas.types import Architecture, Batch, Choice, Output, Routing
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One independent choice: which edge enters node ``target``, and with which operation.
+
+    Args:
+        target: the node that is being decided; node 0 is the input of the cell.
+        edges: the edges among which one is chosen (one edge where only the operation is free).
+        sources: the node each of ``edges`` comes from.
+        operations: the operations allowed on them, as indices into the space's ``operations``.
+    """
+
+    target: int
+    edges: tuple[int, ...]
+    sources: tuple[int, ...]
+    operations: tuple[int, ...]
+
+    @property
+    def options(self) -> list[Choice]:
+        """All (edge, operation) pairs, edges first."""
+        return [(edge, operation) for edge in self.edges for operation in self.operations]
+
+
+class SuperNet(nn.Module, ABC):
+    """A network that holds the shared weights of every architecture of a space; no α, no controller."""
+
+    @abstractmethod
+    def forward(self, batch: Batch, routing: Routing) -> Output:
+        """Run one routing on a batch; losses are unreduced float32."""
+
+    def forward_many(
+        self, batch: Batch, routings: Sequence[Routing], carries: Sequence[Tensor | None]
+    ) -> tuple[Tensor, list[Tensor | None]]:
+        """Losses of K routings on one batch, without gradient or dropout.
+
+        Returns:
+            (losses float32 [K, *labels.shape], one carry per routing). This one is a plain loop; spaces batch K.
+        """
+        was_training = self.training
+        self.eval()
+        try:
+            with torch.no_grad():
+                outputs = [
+                    self(Batch(batch.inputs, batch.labels, batch.unit_ids, carry), routing)
+                    for routing, carry in zip(routings, carries, strict=True)
+                ]
+        finally:
+            self.train(was_training)
+        return torch.stack([output.losses for output in outputs]), [output.carry for output in outputs]
+
+    def zero_carry(self, rows: int) -> Tensor | None:  # noqa: ARG002
+        """The carry before the first chunk of ``rows`` sequences; None where a space has none."""
+        return None
+
+
+class SearchSpace(ABC):
+    """A set of architectures, the supernet that shares their weights, and the networks they become."""
+
+    name: ClassVar[str]
+    operations: ClassVar[tuple[str, ...]]
+
+    @abstractmethod
+    def build_supernet(self) -> SuperNet:
+        """A freshly initialised supernet; draws from torch's global generator."""
+
+    @abstractmethod
+    def build_network(self, architecture: Architecture, **sizes: Any) -> nn.Module:
+        """The stand-alone `transformers.PreTrainedModel` of one architecture; ``sizes`` override defaults."""
+
+    @abstractmethod
+    def decisions(self) -> tuple[Decision, ...]:
+        """The independent choices, in the order in which an architecture lists them."""
+
+    @abstractmethod
+    def to_str(self, choices: Sequence[Choice]) -> str:
+        """The notation of the space for one choice per decision."""
+
+    @abstractmethod
+    def parse(self, text: str) -> Architecture:
+        """The architecture a string stands for.
+
+        Raises:
+            UserError: naming the position and what is allowed there.
+        """
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(E, O): the shape of the scores and of a routing's weights."""
+        edges = max(edge for decision in self.decisions() for edge in decision.edges) + 1
+        return edges, len(self.operations)
+
+    @property
+    def size(self) -> int:
+        """How many architectures there are."""
+        return math.prod(len(decision.options) for decision in self.decisions())
+
+    def architecture(self, choices: Sequence[Choice]) -> Architecture:
+        """The architecture made of one (edge, operation) pair per decision."""
+        return Architecture(self.name, tuple(choices), self.to_str(choices))
+
+    def routing(self, architecture: Architecture) -> Routing:
+        """The single path that runs ``architecture`` in the supernet."""
+        return Routing.path(architecture.choices, self.shape)
+
+    def is_connected(self, architecture: Architecture) -> bool:  # noqa: ARG002
+        """Whether any information flows through; spaces with a `none` operation override this."""
+        return True
+
+    def sample(self, generator: torch.Generator) -> Architecture:
+        """One architecture, uniformly at random among the connected ones."""
+        while True:
+            options = [decision.options for decision in self.decisions()]
+            picks = [int(torch.randint(len(rows), (), generator=generator)) for rows in options]
+            found = self.architecture([rows[pick] for rows, pick in zip(options, picks, strict=True)])
+            if self.is_connected(found):
+                return found
+
+    def decode(self, scores: Tensor) -> Architecture:
+        """The best option of every decision; ``scores`` is [E, O], ties go to the first."""
+        best = [max(decision.options, key=lambda pair: float(scores[pair])) for decision in self.decisions()]
+        return self.architecture(best)
+
+    def mutate(self, architecture: Architecture, generator: torch.Generator) -> Architecture:
+        """``architecture`` with one decision drawn again, uniformly among its other options."""
+        decisions = self.decisions()
+        index = int(torch.randint(len(decisions), (), generator=generator))
+        others = [pair for pair in decisions[index].options if pair != architecture.choices[index]]
+        pick = others[int(torch.randint(len(others), (), generator=generator))]
+        return self.architecture([*architecture.choices[:index], pick, *architecture.choices[index + 1 :]])

@@ -1,0 +1,16 @@
+"""Training: one loop on Accelerate, the curriculum search and the retraining built on it."""
+
+from cnas.training.loop import AccelerateLoop, LoopConfig, Session
+from cnas.training.retrain import RetrainConfig, Retrainer
+from cnas.training.trainer import CurriculumTrainer, SearchParts, TrainerConfig
+
+__all__ = [
+    "AccelerateLoop",
+    "CurriculumTrainer",
+    "LoopConfig",
+    "RetrainConfig",
+    "Retrainer",
+    "SearchParts",
+    "Session",
+    "TrainerConfig",
+]

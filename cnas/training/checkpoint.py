@@ -1,0 +1,368 @@
+"""Checkpoints that survive a kill at any moment, and that are never half read.
+
+``ROOT/step-N/`` holds ``state.safetensors`` (all tensors), ``trainer.json`` (everything else, with references to them)
+and ``manifest.json`` (size and sha256 of both, a checksum of itself, configuration hash, versions). A save is staged in
+a hidden sibling, every file is synced, the manifest comes last, and one rename makes it count; only then do older ones
+go. Nothing is executed on loading, and a file is used only after its checksum has been verified on the very same bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.metadata
+import json
+import math
+import os
+import platform
+import re
+import shutil
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load as from_safetensors
+from safetensors.torch import save as to_safetensors
+from torch import Tensor
+
+from cnas.errors import CheckpointError, StorageError, UserError
+
+FORMAT = 1
+STATE, TRAINER, MANIFEST = "state.safetensors", "trainer.json", "manifest.json"
+
+HOST = torch.Generator().device
+"""Where tensors go before they are written: the memory in which default generators live."""
+
+# `.old` is a whole checkpoint that a newer save of the same step is about to replace.
+_NAME = re.compile(r"step-(0|[1-9][0-9]*)(\.old)?")
+_BEGUN, _DOOMED = ".begun-", ".doomed-"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What `load_newest` found.
+
+    Args:
+        step: the step it was saved at.
+        state: equal to what was saved; tensors are in host memory.
+        path: the folder it was read from.
+        broken: newer checkpoints that are not whole, each with the reason; worth a warning.
+        info: thread count, library versions and what the caller of `save` added.
+    """
+
+    step: int
+    state: dict[str, Any]
+    path: Path
+    broken: tuple[str, ...]
+    info: dict[str, Any]
+
+
+class _NotWholeError(Exception):
+    """Why one checkpoint is not whole."""
+
+
+def save(
+    root: Path,
+    step: int,
+    state: Mapping[str, Any],
+    *,
+    config_hash: str,
+    keep: int = 2,
+    info: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write ``root/step-N``; whatever happens meanwhile, a whole checkpoint that was there before still is.
+
+    Args:
+        root: the folder of all checkpoints of this phase; created where missing. One process at a time may save here.
+        step: the number in the name; a checkpoint of the same step is replaced.
+        state: nested dicts (str or int keys), lists, tuples, None, bool, int, float (NaN and infinities included), str
+            and dense tensors of any device and dtype that safetensors knows. Views are stored as tensors of their own.
+        config_hash: of the configuration that a resumed run must have, see `cnas.config.config_hash`.
+        keep: how many checkpoints up to this step stay, the new one included.
+        info: small JSON-able extras for the manifest.
+
+    Returns:
+        The folder of the new checkpoint.
+
+    Raises:
+        StorageError: the disk is full or refuses; nothing that was there before has changed.
+        TypeError: ``state`` holds something else; the message says where.
+    """
+    if keep < 1:
+        raise UserError(f"keep must be at least 1, got {keep}")
+    target, files = root / f"step-{step}", _contents(step, state, config_hash, info or {})
+    need = sum(map(len, files.values()))
+    try:
+        _make_folder(root)
+        _clear_leftovers(root)
+        if _free_space(root) < need:
+            raise _refused(target, need, "the disk is too full")
+        _write(target, files)
+    except OSError as error:
+        raise _refused(target, need, error.strerror or str(error)) from error
+    with contextlib.suppress(OSError):  # the new one counts already; the next save tries again
+        _purge(root, step, keep)
+    return target
+
+
+def load_newest(root: Path, *, config_hash: str | None = None) -> Loaded | None:
+    """The newest whole checkpoint below ``root``; None where none was ever saved.
+
+    Args:
+        root: the folder given to `save`.
+        config_hash: what the checkpoint must have been saved with; None accepts any.
+
+    Raises:
+        CheckpointError: there are checkpoints, and none of them is whole.
+        UserError: the newest whole one belongs to another configuration or to another version of the format.
+    """
+    broken: list[str] = []
+    for path, step in _found(root):
+        try:
+            body, tree, tensors = _read(path, step, config_hash)
+        except _NotWholeError as reason:
+            broken.append(f"{path}: {reason}")
+        else:
+            return Loaded(step, _unpack(tree, tensors), path, tuple(broken), body["info"])
+    if broken:
+        raise CheckpointError("no whole checkpoint is left; " + "; ".join(broken))
+    return None
+
+
+def _contents(step: int, state: Mapping[str, Any], config_hash: str, info: Mapping[str, Any]) -> dict[str, bytes]:
+    """The files of a checkpoint by name, the manifest last."""
+    tensors: dict[str, Tensor] = {}
+    tree = _pack(dict(state), "state", tensors)
+    files = {STATE: to_safetensors(_apart(tensors)), TRAINER: json.dumps(tree, allow_nan=False).encode()}
+    body = {
+        "format": FORMAT,
+        "step": step,
+        "config_hash": config_hash,
+        "files": {name: {"size": len(data), "sha256": _sha256(data)} for name, data in files.items()},
+        "info": {"threads": torch.get_num_threads(), "versions": _versions(), **info},
+    }
+    return {**files, MANIFEST: _sealed(body)}
+
+
+def _found(root: Path) -> list[tuple[Path, int]]:
+    """All checkpoint folders and their steps, newest first; other files and folders are none of ours."""
+    names = [(path, _NAME.fullmatch(path.name)) for path in (root.iterdir() if root.is_dir() else ())]
+    matches = [(path, match) for path, match in names if match and path.is_dir()]
+    matches.sort(key=lambda pair: (int(pair[1][1]), pair[1][2] is None), reverse=True)
+    return [(path, int(match[1])) for path, match in matches]
+
+
+def _read(path: Path, step: int, config_hash: str | None) -> tuple[dict[str, Any], Any, dict[str, Tensor]]:
+    """The manifest, the structure and the tensors of one checkpoint, all verified."""
+    body = _unsealed(_bytes(path / MANIFEST))
+    if body["format"] != FORMAT:
+        raise UserError(f"{path} has checkpoint format {body['format']}, this version of cnas reads {FORMAT}")
+    if body["step"] != step:
+        raise _NotWholeError(f"{MANIFEST} is that of step {body['step']}")
+    data = {name: _verified(path / name, **body["files"][name]) for name in (STATE, TRAINER)}
+    if config_hash not in (None, body["config_hash"]):
+        raise UserError(
+            f"the run in {path.parent} was started with another configuration: hash {body['config_hash']}, "
+            f"now {config_hash}; resume with the configuration it was started with"
+        )
+    # A copy, because the bytes need not be aligned as torch would align them, and alignment may change last bits.
+    tensors = {name: tensor.clone() for name, tensor in from_safetensors(data[STATE]).items()}
+    return body, json.loads(data[TRAINER]), tensors
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise _NotWholeError(f"{path.name} is missing") from None
+    except OSError as error:
+        raise _NotWholeError(f"{path.name} cannot be read: {error.strerror}") from error
+
+
+def _verified(path: Path, size: int, sha256: str) -> bytes:
+    """The content of a file, if it is what was written."""
+    data = _bytes(path)
+    if len(data) != size:
+        raise _NotWholeError(f"{path.name} has {len(data)} bytes instead of {size}")
+    if _sha256(data) != sha256:
+        raise _NotWholeError(f"{path.name} differs from what was written (sha256)")
+    return data
+
+
+def _sealed(body: Mapping[str, Any]) -> bytes:
+    """A manifest as text that carries its own checksum."""
+    plain = json.loads(json.dumps(body, allow_nan=False))
+    seal = _sha256(json.dumps(plain, sort_keys=True).encode())
+    return json.dumps({**plain, "seal": seal}, sort_keys=True, indent=1).encode()
+
+
+def _unsealed(data: bytes) -> dict[str, Any]:
+    """What `_sealed` was given. Sealing again must give the same bytes, so no flipped bit gets by."""
+    try:
+        body = json.loads(data)
+        body.pop("seal")
+        if _sealed(body) == data:
+            return body
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        pass
+    raise _NotWholeError(f"{MANIFEST} is damaged")
+
+
+def _pack(value: Any, where: str, tensors: dict[str, Tensor]) -> Any:
+    """``value`` in the types of JSON, with tensors moved into ``tensors``; dicts mark whatever JSON lacks."""
+    match value:
+        case None | bool() | int() | str():
+            packed: Any = value
+        case float():  # JSON has no NaN or infinity; their bits also tell one NaN from another
+            packed = value if math.isfinite(value) else {"float": struct.pack(">d", value).hex()}
+        case Tensor():
+            packed = {"tensor": f"{len(tensors):06d}"}
+            tensors[packed["tensor"]] = _to_host(value, where)
+        case list() | tuple():
+            items = [_pack(item, f"{where}[{index}]", tensors) for index, item in enumerate(value)]
+            packed = items if isinstance(value, list) else {"tuple": items}
+        case dict():
+            packed = {"dict": [[_key(key, where), _pack(value[key], f"{where}.{key}", tensors)] for key in value]}
+        case _:
+            raise TypeError(f"{where} is a {type(value).__name__}, which a checkpoint cannot hold")
+    return packed
+
+
+def _key(key: Any, where: str) -> str | int:
+    if not isinstance(key, (str, int)):
+        raise TypeError(f"{where} has the key {key!r}; a checkpoint holds only str and int keys")
+    return key
+
+
+def _to_host(tensor: Tensor, where: str) -> Tensor:
+    if tensor.layout is not torch.strided or tensor.dtype not in _DTYPES:
+        raise TypeError(f"{where} is a {tensor.layout} tensor of {tensor.dtype}, which a checkpoint cannot hold")
+    return tensor.detach().to(HOST).resolve_conj().resolve_neg().contiguous()
+
+
+def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors, each on storage of its own, as safetensors demands."""
+    apart, seen = {}, set()
+    for name, tensor in tensors.items():
+        storage = tensor.untyped_storage().data_ptr()
+        apart[name] = tensor.clone() if storage in seen else tensor
+        seen.add(storage)
+    return apart
+
+
+_FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+_INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint64, torch.uint32, torch.uint16, torch.uint8)
+_FLOATS_8 = (torch.float8_e4m3fn, torch.float8_e4m3fnuz, torch.float8_e5m2, torch.float8_e5m2fnuz)
+_DTYPES = frozenset((*_FLOATS, *_INTEGERS, *_FLOATS_8, torch.bool, torch.complex64))
+
+
+def _unpack(packed: Any, tensors: Mapping[str, Tensor]) -> Any:
+    """The inverse of `_pack`."""
+    match packed:
+        case {"tensor": name}:
+            return tensors[name]
+        case {"float": bits}:
+            return struct.unpack(">d", bytes.fromhex(bits))[0]
+        case {"tuple": items}:
+            return tuple(_unpack(item, tensors) for item in items)
+        case {"dict": items}:
+            return {key: _unpack(item, tensors) for key, item in items}
+        case list():
+            return [_unpack(item, tensors) for item in packed]
+    return packed
+
+
+def _write(target: Path, files: Mapping[str, bytes]) -> None:
+    """Stage ``files`` beside ``target``, sync them, and put them in its place; on failure nothing is left over."""
+    stage = target.with_name(f"{_BEGUN}{target.name}")
+    try:
+        stage.mkdir()
+        for name, data in files.items():
+            _write_file(stage / name, data)
+        _sync_folder(stage)
+        if target.exists():
+            old = target.with_name(f"{target.name}.old")
+            _remove(old)
+            target.rename(old)
+        stage.rename(target)
+        _sync_folder(target.parent)
+    except BaseException:
+        shutil.rmtree(stage, ignore_errors=True)
+        raise
+
+
+def _write_file(path: Path, data: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _make_folder(root: Path) -> None:
+    """Create ``root`` and its parents, and make their names durable."""
+    missing = [folder for folder in (root, *root.parents) if not folder.exists()]
+    root.mkdir(parents=True, exist_ok=True)
+    for folder in missing:
+        _sync_folder(folder.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable; syncing a file does not do that."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _free_space(root: Path) -> int:
+    return shutil.disk_usage(next(folder for folder in (root, *root.absolute().parents) if folder.exists())).free
+
+
+def _refused(target: Path, need: int, reason: str) -> StorageError:
+    try:
+        free = f"{_free_space(target) / 1e6:.3g} MB are free"
+    except OSError:
+        free = "what is free is unknown"
+    return StorageError(
+        f"checkpoint {target} was not saved: {reason}; it needs {need / 1e6:.3g} MB, {free}; earlier ones are untouched"
+    )
+
+
+def _purge(root: Path, step: int, keep: int) -> None:
+    """Remove what a commit of ``step`` makes superfluous. Later steps stay: only their owner knows what they are."""
+    kept: set[int] = set()
+    for path, found in _found(root):
+        if found in kept or len(kept) == keep:
+            _remove(path)
+        elif found <= step:
+            kept.add(found)
+
+
+def _clear_leftovers(root: Path) -> None:
+    """Remove what a kill during a save or a purge left; none of it ever counted."""
+    for path in root.iterdir():
+        if path.name.startswith((_BEGUN, _DOOMED)):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _remove(path: Path) -> None:
+    """Remove a checkpoint; renamed first, so that a kill half-way leaves no broken one."""
+    if path.exists():
+        doomed = path.rename(path.with_name(f"{_DOOMED}{path.name}"))
+        shutil.rmtree(doomed, ignore_errors=True)
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _versions() -> dict[str, str]:
+    try:
+        own = importlib.metadata.version("cnas")
+    except importlib.metadata.PackageNotFoundError:
+        own = "not installed"
+    return {"cnas": own, "torch": torch.__version__, "python": platform.python_version()}

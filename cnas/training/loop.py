@@ -1,0 +1,363 @@
+"""One small loop on Accelerate: steps, progress, checkpoints, resume, trackers.
+
+A subclass says what the loss of a batch is and what happens after an epoch; `CurriculumTrainer` and `Retrainer` are the
+two. Draws are functions of (seed, purpose, step), see `cnas.rng`, so where a run stands is a handful of numbers.
+
+Legend: B rows of the global batch, b rows of one process or micro-batch, H hidden units.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from cnas.data.base import OrderedBatches
+from cnas.errors import NonFiniteError, Stopped, StorageError, UserError
+from cnas.rng import Noise
+from cnas.training import checkpoint
+from cnas.training.metrics_log import MetricsLog
+from cnas.training.ranks import Ranks
+from cnas.training.stop import StopFlag
+from cnas.types import Batch
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopConfig:
+    """What every training loop needs.
+
+    Raises:
+        UserError: naming the field, its value and what is allowed.
+    """
+
+    epochs: int = 1
+    """Passes over the training data."""
+    batch_size: int = 64
+    """Rows of the global batch, whatever the number of processes."""
+    accumulation_steps: int = 1
+    """Parts a process cuts its share of a batch into, to save memory; the update is the same."""
+    learning_rate: float = 20.0
+    """Of SGD on the weights."""
+    weight_decay: float = 0.0
+    """L2 penalty on the weights that a step uses."""
+    clip_norm: float = 0.25
+    """Largest norm of the gradient; longer ones are scaled down to it."""
+    checkpoint_steps: int | None = None
+    """Also save every so many steps; none saves at the end of every epoch only."""
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "accumulation_steps"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("learning_rate", "clip_norm"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise UserError(f"{name} must be above 0 and finite, got {getattr(self, name)}")
+        if not 0 <= self.weight_decay < math.inf:
+            raise UserError(f"weight_decay must be at least 0 and finite, got {self.weight_decay}")
+        if self.checkpoint_steps is not None and self.checkpoint_steps < 1:
+            raise UserError(f"checkpoint_steps must be at least 1 or none, got {self.checkpoint_steps}")
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a loop stands; the next thing to do is batch ``batch`` of epoch ``epoch``, or the epoch's end."""
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Session:
+    """What the loops of one run share.
+
+    Args:
+        accelerator: devices, processes, precision, trackers.
+        folder: the run folder; checkpoints go to ``checkpoints/`` in it, rows to ``metrics.jsonl``.
+        seed: of every draw.
+        config_hash: stamped into checkpoints; another one is refused on resume.
+        stop: set by signals.
+    """
+
+    accelerator: Accelerator
+    folder: Path
+    seed: int
+    config_hash: str
+    stop: StopFlag
+
+    def say(self, text: str) -> None:
+        """Print one line, once."""
+        if self.accelerator.is_main_process:
+            print(text, flush=True)
+
+
+class AccelerateLoop(ABC):
+    """Epochs of optimiser steps over ordered batches, saved so that a resumed run is the uninterrupted one.
+
+    Args:
+        model: the network whose parameters are trained; moved to the accelerator's device.
+        batches: the training data.
+        config: sizes of the loop.
+        session: what the loops of a run share.
+    """
+
+    phase: ClassVar[str]
+
+    def __init__(self, model: nn.Module, batches: OrderedBatches, config: LoopConfig, session: Session) -> None:
+        self.session, self.config, self.batches = session, config, batches
+        self.accelerator, self.ranks = session.accelerator, Ranks(session.accelerator)
+        smallest = batches.batch_size // self.ranks.world
+        if smallest < config.accumulation_steps:
+            raise UserError(
+                f"batch_size must be at least processes x accumulation_steps = {self.ranks.world} x "
+                f"{config.accumulation_steps}, got {batches.batch_size}"
+            )
+        self.model = model.to(self.accelerator.device)
+        self.optimizer = self.make_optimizer()
+        self.position = Position()
+        self.carry: Tensor | None = None
+        self.log = MetricsLog(session.folder / "metrics.jsonl") if self.accelerator.is_main_process else None
+        self._saved_step: int | None = None
+
+    # What a subclass says -------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def batch_losses(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """(weighted losses, plain losses, penalty, carry): unreduced [b, ...] twice, a scalar, [b, H] or None."""
+
+    @abstractmethod
+    def finish_epoch(self) -> dict[str, Any]:
+        """What follows an epoch's steps; returns what its row of ``metrics.jsonl`` says besides the training loss."""
+
+    def begin_step(self, index: int) -> None:  # noqa: B027 - most loops have nothing to prepare
+        """Called before batch ``index``, with `position` at it."""
+
+    def make_optimizer(self) -> Any:
+        """The optimiser of the weights, prepared."""
+        config = self.config
+        sgd = torch.optim.SGD(self.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+        return self.accelerator.prepare(sgd)
+
+    def state(self) -> dict[str, Any]:
+        """All that a resumed run needs, in global order; subclasses add to it."""
+        scaler = self.accelerator.scaler
+        carry = None if self.carry is None else self.ranks.gather_rows(self.carry, self.batches.batch_size)
+        return {
+            "position": asdict(self.position),
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "carry": carry,
+            "scaler": None if scaler is None else scaler.state_dict(),
+            "rows": 0 if self.log is None else self.log.rows,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """The inverse of `state`."""
+        self.position = Position(**state["position"])
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        carry = state["carry"]
+        if carry is not None:
+            carry = carry[self.ranks.rows(self.batches.batch_size)].to(self.accelerator.device)
+        self.carry = carry
+        if self.accelerator.scaler is not None and state["scaler"] is not None:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+        if self.log is not None:
+            self.log.truncate(state["rows"])
+
+    # The loop ---------------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Train to the last epoch, from wherever `position` is.
+
+        Raises:
+            Stopped: a signal asked for it; the state is saved.
+            NonFiniteError: a loss or gradient is NaN or infinite; the last checkpoint is kept.
+            StorageError: a checkpoint could not be written; the one before is kept.
+        """
+        while self.position.epoch < self.config.epochs:
+            start = time.perf_counter()
+            self._run_steps()
+            row = self._row() | self.finish_epoch()
+            place, spent = self.position, time.perf_counter() - start
+            seconds = place.seconds + spent
+            self._record(row | {"epoch_seconds": spent, "total_seconds": seconds})
+            self.position = replace(place, epoch=place.epoch + 1, batch=0, loss_sum=0.0, seconds=seconds)
+            self.carry = None
+            self.save()
+
+    def _run_steps(self) -> None:
+        start = time.perf_counter()
+        total = len(self.batches)
+        with self._progress(total) as bar:
+            for index in range(self.position.batch, total):
+                self.begin_step(index)
+                loss, stop = self._step(index)
+                bar.update()
+                place = self.position
+                self.position = replace(place, batch=index + 1, step=place.step + 1, loss_sum=place.loss_sum + loss)
+                every = self.config.checkpoint_steps
+                if stop:
+                    self.stop_here(start)
+                elif every and self.position.step % every == 0 and index + 1 < total:
+                    self.save()
+
+    def stop_here(self, since: float | None = None) -> None:
+        """Save and leave.
+
+        Raises:
+            Stopped: always.
+        """
+        if since is not None:
+            spent = time.perf_counter() - since
+            self.position = replace(self.position, seconds=self.position.seconds + spent)
+        self.save()
+        reason = self.session.stop.reason or "another process"
+        raise Stopped(f"stopped by {reason} at step {self.position.step} of the {self.phase}; go on with --resume")
+
+    def _step(self, index: int) -> tuple[float, bool]:
+        """One update; returns the global batch's mean loss and whether any process was asked to stop."""
+        self.optimizer.zero_grad()
+        plain, carries = 0.0, []
+        for batch, rows in self._micro_batches(index):
+            with self.accelerator.autocast():
+                weighted, losses, penalty, carry = self.batch_losses(batch)
+            share = (rows.stop - rows.start) / self.batches.batch_size
+            self.accelerator.backward((weighted.mean() + penalty) * share)
+            plain += float(losses.detach().mean()) * share
+            carries.append(carry)
+        if carries[0] is not None:
+            self.carry = torch.cat([carry.detach() for carry in carries if carry is not None])
+        loss, stops = self.ranks.sum_numbers(plain, float(self.session.stop.reason is not None))
+        self._update(loss)
+        return loss, stops > 0
+
+    def _update(self, loss: float) -> None:
+        place = f"step {self.position.step + 1} (epoch {self.position.epoch + 1}) of the {self.phase}"
+        if not math.isfinite(loss):
+            raise NonFiniteError(f"the loss became {loss} at {place}{self._kept()}")
+        parameters = [parameter for parameter in self.model.parameters() if parameter.grad is not None]
+        self.ranks.sum_gradients(parameters)
+        norm = self.accelerator.clip_grad_norm_(parameters, self.config.clip_norm)
+        # A gradient scaler (fp16) skips overflowed steps by itself; nobody else may take one.
+        if self.accelerator.scaler is None and not math.isfinite(float(norm)):
+            raise NonFiniteError(f"the gradient became {float(norm)} at {place}{self._kept()}")
+        self.optimizer.step()
+
+    def _kept(self) -> str:
+        if self._saved_step is None:
+            return "; lower learning_rate or clip_norm"
+        return f"; lower learning_rate or clip_norm (the checkpoint of step {self._saved_step} is kept)"
+
+    def _micro_batches(self, index: int) -> list[tuple[Batch, slice]]:
+        """This process's rows of global batch ``index``, in `accumulation_steps` parts, with carry and noise."""
+        own = self.ranks.rows(self.batches.batch_size)
+        parts, count = self.config.accumulation_steps, own.stop - own.start
+        slices = [slice(own.start + count * i // parts, own.start + count * (i + 1) // parts) for i in range(parts)]
+        return [(self.fetch(self.batches, index, rows), rows) for rows in slices]
+
+    def fetch(self, batches: OrderedBatches, index: int, rows: slice) -> Batch:
+        """Rows of one training batch on the device, with this process's carry and the step's noise."""
+        batch = to_device(batches.batch(index, rows), self.accelerator.device)
+        start = self.ranks.rows(batches.batch_size).start
+        carry = None if self.carry is None else self.carry[rows.start - start : rows.stop - start]
+        noise = Noise(self.session.seed, f"{self.phase}/dropout", self.position.step, rows, batches.batch_size)
+        return replace(batch, carry=carry, noise=noise)
+
+    def _progress(self, total: int) -> Any:
+        quiet = not (self.accelerator.is_main_process and sys.stderr.isatty())
+        title = f"{self.phase} {self.position.epoch + 1}/{self.config.epochs}"
+        return tqdm(total=total, initial=self.position.batch, desc=title, disable=quiet, leave=False)
+
+    # What is kept -------------------------------------------------------------------------------------------------
+
+    def _row(self) -> dict[str, Any]:
+        place = self.position
+        mean = place.loss_sum / max(place.batch, 1)
+        return {"phase": self.phase, "epoch": place.epoch + 1, "step": place.step, "train_loss": mean}
+
+    def _record(self, row: dict[str, Any]) -> None:
+        if self.log is not None:
+            self.log.append(row)
+        numbers = {f"{self.phase}/{key}": value for key, value in row.items() if isinstance(value, int | float)}
+        self.accelerator.log(numbers, step=self.position.step)
+        self.session.say(describe(row, self.config.epochs))
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where this phase's checkpoints are."""
+        return self.session.folder / "checkpoints" / self.phase
+
+    def save(self) -> None:
+        """Write a checkpoint from the main process; every process learns whether it worked.
+
+        Raises:
+            StorageError: the disk refused; older checkpoints are untouched.
+        """
+        state, problem = self.state(), None
+        if self.accelerator.is_main_process:
+            try:
+                checkpoint.save(self.checkpoints, self.position.step, state, config_hash=self.session.config_hash)
+            except StorageError as error:
+                problem = error
+        (failed,) = self.ranks.sum_numbers(float(problem is not None))
+        if failed:
+            raise problem or StorageError("the main process could not write a checkpoint")
+        self._saved_step = self.position.step
+
+    def resume(self) -> bool:
+        """Load the newest whole checkpoint; False where there is none yet.
+
+        Raises:
+            CheckpointError: there are checkpoints and none is whole.
+            UserError: the newest one belongs to another configuration.
+        """
+        loaded = checkpoint.load_newest(self.checkpoints, config_hash=self.session.config_hash)
+        if loaded is None:
+            return False
+        for broken in loaded.broken:
+            self.session.say(f"warning: skipped {broken}")
+        self.load_state(dict(loaded.state))
+        self._saved_step = self.position.step
+        self.session.say(f"resumed from step {self.position.step} of the {self.phase}")
+        return True
+
+
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    """The batch's tensors on ``device``."""
+    return replace(
+        batch,
+        inputs=batch.inputs.to(device),
+        labels=batch.labels.to(device),
+        unit_ids=batch.unit_ids.to(device),
+    )
+
+
+def describe(row: dict[str, Any], epochs: int) -> str:
+    """One line of progress for a person.
+
+    Example:
+        >>> describe({"phase": "search", "epoch": 1, "train_loss": 0.0, "valid_perplexity": 2.5}, 3)
+        'search 1/3  train perplexity 1.0  valid perplexity 2.5'
+    """
+    words = [f"{row['phase']} {row['epoch']}/{epochs}", f"train perplexity {math.exp(min(row['train_loss'], 700)):.1f}"]
+    if "valid_perplexity" in row:
+        words.append(f"valid perplexity {row['valid_perplexity']:.1f}")
+    if "weight_min" in row:
+        words.append(f"v {row['weight_min']:.2f} to {row['weight_max']:.2f}")
+    if "reward" in row:
+        words.append(f"reward {row['reward']:.3f}")
+    if "epoch_seconds" in row:
+        words.append(f"{row['epoch_seconds']:.0f} s")
+    return "  ".join(words)

@@ -1,0 +1,152 @@
+"""``metrics.jsonl``: one JSON object a line, durable row by row, cut back exactly when a run is resumed.
+
+The lines are strict JSON, which knows no NaN and no infinity: such a number is written as ``null``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cnas.errors import StorageError, UserError
+
+MACHINE_SUFFIXES = ("_seconds", "_per_second", "_memory")
+"""Keys that end so depend on the machine; all others are equal between equal runs."""
+
+
+class MetricsLog:
+    """The log of one run; one process writes it. A last line that a kill left half-written is dropped on opening.
+
+    Args:
+        path: the file; created with the first row.
+
+    Attributes:
+        path: the file.
+        rows: how many rows it holds.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     log = MetricsLog(Path(folder) / "metrics.jsonl")
+        ...     for epoch in range(3):
+        ...         log.append({"epoch": epoch, "train_loss": float("nan")})
+        ...     log.truncate(1)
+        ...     read(log.path)
+        [{'epoch': 0, 'train_loss': None}]
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._ends = [0]
+        for line in _whole_lines(path):
+            self._ends.append(self._ends[-1] + len(line))
+        self._cut()
+
+    @property
+    def rows(self) -> int:
+        """How many rows the file holds."""
+        return len(self._ends) - 1
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Write one row and wait until it is on the disk.
+
+        Raises:
+            StorageError: the disk refuses; the rows before are untouched.
+            TypeError: ``row`` holds what JSON cannot, e.g. a tensor.
+        """
+        line = json.dumps(_finite(row), allow_nan=False).encode() + b"\n"
+        try:
+            with self.path.open("ab") as file:
+                file.write(line)
+                file.flush()
+                os.fsync(file.fileno())
+            if not self.rows:
+                _sync_folder(self.path.parent)
+        except OSError as error:
+            self._cut()
+            raise StorageError(
+                f"{self.path}: row {self.rows + 1} was not written: {error.strerror or error}"
+            ) from error
+        self._ends.append(self._ends[-1] + len(line))
+
+    def truncate(self, rows: int) -> None:
+        """Keep the first ``rows`` rows, as a checkpoint counted them.
+
+        The cut is one system call, so a kill leaves the file either as it was or as it should be.
+
+        Raises:
+            UserError: the file has fewer rows.
+            StorageError: the disk refuses.
+        """
+        if not 0 <= rows <= self.rows:
+            raise UserError(f"{self.path} cannot be cut back to {rows} rows, it has {self.rows}")
+        del self._ends[rows + 1 :]
+        self._cut()
+
+    def _cut(self) -> None:
+        """Drop whatever lies behind the last row."""
+        try:
+            if self.path.exists() and self.path.stat().st_size > self._ends[-1]:
+                with self.path.open("r+b") as file:
+                    file.truncate(self._ends[-1])
+                    os.fsync(file.fileno())
+        except OSError as error:
+            raise StorageError(f"{self.path} cannot be cut back: {error.strerror or error}") from error
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """All rows of a log; a half-written last line is left out.
+
+    Raises:
+        UserError: a line is not a JSON object; the message has its number.
+    """
+    return [_row(path, number, line) for number, line in enumerate(_whole_lines(path), start=1)]
+
+
+def stable(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The row without what depends on the machine.
+
+    Example:
+        >>> stable({"epoch": 1, "train_seconds": 0.3, "tokens_per_second": 9.0, "peak_memory": 5})
+        {'epoch': 1}
+    """
+    return {key: value for key, value in row.items() if not key.endswith(MACHINE_SUFFIXES)}
+
+
+def _whole_lines(path: Path) -> list[bytes]:
+    """The lines that end in a newline."""
+    if not path.exists():
+        return []
+    return [line + b"\n" for line in path.read_bytes().split(b"\n")[:-1]]
+
+
+def _row(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        row = None
+    if not isinstance(row, dict):
+        raise UserError(f"{path}, line {number}: must be a JSON object, got {line[:60]!r}")
+    return row
+
+
+def _finite(value: Any) -> Any:
+    """``value`` with null for every float that JSON cannot write."""
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a new file's name durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,74 @@
+"""The processes of a run: who works on which rows, and how their results become one.
+
+Everything that leaves a process is in global order, so a result, and a checkpoint, is the same whatever the number of
+processes.
+
+Legend: B rows of the global batch, b rows of this process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from cnas.data.base import rank_rows
+
+
+class Ranks:
+    """A thin view of an `Accelerator`: slicing, summing and gathering by rows."""
+
+    def __init__(self, accelerator: Accelerator) -> None:
+        self.accelerator = accelerator
+
+    @property
+    def world(self) -> int:
+        """How many processes there are."""
+        return int(self.accelerator.num_processes)
+
+    def rows(self, total: int) -> slice:
+        """The rows of a global batch of ``total`` that this process works on."""
+        return rank_rows(total, self.accelerator.process_index, self.world)
+
+    def sum(self, values: Tensor) -> Tensor:
+        """The sum over processes, on every one of them."""
+        if self.world == 1:
+            return values
+        total: Tensor = self.accelerator.reduce(values, "sum")
+        return total
+
+    def sum_numbers(self, *values: float) -> list[float]:
+        """The sums over processes of a few numbers, in float64."""
+        if self.world == 1:
+            return list(values)
+        device = self.accelerator.device
+        return [float(total) for total in self.sum(torch.tensor(values, dtype=torch.float64, device=device))]
+
+    def gather_rows(self, local: Tensor, total: int, dim: int = 0) -> Tensor:
+        """The global [.., B, ..] tensor from every process's [.., b, ..] rows along ``dim``.
+
+        Done as a sum with zeros elsewhere: exact, and it needs no equal shares.
+        """
+        if self.world == 1:
+            return local
+        shape = list(local.shape)
+        shape[dim] = total
+        placed = local.new_zeros(shape)
+        rows = self.rows(total)
+        placed.narrow(dim, rows.start, rows.stop - rows.start).copy_(local)
+        return self.sum(placed)
+
+    def sum_gradients(self, parameters: Iterable[Tensor]) -> None:
+        """Sum the gradients over processes, those that exist, in one flat exchange.
+
+        A routing uses some of a supernet's parameters, the same on every process; the others have no gradient and stay
+        untouched. (Wrapped in DistributedDataParallel, single-path networks need a search for unused parameters.)
+        """
+        if self.world == 1:
+            return
+        grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        flat = self.sum(torch.cat([grad.flatten() for grad in grads]))
+        for grad, part in zip(grads, flat.split([grad.numel() for grad in grads]), strict=True):
+            grad.copy_(part.view_as(grad))

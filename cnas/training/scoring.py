@@ -1,0 +1,89 @@
+"""Scoring: the losses of K subnets on data, with inherited weights, without dropout or gradient.
+
+Batches are the global ones in data-set order, each process on its rows; it consumes no randomness of training.
+
+Legend: K candidates, B rows of the global batch, T tokens, U units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from cnas.data.base import OrderedBatches
+from cnas.spaces.base import SearchSpace, SuperNet
+from cnas.training.loop import Session, to_device
+from cnas.training.ranks import Ranks
+from cnas.types import Architecture, Batch
+
+
+class Scorer:
+    """Runs K architectures of a supernet over ordered batches."""
+
+    def __init__(self, supernet: SuperNet, space: SearchSpace, session: Session) -> None:
+        self.supernet, self.space = supernet, space
+        self.accelerator, self.ranks = session.accelerator, Ranks(session.accelerator)
+
+    def batch_losses(
+        self, architectures: Sequence[Architecture], batch: Batch, carries: Sequence[Tensor | None], rows: int
+    ) -> tuple[Tensor, list[Tensor | None]]:
+        """Global losses [K, B, ...] of one batch of ``rows`` global rows, and the local carries after it."""
+        routings = [self.space.routing(architecture) for architecture in architectures]
+        with self.accelerator.autocast():
+            local, carries = self.supernet.forward_many(batch, routings, carries)
+        return self.ranks.gather_rows(local, rows, dim=1), carries
+
+    def sweep(
+        self, architectures: Sequence[Architecture], batches: OrderedBatches, indices: Iterable[int]
+    ) -> Iterable[tuple[Tensor, Tensor]]:
+        """(losses [K, B, ...], unit ids [B, ...]) of each batch in turn; every candidate has a carry of its own."""
+        carries: list[Tensor | None] = [None] * len(architectures)
+        rows, every = self.ranks.rows(batches.batch_size), slice(0, batches.batch_size)
+        for index in indices:
+            batch = to_device(batches.batch(index, rows), self.accelerator.device)
+            losses, carries = self.batch_losses(architectures, batch, carries, batches.batch_size)
+            yield losses, batches.batch(index, every).unit_ids.to(losses.device)
+
+    def units(
+        self, architectures: Sequence[Architecture], batches: OrderedBatches, between: Callable[[], None]
+    ) -> tuple[Tensor, Tensor]:
+        """Mean loss per unit over all batches: (unit_ids [U], losses [K, U]); ``between`` is called after each batch."""
+        ids, losses = [], []
+        for losses_KBT, unit_ids in self.sweep(architectures, batches, range(len(batches))):
+            unit_ids_U, losses_KU = unit_means(losses_KBT, unit_ids)
+            ids.append(unit_ids_U)
+            losses.append(losses_KU)
+            between()
+        return torch.cat(ids), torch.cat(losses, dim=1)
+
+    def validation(
+        self, architectures: Sequence[Architecture], batches: OrderedBatches, index: int | None = None
+    ) -> Tensor:
+        """Mean loss of each architecture, float64 [K], on one batch (counted on past the end) or on all in order."""
+        indices = range(len(batches)) if index is None else [index % len(batches)]
+        total, count = torch.zeros(len(architectures), dtype=torch.float64), 0
+        for losses, _ in self.sweep(architectures, batches, indices):
+            total += losses.flatten(1).sum(dim=1).to(total)
+            count += losses[0].numel()
+        return total / count
+
+
+def unit_means(losses: Tensor, unit_ids: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean loss of each unit of a batch.
+
+    Args:
+        losses: [K, *unit_ids.shape].
+        unit_ids: which unit each loss belongs to.
+
+    Returns:
+        (unit_ids_U ascending, losses_KU in the dtype of ``losses``).
+
+    Example:
+        >>> unit_means(torch.tensor([[[1.0, 3.0], [5.0, 7.0]]]), torch.tensor([[4, 4], [2, 2]]))
+        (tensor([2, 4]), tensor([[6., 2.]]))
+    """
+    found, position, counts = torch.unique(unit_ids, return_inverse=True, return_counts=True)
+    sums = losses.new_zeros(len(losses), len(found)).index_add_(1, position.flatten(), losses.flatten(1))
+    return found, sums / counts.to(losses)

@@ -1,0 +1,191 @@
+"""Curriculum search: Algorithm 1 of Zhou et al. (2022) around any algorithm and any supernet.
+
+A weight step runs the routing the algorithm chose on data weighed by the curriculum; after the epoch the algorithm
+learns from unweighted validation losses, and K of its subnets judge the training data anew. Without a curriculum this
+is the plain algorithm, bit for bit: the curriculum draws from its own streams and scoring disturbs nothing.
+
+Legend: K candidates, B rows of the global batch, T tokens, U units.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cnas.algorithms.base import SearchAlgorithm, SearchContext
+from cnas.curriculum import Curriculum
+from cnas.data.base import OrderedBatches
+from cnas.errors import Stopped, UserError
+from cnas.rng import generator
+from cnas.spaces.base import SearchSpace, SuperNet
+from cnas.training.loop import AccelerateLoop, LoopConfig, Session
+from cnas.training.scoring import Scorer, unit_means
+from cnas.types import Architecture, Batch, SearchResult
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerConfig(LoopConfig):
+    """The search's loop; defaults are those of google-research ``enas_lm``."""
+
+    epochs: int = 600
+    batch_size: int = 128
+    valid_batch_size: int = 128
+    """Rows of a validation batch: the algorithm's reward and derivation."""
+    learning_rate: float = 20.0
+    weight_decay: float = 8e-7
+    clip_norm: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.valid_batch_size < 1:
+            raise UserError(f"valid_batch_size must be at least 1, got {self.valid_batch_size}")
+
+
+@dataclass(frozen=True)
+class SearchParts:
+    """What a search is made of.
+
+    Args:
+        space: the search space.
+        supernet: its shared weights.
+        algorithm: chooses routings and, in the end, the architecture.
+        curriculum: weighs the training data; None is the plain algorithm.
+        train: training batches; the curriculum's units.
+        valid: validation batches of the same kind.
+    """
+
+    space: SearchSpace
+    supernet: SuperNet
+    algorithm: SearchAlgorithm
+    curriculum: Curriculum | None
+    train: OrderedBatches
+    valid: OrderedBatches
+
+
+class CurriculumTrainer(AccelerateLoop):
+    """Trains a supernet on reweighted data and derives an architecture.
+
+    Args:
+        parts: space, supernet, algorithm, curriculum and data.
+        config: sizes of the loop.
+        session: accelerator, run folder, seed.
+
+    Raises:
+        UserError: K is above the number of architectures.
+    """
+
+    phase = "search"
+
+    def __init__(self, parts: SearchParts, config: TrainerConfig, session: Session) -> None:
+        if parts.curriculum and parts.curriculum.config.k > parts.space.size:
+            raise UserError(
+                f"curriculum.k must be at most {parts.space.size}, the number of architectures, "
+                f"got {parts.curriculum.config.k}"
+            )
+        super().__init__(parts.supernet, parts.train, config, session)
+        self.parts = parts
+        self.algorithm = parts.algorithm.to(self.accelerator.device)
+        self.curriculum = parts.curriculum and parts.curriculum.to(self.accelerator.device)
+        self.scorer = Scorer(parts.supernet, parts.space, session)
+        self.routing = parts.algorithm.route(generator(session.seed, "route", 0))
+
+    def train(self) -> SearchResult:
+        """Search to the end, from wherever the trainer stands, and derive the architecture."""
+        self.run()
+        architecture, figures = self.algorithm.derive(self.context("derive"))
+        place = self.position
+        return SearchResult(architecture, place.epoch, place.step, place.seconds, figures)
+
+    # The weight step ------------------------------------------------------------------------------------------------
+
+    def begin_step(self, index: int) -> None:
+        """Choose the step's routing; under ``refresh="step"`` the batch is judged first (Algorithm 1)."""
+        self.routing = self.algorithm.route(generator(self.session.seed, "route", self.position.step))
+        if self.curriculum and self.curriculum.config.refresh == "step":
+            self._weigh_batch(index)
+
+    def _weigh_batch(self, index: int) -> None:
+        assert self.curriculum is not None
+        judges = self._judges(self.position.step)
+        batch = self.fetch(self.batches, index, self.ranks.rows(self.batches.batch_size))
+        losses, _ = self.scorer.batch_losses(judges, batch, [batch.carry] * len(judges), self.batches.batch_size)
+        every = slice(0, self.batches.batch_size)
+        unit_ids = self.batches.batch(index, every).unit_ids.to(losses.device)
+        self.curriculum.update(*unit_means(losses, unit_ids))
+
+    def batch_losses(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """The chosen routing's losses, times v where there is a curriculum (Eq. 4)."""
+        output = self.parts.supernet(batch, self.routing)
+        weighted = output.losses
+        if self.curriculum:
+            weighted = weighted * self.curriculum.weights(batch.unit_ids)
+        return weighted, output.losses, output.penalty, output.carry
+
+    # After an epoch ---------------------------------------------------------------------------------------------------
+
+    def finish_epoch(self) -> dict[str, Any]:
+        """Let the algorithm learn, probe a candidate on validation data, weigh the training data anew."""
+        before = copy.deepcopy(self.algorithm.state_dict())
+        used = self.curriculum.statistics() if self.curriculum else {}
+        try:
+            figures = self.algorithm.end_epoch(self.context("end_epoch"))
+            probe = self._probe()
+            self._weigh_all()
+        except Stopped:
+            # An unfinished pass leaves no trace: it is done again, from the same draws, after a resume.
+            self.algorithm.load_state_dict(before)
+            self.stop_here()
+        return probe | figures | used
+
+    def _probe(self) -> dict[str, Any]:
+        """The validation loss of one candidate: what an architecture of the current policy is worth, shared weights."""
+        (probe,) = self.algorithm.candidates(1, generator(self.session.seed, "probe", self.position.epoch))
+        loss = float(self.scorer.validation([probe], self.parts.valid)[0])
+        perplexity = math.exp(min(loss, 700))
+        return {"valid_loss": loss, "valid_perplexity": perplexity, "probe_architecture": probe.to_str()}
+
+    def _weigh_all(self) -> None:
+        if self.curriculum and self.curriculum.due(self.position.epoch, self.config.epochs):
+            judges = self._judges(self.position.epoch)
+            self.curriculum.update(*self.scorer.units(judges, self.batches, self._between))
+
+    def _judges(self, counter: int) -> list[Architecture]:
+        """The K candidates π_K (Eq. 13), drawn from a stream that nothing else reads."""
+        assert self.curriculum is not None
+        return self.algorithm.candidates(self.curriculum.config.k, generator(self.session.seed, "judges", counter))
+
+    def _between(self) -> None:
+        """Leave a long pass where a signal asks for it; all processes at the same place."""
+        (stops,) = self.ranks.sum_numbers(float(self.session.stop.reason is not None))
+        if stops:
+            raise Stopped("stopped between two updates")
+
+    def context(self, purpose: str) -> SearchContext:
+        """What the algorithm may use at this point; draws are named after ``purpose``."""
+        epoch = self.position.epoch
+
+        def draw(name: str, *counters: int) -> torch.Generator:
+            return generator(self.session.seed, f"{purpose}/{name}", epoch, *counters)
+
+        def losses(architectures: Sequence[Architecture], index: int | None) -> Tensor:
+            return self.scorer.validation(architectures, self.parts.valid, index)
+
+        return SearchContext(epoch, self.config.epochs, draw, losses, len(self.parts.valid), self._between)
+
+    def state(self) -> dict[str, Any]:
+        """The loop's state, the algorithm's (policy, optimiser, baseline) and the curriculum's weights."""
+        curriculum = self.curriculum.state_dict() if self.curriculum else None
+        return super().state() | {"algorithm": self.algorithm.state_dict(), "curriculum": curriculum}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """The inverse of `state`."""
+        super().load_state(state)
+        self.algorithm.load_state_dict(state["algorithm"])
+        if self.curriculum:
+            self.curriculum.load_state_dict(state["curriculum"])

@@ -1,0 +1,137 @@
+"""The frozen values that travel between the parts of `cnas`.
+
+Legend: C cells, E edges, O operations, B sequences of a batch, T tokens of a sequence, H hidden units, K candidates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cnas.rng import Noise
+
+Choice = tuple[int, int]
+"""One (edge, operation) pair, both counted from 0."""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """One subnet of a search space; hashable, printable and JSON-able.
+
+    Args:
+        space: name of the search space that made it, e.g. ``"enas_rnn"``.
+        choices: one (edge, operation) pair per decision of the space.
+        text: its string in the notation of the space; the space's ``parse`` reads it back.
+
+    Example:
+        >>> Architecture("enas_rnn", ((0, 1),), "0 1").to_str()
+        '0 1'
+    """
+
+    space: str
+    choices: tuple[Choice, ...]
+    text: str = field(compare=False)
+
+    def to_str(self) -> str:
+        """The string that `SearchSpace.parse` reads back."""
+        return self.text
+
+    def to_json(self) -> dict[str, str]:
+        """``{"space": ..., "string": ...}``, the form written to ``result.json``."""
+        return {"space": self.space, "string": self.text}
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True)
+class Routing:
+    """What one forward of a supernet runs: soft mixture, one path, or a hard sample - all the same type.
+
+    Every edge computes ``sum over active o of weights[o] * op_o(x)``. Entries that are not active are not run; where
+    ``weights`` carries a gradient they are still added as zero-valued scalars, so that it reaches them.
+
+    Args:
+        weights: float [C|1, E, O]; the first axis is 1 where all cells share a routing.
+        active: per cell (or one for all), the (edge, operation) pairs that are run.
+        unit: every active weight is the constant 1, so that no product with it is needed.
+    """
+
+    weights: Tensor
+    active: tuple[tuple[Choice, ...], ...]
+    unit: bool = False
+
+    @classmethod
+    def path(cls, choices: Sequence[Choice], shape: tuple[int, int]) -> Routing:
+        """The routing that runs exactly ``choices`` with weight 1; ``shape`` is (E, O).
+
+        Example:
+            >>> Routing.path([(0, 1)], (1, 2)).weights
+            tensor([[[0., 1.]]])
+        """
+        weights = torch.zeros(1, *shape)
+        for edge, operation in choices:
+            weights[0, edge, operation] = 1.0
+        return cls(weights, (tuple(choices),), unit=True)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One rank's rows of one global batch.
+
+    Args:
+        inputs: [B, ...]; token ids int64 [B, T] for text.
+        labels: int64 [B, ...]; the next tokens [B, T] for text.
+        unit_ids: int64, shape of ``labels``: which curriculum unit each loss belongs to.
+        carry: what a recurrent space hands from chunk to chunk, [B, H]; None elsewhere.
+        noise: where dropout draws from; None draws from torch's global generator.
+    """
+
+    inputs: Tensor
+    labels: Tensor
+    unit_ids: Tensor
+    carry: Tensor | None = None
+    noise: Noise | None = None
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a forward returns.
+
+    Args:
+        losses: float32, shape of ``labels``, unreduced, whatever the autocast dtype.
+        logits: [*labels.shape, classes], or None where the forward never holds them all at once.
+        carry: the next chunk's carry, with its graph; the caller detaches.
+        penalty: float32 scalar, the network's own regularisers averaged over its rows; curriculum weights never
+            touch it.
+    """
+
+    losses: Tensor
+    logits: Tensor | None
+    carry: Tensor | None
+    penalty: Tensor
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search leaves: the architecture and what it took to find it."""
+
+    architecture: Architecture
+    epochs: int
+    steps: int
+    seconds: float
+    valid: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Paper:
+    """Where a method was published; cards cite it."""
+
+    title: str
+    authors: str
+    year: int
+    url: str

@@ -1,0 +1,113 @@
+"""Toy spaces with few architectures, and a search whose validation losses are known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+
+import pytest
+import torch
+from torch import Tensor
+
+from cnas.algorithms.base import SearchContext
+from cnas.rng import generator
+from cnas.spaces.base import Decision, SearchSpace
+from cnas.types import Architecture, Choice
+
+
+class ToySpace(SearchSpace):
+    """Decisions and nothing to run; choices are written as plain numbers."""
+
+    name = "toy"
+
+    def build_supernet(self):
+        raise AssertionError("an algorithm builds no supernet")
+
+    def build_network(self, architecture, **sizes):
+        raise AssertionError("an algorithm builds no network")
+
+    def to_str(self, choices):
+        return " ".join(f"{edge} {operation}" for edge, operation in choices)
+
+    def parse(self, text):
+        numbers = [int(part) for part in text.split()]
+        return self.architecture(list(zip(numbers[::2], numbers[1::2], strict=True)))
+
+    def all(self) -> list[Architecture]:
+        return [self.architecture(choices) for choices in product(*(row.options for row in self.decisions()))]
+
+
+class RecurrentSpace(ToySpace):
+    """Node i chooses among the i nodes before it, as in a recurrent cell; 2 · 4 · 6 architectures by default."""
+
+    def __init__(self, nodes: int = 3, operations: int = 2) -> None:
+        self.nodes = nodes
+        self.operations = tuple("abcdef"[:operations])
+
+    def decisions(self) -> tuple[Decision, ...]:
+        operations = tuple(range(len(self.operations)))
+        return tuple(
+            Decision(node, tuple(range(node * (node - 1) // 2, node * (node + 1) // 2)), tuple(range(node)), operations)
+            for node in range(1, self.nodes + 1)
+        )
+
+
+class CellSpace(ToySpace):
+    """Three edges, each with one of three operations; nothing flows through where every operation is the first."""
+
+    operations = ("none", "skip", "conv")
+
+    def decisions(self) -> tuple[Decision, ...]:
+        ends = ((1, 0), (2, 0), (2, 1))
+        return tuple(Decision(target, (edge,), (source,), (0, 1, 2)) for edge, (target, source) in enumerate(ends))
+
+    def is_connected(self, architecture: Architecture) -> bool:
+        return any(operation for _, operation in architecture.choices)
+
+
+@dataclass
+class Judge:
+    """Stands in for the trainer: losses by a function of (choices, index); remembers what it was asked."""
+
+    loss: Callable[[tuple[Choice, ...], int | None], float]
+    seed: int = 0
+    calls: list[tuple[list[Architecture], int | None]] = field(default_factory=list)
+    checkpoints: int = 0
+
+    def validation_losses(self, architectures: Sequence[Architecture], index: int | None) -> Tensor:
+        self.calls.append((list(architectures), index))
+        return torch.tensor([self.loss(found.choices, index) for found in architectures])
+
+    def checkpoint(self) -> None:
+        self.checkpoints += 1
+
+    def context(self, epoch: int = 0) -> SearchContext:
+        return SearchContext(
+            epoch=epoch,
+            epochs=100,
+            generator=lambda name, *counters: generator(self.seed, name, epoch, *counters),
+            validation_losses=self.validation_losses,
+            validation_batches=7,
+            checkpoint=self.checkpoint,
+        )
+
+
+@pytest.fixture
+def judge() -> type[Judge]:
+    return Judge
+
+
+@pytest.fixture
+def recurrent() -> Callable[..., RecurrentSpace]:
+    return RecurrentSpace
+
+
+@pytest.fixture
+def cell() -> CellSpace:
+    return CellSpace()
+
+
+@pytest.fixture(params=["recurrent", "cell"])
+def space(request: pytest.FixtureRequest) -> ToySpace:
+    return {"recurrent": RecurrentSpace, "cell": CellSpace}[request.param]()
