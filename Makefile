@@ -3,24 +3,30 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+# A torch that is already in .venv is kept; CNAS_TORCH asks pip for another one.
+CNAS_TORCH ?= torch==2.13.0
+# Errors are shown; what pip says about its own configuration is not.
+PIP    := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
 .PHONY: install demo test quality speed clean
 
 install: $(STAMP)
 
-# A torch that is already there is kept; otherwise the CPU build is taken (CNAS_TORCH overrides it).
 $(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) must be Python 3.11 or newer; e.g. make PYTHON=python3.13 $(MAKECMDGOALS)" >&2; exit 2; }
+	@echo "setting up $(VENV); the first time this takes a few minutes"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -c "import torch" 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check "$${CNAS_TORCH:-torch==2.13.0}"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
+	@$(BIN)/python -c "import torch" 2>/dev/null || $(PIP) "$(CNAS_TORCH)"
+	@$(PIP) -e ".[dev]"
 	@touch $@
 
 demo: install
 	@$(BIN)/python recipes/demo.py
 
+# Lint and types first, then the suite in any case: one call shows all there is to mend.
 test: install
-	@$(MAKE) --no-print-directory quality
-	$(BIN)/python -m pytest
+	@status=0; $(MAKE) --no-print-directory quality || status=$$?; \
+	$(BIN)/python -m pytest || status=$$?; exit $$status
 
 quality: install
 	$(BIN)/ruff check .
@@ -31,5 +37,6 @@ quality: install
 speed: install
 	$(BIN)/python tests/speed/enas_rnn.py
 
+# Runs are kept: they are results.
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis build dist site *.egg-info

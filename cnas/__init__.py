@@ -20,7 +20,6 @@ _LAZY = {
     "Retrainer": "cnas.training",
     "RunConfig": "cnas.run_config",
     "load_text": "cnas.data",
-    "run": "cnas.run",
 }
 
 __all__ = [
@@ -34,7 +33,6 @@ __all__ = [
     "RunConfig",
     "SearchResult",
     "load_text",
-    "run",
 ]
 
 

@@ -33,7 +33,7 @@ class StorageError(CnasError):
     exit_code = 5
 
 
-class Stopped(CnasError):
+class Stopped(CnasError):  # noqa: N818 - nothing went wrong
     """A signal asked the run to stop; it has saved its state and can be resumed."""
 
     exit_code = 75

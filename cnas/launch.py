@@ -6,6 +6,7 @@ A recipe is a dictionary of functions that return a complete `RunConfig`; everyt
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import textwrap
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from cnas.config import OneLineParser
 from cnas.errors import CnasError, UserError
-from cnas.export import summary
+from cnas.export.artifacts import summary
 from cnas.run import run
 from cnas.run_config import RunConfig
 
@@ -35,7 +36,9 @@ def main(presets: Mapping[str, Preset], argv: Sequence[str] | None = None, *, de
         _say(f"preset {config.preset} · data {config.options.data} · output {folder}")
         _say(summary(folder, run(config, folder, resume=resume)))
     except CnasError as problem:
-        print(f"error: {problem}", file=sys.stderr, flush=True)
+        # All processes fail alike; one of each machine says so.
+        if os.environ.get("LOCAL_RANK", "0") == "0":
+            print(f"error: {problem}", file=sys.stderr, flush=True)
         return problem.exit_code
     return 0
 
@@ -49,7 +52,9 @@ def parse(presets: Mapping[str, Preset], argv: Sequence[str], default: str) -> t
     known, _ = _first_parser().parse_known_args(argv)
     if known.preset is not None and known.preset not in presets:
         raise UserError(f"--preset must be one of {', '.join(presets)}, got {known.preset!r}")
-    config = presets[known.preset or default]()
+    if known.preset is not None and known.config is not None:
+        raise UserError(f"--config {known.config} already names everything; leave out --preset {known.preset}")
+    config = presets[known.preset or default]() if known.config is None else _read(Path(known.config))
     parser = OneLineParser(
         description=textwrap.dedent(sys.modules["__main__"].__doc__ or ""),
         parents=[_first_parser()],
@@ -63,10 +68,22 @@ def parse(presets: Mapping[str, Preset], argv: Sequence[str], default: str) -> t
     return config, Path(given.output_dir or config.default_folder), given.resume
 
 
+def _read(file: Path) -> RunConfig:
+    """The configuration that a run has left."""
+    try:
+        values = json.loads(file.read_text("utf-8"))
+    except OSError as problem:
+        raise UserError(f"--config {file} cannot be read: {problem.strerror}") from problem
+    except ValueError as problem:
+        raise UserError(f"--config {file} is not JSON: {problem}") from problem
+    return RunConfig.from_json(values)
+
+
 def _first_parser() -> OneLineParser:
     parser = OneLineParser(add_help=False)
     group = parser.add_argument_group("run")
     group.add_argument("--preset", metavar="NAME", help="a complete configuration: smoke, cpu or paper")
+    group.add_argument("--config", metavar="FILE", help="start from the config.json of a run instead of a preset")
     group.add_argument("--output-dir", "--output_dir", metavar="DIR", help="the run folder (default: runs/...)")
     group.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in the run folder")
     group.add_argument("--no-curriculum", action="store_true", help="the plain algorithm: all data weighs the same")

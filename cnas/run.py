@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -18,9 +20,10 @@ from cnas.curriculum import build_curriculum
 from cnas.data.streams import TextStreams
 from cnas.data.text import TextData, load_text
 from cnas.errors import UserError
-from cnas.export import export_run
+from cnas.export.artifacts import export_run
 from cnas.rng import generator
 from cnas.run_config import RunConfig
+from cnas.run_data import check, retrain_streams, search_streams
 from cnas.run_folder import RunFolder
 from cnas.training.evaluate import mean_loss, word_perplexity
 from cnas.training.loop import Session
@@ -28,9 +31,6 @@ from cnas.training.retrain import Retrainer
 from cnas.training.stop import StopFlag
 from cnas.training.trainer import CurriculumTrainer, SearchParts
 from cnas.types import Architecture, SearchResult
-
-PROBE_STREAMS = 10
-"""Parallel streams of the validation after each epoch, as in the DARTS and AWD-LSTM codes."""
 
 
 def run(config: RunConfig, folder: Path | str | None = None, *, resume: bool = False) -> dict[str, Any]:
@@ -47,19 +47,20 @@ def run(config: RunConfig, folder: Path | str | None = None, *, resume: bool = F
     """
     home = RunFolder(Path(folder or config.default_folder))
     accelerator = make_accelerator(config, home.path)
-    # The main process looks first: the others must not meet a folder it has just filled.
-    with accelerator.main_process_first():
-        finished = home.open(config, resume=resume, create=accelerator.is_main_process)
+    finished = home.look(config, resume=resume)
     if finished is not None:
         if accelerator.is_main_process:
             print(f"finished already: {home.path / 'result.json'}", flush=True)
         return finished
     text = load_text(config.options.data, config.text)
+    given = config
     config = replace(
         config,
         space=replace(config.space, vocab_size=len(text.vocabulary)),  # type: ignore[type-var]
         network=replace(config.network, vocab_size=len(text.vocabulary)),
     )
+    check(config, text, accelerator.num_processes)
+    _begin(home, given, accelerator, resume)
     with StopFlag().on_signals() as stop:
         session = Session(accelerator, home.path, config.options.seed, home.config_hash, stop)
         if config.options.log_with:
@@ -69,6 +70,15 @@ def run(config: RunConfig, folder: Path | str | None = None, *, resume: bool = F
         finally:
             accelerator.end_training()
     return result
+
+
+def _begin(home: RunFolder, config: RunConfig, accelerator: Accelerator, resume: bool) -> None:
+    # Nobody may meet a folder that the main process has just filled, so all have looked before it writes.
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        home.begin(config)
+        if resume and not home.has_progress():
+            print(f"nothing to resume in {home.path}: starting from the beginning", flush=True)
 
 
 def _pipeline(config: RunConfig, text: TextData, session: Session, home: RunFolder, resume: bool) -> dict[str, Any]:
@@ -128,9 +138,7 @@ def _judges(config: RunConfig) -> str:
 
 def build_trainer(config: RunConfig, text: TextData, session: Session) -> CurriculumTrainer:
     """The trainer of a configuration, at its beginning."""
-    unit = config.curriculum.unit if config.curriculum else "sequence"
-    trainer, length = config.trainer, config.text.length
-    train = TextStreams(text.search, trainer.batch_size, length, unit)
+    train, valid = search_streams(config, text)
     with seeded(config.options.seed, "supernet"):
         supernet = config.space.build_supernet()
     parts = SearchParts(
@@ -139,9 +147,9 @@ def build_trainer(config: RunConfig, text: TextData, session: Session) -> Curric
         algorithm=_algorithm(config),
         curriculum=build_curriculum(config.curriculum, train.num_units),
         train=train,
-        valid=TextStreams(text.validation, trainer.valid_batch_size, length),
+        valid=valid,
     )
-    return CurriculumTrainer(parts, trainer, session)
+    return CurriculumTrainer(parts, config.trainer, session)
 
 
 def _algorithm(config: RunConfig) -> Any:
@@ -150,13 +158,12 @@ def _algorithm(config: RunConfig) -> Any:
 
 def retrain(
     config: RunConfig, text: TextData, session: Session, architecture: Architecture, *, resume: bool
-) -> tuple[nn.Module, dict[str, Any]]:
+) -> tuple[Any, dict[str, Any]]:
     """Train the derived network from scratch and measure it; returns it with its best weights, and the figures."""
     with seeded(config.options.seed, "network"):
         network = config.space.build_network(architecture, **asdict(config.network))
     length, eos = config.text.length, text.vocabulary.eos_id
-    probe = TextStreams(text.validation, PROBE_STREAMS, length, start=eos, tail="keep")
-    train = TextStreams(text.train, config.retrain.batch_size, length)
+    train, probe = retrain_streams(config, text)
     trainer = Retrainer(network, train, config.retrain, session, lambda model: mean_loss(model, probe))
     if not (resume and trainer.resume()):
         session.say(
@@ -188,19 +195,12 @@ def used(text: TextData) -> dict[str, int]:
     return {name: len(getattr(text, name)) for name in ("search", "train", "validation", "test")}
 
 
-class seeded:  # noqa: N801 - a context manager, used like a function
-    """torch's global generator is seeded for one purpose while the context lasts, and then as it was."""
-
-    def __init__(self, seed: int, purpose: str) -> None:
-        self.seed = generator(seed, purpose).initial_seed()
-
-    def __enter__(self) -> None:
-        self.fork = torch.random.fork_rng()
-        self.fork.__enter__()
-        torch.manual_seed(self.seed)
-
-    def __exit__(self, *error: object) -> None:
-        self.fork.__exit__(*error)
+@contextmanager
+def seeded(seed: int, purpose: str) -> Iterator[None]:
+    """Seed the global generator of torch for one purpose while the context lasts; then it is as it was."""
+    with torch.random.fork_rng():
+        torch.manual_seed(generator(seed, purpose).initial_seed())
+        yield
 
 
 def make_accelerator(config: RunConfig, folder: Path) -> Accelerator:
@@ -213,7 +213,11 @@ def make_accelerator(config: RunConfig, folder: Path) -> Accelerator:
     project = ProjectConfiguration(project_dir=str(folder), logging_dir=str(folder / "logs"))
     try:
         accelerator = Accelerator(
-            mixed_precision=options.mixed_precision, log_with=options.log_with, project_config=project
+            # Where there is none, Accelerate must be told, or two processes of torchrun start two separate runs.
+            cpu=not torch.accelerator.is_available(),
+            mixed_precision=options.mixed_precision,
+            log_with=options.log_with,
+            project_config=project,
         )
     except ValueError as problem:
         raise UserError(f"log_with or mixed_precision: {' '.join(str(problem).split())}") from problem

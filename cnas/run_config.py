@@ -89,7 +89,7 @@ class RunConfig:
         try:
             rest = {**values}
             rest.pop("version")
-            space, search = dict(rest.pop("space")), dict(rest.pop("search"))
+            space, search = _named(rest, "space"), _named(rest, "search")
             curriculum = rest.pop("curriculum")
             parts = {name: from_dict(part, rest.pop(name), name) for name, part in _PLAIN_PARTS.items()}
             head = {name: rest.pop(name) for name in ("recipe", "preset")}
@@ -101,8 +101,12 @@ class RunConfig:
                 curriculum=None if curriculum is None else from_dict(CurriculumConfig, curriculum, "curriculum"),
                 options=from_dict(RunOptions, rest),
             )
+        except UserError:
+            raise
         except (KeyError, TypeError) as problem:
             raise UserError(f"config.json: {problem} is missing or of the wrong type") from problem
+        except ValueError as problem:
+            raise UserError(f"config.json: {problem}") from problem
 
     @property
     def hash(self) -> str:
@@ -136,6 +140,14 @@ class RunConfig:
                 dotted = message if message.startswith(("--", f"{prefix}.")) else f"{prefix}.{message}"
                 raise UserError(dotted) from problem
         return replace(self, **changed)
+
+
+def _named(values: dict[str, Any], part: str) -> dict[str, Any]:
+    """A part that says by its ``name`` what it is, taken out of ``values``."""
+    found = values.pop(part)
+    if not isinstance(found, dict) or not isinstance(found.get("name"), str):
+        raise UserError(f"config.json: {part} must be a mapping with a name, got {str(found)[:60]!r}")
+    return dict(found)
 
 
 _PLAIN_PARTS: dict[str, Any] = {

@@ -10,6 +10,9 @@ from typing import Any
 from cnas.errors import StorageError, UserError
 from cnas.run_config import RunConfig
 
+OWN = ("result.json", "search.json", "metrics.jsonl", "checkpoints", "model", "figures", "README.md")
+"""What a run writes, and so must not be somebody else's."""
+
 
 class RunFolder:
     """``config.json``, ``metrics.jsonl``, ``checkpoints/``, ``result.json`` and the rest of one run."""
@@ -18,32 +21,50 @@ class RunFolder:
         self.path = path
         self.config_hash = ""
 
-    def open(self, config: RunConfig, *, resume: bool, create: bool) -> dict[str, Any] | None:
-        """Make or check the folder; the finished result where there is one already.
+    def look(self, config: RunConfig, *, resume: bool) -> dict[str, Any] | None:
+        """Whether the run may use the folder, which stays as it is; the finished result where there is one already.
 
         Args:
             config: of the run; the folder's own ``config.json`` must equal it.
             resume: whether a folder that holds a run may be gone on with.
-            create: whether this process writes (the main one does).
 
         Raises:
             UserError: the folder is a file, holds something and ``resume`` is not set, or another configuration.
-            StorageError: it cannot be written.
         """
         self.config_hash = config.hash
-        if self.path.exists() and not self.path.is_dir():
-            raise UserError(f"output_dir {self.path} is a file; name a folder")
+        self._check_path()
         known = self.read_json("config.json")
-        if known is not None and (resume or not create):
-            self._compare(known, config)
-        elif self._is_used() and not resume and create:
+        if self._holds("*") and not resume:
             raise UserError(f"output_dir {self.path} already holds files; add --resume or name a new folder")
-        if create and known is None:
-            self.write_json("config.json", config.to_json())
+        if known is not None:
+            self._compare(known, config)
+        elif strange := [name for name in OWN if self._holds(name)]:
+            raise UserError(f"output_dir {self.path} holds {strange[0]} but no config.json; name a new folder")
         return self.read_json("result.json")
 
-    def _is_used(self) -> bool:
-        return self.path.is_dir() and any(self.path.iterdir())
+    def _check_path(self) -> None:
+        try:
+            nearest = next((path for path in (self.path, *self.path.parents) if path.exists()), self.path)
+            if nearest.exists() and not nearest.is_dir():
+                raise UserError(f"output_dir {self.path}: {nearest} is a file; name a folder")
+        except OSError as problem:
+            raise UserError(f"output_dir {str(self.path)[:60]!r} cannot be used: {problem.strerror}") from problem
+
+    def begin(self, config: RunConfig) -> None:
+        """Make the folder, and say in it what the run is; only the main process does.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        if not self._holds("config.json"):
+            self.write_json("config.json", config.to_json())
+
+    def has_progress(self) -> bool:
+        """Whether there is anything to go on from."""
+        return self._holds("search.json") or self._holds("checkpoints/*/step-*")
+
+    def _holds(self, pattern: str) -> bool:
+        return any(self.path.glob(pattern))
 
     def _compare(self, known: dict[str, Any], config: RunConfig) -> None:
         RunConfig.from_json(known)

@@ -44,7 +44,7 @@ class SearchContext:
 
 
 class SearchAlgorithm(nn.Module, ABC):
-    """Base of all algorithms. Parameters and buffers are checkpointed, and so is ``self.optimizer`` where there is one."""
+    """Base of all algorithms; parameters, buffers and ``self.optimizer``, where there is one, are checkpointed."""
 
     name: ClassVar[str]
     paper: ClassVar[Paper]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+import logging
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,12 +61,25 @@ def _read_parquet(folder: Path, split: str) -> list[str]:
     paths = [str(file) for file in files]
     try:
         # Streaming reads the files as they are now: nothing is copied to a cache that could grow stale.
-        table = datasets.load_dataset("parquet", data_files={split: paths}, split=split, streaming=True)
-        return text_rows(table, where)
+        with _unlogged("datasets"):
+            table = datasets.load_dataset("parquet", data_files={split: paths}, split=split, streaming=True)
+            return text_rows(table, where)
     except UserError:
         raise
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         raise UserError(f"{where} cannot be read as Parquet: {' '.join(str(error).split())}") from error
+
+
+@contextlib.contextmanager
+def _unlogged(name: str) -> Iterator[None]:
+    """A library does not log on its own what is about to be raised."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _patterns(name: str) -> tuple[str, str]:

@@ -1,21 +1,25 @@
 """What a run leaves: a model `transformers` can load, its tokenizer, its card, and pictures of how it was found."""
 
-from cnas.export.artifacts import export_run, summary
-from cnas.export.auto import register
-from cnas.export.card import render_card
-from cnas.export.cell import draw_cell
-from cnas.export.figures import draw_figures
-from cnas.export.model import generate_lines, save_model
-from cnas.export.tokenizer import build_tokenizer
+from __future__ import annotations
 
-__all__ = [
-    "build_tokenizer",
-    "draw_cell",
-    "draw_figures",
-    "export_run",
-    "generate_lines",
-    "register",
-    "render_card",
-    "save_model",
-    "summary",
-]
+import importlib
+from typing import Any
+
+_PLACES = {
+    "build_tokenizer": "tokenizer",
+    "draw_cell": "cell",
+    "draw_figures": "figures",
+    "generate_lines": "model",
+    "register": "auto",
+    "render_card": "card",
+    "save_model": "model",
+}
+
+__all__ = ["build_tokenizer", "draw_cell", "draw_figures", "generate_lines", "register", "render_card", "save_model"]
+
+
+def __getattr__(name: str) -> Any:
+    """The public names, imported when first asked for: `import cnas` needs ``auto`` alone, and no matplotlib."""
+    if name in _PLACES:
+        return getattr(importlib.import_module(f"{__name__}.{_PLACES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -57,7 +57,7 @@ def render_card(
     cited = [CURRICULUM_NAS, *(paper for paper in papers if paper != CURRICULUM_NAS)]
     dataset = name(_part(result, "dataset").get("name", "unnamed"))
     text = environment.from_string(template.read_text(encoding="utf-8")).render(
-        front_matter=_front_matter(result, dataset, name(model_name)),
+        front_matter=_front_matter(result, dataset, model_name),
         model_name=name(model_name),
         algorithm=name(result.get("algorithm", "unnamed")),
         curriculum=result.get("curriculum"),
@@ -82,7 +82,11 @@ def _part(result: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 
 def _front_matter(result: Mapping[str, Any], dataset: str, model_name: str) -> str:
-    algorithm = name(result.get("algorithm", "unnamed"))
+    # A viewer that knows no front matter takes it for Markdown, so no HTML here either.
+    dataset, model_name, algorithm = (
+        re.sub("[<>]", "", name(value)) or "unnamed"
+        for value in (dataset, model_name, result.get("algorithm", "unnamed"))
+    )
     data = ModelCardData(
         library_name="transformers",
         pipeline_tag="text-generation",

@@ -143,7 +143,7 @@ def _label(axes: Axes, title: str, unit: str, bottom: bool = True) -> None:
     left, right = axes.get_xlim()
     if right - left < 1:  # a single epoch
         axes.set_xlim(round(left) - 0.5, round(left) + 0.5)
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
     axes.grid(color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

@@ -94,6 +94,8 @@ def generate_lines(
             min_new_tokens=1,
             max_new_tokens=max_words,
             suppress_tokens=[tokenizer.unk_token_id],
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.eos_token_id,
         )
     return [_line(row[1:].tolist(), len(ids) - 1, tokenizer) for row in rows]
 

@@ -7,15 +7,15 @@ once, whatever the chunk length.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
-from torch import nn
 
 from cnas.data.base import OrderedBatches
 
 
 @torch.no_grad()
-def mean_loss(network: nn.Module, batches: OrderedBatches) -> float:
+def mean_loss(network: Any, batches: OrderedBatches) -> float:
     """Mean negative log-likelihood per prediction, in nats, without dropout; the state is carried from batch to batch.
 
     Args:

@@ -25,7 +25,7 @@ from cnas.data.base import OrderedBatches
 from cnas.errors import NonFiniteError, Stopped, StorageError, UserError
 from cnas.rng import Noise
 from cnas.training import checkpoint
-from cnas.training.metrics_log import MetricsLog
+from cnas.training.metrics_log import MetricsLog, read
 from cnas.training.ranks import Ranks
 from cnas.training.stop import StopFlag
 from cnas.types import Batch
@@ -65,6 +65,14 @@ class LoopConfig:
             raise UserError(f"weight_decay must be at least 0 and finite, got {self.weight_decay}")
         if self.checkpoint_steps is not None and self.checkpoint_steps < 1:
             raise UserError(f"checkpoint_steps must be at least 1 or none, got {self.checkpoint_steps}")
+
+    def check_processes(self, world: int, prefix: str = "") -> None:
+        """Raise a `UserError` where a batch has no row for some part of some of the ``world`` processes."""
+        if self.batch_size // world < self.accumulation_steps:
+            raise UserError(
+                f"{prefix}batch_size must be at least processes x accumulation_steps = {world} x "
+                f"{self.accumulation_steps}, got {self.batch_size}"
+            )
 
 
 @dataclass(frozen=True)
@@ -117,12 +125,7 @@ class AccelerateLoop(ABC):
     def __init__(self, model: nn.Module, batches: OrderedBatches, config: LoopConfig, session: Session) -> None:
         self.session, self.config, self.batches = session, config, batches
         self.accelerator, self.ranks = session.accelerator, Ranks(session.accelerator)
-        smallest = batches.batch_size // self.ranks.world
-        if smallest < config.accumulation_steps:
-            raise UserError(
-                f"batch_size must be at least processes x accumulation_steps = {self.ranks.world} x "
-                f"{config.accumulation_steps}, got {batches.batch_size}"
-            )
+        config.check_processes(self.ranks.world)
         self.model = model.to(self.accelerator.device)
         self.optimizer = self.make_optimizer()
         self.position = Position()
@@ -325,6 +328,7 @@ class AccelerateLoop(ABC):
         """
         loaded = checkpoint.load_newest(self.checkpoints, config_hash=self.session.config_hash)
         if loaded is None:
+            self._forget_rows()
             return False
         for broken in loaded.broken:
             self.session.say(f"warning: skipped {broken}")
@@ -332,6 +336,12 @@ class AccelerateLoop(ABC):
         self._saved_step = self.position.step
         self.session.say(f"resumed from step {self.position.step} of the {self.phase}")
         return True
+
+    def _forget_rows(self) -> None:
+        """Drop the rows of an epoch after which a kill came before the first checkpoint."""
+        if self.log is not None:
+            phases = [row.get("phase") for row in read(self.log.path)]
+            self.log.truncate(phases.index(self.phase) if self.phase in phases else len(phases))
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
@@ -351,9 +361,12 @@ def describe(row: dict[str, Any], epochs: int) -> str:
         >>> describe({"phase": "search", "epoch": 1, "train_loss": 0.0, "valid_perplexity": 2.5}, 3)
         'search 1/3  train perplexity 1.0  valid perplexity 2.5'
     """
-    words = [f"{row['phase']} {row['epoch']}/{epochs}", f"train perplexity {math.exp(min(row['train_loss'], 700)):.1f}"]
+    words = [
+        f"{row['phase']} {row['epoch']}/{epochs}",
+        f"train perplexity {_shown(math.exp(min(row['train_loss'], 700)))}",
+    ]
     if "valid_perplexity" in row:
-        words.append(f"valid perplexity {row['valid_perplexity']:.1f}")
+        words.append(f"valid perplexity {_shown(row['valid_perplexity'])}")
     if "weight_min" in row:
         words.append(f"v {row['weight_min']:.2f} to {row['weight_max']:.2f}")
     if "reward" in row:
@@ -361,3 +374,7 @@ def describe(row: dict[str, Any], epochs: int) -> str:
     if "epoch_seconds" in row:
         words.append(f"{row['epoch_seconds']:.0f} s")
     return "  ".join(words)
+
+
+def _shown(perplexity: float) -> str:
+    return f"{perplexity:.1f}" if perplexity < 1e6 else "above 1e6"

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from cnas.data.base import OrderedBatches
 from cnas.errors import UserError
@@ -63,18 +63,18 @@ class Retrainer(AccelerateLoop):
 
     def __init__(
         self,
-        network: nn.Module,
+        network: Any,
         train: OrderedBatches,
         config: RetrainConfig,
         session: Session,
-        validate: Callable[[nn.Module], float],
+        validate: Callable[[Any], float],
     ) -> None:
         super().__init__(network, train, config, session)
         self.network, self.retrain, self.validate = network, config, validate
         self.history: list[float] = []
         self.best: dict[str, Tensor] = {}
 
-    def train(self) -> nn.Module:
+    def train(self) -> Any:
         """Train to the last epoch, from wherever the loop stands; the network ends with its best weights."""
         self.run()
         self.network.load_state_dict(self.best)

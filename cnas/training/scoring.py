@@ -49,7 +49,7 @@ class Scorer:
     def units(
         self, architectures: Sequence[Architecture], batches: OrderedBatches, between: Callable[[], None]
     ) -> tuple[Tensor, Tensor]:
-        """Mean loss per unit over all batches: (unit_ids [U], losses [K, U]); ``between`` is called after each batch."""
+        """Mean loss per unit of all data: (unit_ids [U], losses [K, U]); ``between`` is called after each batch."""
         ids, losses = [], []
         for losses_KBT, unit_ids in self.sweep(architectures, batches, range(len(batches))):
             unit_ids_U, losses_KU = unit_means(losses_KBT, unit_ids)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from cnas.algorithms.base import SearchAlgorithm, SearchContext
-from cnas.curriculum import Curriculum
+from cnas.curriculum import Curriculum, CurriculumConfig
 from cnas.data.base import OrderedBatches
 from cnas.errors import Stopped, UserError
 from cnas.rng import generator
@@ -68,6 +68,12 @@ class SearchParts:
     valid: OrderedBatches
 
 
+def check_judges(config: CurriculumConfig, space: SearchSpace) -> None:
+    """Raise a `UserError` where fewer than K architectures could judge."""
+    if config.k > space.size:
+        raise UserError(f"curriculum.k must be at most {space.size}, the number of architectures, got {config.k}")
+
+
 class CurriculumTrainer(AccelerateLoop):
     """Trains a supernet on reweighted data and derives an architecture.
 
@@ -83,11 +89,8 @@ class CurriculumTrainer(AccelerateLoop):
     phase = "search"
 
     def __init__(self, parts: SearchParts, config: TrainerConfig, session: Session) -> None:
-        if parts.curriculum and parts.curriculum.config.k > parts.space.size:
-            raise UserError(
-                f"curriculum.k must be at most {parts.space.size}, the number of architectures, "
-                f"got {parts.curriculum.config.k}"
-            )
+        if parts.curriculum:
+            check_judges(parts.curriculum.config, parts.space)
         super().__init__(parts.supernet, parts.train, config, session)
         self.parts = parts
         self.algorithm = parts.algorithm.to(self.accelerator.device)

@@ -100,7 +100,7 @@ class EnasRnnSpace(LanguageModelSizes, SearchSpace):
                 f"architecture {text[:60]!r} must be {self.nodes} pairs 'previous function' of whole numbers, "
                 f"e.g. {self.to_str([decision.options[0] for decision in self.decisions()])!r}"
             )
-        numbers = [int(word[:6]) for word in words]
+        numbers = [min(int(word), 999_999) for word in words]
         choices = []
         for decision, source, operation in zip(self.decisions(), numbers[::2], numbers[1::2], strict=True):
             if source >= len(decision.edges) or operation >= len(self.operations):

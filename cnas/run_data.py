@@ -1,0 +1,49 @@
+"""The token streams of a run, and whether everything fits together: asked before anything is trained or written."""
+
+from __future__ import annotations
+
+from cnas.data.streams import TextStreams
+from cnas.data.text import TextData
+from cnas.run_config import RunConfig
+from cnas.training.trainer import check_judges
+
+PROBE_STREAMS = 10
+"""Parallel streams of the validation after each epoch, as in the DARTS and AWD-LSTM codes."""
+
+
+def search_streams(config: RunConfig, text: TextData) -> tuple[TextStreams, TextStreams]:
+    """Training and validation batches of the search."""
+    unit = config.curriculum.unit if config.curriculum else "sequence"
+    trainer, length = config.trainer, config.text.length
+    train = TextStreams(text.search, trainer.batch_size, length, unit)
+    return train, TextStreams(text.validation, trainer.valid_batch_size, length)
+
+
+def retrain_streams(config: RunConfig, text: TextData) -> tuple[TextStreams, TextStreams]:
+    """Training batches of the derived network, and the few streams on which it is validated after each epoch."""
+    length, eos = config.text.length, text.vocabulary.eos_id
+    train = TextStreams(text.train, config.retrain.batch_size, length)
+    return train, TextStreams(text.validation, PROBE_STREAMS, length, start=eos, tail="keep")
+
+
+def check(config: RunConfig, text: TextData, processes: int) -> None:
+    """Raise what a later part of the run would raise.
+
+    Args:
+        config: with the vocabulary size of ``text``.
+        text: the data.
+        processes: how many share a batch.
+
+    Raises:
+        UserError: a text is too short for its batches, a batch too small for the processes, K above the number of
+            architectures, or the architecture to train is none of the space.
+    """
+    if config.options.architecture is None:
+        search_streams(config, text)
+        config.trainer.check_processes(processes, "trainer.")
+        if config.curriculum:
+            check_judges(config.curriculum, config.space)
+    else:
+        config.space.parse(config.options.architecture)
+    retrain_streams(config, text)
+    config.retrain.check_processes(processes, "retrain.")

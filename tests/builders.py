@@ -1,0 +1,114 @@
+"""Tiny searches and trainings, built by convention: any space and algorithm gets its small sizes by field name.
+
+Legend of sizes: 30 words, 8 hidden units, 2 nodes, 4 rows, chunks of 5 tokens; a search takes a fraction of a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from cnas import algorithms, spaces
+from cnas.curriculum import CurriculumConfig, build_curriculum
+from cnas.data.streams import TextStreams
+from cnas.training import CurriculumTrainer, SearchParts, Session, TrainerConfig
+from cnas.training.metrics_log import read, stable
+from cnas.training.stop import StopFlag
+
+WORDS, LENGTH, ROWS = 30, 5, 4
+DROPOUTS = ("words", "embedding", "input", "hidden", "output")
+SPACE_SIZES = {"vocab_size": WORDS, "hidden_size": 8, "nodes": 2, "init_range": 0.5, "slowness": 0.5}
+SPACE_SIZES |= {f"dropout_{name}": 0.1 for name in DROPOUTS}
+SEARCH_SIZES = {"controller_size": 8, "updates": 3, "samples": 2, "derive_samples": 3, "learning_rate": 0.02}
+
+
+def tokens(count: int = 160, seed: int = 0) -> torch.Tensor:
+    """A text in which each word suggests the next one."""
+    jumps = torch.randint(0, 3, (count,), generator=torch.Generator().manual_seed(seed))
+    found = [1]
+    for jump in jumps[1:].tolist():
+        found.append((found[-1] * 3 + jump) % WORDS)
+    return torch.tensor(found)
+
+
+def _known(cls: type, sizes: dict[str, Any]) -> dict[str, Any]:
+    return {field.name: sizes[field.name] for field in fields(cls) if field.name in sizes}
+
+
+def build_space(name: str = "enas_rnn", **changes: Any) -> Any:
+    """A space at its smallest."""
+    cls = spaces.space_class(name)
+    return cls(**_known(cls, SPACE_SIZES) | changes)
+
+
+def build_algorithm(space: Any, name: str = "enas", **changes: Any) -> Any:
+    """An algorithm at its smallest."""
+    cls = algorithms.config_class(name)
+    return cls(**_known(cls, SEARCH_SIZES) | changes).build(space, seed=3)
+
+
+def build_session(folder: Path, seed: int = 1, **options: Any) -> Session:
+    """A session whose run folder is ``folder``; ``options`` are those of `Accelerator`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return Session(Accelerator(**options), folder, seed, "0123abcd", StopFlag())
+
+
+def build_trainer(
+    session: Session,
+    curriculum: CurriculumConfig | None = None,
+    *,
+    space: Any = None,
+    algorithm: str = "enas",
+    dtype: torch.dtype = torch.float32,
+    **config: Any,
+) -> CurriculumTrainer:
+    """A search at its beginning; ``config`` are fields of `TrainerConfig`."""
+    space = space or build_space()
+    sizes = {"epochs": 3, "batch_size": ROWS, "valid_batch_size": 2, "learning_rate": 5.0, "clip_norm": 1.0} | config
+    trainer_config = TrainerConfig(**sizes)
+    train = TextStreams(tokens(), trainer_config.batch_size, LENGTH, curriculum.unit if curriculum else "sequence")
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        supernet = space.build_supernet().to(dtype)
+    parts = SearchParts(
+        space=space,
+        supernet=supernet,
+        algorithm=build_algorithm(space, algorithm),
+        curriculum=build_curriculum(curriculum, train.num_units),
+        train=train,
+        valid=TextStreams(tokens(60, seed=1), trainer_config.valid_batch_size, LENGTH),
+    )
+    return CurriculumTrainer(parts, trainer_config, session)
+
+
+def rows(folder: Path, without: tuple[str, ...] = ()) -> list[dict[str, Any]]:
+    """The rows of ``metrics.jsonl`` without what depends on the machine, and without keys that start so."""
+    found = [stable(row) for row in read(folder / "metrics.jsonl")]
+    return [{key: value for key, value in row.items() if not key.startswith(without or ("\0",))} for row in found]
+
+
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """(path, leaf) of everything in a nested state; tensors as (dtype, shape, bytes), without the clock."""
+    match value:
+        case dict():
+            for key, item in value.items():
+                if key != "seconds":
+                    yield from leaves(item, f"{path}/{key}")
+        case list() | tuple():
+            for index, item in enumerate(value):
+                yield from leaves(item, f"{path}[{index}]")
+        case torch.Tensor():
+            data = value.detach().contiguous().reshape(-1).view(torch.uint8)
+            yield path, (value.dtype, tuple(value.shape), bytes(data.tolist()))
+        case _:
+            yield path, value
+
+
+def bits(loop: Any) -> dict[str, Any]:
+    """Everything a loop's checkpoint holds, exactly, without the clock."""
+    return dict(leaves(loop.state()))

@@ -1,0 +1,36 @@
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+# Two processes of a test share a small machine; forked ones take this over.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(autouse=True)
+def forget_accelerator():
+    """Accelerate keeps its state in the process; no test may find the precision of another one."""
+    yield
+    if "accelerate.state" in sys.modules:
+        sys.modules["accelerate.state"].AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory) -> Path:
+    """A folder with the made-up corpus; runs go beside it."""
+    from tiny_recipe import write_corpus
+
+    folder = tmp_path_factory.mktemp("home")
+    write_corpus(folder / "corpus")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def finished(home) -> Path:
+    """An uninterrupted run with checkpoints amid the epochs."""
+    from launching import SAVING, launch
+
+    ended = launch(home, *SAVING, "--output-dir", "finished").wait()
+    assert (ended.code, ended.err) == (0, ""), ended
+    return home / "finished"

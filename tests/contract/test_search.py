@@ -1,0 +1,151 @@
+"""What every algorithm × space × curriculum must do; new ones are found by name and tested without a line here."""
+
+import copy
+import itertools
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from builders import bits, build_algorithm, build_session, build_space, build_trainer, rows
+
+from cnas import algorithms, spaces
+from cnas.curriculum import CurriculumConfig
+from cnas.curriculum.base import scores
+
+WEIGHED = ("weight_", "effective_")
+CURRICULA = [
+    CurriculumConfig(name=name, k=3, unit=unit, refresh=refresh)
+    for name in sorted(scores())
+    for unit, refresh in itertools.product(("sequence", "token"), ("epoch", "step"))
+]
+
+
+def named(curriculum):
+    return "plain" if curriculum is None else f"{curriculum.name}-{curriculum.unit}-{curriculum.refresh}"
+
+
+@pytest.fixture(params=list(itertools.product(algorithms.names(), spaces.names())), ids="-".join, scope="module")
+def pair(request):
+    """(algorithm, space)."""
+    return request.param
+
+
+def builder(pair, root):
+    folders = itertools.count()
+
+    def make(curriculum=None, **config):
+        session = build_session(root / str(next(folders)))
+        return build_trainer(session, curriculum, space=build_space(pair[1]), algorithm=pair[0], **config)
+
+    return make
+
+
+@pytest.fixture
+def build(pair, tmp_path):
+    """Builds trainers of one algorithm on one space, each with a run folder of its own."""
+    return builder(pair, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def plain(pair, tmp_path_factory):
+    """What a whole search without a curriculum leaves."""
+    trainer = builder(pair, tmp_path_factory.mktemp("plain"))()
+    return left(trainer, trainer.train())
+
+
+def left(trainer, result):
+    """(architecture, weights, policy and position bit for bit, rows), without what only a curriculum has."""
+    state = {name: value for name, value in bits(trainer).items() if "/curriculum" not in name}
+    return result.architecture, state, rows(trainer.session.folder, WEIGHED)
+
+
+@pytest.mark.parametrize("curriculum", [None, *CURRICULA], ids=named)
+def test_a_step_moves_what_its_routing_uses_and_nothing_else(build, curriculum):
+    trainer = build(curriculum, epochs=1)
+    supernet = trainer.parts.supernet
+    before = copy.deepcopy(supernet)
+    trainer.begin_step(0)
+    trainer._step(0)
+    fresh = dict(before.named_parameters())
+    moved = {name for name, value in supernet.named_parameters() if not torch.equal(value, fresh[name])}
+    batch = trainer.fetch(trainer.batches, 0, slice(0, trainer.batches.batch_size))
+    for name, parameter in fresh.items():
+        kept = parameter.detach().clone()
+        parameter.data.fill_(math.nan)
+        used = bool(before(batch, trainer.routing).losses.isnan().any())
+        parameter.data.copy_(kept)
+        assert used == (name in moved), name
+
+
+@pytest.mark.parametrize("curriculum", [None, *CURRICULA], ids=named)
+def test_a_search_finds_an_architecture_of_the_space(build, curriculum):
+    trainer = build(curriculum)
+    result = trainer.train()
+    space = trainer.parts.space
+    assert space.parse(result.architecture.to_str()) == result.architecture
+    assert space.is_connected(result.architecture)
+    assert (result.epochs, result.steps) == (3, 3 * len(trainer.batches))
+    found = rows(trainer.session.folder)
+    assert [(row["phase"], row["epoch"]) for row in found] == [("search", epoch) for epoch in (1, 2, 3)]
+    assert all(math.isfinite(row["train_loss"]) and math.isfinite(row["valid_loss"]) for row in found)
+    assert found[-1]["train_loss"] < found[0]["train_loss"]
+    assert all(space.parse(row["probe_architecture"]) for row in found)
+
+
+@pytest.mark.parametrize("curriculum", CURRICULA, ids=named)
+def test_the_curriculum_bites(plain, build, curriculum):
+    trainer = build(curriculum)
+    assert left(trainer, trainer.train())[1:] != plain[1:]
+    first, second, last = rows(trainer.session.folder)
+    # A row tells the weights its epoch was trained with: 1 in the first where they are refreshed between epochs.
+    assert (first["weight_min"] == first["weight_max"] == 1) == (curriculum.refresh == "epoch")
+    for row in (second, last):
+        assert 0 <= row["weight_min"] < row["weight_median"] < row["weight_max"]
+        assert row["weight_min"] < 0.99
+        assert row["weight_max"] > 1.01
+        assert 0 < row["effective_sample_size"] < 1
+    assert second["weight_max"] != last["weight_max"]
+    assert float(trainer.curriculum.v.mean()) == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize("curriculum", CURRICULA, ids=named)
+def test_without_judges_it_is_the_plain_algorithm(plain, build, curriculum):
+    trainer = build(replace(curriculum, k=0))
+    assert left(trainer, trainer.train()) == plain
+    assert not any(key.startswith(WEIGHED) for row in rows(trainer.session.folder) for key in row)
+
+
+@pytest.mark.parametrize("curriculum", CURRICULA, ids=named)
+def test_judging_disturbs_nothing(plain, build, curriculum):
+    trainer, calls = build(curriculum), []
+
+    def constant(losses_KU):
+        calls.append(len(losses_KU))
+        return torch.ones(losses_KU.shape[1])
+
+    trainer.curriculum.score = constant
+    assert left(trainer, trainer.train()) == plain
+    assert calls == [curriculum.k] * (2 if curriculum.refresh == "epoch" else 3 * len(trainer.batches))
+
+
+@pytest.mark.parametrize("name", algorithms.names())
+@pytest.mark.parametrize("space", spaces.names())
+def test_candidates_are_as_many_as_asked_for(name, space):
+    space = build_space(space)
+    algorithm = build_algorithm(space, name)
+    for count in (1, 3, 7):
+        found = algorithm.candidates(count, torch.Generator().manual_seed(count))
+        assert len(found) == count
+        assert all(space.parse(str(one)) == one and space.is_connected(one) for one in found)
+
+
+@pytest.mark.parametrize("name", algorithms.names())
+@pytest.mark.parametrize("space", spaces.names())
+def test_a_route_draws_from_its_generator_alone(name, space):
+    algorithm = build_algorithm(build_space(space), name)
+    before = torch.get_rng_state()
+    one, other = (algorithm.route(torch.Generator().manual_seed(4)) for _ in range(2))
+    assert torch.equal(one.weights, other.weights)
+    assert one.active == other.active
+    assert torch.equal(torch.get_rng_state(), before)

@@ -1,0 +1,108 @@
+"""Weights held as state."""
+
+import pytest
+import torch
+
+from cnas.curriculum import Curriculum, CurriculumConfig, build_curriculum, normalized_weights, uncertainty
+from cnas.curriculum.base import scores
+from cnas.data.streams import TextStreams
+from cnas.errors import UserError
+from cnas.training.scoring import unit_means
+
+
+def test_weights_start_at_one():
+    curriculum = Curriculum(CurriculumConfig(), 7)
+    assert torch.equal(curriculum.weights(torch.tensor([[0, 6], [3, 3]])), torch.ones(2, 2))
+
+
+def test_an_update_leaves_the_other_units_alone():
+    curriculum = Curriculum(CurriculumConfig(), 5)
+    curriculum.update(torch.arange(5), torch.tensor([[1.0, 2.0, 3.0, 4.0, 5.0]]))
+    before = curriculum.v.clone()
+    losses_KU = torch.tensor([[1.0, 9.0], [7.0, 9.0]])
+    curriculum.update(torch.tensor([4, 1]), losses_KU)
+    assert torch.equal(curriculum.v[[0, 2, 3]], before[[0, 2, 3]])
+    assert torch.equal(curriculum.v[[4, 1]], normalized_weights(uncertainty(losses_KU)))
+
+
+@pytest.mark.parametrize("unit", ["sequence", "token"])
+def test_every_position_gets_the_weight_of_its_unit(unit):
+    streams = TextStreams(torch.arange(40), batch_size=2, length=4, unit=unit)
+    curriculum = Curriculum(CurriculumConfig(unit=unit), streams.num_units)
+    seen = []
+    for index in range(len(streams)):
+        batch = streams.batch(index, slice(0, 2))
+        # The loss of a position is its label, so the weight of a unit can be told from its labels.
+        ids_U, losses_KU = unit_means(batch.labels[None].float(), batch.unit_ids)
+        curriculum.update(ids_U, losses_KU)
+        mean_BT = batch.labels.float()
+        if unit == "sequence":
+            mean_BT = mean_BT.mean(1, keepdim=True).expand_as(mean_BT)
+        expected = mean_BT.sqrt() / mean_BT.sqrt().mean()
+        torch.testing.assert_close(curriculum.weights(batch.unit_ids), expected)
+        seen += ids_U.tolist()
+    assert sorted(seen) == list(range(streams.num_units))
+
+
+def test_all_data_is_scored_after_every_epoch_but_the_last():
+    curriculum = Curriculum(CurriculumConfig(refresh="epoch"), 1)
+    assert [curriculum.due(epoch, 5) for epoch in range(5)] == [True] * 4 + [False]
+    assert not any(Curriculum(CurriculumConfig(refresh="step"), 1).due(epoch, 5) for epoch in range(5))
+
+
+def test_statistics_are_those_of_the_weights():
+    curriculum = Curriculum(CurriculumConfig(), 3)
+    assert curriculum.statistics() == {
+        "weight_min": 1,
+        "weight_median": 1,
+        "weight_max": 1,
+        "effective_sample_size": 1,
+    }
+    curriculum.v.copy_(torch.tensor([0.0, 0.0, 3.0]))
+    assert curriculum.statistics() == {
+        "weight_min": 0,
+        "weight_median": 0,
+        "weight_max": 3,
+        "effective_sample_size": pytest.approx(1 / 3),
+    }
+
+
+def test_nobody_judges_without_a_curriculum():
+    assert build_curriculum(None, 5) is None
+    assert build_curriculum(CurriculumConfig(k=0), 5) is None
+    assert isinstance(build_curriculum(CurriculumConfig(k=1), 5), Curriculum)
+
+
+def test_weights_are_part_of_the_state():
+    curriculum = Curriculum(CurriculumConfig(), 2)
+    curriculum.update(torch.tensor([0, 1]), torch.tensor([[1.0, 9.0]]))
+    other = Curriculum(CurriculumConfig(), 2)
+    other.load_state_dict(curriculum.state_dict())
+    assert torch.equal(other.v, torch.tensor([0.5, 1.5]))
+
+
+def test_losses_in_half_precision_give_float32_weights():
+    curriculum = Curriculum(CurriculumConfig(), 2)
+    curriculum.update(torch.tensor([0, 1]), torch.tensor([[1.0, 9.0]], dtype=torch.bfloat16))
+    assert curriculum.weights(torch.tensor([1])).dtype is torch.float32
+    assert torch.equal(curriculum.v, torch.tensor([0.5, 1.5]))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"name": "luck"}, r"curriculum\.name must be one of .*uncertainty.*, got 'luck'"),
+        ({"k": -1}, r"curriculum\.k must be at least 0, got -1"),
+    ],
+)
+def test_a_wrong_field_is_named(fields, message):
+    with pytest.raises(UserError, match=message):
+        CurriculumConfig(**fields)
+
+
+@pytest.mark.parametrize("name", sorted(scores()))
+def test_a_score_is_finite_and_not_negative(name):
+    losses_KU = torch.tensor([[0.0, 1e-30, 1.0, 1e30], [0.0, 3e-30, 5.0, 2e30]])
+    score_U = scores()[name](losses_KU)
+    assert score_U.shape == (4,)
+    assert bool((score_U >= 0).all() and torch.isfinite(score_U).all())

@@ -1,0 +1,190 @@
+"""The ENAS supernet against the textbook. Legend: B sequences, T tokens, H hidden units, K candidates."""
+
+import pytest
+import torch
+from builders import WORDS, build_space
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from textbook import forward
+
+from cnas.rng import Noise
+from cnas.types import Batch, Routing
+
+SETTINGS = settings(derandomize=True, deadline=None, max_examples=30)
+NOISE = Noise(4, "test", 2, slice(1, 3), 5)
+TOLERANCES = {
+    torch.float64: ({"rtol": 1e-12, "atol": 1e-12}, {"rtol": 1e-12, "atol": 1e-12}),
+    torch.float32: ({"rtol": 1e-6, "atol": 1e-6}, {"rtol": 1e-5, "atol": 1e-5}),
+}
+CASES = {
+    "seed": st.integers(0, 999),
+    "nodes": st.integers(1, 4),
+    "hidden": st.integers(1, 6),
+    "length": st.integers(1, 5),
+    "bias": st.booleans(),
+    "carried": st.booleans(),
+    "rate": st.sampled_from([0.0, 0.5]),
+    "training": st.booleans(),
+}
+
+
+def example(dtype, seed=0, nodes=3, hidden=4, length=4, bias=False, carried=True, rate=0.0, training=True):
+    """(space, supernet, batch, generator); two rows of a global batch of five."""
+    draws = torch.Generator().manual_seed(seed)
+    space = build_space(
+        nodes=nodes,
+        hidden_size=hidden,
+        decoder_bias=bias,
+        activation_penalty=0.5,
+        slowness=0.25,
+        **{f"dropout_{name}": rate for name in ("words", "embedding", "input", "hidden", "output")},
+    )
+    supernet = space.build_supernet().to(dtype).train(training)
+    with torch.no_grad():
+        for parameter in supernet.parameters():
+            parameter.copy_(torch.rand(parameter.shape, generator=draws, dtype=dtype) - 0.5)
+    text = torch.randint(WORDS, (2, length + 1), generator=draws)
+    carry = torch.randn(2, hidden, generator=draws, dtype=dtype) if carried else None
+    batch = Batch(text[:, :-1], text[:, 1:], torch.zeros_like(text[:, 1:]), carry, NOISE)
+    return space, supernet, batch, draws
+
+
+def total(losses, penalty):
+    """A scalar that tells all positions apart, like weights v do."""
+    return (losses * torch.linspace(0.5, 2, losses.numel()).view(losses.shape)).sum() + penalty
+
+
+def compare(space, supernet, batch, routing, dtype, extra=()):
+    """Outputs and all gradients of the supernet are those of the textbook, missing gradients too."""
+    outputs, gradients = TOLERANCES[dtype]
+    found = supernet(batch, routing)
+    masks = supernet.shell.masks(len(batch.inputs), batch.noise)
+    losses, carry, penalty = forward(space, supernet, batch, routing, masks)
+    penalty = penalty if supernet.training else torch.zeros_like(penalty)
+    assert found.losses.dtype is dtype
+    torch.testing.assert_close(found.losses, losses, **outputs)
+    torch.testing.assert_close(found.carry, carry, **outputs)
+    torch.testing.assert_close(found.penalty, penalty, **outputs)
+    wanted = [*supernet.parameters(), *extra]
+    mine = torch.autograd.grad(total(found.losses, found.penalty), wanted, allow_unused=True, retain_graph=True)
+    theirs = torch.autograd.grad(total(losses, penalty), wanted, allow_unused=True, retain_graph=True)
+    for one, other in zip(mine, theirs, strict=True):
+        assert (one is None) == (other is None)
+        if one is not None:
+            scale = other.abs().max().clamp_min(1)
+            torch.testing.assert_close(one / scale, other / scale, **gradients)
+    return found, mine
+
+
+@pytest.mark.parametrize("dtype", list(TOLERANCES))
+@SETTINGS
+@given(**CASES)
+def test_a_path_is_the_textbook(dtype, **case):
+    space, supernet, batch, draws = example(dtype, **case)
+    routing = space.routing(space.sample(draws))
+    _, gradients = compare(space, supernet, batch, routing, dtype)
+    used = sum(gradient is not None for gradient in gradients)
+    assert used == 3 + case["bias"] + case["nodes"]
+
+
+@pytest.mark.parametrize("dtype", list(TOLERANCES))
+@settings(SETTINGS, max_examples=8)
+@given(**CASES)
+def test_a_soft_mixture_is_the_weighted_sum(dtype, **case):
+    space, supernet, batch, draws = example(dtype, **case)
+    scores = torch.randn(1, *space.shape, generator=draws, dtype=dtype, requires_grad=True)
+    every = tuple(pair for decision in space.decisions() for pair in decision.options)
+    routing = Routing(scores.softmax(-1), (every,))
+    _, gradients = compare(space, supernet, batch, routing, dtype, extra=[scores])
+    assert all(gradient is not None for gradient in gradients)
+
+
+@settings(SETTINGS, max_examples=8)
+@given(**CASES)
+def test_a_hard_sample_is_the_path_and_its_gradient_reaches_what_was_not_run(**case):
+    space, supernet, batch, draws = example(torch.float64, **case)
+    architecture = space.sample(draws)
+    path = space.routing(architecture)
+    soft = torch.randn(1, *space.shape, generator=draws, dtype=torch.float64, requires_grad=True)
+    weights = path.weights.double() - soft.detach() + soft
+    routing = Routing(weights, path.active)
+    found, gradients = compare(space, supernet, batch, routing, torch.float64, extra=[soft])
+    expected = supernet(batch, path)
+    torch.testing.assert_close(found.losses, expected.losses, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(found.carry, expected.carry, rtol=1e-12, atol=1e-12)
+    assert bool((gradients[-1] != 0).all())
+
+
+@SETTINGS
+@given(**CASES)
+def test_the_derived_network_with_inherited_weights_is_the_path(**case):
+    space, supernet, batch, draws = example(torch.float32, **case)
+    architecture = space.sample(draws)
+    network = space.build_network(architecture).train(supernet.training)
+    with torch.no_grad():
+        network.shell.load_state_dict(supernet.shell.state_dict())
+        network.cell.input_matrix.copy_(supernet.input_matrix)
+        network.cell.recurrent_matrix.copy_(supernet.recurrent_matrix)
+        for matrix, (edge, operation) in zip(network.cell.matrices, architecture.choices, strict=True):
+            matrix.copy_(supernet.matrix(edge, operation))
+    expected = supernet(batch, space.routing(architecture))
+    losses, logits, carry, penalty = network.run(batch.inputs, batch.labels, batch.carry, batch.noise)
+    assert logits is None
+    assert torch.equal(losses, expected.losses)
+    assert torch.equal(carry, expected.carry)
+    assert torch.equal(penalty, expected.penalty)
+
+
+def several(space, draws, count):
+    """``count`` architectures; where there are more than two, the last is the first again."""
+    found = [space.sample(draws) for _ in range(count)]
+    return [*found[:-1], found[0]] if count > 2 else found
+
+
+@pytest.mark.parametrize("count", [1, 3, 5])
+@settings(SETTINGS, max_examples=10)
+@given(**CASES)
+def test_many_at_once_are_as_many_single_forwards(count, **case):
+    space, supernet, batch, draws = example(torch.float64, **case)
+    routings = [space.routing(architecture) for architecture in several(space, draws, count)]
+    hidden = case["hidden"]
+    carries = [None, *torch.randn(count - 1, 2, hidden, generator=draws, dtype=torch.float64)]
+    losses_KBT, after = supernet.forward_many(batch, routings, carries)
+    assert losses_KBT.shape == (count, *batch.labels.shape)
+    assert len(after) == count
+    supernet.eval()
+    for index, (routing, carry) in enumerate(zip(routings, carries, strict=True)):
+        single = supernet(Batch(batch.inputs, batch.labels, batch.unit_ids, carry), routing)
+        torch.testing.assert_close(losses_KBT[index], single.losses, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(after[index], single.carry, rtol=1e-12, atol=1e-12)
+
+
+def test_many_mixtures_are_as_many_single_forwards():
+    space, supernet, batch, draws = example(torch.float64, rate=0.5)
+    every = tuple(pair for decision in space.decisions() for pair in decision.options)
+    routings = [Routing(torch.rand(1, *space.shape, generator=draws), (every,)) for _ in range(2)]
+    losses_KBT, after = supernet.forward_many(batch, routings, [batch.carry, None])
+    assert not losses_KBT.requires_grad
+    assert supernet.training
+    supernet.eval()
+    for index, carry in enumerate([batch.carry, None]):
+        single = supernet(Batch(batch.inputs, batch.labels, batch.unit_ids, carry), routings[index])
+        assert torch.equal(losses_KBT[index], single.losses)
+        assert torch.equal(after[index], single.carry)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_scoring_leaves_no_trace(training):
+    space, supernet, batch, draws = example(torch.float32, rate=0.5, training=training)
+    before = {name: value.clone() for name, value in supernet.state_dict().items()}
+    generator_state = torch.get_rng_state()
+    routings = [space.routing(architecture) for architecture in several(space, draws, 3)]
+    carries = [batch.carry.clone() for _ in routings]
+    losses_KBT, after = supernet.forward_many(batch, routings, carries)
+    assert supernet.training is training
+    assert not losses_KBT.requires_grad
+    assert not any(carry.requires_grad for carry in after)
+    assert all(parameter.grad is None for parameter in supernet.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in supernet.state_dict().items())
+    assert all(torch.equal(carry, batch.carry) for carry in carries)
+    assert torch.equal(torch.get_rng_state(), generator_state)

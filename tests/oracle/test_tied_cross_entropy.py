@@ -1,0 +1,102 @@
+"""The loss that never holds all logits, against torch's own. Legend: N rows, H hidden units, V words."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional as F
+
+from cnas.spaces import _language_model
+from cnas.spaces._language_model import tied_cross_entropy
+
+SETTINGS = settings(derandomize=True, deadline=None, max_examples=25)
+
+
+def example(seed=0, rows=7, hidden=4, words=11, bias=True, dtype=torch.float64):
+    draws = torch.Generator().manual_seed(seed)
+    decoder = nn.Linear(hidden, words, bias=bias, dtype=dtype)
+    with torch.no_grad():
+        for parameter in decoder.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=draws, dtype=dtype))
+    hidden_NH = torch.randn(rows, hidden, generator=draws, dtype=dtype, requires_grad=True)
+    labels_N = torch.randint(words, (rows,), generator=draws)
+    return hidden_NH, decoder, labels_N, torch.rand(rows, generator=draws, dtype=dtype)
+
+
+@SETTINGS
+@given(
+    st.integers(0, 999),
+    st.integers(1, 9),
+    st.integers(1, 5),
+    st.integers(1, 12),
+    st.booleans(),
+    st.sampled_from([1, 13, 30, 10**6]),
+)
+def test_value_and_gradients_are_those_of_torch(seed, rows, hidden, words, bias, elements):
+    hidden_NH, decoder, labels_N, v_N = example(seed, rows, hidden, words, bias)
+    wanted = [hidden_NH, *decoder.parameters()]
+    expected_N = F.cross_entropy(decoder(hidden_NH), labels_N, reduction="none")
+    expected = torch.autograd.grad((v_N * expected_N).sum(), wanted)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_language_model, "CHUNK_ELEMENTS", elements)
+        losses_N = tied_cross_entropy(hidden_NH, decoder, labels_N)
+        found = torch.autograd.grad((v_N * losses_N).sum(), wanted)
+    torch.testing.assert_close(losses_N, expected_N, rtol=1e-12, atol=1e-12)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_gradients_are_those_of_finite_differences(bias, monkeypatch):
+    monkeypatch.setattr(_language_model, "CHUNK_ELEMENTS", 22)
+    hidden_NH, decoder, labels_N, _ = example(rows=5, hidden=3, words=6, bias=bias)
+
+    def losses(hidden_NH, *parameters):
+        return torch.func.functional_call(
+            _Loss(decoder), dict(zip(names, parameters, strict=True)), (hidden_NH, labels_N)
+        )
+
+    names = [f"decoder.{name}" for name, _ in decoder.named_parameters()]
+    assert torch.autograd.gradcheck(losses, (hidden_NH, *decoder.parameters()))
+
+
+class _Loss(nn.Module):
+    def __init__(self, decoder):
+        super().__init__()
+        self.decoder = decoder
+
+    def forward(self, hidden_NH, labels_N):
+        return tied_cross_entropy(hidden_NH, self.decoder, labels_N)
+
+
+def test_a_tied_embedding_gets_both_gradients():
+    _, decoder, labels_N, _ = example(bias=False)
+    inputs_N = labels_N.flip(0)
+    losses_N = tied_cross_entropy(decoder.weight[inputs_N], decoder, labels_N)
+    (found,) = torch.autograd.grad(losses_N.sum(), decoder.weight)
+    logits = decoder.weight[inputs_N] @ decoder.weight.t()
+    (expected,) = torch.autograd.grad(F.cross_entropy(logits, labels_N, reduction="sum"), decoder.weight)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_losses_are_float32_under_autocast_and_close_to_it():
+    hidden_NH, decoder, labels_N, v_N = example(rows=40, hidden=8, words=30, dtype=torch.float32)
+    wanted = [hidden_NH, *decoder.parameters()]
+    exact_N = tied_cross_entropy(hidden_NH, decoder, labels_N)
+    with torch.autocast("cpu", torch.bfloat16):
+        losses_N = tied_cross_entropy(hidden_NH, decoder, labels_N)
+    assert losses_N.dtype is torch.float32
+    torch.testing.assert_close(losses_N, exact_N, rtol=0.02, atol=0.1)
+    expected = torch.autograd.grad((v_N * exact_N).sum(), wanted)
+    for one, other in zip(torch.autograd.grad((v_N * losses_N).sum(), wanted), expected, strict=True):
+        assert one.dtype is torch.float32
+        assert (one - other).norm() < 0.02 * other.norm()
+
+
+def test_without_gradient_nothing_is_kept():
+    hidden_NH, decoder, labels_N, _ = example()
+    with torch.no_grad():
+        losses_N = tied_cross_entropy(hidden_NH, decoder, labels_N)
+    assert losses_N.grad_fn is None
+    torch.testing.assert_close(losses_N, F.cross_entropy(decoder(hidden_NH), labels_N, reduction="none"))

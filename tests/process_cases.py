@@ -1,0 +1,156 @@
+"""The same training on one process and on two; each process runs every case and the main one keeps the numbers.
+
+Legend: B rows of the global batch.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import tiny_recipe
+import torch
+from accelerate import Accelerator
+
+from cnas.curriculum import CurriculumConfig
+from cnas.data.text import load_text
+from cnas.errors import Stopped
+from cnas.run import build_trainer
+from cnas.run_config import RunConfig
+from cnas.run_data import retrain_streams
+from cnas.training.evaluate import mean_loss
+from cnas.training.loop import AccelerateLoop, Session
+from cnas.training.retrain import Retrainer
+from cnas.training.stop import StopFlag
+
+CURRICULA = {"none": None} | {
+    f"{refresh}-{unit}": CurriculumConfig(k=3, refresh=refresh, unit=unit)
+    for refresh in ("epoch", "step")
+    for unit in ("sequence", "token")
+}
+CASES = [*CURRICULA, "accumulated", "retrain"]
+HALF = "epoch-token"
+"""The case that is also left half-way, to be gone on with by another number of processes."""
+EXTRA = {("accumulated", "float32"), ("retrain", "float32")}
+"""Proved in float64 alone."""
+DTYPES = {"float64": torch.float64, "float32": torch.float32}
+
+
+def run_cases(home: Path, out: Path, world: int, cases: list[str], halves: Path | None) -> int:
+    """The cases in both precisions; a half-way run in ``out``, and the one in ``halves`` gone on with."""
+    os.chdir(home)
+    accelerator = Accelerator()
+    assert accelerator.num_processes == world == int(os.environ["WORLD_SIZE"])
+    if world > 1:
+        assert torch.distributed.get_backend() == "gloo"
+        assert torch.distributed.get_world_size() == world
+    results: dict[Any, Any] = {}
+    for name, dtype in DTYPES.items():
+        for case in cases:
+            if (case, name) in EXTRA:
+                continue
+            results[case, name] = numbers(train(case, dtype, accelerator, out / f"{case}-{name}"))
+    train(HALF, torch.float64, accelerator, out / "half", stop_after=14)
+    if halves is not None:
+        results["resumed", "float64"] = numbers(train(HALF, torch.float64, accelerator, halves, resume=True))
+    results["differ"] = disagreement(accelerator, results)
+    if accelerator.is_main_process:
+        torch.save(results, out / "results.pt")
+    accelerator.end_training()
+    return 0
+
+
+def train(
+    case: str, dtype: torch.dtype, accelerator: Accelerator, folder: Path, stop_after: int = 0, resume: bool = False
+) -> AccelerateLoop:
+    """20 steps or more of one case, from the start or from what is in ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    session = Session(accelerator, folder, seed=1, config_hash="same", stop=StopFlag())
+    loop = build(case, dtype, session)
+    assert loop.batches.batch_size % 2 == 1, "an uneven share is part of the test"
+    if resume:
+        assert loop.resume()
+        assert loop.position.step == 14
+    if stop_after:
+        original = loop.begin_step
+
+        def begin_step(index: int) -> None:
+            # The other process hears of it from the first one.
+            if loop.position.step + 1 == stop_after and accelerator.is_main_process:
+                session.stop.request("the test")
+            original(index)
+
+        loop.begin_step = begin_step  # type: ignore[method-assign]
+    try:
+        loop.run()
+        assert not stop_after
+        assert loop.position.step >= 20
+    except Stopped:
+        assert loop.position.step == stop_after
+    return loop
+
+
+def build(case: str, dtype: torch.dtype, session: Session) -> AccelerateLoop:
+    config = replace(tiny_recipe.tiny(), curriculum=CURRICULA.get(case))
+    config = replace(
+        config, trainer=replace(config.trainer, epochs=2), retrain=replace(config.retrain, epochs=2, average_from=2)
+    )
+    text = load_text(config.options.data, config.text)
+    size = len(text.vocabulary)
+    config = replace(
+        config, space=replace(config.space, vocab_size=size), network=replace(config.network, vocab_size=size)
+    )
+    if case == "accumulated":
+        config = replace(config, trainer=replace(config.trainer, accumulation_steps=2))
+    if case == "retrain":
+        return _retrainer(config, text, dtype, session)
+    loop = build_trainer(config, text, session)
+    _convert(loop, dtype)
+    if loop.curriculum is not None:
+        loop.curriculum.to(dtype)
+    return loop
+
+
+def _retrainer(config: RunConfig, text: Any, dtype: torch.dtype, session: Session) -> Retrainer:
+    torch.manual_seed(0)
+    network = config.space.build_network(config.space.parse("0 0 1 1"), vocab_size=len(text.vocabulary))
+    streams, probe = retrain_streams(config, text)
+    loop = Retrainer(network, streams, config.retrain, session, lambda model: mean_loss(model, probe))
+    _convert(loop, dtype)
+    return loop
+
+
+def _convert(loop: AccelerateLoop, dtype: torch.dtype) -> None:
+    loop.model.to(dtype)
+    loop.optimizer = loop.make_optimizer()
+
+
+def numbers(loop: AccelerateLoop) -> dict[str, torch.Tensor]:
+    """Everything that must agree, as float64."""
+    found = {f"weights/{name}": value.double() for name, value in loop.model.state_dict().items()}
+    state = loop.state()
+    for part in ("algorithm", "curriculum", "best"):
+        found |= {f"{part}/{name}": value for name, value in _tensors(state.get(part) or {}).items()}
+    if loop.log is not None:
+        from cnas.training.metrics_log import read, stable
+
+        for row in map(stable, read(loop.log.path)):
+            place = f"{row['phase']}/{row['epoch']}"
+            found |= {f"{place}/{key}": torch.tensor(float(v)) for key, v in row.items() if isinstance(v, float | int)}
+    return found
+
+
+def _tensors(tree: Any, prefix: str = "") -> dict[str, torch.Tensor]:
+    if isinstance(tree, torch.Tensor):
+        return {prefix: tree.detach().double().clone()}
+    items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list | tuple) else ()
+    return {name: value for key, item in items for name, value in _tensors(item, f"{prefix}/{key}").items()}
+
+
+def disagreement(accelerator: Accelerator, results: dict[Any, dict[str, torch.Tensor]]) -> float:
+    """How far the processes' own copies of the weights are apart."""
+    weights = [v.flatten() for part in results.values() for k, v in part.items() if k.startswith("weights/")]
+    flat = torch.cat(weights)
+    return float((accelerator.gather(flat[None]) - flat).abs().max())

@@ -1,0 +1,255 @@
+"""The documentation says what is: links, code blocks, command lines and tables are held against the project."""
+
+import ast
+import json
+import pkgutil
+import re
+import runpy
+import shlex
+import tomllib
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+
+from cnas import errors
+from cnas.launch import parse
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+RECIPE = runpy.run_path(str(ROOT / "recipes" / "ptb_cl_enas.py"))
+TESTED_ELSEWHERE = {"docs/models.md"}
+"""Pages whose code needs a trained model; `tests/export/test_models_page.py` runs it."""
+NOT_RUN = re.compile(r"<!-- not run: \w[^>]* -->\s*$")
+
+
+@dataclass(frozen=True)
+class Block:
+    page: str
+    line: int
+    language: str
+    code: str
+    runs: bool
+
+    def __str__(self) -> str:
+        return f"{self.page}:{self.line}"
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def blocks(language: str) -> list[Block]:
+    found = []
+    for page in PAGES:
+        text = page.read_text("utf-8")
+        for match in re.finditer(r"^```(\w+)\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+            before = text[: match.start()]
+            runs = NOT_RUN.search(before) is None
+            found.append(Block(name_of(page), before.count("\n") + 1, match[1], match[2], runs))
+    return [block for block in found if block.language == language]
+
+
+def headings(page: Path) -> set[str]:
+    """The anchors of a page, in the manner of GitHub."""
+    titles = re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.DOTALL), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def prose(page: Path) -> str:
+    return re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_relative_links_lead_somewhere(page):
+    targets = re.findall(r"\]\(([^)\s]+)\)", prose(page))
+    for target in targets:
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        assert file.exists(), f"{name_of(page)} links to {target}"
+        if anchor:
+            assert anchor in headings(file), f"{name_of(page)} links to {target}"
+        if page.is_relative_to(ROOT / "docs"):
+            assert file.is_relative_to(ROOT / "docs"), f"{target} is not part of the site"
+
+
+@pytest.mark.parametrize("block", blocks("python"), ids=str)
+def test_python_blocks_compile(block):
+    compile(block.code, str(block), "exec")
+
+
+@pytest.mark.parametrize("block", [b for b in blocks("python") if b.runs and b.page not in TESTED_ELSEWHERE], ids=str)
+def test_python_blocks_run(block, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(ROOT))
+    exec(compile(block.code, str(block), "exec"), {"__name__": "block"})
+
+
+def test_the_readme_shows_python_that_is_at_most_ten_lines():
+    (block,) = [block for block in blocks("python") if block.page == "README.md"]
+    assert len([line for line in block.code.splitlines() if line.strip()]) <= 10
+
+
+def command_lines() -> list[tuple[str, str]]:
+    """(page, line) of every shell line in bash blocks, and of every command of a recipe in a table or sentence."""
+    lines = [(block.page, line) for block in blocks("bash") for line in block.code.splitlines()]
+    for page in PAGES:
+        inline = re.findall(r"(?<!`)`((?:python|torchrun|accelerate launch)\b[^`]*\.py[^`]*)`", prose(page))
+        lines += [(name_of(page), line) for line in inline]
+    return lines
+
+
+def recipe_lines() -> list[tuple[str, list[str]]]:
+    """(page, flags) of every call of a recipe; a placeholder number stands for 1."""
+    found = []
+    for page, line in command_lines():
+        words = shlex.split(line, comments=True)
+        scripts = [index for index, word in enumerate(words) if word.endswith("recipes/ptb_cl_enas.py")]
+        if scripts:
+            found.append((page, [re.sub(r"^N$", "1", word) for word in words[scripts[0] + 1 :]]))
+    return found
+
+
+def test_there_are_recipe_lines_to_check():
+    assert {page for page, _ in recipe_lines()} >= {"README.md", "docs/quickstart.md", "docs/recipes.md"}
+
+
+@pytest.mark.parametrize(("page", "argv"), recipe_lines(), ids=lambda value: value if isinstance(value, str) else "")
+def test_command_lines_are_accepted_by_the_recipe(page, argv, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    if "--config" in argv:
+        file = Path(argv[argv.index("--config") + 1])
+        file.parent.mkdir(parents=True)
+        file.write_text(json.dumps(RECIPE["smoke"]().to_json()), "utf-8")
+    if "--help" in argv:
+        with pytest.raises(SystemExit, match="0"):
+            parse(RECIPE["PRESETS"], argv, "cpu")
+        assert "--curriculum.k" in capsys.readouterr().out
+        return
+    parse(RECIPE["PRESETS"], argv, "cpu")
+
+
+def test_make_targets_exist():
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    called = {words[1] for _, line in command_lines() if (words := shlex.split(line, comments=True))[:1] == ["make"]}
+    assert {"demo", "test"} <= called <= targets
+
+
+def table_rows(page: str, heading: str) -> list[list[str]]:
+    """The cells of the first table below a heading."""
+    text = (ROOT / page).read_text("utf-8").split(f"\n## {heading}\n")[1]
+    table = re.search(r"(?:^\|.*\|\n)+", text, re.MULTILINE)
+    assert table
+    rows = table[0].strip().split("\n")[2:]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in rows]
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/recipes.md"])
+def test_the_table_of_presets_is_true(page):
+    for name, preset in RECIPE["PRESETS"].items():
+        config = preset()
+        numbers = [
+            config.text.search_tokens,
+            config.space.hidden_size,
+            config.trainer.epochs,
+            config.trainer.batch_size,
+            config.text.train_tokens,
+            config.network.hidden_size,
+            config.retrain.epochs,
+            config.retrain.batch_size,
+        ]
+        cells = [f"`{name}`", f"`{config.options.data}`", *("all" if n is None else f"{n:,}" for n in numbers)]
+        assert f"| {' | '.join(cells)} |\n" in (ROOT / page).read_text("utf-8")
+
+
+def test_the_table_of_exit_codes_is_complete():
+    listed = {int(code) for code, _ in table_rows("docs/recipes.md", "Exit codes")}
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and kind is not errors.CnasError]
+    assert listed == {0, *(kind.exit_code for kind in kinds if issubclass(kind, errors.CnasError))}
+
+
+def imports() -> dict[str, set[str]]:
+    """By part of the package, the other parts its files import; ``.base`` where only interfaces are imported."""
+    found: dict[str, set[str]] = {}
+    for file in sorted((ROOT / "cnas").rglob("*.py")):
+        part = file.relative_to(ROOT / "cnas").with_suffix("").parts[0]
+        found.setdefault(part, set())
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                modules = [node.module or ""]
+            elif isinstance(node, ast.Import):
+                modules = [alias.name for alias in node.names]
+            else:
+                continue
+            found[part] |= {_target(module) for module in modules if module.startswith("cnas.")} - {
+                part,
+                f"{part}.base",
+            }
+    return {
+        part: {name for name in names if name.removesuffix(".base") not in names - {name}}
+        for part, names in found.items()
+    }
+
+
+def _target(module: str) -> str:
+    first, *rest = module.split(".")[1:]
+    return f"{first}.base" if rest == ["base"] else first
+
+
+def test_the_table_of_imports_is_true():
+    listed = {
+        part.strip("`"): set() if names == "nothing" else set(re.findall(r"`([\w.]+)`", names))
+        for part, names in table_rows("docs/architecture.md", "Who imports whom")
+    }
+    found = imports()
+    pipeline = {part for part in found if part.startswith("run") or part in {"launch", "__init__"}}
+    assert {part: names for part, names in found.items() if part not in pipeline} == listed
+
+
+def test_every_page_is_in_the_navigation():
+    navigation = re.findall(r": ([\w/]+\.md)$", (ROOT / "mkdocs.yml").read_text("utf-8"), re.MULTILINE)
+    assert sorted(navigation) == sorted(
+        page.relative_to(ROOT / "docs").as_posix() for page in (ROOT / "docs").rglob("*.md")
+    )
+
+
+@pytest.mark.parametrize("name", re.findall(r"^::: (.+)$", (ROOT / "docs" / "api.md").read_text("utf-8"), re.MULTILINE))
+def test_names_of_the_api_page_exist(name):
+    assert pkgutil.resolve_name(name).__doc__
+
+
+def test_versions_agree():
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text("utf-8")
+    assert f"\n## {version}" in (ROOT / "CHANGELOG.md").read_text("utf-8")
+
+
+def own_texts() -> list[Path]:
+    """The text files of the checkout that version control does not ignore."""
+    ignored = [".git", *(line.rstrip("/") for line in (ROOT / ".gitignore").read_text("utf-8").split())]
+    files, folders = [], [ROOT]
+    while folders:
+        entries = [e for e in folders.pop().iterdir() if not any(fnmatch(e.name, pattern) for pattern in ignored)]
+        folders += [entry for entry in entries if entry.is_dir()]
+        files += [entry for entry in entries if entry.is_file() and b"\0" not in entry.read_bytes()]
+    return files
+
+
+def test_no_file_names_a_place_of_somebody_s_machine():
+    # Put together here, so that this file does not name them either.
+    places = [
+        "/" + "work/",
+        "/" + "root/",
+        "shared" + "/data",
+        "files.python" + "hosted",
+        "/opt/" + "wheels",
+    ]
+    files = [file for file in own_texts() if file.name != "LICENSE" and file != ROOT / ".ci" / "run"]
+    assert ROOT / "README.md" in files
+    found = [
+        f"{name_of(file)}: {place}" for file in files for place in places if place in file.read_text("utf-8", "replace")
+    ]
+    assert not found

@@ -1,0 +1,130 @@
+"""One process or two: the same batches, the same weights, the same result."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+
+import process_cases
+import pytest
+import tiny_recipe
+import torch
+from launching import SECONDS, Fault, launch, launch_ranks, recipe
+from process_cases import CASES, EXTRA
+
+pytestmark = pytest.mark.distributed
+LIMITS = {"float64": 1e-12, "float32": 1e-5}
+
+
+def run_world(home, name, world, cases, halves=None):
+    out = home / name
+    out.mkdir()
+    ranks = launch_ranks(out, world, process_cases.run_cases, home, out, world, cases, halves)
+    for ended in [rank.wait() for rank in ranks]:
+        assert ended.code == 0, ended.err
+    return torch.load(out / "results.pt")
+
+
+@pytest.fixture(scope="module")
+def results(home):
+    """The numbers of one process, of two, and of one that goes on with what the two have left."""
+    alone = run_world(home, "alone", 1, CASES)
+    shutil.copytree(home / "alone" / "half", home / "alone-half")
+    pair = run_world(home, "pair", 2, CASES, home / "alone-half")
+    shutil.copytree(home / "pair" / "half", home / "pair-half")
+    again = run_world(home, "again", 1, [], home / "pair-half")
+    return {"alone": alone, "pair": pair, "again": again}
+
+
+def distance(one, other):
+    assert one.keys() == other.keys()
+    assert len(one) > 10
+    return max(float((one[name] - other[name]).abs().max()) for name in one)
+
+
+@pytest.mark.parametrize(
+    ("case", "dtype"), [(case, dtype) for case in CASES for dtype in LIMITS if (case, dtype) not in EXTRA]
+)
+def test_two_processes_compute_what_one_does(results, case, dtype):
+    assert distance(results["alone"][case, dtype], results["pair"][case, dtype]) <= LIMITS[dtype]
+
+
+def test_the_cases_are_not_all_the_same(results):
+    weights = {case: results["alone"][case, "float64"]["weights/input_matrix"] for case in CASES if case != "retrain"}
+    plain = weights.pop("none")
+    assert float((weights.pop("accumulated") - plain).abs().max()) < 1e-12
+    for case, value in weights.items():
+        assert float((value - plain).abs().max()) > 1e-6, case
+
+
+def test_the_processes_hold_the_same_weights(results):
+    assert results["pair"]["differ"] == 0.0
+
+
+@pytest.mark.parametrize("who", ["pair", "again"])
+def test_another_number_of_processes_goes_on_with_a_checkpoint(results, who):
+    whole = results["alone"][process_cases.HALF, "float64"]
+    assert distance(whole, results[who]["resumed", "float64"]) <= LIMITS["float64"]
+
+
+def figures(run):
+    result = json.loads((run / "result.json").read_text("utf-8"))
+    perplexities = [result["retrain"]["valid_perplexity"], result["retrain"]["test_perplexity"]]
+    return result["architecture"]["string"], result["environment"]["processes"], perplexities
+
+
+def command(home, *words):
+    """A program of the environment with the tiny recipe, the way a user starts it."""
+    program = [sys.executable, "-m", *words, tiny_recipe.__file__, "--output-dir", words[0]]
+    env = os.environ | {"ACCELERATE_USE_CPU": "true"}
+    return subprocess.Popen(program, cwd=home, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def communicate(program):
+    try:
+        return program.communicate(timeout=SECONDS)
+    except subprocess.TimeoutExpired:
+        program.terminate()
+        return program.communicate()
+
+
+def test_the_launchers_that_users_know(home, finished):
+    programs = {
+        2: command(home, "torch.distributed.run", "--standalone", "--nproc_per_node", "2"),
+        1: command(home, "accelerate.commands.launch"),
+    }
+    name, _, perplexities = figures(finished)
+    near = pytest.approx(perplexities, rel=1e-4)
+    outputs = {world: communicate(program) for world, program in programs.items()}
+    for world, program in programs.items():
+        out, err = outputs[world]
+        assert program.returncode == 0, err
+        assert figures(home / program.args[-1]) == (name, world, near)
+        for start in ("preset tiny", "search 1/3", "found", "retrain 3/3", "perplexity", "model card"):
+            assert sum(line.startswith(start) for line in out.splitlines()) == 1, out
+
+
+def test_a_signal_to_one_process_stops_both_and_one_goes_on(home, finished):
+    argv, fault = ("--output-dir", "two-then-one"), Fault("step", 14, signal.SIGTERM, rank="1")
+    ranks = [rank.wait() for rank in launch_ranks(home / "two", 2, recipe, argv, home, fault)]
+    assert [rank.code for rank in ranks] == [75, 75]
+    assert re.fullmatch(r"error: stopped by .* at step 14 of the search; go on with --resume\n", ranks[0].err)
+    assert (ranks[1].out, ranks[1].err) == ("", "")
+    ended = launch(home, *argv, "--resume").wait()
+    assert ended.code == 0, ended
+    assert "resumed from step 14 of the search" in ended.out
+    name, _, perplexities = figures(finished)
+    near = pytest.approx(perplexities, rel=1e-4)
+    assert figures(home / "two-then-one") == (name, 1, near)
+
+
+def test_two_processes_leave_a_mistake_with_one_line(home):
+    argv = ("--output-dir", "no-such", "--data", "nowhere")
+    ranks = [rank.wait() for rank in launch_ranks(home / "mistake", 2, recipe, argv, home)]
+    assert [rank.code for rank in ranks] == [2, 2]
+    assert re.fullmatch(r"error: data .*\n", ranks[0].err)
+    assert ranks[1].err == ""
+    assert not (home / "no-such").exists()

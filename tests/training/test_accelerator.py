@@ -1,0 +1,79 @@
+"""Mixed precision and trackers of Accelerate."""
+
+import runpy
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate.utils import ProjectConfiguration
+from builders import build_session, build_trainer, rows
+
+from cnas.curriculum import CurriculumConfig
+from cnas.errors import UserError
+from cnas.run import make_accelerator
+
+RECIPE = Path(__file__).parents[2] / "recipes" / "ptb_cl_enas.py"
+
+
+def config(**options):
+    smoke = runpy.run_path(str(RECIPE))["PRESETS"]["smoke"]()
+    return replace(smoke, options=replace(smoke.options, **options))
+
+
+def test_bfloat16_trains_with_float32_losses_and_weights(tmp_path):
+    trainer = build_trainer(build_session(tmp_path, mixed_precision="bf16"), CurriculumConfig(k=2), epochs=4)
+    original, dtypes = trainer.batch_losses, set()
+
+    def recorded(batch):
+        result = original(batch)
+        dtypes.update(value.dtype for value in result)
+        return result
+
+    trainer.batch_losses = recorded
+    kinds, forward = set(), torch.nn.functional.linear
+
+    def linear(inputs, weight, bias=None):
+        kinds.add(inputs.dtype)
+        return forward(inputs, weight, bias)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.nn.functional, "linear", linear)
+        trainer.train()
+    assert dtypes == {torch.float32}
+    assert torch.bfloat16 in kinds
+    assert {parameter.dtype for parameter in trainer.parts.supernet.parameters()} == {torch.float32}
+    assert trainer.curriculum.v.dtype is torch.float32
+    found = rows(tmp_path)
+    assert found[-1]["train_loss"] < found[0]["train_loss"]
+    assert found[-1]["weight_max"] > 1
+
+
+def test_fp16_needs_an_accelerator(tmp_path):
+    if torch.accelerator.is_available():
+        assert make_accelerator(config(mixed_precision="fp16"), tmp_path).mixed_precision == "fp16"
+        return
+    with pytest.raises(UserError, match=r"mixed_precision must be no or bf16 on cpu, got 'fp16'"):
+        make_accelerator(config(mixed_precision="fp16"), tmp_path)
+
+
+def test_an_unknown_tracker_is_refused(tmp_path):
+    with pytest.raises(UserError, match="log_with"):
+        make_accelerator(config(log_with="abacus"), tmp_path)
+
+
+def test_tensorboard_gets_every_number_of_every_row(tmp_path):
+    event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    project = ProjectConfiguration(project_dir=str(tmp_path), logging_dir=str(tmp_path / "logs"))
+    session = build_session(tmp_path, log_with="tensorboard", project_config=project)
+    session.accelerator.init_trackers("cnas", config={"seed": 1})
+    trainer = build_trainer(session, CurriculumConfig(k=2))
+    trainer.train()
+    session.accelerator.end_training()
+    (file,) = (tmp_path / "logs" / "cnas").glob("events.out.*")
+    events = event_accumulator.EventAccumulator(str(file))
+    events.Reload()
+    for row in rows(tmp_path):
+        for key in ("train_loss", "valid_loss", "reward", "weight_max", "effective_sample_size"):
+            (found,) = [event.value for event in events.Scalars(f"search/{key}") if event.step == row["step"]]
+            assert found == pytest.approx(row[key], rel=1e-6)

@@ -1,0 +1,343 @@
+"""The curriculum search: resumed, cut into parts, broken by NaN."""
+
+import itertools
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from builders import ROWS, bits, build_session, build_space, build_trainer, rows
+
+from cnas.curriculum import CurriculumConfig, normalized_weights, uncertainty
+from cnas.errors import NonFiniteError, Stopped, UserError
+from cnas.rng import generator
+from cnas.training import CurriculumTrainer, TrainerConfig
+from cnas.training.scoring import unit_means
+
+CURRICULA = [CurriculumConfig(k=2), CurriculumConfig(k=2, refresh="step", unit="token")]
+EPOCHS, STEPS = 3, 7
+
+
+class KilledError(Exception):
+    """Stands in for a SIGKILL."""
+
+
+def build(folder, curriculum=None, **config):
+    return build_trainer(build_session(folder), curriculum, **{"epochs": EPOCHS, **config})
+
+
+def named(curriculum):
+    return f"{curriculum.refresh}-{curriculum.unit}"
+
+
+@pytest.fixture(scope="module", params=CURRICULA, ids=named)
+def curriculum(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def whole(curriculum, tmp_path_factory):
+    """(curriculum, what the search that nobody interrupted left)."""
+    trainer = build(tmp_path_factory.mktemp("whole"), curriculum)
+    return curriculum, left(trainer, trainer.train())
+
+
+def left(trainer, result):
+    figures = replace(result, seconds=0.0)
+    return figures, bits(trainer), rows(trainer.session.folder)
+
+
+def after_call(number, function, action):
+    """``function``, but ``action`` is called right before its call ``number`` (from 1)."""
+    calls = [0]
+
+    def counted(*args, **kwargs):
+        calls[0] += 1
+        if calls[0] == number:
+            action()
+        return function(*args, **kwargs)
+
+    return counted
+
+
+def finish(folder, curriculum):
+    """What a new process makes of a run folder."""
+    trainer = build(folder, curriculum)
+    assert trainer.resume()
+    return left(trainer, trainer.train())
+
+
+@pytest.mark.parametrize("step", [5, STEPS, 3 * STEPS])
+def test_a_search_stopped_at_any_step_goes_on_exactly(whole, tmp_path, step):
+    curriculum, expected = whole
+    trainer = build(tmp_path, curriculum)
+    request = lambda: trainer.session.stop.request("a test")  # noqa: E731
+    trainer.batch_losses = after_call(step, trainer.batch_losses, request)
+    with pytest.raises(Stopped, match=f"stopped by a test at step {step} of the search; go on with --resume"):
+        trainer.train()
+    assert trainer.position.step == step
+    assert finish(tmp_path, curriculum) == expected
+
+
+@pytest.mark.parametrize("update", [2, 5])
+def test_a_stop_while_the_controller_learns_is_done_again(whole, tmp_path, update):
+    curriculum, expected = whole
+    trainer = build(tmp_path, curriculum)
+    request = lambda: trainer.session.stop.request("a test")  # noqa: E731
+    trainer.scorer.validation = after_call(update, trainer.scorer.validation, request)
+    with pytest.raises(Stopped):
+        trainer.train()
+    # Three updates and one probe an epoch.
+    assert trainer.position.step == STEPS * math.ceil(update / 4)
+    assert finish(tmp_path, curriculum) == expected
+
+
+@pytest.mark.parametrize("batch", [1, STEPS + 2])
+def test_a_stop_while_the_data_is_judged_is_done_again(tmp_path, batch):
+    curriculum = CURRICULA[0]
+    trainer = build(tmp_path / "whole", curriculum)
+    expected = left(trainer, trainer.train())
+    trainer = build(tmp_path / "run", curriculum)
+    original, calls = trainer.scorer.units, []
+
+    def units(judges, batches, between):
+        def counted():
+            calls.append(None)
+            if len(calls) == batch:
+                trainer.session.stop.request("a test")
+            between()
+
+        return original(judges, batches, counted)
+
+    trainer.scorer.units = units
+    with pytest.raises(Stopped):
+        trainer.train()
+    assert trainer.position.step == STEPS * math.ceil(batch / STEPS)
+    assert finish(tmp_path / "run", curriculum) == expected
+
+
+@pytest.mark.parametrize(("every", "step"), [(None, STEPS + 1), (3, STEPS + 5)])
+def test_a_killed_search_goes_on_from_its_checkpoint_exactly(whole, tmp_path, every, step):
+    curriculum, expected = whole
+    trainer = build(tmp_path, curriculum, checkpoint_steps=every)
+
+    def kill():
+        raise KilledError
+
+    trainer.batch_losses = after_call(step, trainer.batch_losses, kill)
+    with pytest.raises(KilledError):
+        trainer.train()
+    # A row that no checkpoint counts is what a kill right after an epoch leaves.
+    trainer.log.append({"phase": "search", "epoch": 99})
+    assert finish(tmp_path, curriculum) == expected
+
+
+def test_a_finished_search_is_resumed_to_the_same_result(whole, tmp_path):
+    curriculum, expected = whole
+    build(tmp_path, curriculum).train()
+    assert finish(tmp_path, curriculum) == expected
+
+
+def test_there_is_nothing_to_resume_in_an_empty_folder(tmp_path):
+    assert build(tmp_path).resume() is False
+
+
+def test_another_seed_is_another_run(tmp_path):
+    one, other = (build_trainer(build_session(tmp_path / str(seed), seed=seed), epochs=1) for seed in (1, 2))
+    one.train()
+    other.train()
+    assert not torch.equal(one.parts.supernet.input_matrix, other.parts.supernet.input_matrix)
+
+
+# The weight step ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("batch_size", "parts"), [(4, 4), (5, 2)])
+@pytest.mark.parametrize("curriculum", CURRICULA, ids=named)
+def test_a_batch_in_parts_is_the_batch(tmp_path, curriculum, batch_size, parts):
+    space = build_space(activation_penalty=0.5)
+    trainers = [
+        build_trainer(
+            build_session(tmp_path / str(steps)),
+            curriculum,
+            space=space,
+            dtype=torch.float64,
+            epochs=2,
+            batch_size=batch_size,
+            accumulation_steps=steps,
+            weight_decay=1e-3,
+        )
+        for steps in (1, parts)
+    ]
+    for trainer in trainers:
+        trainer.train()
+    one, other = (trainer.parts.supernet.state_dict() for trainer in trainers)
+    for name, value in one.items():
+        assert value.dtype is torch.float64
+        torch.testing.assert_close(other[name], value, rtol=1e-12, atol=1e-12)
+    losses = [[row["train_loss"] for row in rows(trainer.session.folder)] for trainer in trainers]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-12)
+
+
+def test_a_step_is_sgd_on_the_weighted_loss_with_clipping_and_penalty(tmp_path):
+    trainer = build(tmp_path, CURRICULA[0], learning_rate=3.0, clip_norm=0.01, weight_decay=0.01, dtype=torch.float64)
+    supernet, v = trainer.parts.supernet, torch.linspace(0.2, 1.8, trainer.batches.num_units)
+    trainer.curriculum.v.copy_(v)
+    trainer.begin_step(0)
+    batch = trainer.fetch(trainer.batches, 0, slice(0, ROWS))
+    output = supernet(batch, trainer.routing)
+    loss = (output.losses * v[batch.unit_ids]).mean() + output.penalty
+    parameters = list(supernet.parameters())
+    grads = torch.autograd.grad(loss, parameters, allow_unused=True)
+    norm = torch.cat([grad.flatten() for grad in grads if grad is not None]).norm()
+    assert norm > 0.01
+    expected = [
+        p if g is None else p - 3.0 * (g * 0.01 / (norm + 1e-6) + 0.01 * p)
+        for p, g in zip(parameters, grads, strict=True)
+    ]
+    plain, _ = trainer._step(0)
+    assert plain == pytest.approx(float(output.losses.detach().mean()), rel=1e-12)
+    for parameter, value in zip(parameters, expected, strict=True):
+        torch.testing.assert_close(parameter.detach(), value.detach(), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("unit", ["sequence", "token"])
+def test_under_step_refresh_each_batch_is_judged_from_the_training_state(tmp_path, unit):
+    trainer = build(tmp_path, CurriculumConfig(k=3, refresh="step", unit=unit), epochs=2)
+    original, seen = trainer.batch_losses, []
+
+    def checked(batch):
+        judges = trainer._judges(trainer.position.step)
+        routings = [trainer.parts.space.routing(judge) for judge in judges]
+        losses, _ = trainer.parts.supernet.forward_many(batch, routings, [batch.carry] * 3)
+        ids, losses_KU = unit_means(losses, batch.unit_ids)
+        v = trainer.curriculum.weights(batch.unit_ids)
+        assert float(v.double().mean()) == pytest.approx(1, abs=1e-6)
+        assert torch.equal(trainer.curriculum.v[ids], normalized_weights(uncertainty(losses_KU)))
+        seen.append(batch.carry is None)
+        weighted, plain, penalty, carry = original(batch)
+        assert torch.equal(weighted, plain * v)
+        return weighted, plain, penalty, carry
+
+    trainer.batch_losses = checked
+    trainer.train()
+    # The state starts anew with every epoch and is carried from there on.
+    assert seen == ([True] + [False] * (STEPS - 1)) * 2
+
+
+def test_no_two_purposes_share_a_draw(curriculum, tmp_path, monkeypatch):
+    drawn = []
+
+    def recorded(seed, stream, *counters):
+        drawn.append((stream, *counters))
+        return generator(seed, stream, *counters)
+
+    monkeypatch.setattr("cnas.training.trainer.generator", recorded)
+    trainer = build(tmp_path, curriculum)
+    # The routing before the first step is a placeholder: step 0 draws it again.
+    assert drawn == [("route", 0)]
+    drawn.clear()
+    trainer.train()
+    assert len(drawn) == len(set(drawn))
+    assert {stream for stream, *_ in drawn} >= {"route", "judges", "probe"}
+
+
+def test_weights_stay_as_they_are_between_refreshes(tmp_path):
+    trainer = build(tmp_path, CURRICULA[0])
+    original, seen = trainer.batch_losses, []
+
+    def recorded(batch):
+        seen.append(trainer.curriculum.v.clone())
+        return original(batch)
+
+    trainer.batch_losses = recorded
+    trainer.train()
+    epochs = [seen[start : start + STEPS] for start in range(0, len(seen), STEPS)]
+    assert all(torch.equal(v, epoch[0]) for epoch in epochs for v in epoch)
+    assert torch.equal(epochs[0][0], torch.ones_like(seen[0]))
+    assert all(not torch.equal(one[0], other[0]) for one, other in itertools.pairwise(epochs))
+    assert torch.equal(trainer.curriculum.v, epochs[-1][0])
+
+
+# Bad numbers and bad fields ----------------------------------------------------------------------------------------
+
+
+def poison_loss(trainer):
+    weighted, plain, penalty, carry = trainer.original(trainer.batch)
+    return weighted, plain * math.nan, penalty, carry
+
+
+def poison_gradient(trainer):
+    weighted, plain, penalty, carry = trainer.original(trainer.batch)
+    return weighted * math.inf, plain, penalty, carry
+
+
+@pytest.mark.parametrize(("poison", "what"), [(poison_loss, "loss became nan"), (poison_gradient, "gradient became")])
+@pytest.mark.parametrize("every", [None, 2])
+def test_bad_numbers_end_the_search_before_they_reach_the_weights(tmp_path, poison, what, every):
+    trainer = build(tmp_path, CURRICULA[0], checkpoint_steps=every)
+    trainer.original, calls, kept = trainer.batch_losses, [], {}
+
+    def poisoned(batch):
+        calls.append(None)
+        trainer.batch = batch
+        if len(calls) < STEPS + 4:
+            return trainer.original(batch)
+        kept.update({name: value.clone() for name, value in trainer.parts.supernet.state_dict().items()})
+        return poison(trainer)
+
+    trainer.batch_losses = poisoned
+    saved = STEPS if every is None else STEPS + 3
+    place = rf"{what}.* at step {STEPS + 4} \(epoch 2\) of the search; lower learning_rate or clip_norm"
+    with pytest.raises(NonFiniteError, match=rf"{place} \(the checkpoint of step {saved} is kept\)"):
+        trainer.train()
+    assert all(torch.equal(value, kept[name]) for name, value in trainer.parts.supernet.state_dict().items())
+    again = build(tmp_path, CURRICULA[0])
+    assert again.resume()
+    assert again.position.step == saved
+    again.train()
+
+
+def test_bad_numbers_before_the_first_checkpoint_say_so(tmp_path):
+    trainer = build(tmp_path)
+    trainer.parts.supernet.input_matrix.data.fill_(math.nan)
+    with pytest.raises(NonFiniteError, match=r"at step 1 \(epoch 1\) of the search; lower learning_rate or clip_norm$"):
+        trainer.train()
+
+
+def test_more_judges_than_architectures_are_refused(tmp_path):
+    with pytest.raises(UserError, match=r"curriculum\.k must be at most 4, the number of architectures, got 5"):
+        build_trainer(build_session(tmp_path), CurriculumConfig(k=5), space=build_space(nodes=1))
+
+
+def test_more_parts_than_rows_are_refused(tmp_path):
+    with pytest.raises(UserError, match=r"batch_size must be at least processes x accumulation_steps = 1 x 5, got 4"):
+        build(tmp_path, accumulation_steps=5)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "allowed"),
+    [
+        ("epochs", 0, "at least 1"),
+        ("batch_size", 0, "at least 1"),
+        ("valid_batch_size", 0, "at least 1"),
+        ("accumulation_steps", 0, "at least 1"),
+        ("learning_rate", 0.0, "above 0 and finite"),
+        ("learning_rate", math.nan, "above 0 and finite"),
+        ("clip_norm", math.inf, "above 0 and finite"),
+        ("weight_decay", -1.0, "at least 0 and finite"),
+        ("checkpoint_steps", 0, "at least 1 or none"),
+    ],
+)
+def test_a_wrong_field_is_named(field, value, allowed):
+    with pytest.raises(UserError, match=rf"^{field} must be {allowed}, got {value}$"):
+        TrainerConfig(**{field: value})
+
+
+def test_the_result_tells_what_the_search_took(tmp_path):
+    trainer = build(tmp_path, epochs=2)
+    result = trainer.train()
+    assert isinstance(trainer, CurriculumTrainer)
+    assert (result.epochs, result.steps) == (2, 2 * STEPS)
+    assert result.seconds > 0
+    assert result.valid["valid_perplexity"] == pytest.approx(math.exp(result.valid["valid_loss"]))
