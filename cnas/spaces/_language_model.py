@@ -18,7 +18,10 @@ import torch
 from torch import Tensor, nn
 
 CHUNK_ELEMENTS = 2**22
-"""Logits held at once by the loss: 16 MB of float32 stay near the cache of today's processors."""
+"""Logits that one product of the loss makes: enough for an efficient product, little beside all of them."""
+
+CACHE_ELEMENTS = 2**19
+"""Logits that are normalised at once: 2 MB of float32 stay in the cache of today's processors."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,8 +164,9 @@ def tied_cross_entropy(hidden_NH: Tensor, decoder: nn.Linear, labels_N: Tensor) 
     return losses
 
 
-def _row_blocks(rows: int, vocabulary: int) -> list[slice]:
-    size = max(1, CHUNK_ELEMENTS // vocabulary)
+def row_blocks(rows: int, vocabulary: int, elements: int = CHUNK_ELEMENTS) -> list[slice]:
+    """Blocks of rows that hold at most ``elements`` logits each (one row at least)."""
+    size = max(1, elements // vocabulary)
     edges = [*range(0, rows, size), rows]
     return [slice(start, stop) for start, stop in itertools.pairwise(edges)]
 
@@ -175,15 +179,17 @@ class _TiedCrossEntropy(torch.autograd.Function):
         hidden_NH, weight_VH = hidden.to(dtype), weight.to(dtype)
         exact = torch.promote_types(hidden.dtype, torch.float32)
         losses_N = torch.empty(len(hidden), dtype=exact, device=hidden.device)
+        blocks = row_blocks(len(hidden), len(weight), CHUNK_ELEMENTS)
         keep = any(ctx.needs_input_grad)
-        probs_NV = torch.empty(len(hidden) if keep else 0, len(weight), dtype=dtype, device=hidden.device)
-        for rows in _row_blocks(len(hidden), len(weight)):
-            logits = nn.functional.linear(hidden_NH[rows], weight_VH, None if bias is None else bias.to(dtype))
-            log_probs = torch.log_softmax(logits, -1, dtype=exact)
-            losses_N[rows] = -log_probs.gather(1, labels[rows, None]).squeeze(1)
-            if keep:
-                probs_NV[rows] = log_probs.exp_()
-        ctx.save_for_backward(hidden_NH, weight_VH, labels, probs_NV)
+        kept_rows = len(hidden) if keep else blocks[0].stop
+        logits_NV = torch.empty(kept_rows, len(weight), dtype=dtype, device=hidden.device)
+        for rows in blocks:
+            logits = logits_NV[rows] if keep else logits_NV[: rows.stop - rows.start]
+            torch.mm(hidden_NH[rows], weight_VH.t(), out=logits)
+            if bias is not None:
+                logits += bias.to(dtype)
+            _to_losses(logits, labels[rows], losses_N[rows], keep)
+        ctx.save_for_backward(hidden_NH, weight_VH, labels, logits_NV)  # by now probabilities
         ctx.dtypes = hidden.dtype, weight.dtype, None if bias is None else bias.dtype
         return losses_N
 
@@ -196,7 +202,7 @@ class _TiedCrossEntropy(torch.autograd.Function):
         grad_bias_V = (
             None if bias_dtype is None else torch.zeros(len(weight_VH), dtype=bias_dtype, device=labels.device)
         )
-        for rows in _row_blocks(len(hidden_NH), len(weight_VH)):
+        for rows in row_blocks(len(hidden_NH), len(weight_VH), CHUNK_ELEMENTS):
             scale = grads[0][rows, None].to(dtype)
             grad_logits = probs_NV[rows] * scale
             grad_logits.scatter_add_(1, labels[rows, None], -scale)
@@ -205,3 +211,12 @@ class _TiedCrossEntropy(torch.autograd.Function):
             if grad_bias_V is not None:
                 grad_bias_V += grad_logits.sum(0)
         return grad_hidden_NH.to(ctx.dtypes[0]), grad_weight_VH.to(ctx.dtypes[1]), grad_bias_V, None
+
+
+def _to_losses(logits_NV: Tensor, labels_N: Tensor, losses_N: Tensor, keep: bool) -> None:
+    """Fill ``losses_N``, and where ``keep`` is set turn ``logits_NV`` into probabilities, in place."""
+    for rows in row_blocks(len(logits_NV), logits_NV.shape[1], CACHE_ELEMENTS):
+        log_probs = torch.log_softmax(logits_NV[rows], -1, dtype=losses_N.dtype)
+        torch.neg(log_probs.gather(1, labels_N[rows, None]).squeeze(1), out=losses_N[rows])
+        if keep:
+            logits_NV[rows] = log_probs.exp_()

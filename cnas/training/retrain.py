@@ -9,6 +9,7 @@ Legend: b rows of this process, T tokens, H hidden units.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor
 
 from cnas.data.base import OrderedBatches
-from cnas.errors import UserError
+from cnas.errors import NonFiniteError, UserError
 from cnas.training.evaluate import word_perplexity
 from cnas.training.loop import AccelerateLoop, LoopConfig, Session
 from cnas.types import Batch, Output
@@ -89,6 +90,10 @@ class Retrainer(AccelerateLoop):
         """Validate, keep the best weights, and start averaging where it is time to."""
         with self.averaged_weights():
             loss = self.validate(self.network)
+            if not math.isfinite(loss):
+                raise NonFiniteError(
+                    f"the validation loss became {loss} after epoch {self.position.epoch + 1}{self._kept()}"
+                )
             if not self.history or loss < min(self.history):
                 self.best = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
         averaged = self.averaging_since is not None

@@ -27,7 +27,7 @@ from cnas.algorithms import ENAS
 from cnas.algorithms.base import SearchContext
 from cnas.rng import Noise, generator
 from cnas.spaces import EnasRnnSpace
-from cnas.spaces._language_model import _row_blocks
+from cnas.spaces._language_model import row_blocks
 from cnas.types import Batch
 
 
@@ -118,7 +118,7 @@ class Bench:
             for _ in range(self.space.nodes):
                 _ = torch.bmm(c, ws)
         hidden, decoder = torch.ones(count * self.B * self.T, self.H), torch.ones(self.V, self.H)
-        for rows in _row_blocks(len(hidden), self.V):
+        for rows in row_blocks(len(hidden), self.V):
             _ = hidden[rows] @ decoder.t()
 
 

@@ -125,20 +125,23 @@ def run_cells(
     length, depth = inputs_BTH.shape[1], len(nodes_K[0])
     projected_TBH = torch.matmul(inputs_BTH.transpose(0, 1), input_matrix).to(carries_KBH.dtype)
     matrices = [torch.stack([nodes[index].matrix for nodes in nodes_K]) for index in range(depth)]
-    every = torch.arange(count, device=carries_KBH.device)
-    sources = torch.tensor([[nodes[index].source for nodes in nodes_K] for index in range(depth)], device=every.device)
+    # Row source·K + k of the flattened states is what candidate k reads.
+    reads = torch.tensor(
+        [[nodes[index].source * count + k for k, nodes in enumerate(nodes_K)] for index in range(depth)],
+        device=carries_KBH.device,
+    )
     states_LKBH = carries_KBH.new_empty(depth + 1, count, rows, hidden)
+    flat_states = states_LKBH.flatten(0, 1)
     outputs_TKBH = carries_KBH.new_empty(length, count, rows, hidden)
     for step in range(length):
         recurrent = (carries_KBH.flatten(0, 1) @ recurrent_matrix).view(count, rows, 2 * hidden)
         states_LKBH[0] = gate(carries_KBH, recurrent + projected_TBH[step], "tanh")
         for index in range(depth):
-            previous_KBH = states_LKBH[sources[index], every]
+            previous_KBH = flat_states.index_select(0, reads[index])
             projected = torch.bmm(previous_KBH, matrices[index]).to(previous_KBH.dtype)
             for update_BH, nodes in zip(projected[..., hidden:], nodes_K, strict=True):
                 _IN_PLACE[nodes[index].activation](update_BH)
-            states_LKBH[index + 1] = torch.lerp(
-                previous_KBH, projected[..., hidden:], projected[..., :hidden].sigmoid_()
-            )
+            carry = projected[..., :hidden].sigmoid_()
+            torch.lerp(previous_KBH, projected[..., hidden:], carry, out=states_LKBH[index + 1])
         carries_KBH = torch.mean(states_LKBH[1:], 0, out=outputs_TKBH[step])
     return outputs_TKBH, carries_KBH.clone()
