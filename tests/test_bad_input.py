@@ -5,16 +5,9 @@ import shutil
 
 import pytest
 import tiny_recipe
-from accelerate.state import AcceleratorState
 from launching import SAVING
 
 from cnas.launch import main
-
-
-@pytest.fixture(autouse=True)
-def fresh_accelerator():
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @pytest.fixture
