@@ -96,7 +96,7 @@ def launch_ranks(home: Path, world: int, run: Callable[..., int], *args: Any) ->
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     common = {"WORLD_SIZE": str(world), "LOCAL_WORLD_SIZE": str(world)}
-    common |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true"}
+    common |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     ranks = [{"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(world)]
     return [Launched(home / f"rank-{rank['RANK']}", run, *args, env=common | rank) for rank in ranks]
 

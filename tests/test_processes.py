@@ -1,7 +1,6 @@
 """One process or two: the same batches, the same weights, the same result."""
 
 import json
-import os
 import re
 import shutil
 import signal
@@ -79,8 +78,7 @@ def figures(run):
 def command(home, *words):
     """A program of the environment with the tiny recipe, the way a user starts it."""
     program = [sys.executable, "-m", *words, tiny_recipe.__file__, "--output-dir", words[0]]
-    env = os.environ | {"ACCELERATE_USE_CPU": "true"}
-    return subprocess.Popen(program, cwd=home, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(program, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def communicate(program):
