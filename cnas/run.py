@@ -85,12 +85,13 @@ def _pipeline(config: RunConfig, text: TextData, session: Session, home: RunFold
     found = search(config, text, session, home, resume=resume)
     architecture = config.space.parse(found["string"])
     network, retrained = retrain(config, text, session, architecture, resume=resume)
+    judged = found["search"] and config.curriculum is not None and config.curriculum.k > 0
     result = {
         "recipe": config.recipe,
         "preset": config.preset,
         "space": config.space.name,
-        "algorithm": config.algorithm,
-        "curriculum": asdict(config.curriculum) if config.curriculum and config.curriculum.k else None,
+        "algorithm": config.algorithm if found["search"] else None,
+        "curriculum": asdict(config.curriculum) if config.curriculum and judged else None,
         "seed": config.options.seed,
         "dataset": {"name": text.name, "fingerprint": text.fingerprint, "splits": text.splits, "used": used(text)},
         "architecture": architecture.to_json(),

@@ -46,9 +46,10 @@ def summary(folder: Path, result: Mapping[str, Any]) -> str:
     """What a person wants to see at the end of a run: the cell, its perplexities, three lines, where the card is."""
     figures, curriculum = result["retrain"], result["curriculum"]
     title = f"curriculum of {curriculum['k']} subnets" if curriculum else "no curriculum"
+    how = f"{result['algorithm']} on {result['dataset']['name']}, {title}" if result["search"] else "given cell"
     return "\n".join(
         [
-            f"{result['algorithm']} on {result['dataset']['name']}, {title}: {result['architecture']['string']}",
+            f"{how}: {result['architecture']['string']}",
             (folder / "cell.txt").read_text("utf-8").rstrip("\n"),
             f"perplexity  valid {figures['valid_perplexity']:.2f}  test {figures['test_perplexity']:.2f}",
             *(f"  {line}" for line in (folder / "samples.txt").read_text("utf-8").splitlines()),

@@ -59,8 +59,9 @@ def render_card(
     text = environment.from_string(template.read_text(encoding="utf-8")).render(
         front_matter=_front_matter(result, dataset, model_name),
         model_name=name(model_name),
-        algorithm=name(result.get("algorithm", "unnamed")),
+        algorithm=name(result.get("algorithm") or "unnamed"),
         curriculum=result.get("curriculum"),
+        searched=bool(result.get("search")),
         space=name(result.get("space", "unnamed")),
         architecture=_part(result, "architecture").get("string", ""),
         drawing=_lines(drawing),
@@ -85,7 +86,7 @@ def _front_matter(result: Mapping[str, Any], dataset: str, model_name: str) -> s
     # A viewer that knows no front matter takes it for Markdown, so no HTML here either.
     dataset, model_name, algorithm = (
         re.sub("[<>]", "", name(value)) or "unnamed"
-        for value in (dataset, model_name, result.get("algorithm", "unnamed"))
+        for value in (dataset, model_name, result.get("algorithm") or "given-architecture")
     )
     data = ModelCardData(
         library_name="transformers",
@@ -124,10 +125,11 @@ def _procedure(result: Mapping[str, Any], dataset: str) -> list[tuple[str, str]]
     rows = [
         ("Recipe", name(result["recipe"]) if result.get("recipe") else None),
         ("Data", f"{dataset}{_splits(_part(result, 'dataset'))}"),
+        ("Of it used", _used(_part(result, "dataset"))),
         ("Search", _joined(search, {"epochs": "{:,} epochs", "steps": "{:,} weight steps", "seconds": "{:,.0f} s"})),
-        ("Curriculum", _curriculum(result.get("curriculum"))),
+        ("Curriculum", _curriculum(result.get("curriculum")) if search else None),
         (
-            "Retraining of the found cell, from new weights",
+            "Training of the cell, from new weights",
             _joined(retrain, {"epochs": "{:,} epochs", "parameters": "{:,} parameters"}),
         ),
         ("Seed", str(result["seed"]) if "seed" in result else None),
@@ -158,6 +160,11 @@ def _splits(dataset: Mapping[str, Any]) -> str:
     marks = [", ".join(parts)] if parts else []
     marks += [f"fingerprint {dataset['fingerprint']}"] if dataset.get("fingerprint") else []
     return f" ({'; '.join(marks)})" if marks else ""
+
+
+def _used(dataset: Mapping[str, Any]) -> str:
+    """How many tokens the run took of each split; perplexities are those of the parts that were used."""
+    return ", ".join(f"{name(part)} {_size(size)}" for part, size in _part(dataset, "used").items())
 
 
 def _size(size: Any) -> str:
