@@ -41,7 +41,7 @@ DTYPES = {"float64": torch.float64, "float32": torch.float32}
 def run_cases(home: Path, out: Path, world: int, cases: list[str], halves: Path | None) -> int:
     """The cases in both precisions; a half-way run in ``out``, and the one in ``halves`` gone on with."""
     os.chdir(home)
-    accelerator = Accelerator()
+    accelerator = Accelerator(cpu=not torch.accelerator.is_available())
     assert accelerator.num_processes == world == int(os.environ["WORLD_SIZE"])
     if world > 1:
         assert torch.distributed.get_backend() == "gloo"
