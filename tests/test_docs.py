@@ -95,7 +95,8 @@ def test_the_readme_shows_python_that_is_at_most_ten_lines():
 
 def command_lines() -> list[tuple[str, str]]:
     """(page, line) of every shell line in bash blocks, and of every command of a recipe in a table or sentence."""
-    lines = [(block.page, line) for block in blocks("bash") for line in block.code.splitlines()]
+    joined = [(block.page, block.code.replace("\\\n", " ")) for block in blocks("bash")]
+    lines = [(page, line) for page, code in joined for line in code.splitlines()]
     for page in PAGES:
         inline = re.findall(r"(?<!`)`((?:python|torchrun|accelerate launch)\b[^`]*\.py[^`]*)`", prose(page))
         lines += [(name_of(page), line) for line in inline]

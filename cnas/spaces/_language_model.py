@@ -160,7 +160,10 @@ def tied_cross_entropy(hidden_NH: Tensor, decoder: nn.Linear, labels_N: Tensor) 
     at a time, in the processor's cache, and one [N, V] buffer of probabilities is kept for the backward pass. Without
     gradient nothing of size N·V is held.
     """
-    losses: Tensor = _TiedCrossEntropy.apply(hidden_NH, decoder.weight, decoder.bias, labels_N)
+    inputs = (hidden_NH, decoder.weight, decoder.bias)
+    # Inside the function grad mode is off, and `needs_input_grad` does not know of `torch.no_grad`: asked here.
+    keep = torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in inputs)
+    losses: Tensor = _TiedCrossEntropy.apply(*inputs, labels_N, keep)
     return losses
 
 
@@ -173,14 +176,13 @@ def row_blocks(rows: int, vocabulary: int, elements: int = CHUNK_ELEMENTS) -> li
 
 class _TiedCrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor) -> Tensor:
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor, keep: bool) -> Tensor:
         kind = hidden.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
         hidden_NH, weight_VH = hidden.to(dtype), weight.to(dtype)
         exact = torch.promote_types(hidden.dtype, torch.float32)
         losses_N = torch.empty(len(hidden), dtype=exact, device=hidden.device)
         blocks = row_blocks(len(hidden), len(weight), CHUNK_ELEMENTS)
-        keep = any(ctx.needs_input_grad)
         kept_rows = len(hidden) if keep else blocks[0].stop
         logits_NV = torch.empty(kept_rows, len(weight), dtype=dtype, device=hidden.device)
         for rows in blocks:
@@ -210,7 +212,7 @@ class _TiedCrossEntropy(torch.autograd.Function):
             grad_weight_VH.addmm_(grad_logits.t(), hidden_NH[rows])
             if grad_bias_V is not None:
                 grad_bias_V += grad_logits.sum(0)
-        return grad_hidden_NH.to(ctx.dtypes[0]), grad_weight_VH.to(ctx.dtypes[1]), grad_bias_V, None
+        return grad_hidden_NH.to(ctx.dtypes[0]), grad_weight_VH.to(ctx.dtypes[1]), grad_bias_V, None, None
 
 
 def _to_losses(logits_NV: Tensor, labels_N: Tensor, losses_N: Tensor, keep: bool) -> None:

@@ -94,9 +94,21 @@ def test_losses_are_float32_under_autocast_and_close_to_it():
         assert (one - other).norm() < 0.02 * other.norm()
 
 
-def test_without_gradient_nothing_is_kept():
+def test_without_gradient_nothing_is_kept(monkeypatch):
     hidden_NH, decoder, labels_N, _ = example()
+    monkeypatch.setattr(_language_model, "CHUNK_ELEMENTS", 22)
+    largest, empty = [], torch.empty
+
+    def recorded(*shape, **options):
+        made = empty(*shape, **options)
+        largest.append(made.numel())
+        return made
+
+    monkeypatch.setattr(torch, "empty", recorded)
     with torch.no_grad():
         losses_N = tied_cross_entropy(hidden_NH, decoder, labels_N)
+    assert max(largest) == 22
+    tied_cross_entropy(hidden_NH, decoder, labels_N)
+    assert max(largest) == 7 * 11, "with gradient the probabilities are kept, so the bound above can fail"
     assert losses_N.grad_fn is None
     torch.testing.assert_close(losses_N, F.cross_entropy(decoder(hidden_NH), labels_N, reduction="none"))
