@@ -332,6 +332,11 @@ class AccelerateLoop(ABC):
             return False
         for broken in loaded.broken:
             self.session.say(f"warning: skipped {broken}")
+        if loaded.info["threads"] != torch.get_num_threads():
+            self.session.say(
+                f"warning: saved with {loaded.info['threads']} threads, now {torch.get_num_threads()}; "
+                "the result is no longer the uninterrupted one bit for bit"
+            )
         self.load_state(dict(loaded.state))
         self._saved_step = self.position.step
         self.session.say(f"resumed from step {self.position.step} of the {self.phase}")

@@ -138,6 +138,19 @@ def test_a_finished_search_is_resumed_to_the_same_result(whole, tmp_path):
     assert finish(tmp_path, curriculum) == expected
 
 
+def test_another_number_of_threads_is_told(tmp_path, capsys):
+    build_trainer(build_session(tmp_path), epochs=1).train()
+    assert build_trainer(build_session(tmp_path), epochs=1).resume()
+    assert "threads" not in capsys.readouterr().out
+    before = torch.get_num_threads()
+    torch.set_num_threads(before + 1)
+    try:
+        assert build_trainer(build_session(tmp_path), epochs=1).resume()
+    finally:
+        torch.set_num_threads(before)
+    assert f"saved with {before} threads, now {before + 1}" in capsys.readouterr().out
+
+
 def test_there_is_nothing_to_resume_in_an_empty_folder(tmp_path):
     assert build(tmp_path).resume() is False
 
