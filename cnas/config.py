@@ -11,10 +11,8 @@ import argparse
 import ast
 import dataclasses
 import difflib
-import hashlib
 import inspect
 import itertools
-import json
 import math
 import types
 import typing
@@ -70,15 +68,6 @@ def from_dict(cls: type[T], mapping: Mapping[str, Any], where: str = "") -> T:
         if name not in mapping:
             raise UserError(f"{_join(where, name)} is missing; it must be {_described(hints[name])}")
     return cls(**{name: _checked(hints[name], mapping[name], _join(where, name)) for name in names})
-
-
-def config_hash(config: DataclassInstance, length: int = 8) -> str:
-    """The first ``length`` hex digits of the sha256 of the configuration's canonical JSON.
-
-    An integer in a float field hashes like the float, so a configuration read back has the hash it was written with.
-    """
-    text = json.dumps(to_dict(config), sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:length]
 
 
 def field_docs(cls: type) -> dict[str, str]:

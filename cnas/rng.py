@@ -12,6 +12,9 @@ from dataclasses import dataclass
 
 import torch
 
+HOST = torch.Generator().device
+"""Host memory: where draws are made, and where float64 exists whatever the accelerator."""
+
 
 def generator(seed: int, stream: str, *counters: int) -> torch.Generator:
     """A fresh generator for one purpose at one position.

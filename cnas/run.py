@@ -13,15 +13,16 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import ProjectConfiguration
+from accelerate.tracking import get_available_trackers
+from accelerate.utils import LoggerType, ProjectConfiguration
 from torch import nn
 
 from cnas.curriculum import build_curriculum
 from cnas.data.streams import TextStreams
 from cnas.data.text import TextData, load_text
-from cnas.errors import UserError
+from cnas.errors import StorageError, UserError
 from cnas.export.artifacts import export_run
-from cnas.rng import generator
+from cnas.rng import HOST, generator
 from cnas.run_config import RunConfig
 from cnas.run_data import check, retrain_streams, search_streams
 from cnas.run_folder import RunFolder
@@ -62,7 +63,8 @@ def run(config: RunConfig, folder: Path | str | None = None, *, resume: bool = F
     check(config, text, accelerator.num_processes)
     _begin(home, given, accelerator, resume)
     with StopFlag().on_signals() as stop:
-        session = Session(accelerator, home.path, config.options.seed, home.config_hash, stop)
+        stamp = f"{home.config_hash}-{text.fingerprint}"
+        session = Session(accelerator, home.path, config.options.seed, stamp, stop)
         if config.options.log_with:
             accelerator.init_trackers("cnas", config={"recipe": config.recipe, "seed": config.options.seed})
         try:
@@ -101,7 +103,10 @@ def _pipeline(config: RunConfig, text: TextData, session: Session, home: RunFold
     }
     if session.accelerator.is_main_process:
         paper = _algorithm(config).paper
-        export_run(home.path, result, network, text.vocabulary.words, space=config.space, paper=paper)
+        try:
+            export_run(home.path, result, network, text.vocabulary.words, space=config.space, paper=paper)
+        except OSError as problem:
+            raise StorageError(f"cannot write the model and card to {home.path}: {problem.strerror}") from problem
         home.write_json("result.json", result)
     session.accelerator.wait_for_everyone()
     return result
@@ -113,13 +118,24 @@ def search(config: RunConfig, text: TextData, session: Session, home: RunFolder,
         return {"string": config.space.parse(config.options.architecture).to_str(), "search": None}
     known = home.read_json("search.json")
     if known is not None:
+        if known["fingerprint"] != text.fingerprint:
+            raise UserError(
+                f"data has changed since {home.path} was searched: its fingerprint was {known['fingerprint']}"
+            )
+        session.say(f"the search is finished: found {known['string']}")
         return known
     trainer = build_trainer(config, text, session)
     started = resume and trainer.resume()
     if not started:
         session.say(f"search: {trainer.config.epochs} epochs of {len(trainer.batches)} steps, {_judges(config)}")
     outcome = trainer.train()
-    found = {"string": outcome.architecture.to_str(), "search": _search_figures(outcome)}
+    found = {
+        "string": outcome.architecture.to_str(),
+        "search": _search_figures(outcome),
+        "fingerprint": text.fingerprint,
+    }
+    # The search is over: its optimiser need not be kept through the training.
+    session.accelerator.free_memory()
     if session.accelerator.is_main_process:
         home.write_json("search.json", found)
     session.say(f"found {found['string']}")
@@ -199,9 +215,13 @@ def used(text: TextData) -> dict[str, int]:
 @contextmanager
 def seeded(seed: int, purpose: str) -> Iterator[None]:
     """Seed the global generator of torch for one purpose while the context lasts; then it is as it was."""
-    with torch.random.fork_rng():
-        torch.manual_seed(generator(seed, purpose).initial_seed())
+    # Only the host's generator: networks are built there, and every process has its own accelerators to leave alone.
+    before = torch.default_generator.get_state()
+    torch.default_generator.manual_seed(generator(seed, purpose).initial_seed())
+    try:
         yield
+    finally:
+        torch.default_generator.set_state(before)
 
 
 def make_accelerator(config: RunConfig, folder: Path) -> Accelerator:
@@ -211,6 +231,11 @@ def make_accelerator(config: RunConfig, folder: Path) -> Accelerator:
         UserError: fp16 where the accelerator is the host's processor.
     """
     options = config.options
+    known, installed = LoggerType.list(), [str(tracker) for tracker in get_available_trackers()]
+    if options.log_with in known and options.log_with not in [*installed, "all"]:
+        raise UserError(
+            f"log_with {options.log_with!r} is not installed; tensorboard comes with pip install cnas[track]"
+        )
     project = ProjectConfiguration(project_dir=str(folder), logging_dir=str(folder / "logs"))
     try:
         accelerator = Accelerator(
@@ -222,8 +247,7 @@ def make_accelerator(config: RunConfig, folder: Path) -> Accelerator:
         )
     except ValueError as problem:
         raise UserError(f"log_with or mixed_precision: {' '.join(str(problem).split())}") from problem
-    host = torch.Generator().device
-    if options.mixed_precision == "fp16" and accelerator.device.type == host.type:
+    if options.mixed_precision == "fp16" and accelerator.device.type == HOST.type:
         raise UserError(f"mixed_precision must be no or bf16 on {accelerator.device}, got 'fp16'")
     return accelerator
 

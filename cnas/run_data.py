@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from cnas.data.streams import TextStreams
 from cnas.data.text import TextData
+from cnas.errors import UserError
 from cnas.run_config import RunConfig
 from cnas.training.trainer import check_judges
 
@@ -26,6 +30,15 @@ def retrain_streams(config: RunConfig, text: TextData) -> tuple[TextStreams, Tex
     return train, TextStreams(text.validation, PROBE_STREAMS, length, start=eos, tail="keep")
 
 
+@contextmanager
+def _named(what: str) -> Iterator[None]:
+    """Say which part of the run, and which fields, a text was too short for."""
+    try:
+        yield
+    except UserError as problem:
+        raise UserError(f"{problem} ({what})") from problem
+
+
 def check(config: RunConfig, text: TextData, processes: int) -> None:
     """Raise what a later part of the run would raise.
 
@@ -39,11 +52,16 @@ def check(config: RunConfig, text: TextData, processes: int) -> None:
             architectures, or the architecture to train is none of the space.
     """
     if config.options.architecture is None:
-        search_streams(config, text)
+        with _named("search: trainer.batch_size, trainer.valid_batch_size or text"):
+            search_streams(config, text)
         config.trainer.check_processes(processes, "trainer.")
+        if config.trainer.valid_batch_size < processes:
+            found = config.trainer.valid_batch_size
+            raise UserError(f"trainer.valid_batch_size must be at least the {processes} processes, got {found}")
         if config.curriculum:
             check_judges(config.curriculum, config.space)
     else:
         config.space.parse(config.options.architecture)
-    retrain_streams(config, text)
+    with _named(f"training: retrain.batch_size, {PROBE_STREAMS} streams of validation text, or text"):
+        retrain_streams(config, text)
     config.retrain.check_processes(processes, "retrain.")

@@ -27,13 +27,22 @@ def main(recipe: Path = RECIPE, home: Path = Path("runs")) -> int:
     folders = [home / name for name in RUNS]
     for folder, flags in zip(folders, RUNS.values(), strict=True):
         print(f"\n--- {folder}", flush=True)
-        code = subprocess.run([sys.executable, recipe, *FLAGS, *flags, "--output-dir", folder], check=False).returncode
+        code = _wait(subprocess.Popen([sys.executable, recipe, *FLAGS, *flags, "--output-dir", folder]))
         if code:
             if code == BAD_INPUT:
                 print(f"to start the demo anew, delete {folder}", file=sys.stderr)
             return code
     print(f"\n{side_by_side(*folders)}")
     return 0
+
+
+def _wait(program: subprocess.Popen[bytes]) -> int:
+    """The exit code; on Ctrl-C, which the run has got too, it is given the time to save."""
+    while True:
+        try:
+            return program.wait()
+        except KeyboardInterrupt:
+            continue
 
 
 def side_by_side(curriculum: Path, plain: Path) -> str:

@@ -1,14 +1,17 @@
 """A run that is killed or stopped at any moment, and resumed, is the run that never was."""
 
+import errno
 import re
 import shutil
 import signal
 import time
 
 import pytest
+import tiny_recipe
 from launching import NAN, SAVING, Fault, launch
 from outcome import outcome, saved
 
+from cnas.launch import main
 from cnas.training.metrics_log import read
 
 # Each attempt resumes the one before it: 3 epochs of 11 steps of the search, then 3 of 16 of the retraining.
@@ -158,6 +161,35 @@ def test_no_whole_checkpoint_ends_with_3(home, killed_search):
     ended = launch(home, *SAVING, "--output-dir", folder.name, "--resume").wait()
     assert ended.code == 3
     assert re.fullmatch(r"error: .*step-11.*step-10.*\n", ended.err), ended.err
+
+
+def test_data_that_has_changed_is_no_data_to_go_on_with(home, killed_search, finished):
+    changed = home / "changed"
+    shutil.copytree(home / "corpus", changed / "corpus")
+    (changed / "corpus" / "test.txt").write_text("w1 w2 w3\n" * 40, "utf-8")
+    shutil.copytree(killed_search, changed / "searching")
+    shutil.copytree(finished, changed / "searched")
+    (changed / "searched" / "result.json").unlink()
+    for folder in ("searching", "searched"):
+        ended = launch(changed, *SAVING, "--output-dir", folder, "--resume").wait()
+        assert ended.code == 2, ended
+        assert re.fullmatch(r"error: .*(data|another configuration).*\n", ended.err), ended.err
+
+
+def test_a_full_disk_during_the_export_ends_with_5(home, finished, monkeypatch, capsys):
+    shutil.copytree(finished, home / "full")
+    (home / "full" / "result.json").unlink()
+    monkeypatch.chdir(home)
+
+    def refuse(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("cnas.export.artifacts.draw_figures", refuse)
+    flags = [*SAVING, "--output-dir", "full", "--resume"]
+    assert main(tiny_recipe.PRESETS, flags, default="tiny") == 5
+    out, err = capsys.readouterr()
+    assert "the search is finished" in out
+    assert re.fullmatch(r"error: cannot write .*No space left on device\n", err), err
 
 
 def test_numbers_that_are_not_finite_end_with_4_and_the_last_checkpoint_stays(home):

@@ -28,9 +28,9 @@ class SearchContext:
         epoch: the epoch, from 0.
         epochs: how many there are.
         generator: ``generator(name, *counters)`` gives the draws of one purpose within this epoch.
-        validation_losses: ``validation_losses(architectures, index)`` is the mean validation loss float32 [K] of K
-            architectures with inherited weights, without dropout or gradient, on validation batch ``index``
-            (an int, counted on past the end from the beginning again) or on all of them in order (None).
+        validation_losses: ``validation_losses(architectures, index)`` is the mean validation loss float64 [K], in host
+            memory, of K architectures with inherited weights, without dropout or gradient, on validation batch
+            ``index`` (counted on past the end from the beginning again) or, where it is None, on all of them in order.
         validation_batches: how many validation batches there are.
         checkpoint: called between the updates of a long phase; raises `Stopped` where a signal asks for it.
     """

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from cnas.errors import NonFiniteError
+from cnas.rng import HOST
 
 
 def uncertainty(losses_KU: Tensor) -> Tensor:
@@ -35,9 +36,10 @@ def uncertainty(losses_KU: Tensor) -> Tensor:
     """
     if not bool(torch.isfinite(losses_KU).all()):
         raise NonFiniteError("a candidate's loss is NaN or infinite, so the curriculum cannot weigh the data")
-    # float64 inside: the mean of large float32 losses may not overflow, nor tiny ones vanish.
-    sigma_U = losses_KU.double().mean(dim=0).clamp_min(0).sqrt()
-    return sigma_U.to(torch.promote_types(losses_KU.dtype, torch.float32))
+    # float64 inside, in host memory since some accelerators have none: the mean of large float32 losses may not
+    # overflow, nor tiny ones vanish.
+    sigma_U = losses_KU.to(HOST).double().mean(dim=0).clamp_min(0).sqrt()
+    return sigma_U.to(torch.promote_types(losses_KU.dtype, torch.float32)).to(losses_KU.device)
 
 
 NAMES: dict[str, Callable[[Tensor], Tensor]] = {"uncertainty": uncertainty}

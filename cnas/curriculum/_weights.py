@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from cnas.errors import NonFiniteError
+from cnas.rng import HOST
 
 
 def normalized_weights(sigma_U: Tensor) -> Tensor:
@@ -34,5 +35,6 @@ def normalized_weights(sigma_U: Tensor) -> Tensor:
     if len(sigma_U) == 0 or bool(sigma_U.min() == sigma_U.max()):
         return torch.ones_like(sigma_U, dtype=dtype)
     # Dividing by the largest first keeps the result the same whatever the scale, subnormal numbers included.
-    scaled_U = sigma_U.double() / sigma_U.max().double()
-    return (scaled_U * (len(scaled_U) / scaled_U.sum())).to(dtype)
+    exact_U = sigma_U.to(HOST).double()
+    scaled_U = exact_U / exact_U.max()
+    return (scaled_U * (len(scaled_U) / scaled_U.sum())).to(dtype).to(sigma_U.device)

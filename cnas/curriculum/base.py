@@ -17,6 +17,7 @@ from torch import Tensor, nn
 import cnas.curriculum
 from cnas.curriculum._weights import normalized_weights
 from cnas.errors import UserError
+from cnas.rng import HOST
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +89,7 @@ class Curriculum(nn.Module):
 
     def statistics(self) -> dict[str, float]:
         """Minimum, median and maximum of v, and the effective sample size (Σv)²/Σv² as a share of N."""
-        v = self.v.double()
+        v = self.v.to(HOST).double()
         return {
             "weight_min": float(v.min()),
             "weight_median": float(v.median()),

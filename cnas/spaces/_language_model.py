@@ -183,7 +183,7 @@ class _TiedCrossEntropy(torch.autograd.Function):
         exact = torch.promote_types(hidden.dtype, torch.float32)
         losses_N = torch.empty(len(hidden), dtype=exact, device=hidden.device)
         blocks = row_blocks(len(hidden), len(weight), CHUNK_ELEMENTS)
-        kept_rows = len(hidden) if keep else blocks[0].stop
+        kept_rows = len(hidden) if keep or not blocks else blocks[0].stop
         logits_NV = torch.empty(kept_rows, len(weight), dtype=dtype, device=hidden.device)
         for rows in blocks:
             logits = logits_NV[rows] if keep else logits_NV[: rows.stop - rows.start]

@@ -29,12 +29,11 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from cnas.errors import CheckpointError, StorageError, UserError
+from cnas.rng import HOST
 
 FORMAT = 1
 STATE, TRAINER, MANIFEST = "state.safetensors", "trainer.json", "manifest.json"
 
-HOST = torch.Generator().device
-"""Where tensors go before they are written: the memory in which default generators live."""
 
 # `.old` is a whole checkpoint that a newer save of the same step is about to replace.
 _NAME = re.compile(r"step-(0|[1-9][0-9]*)(\.old)?")
@@ -80,7 +79,7 @@ def save(
         step: the number in the name; a checkpoint of the same step is replaced.
         state: nested dicts (str or int keys), lists, tuples, None, bool, int, float (NaN and infinities included), str
             and dense tensors of any device and dtype that safetensors knows. Views are stored as tensors of their own.
-        config_hash: of the configuration that a resumed run must have, see `cnas.config.config_hash`.
+        config_hash: of the configuration that a resumed run must have, see `cnas.run_config.RunConfig.hash`.
         keep: how many checkpoints up to this step stay, the new one included.
         info: small JSON-able extras for the manifest.
 
@@ -166,7 +165,7 @@ def _read(path: Path, step: int, config_hash: str | None) -> tuple[dict[str, Any
     if config_hash not in (None, body["config_hash"]):
         raise UserError(
             f"the run in {path.parent} was started with another configuration: hash {body['config_hash']}, "
-            f"now {config_hash}; resume with the configuration it was started with"
+            f"now {config_hash}; resume with the configuration and the data it was started with"
         )
     # A copy, because the bytes need not be aligned as torch would align them, and alignment may change last bits.
     tensors = {name: tensor.clone() for name, tensor in from_safetensors(data[STATE]).items()}

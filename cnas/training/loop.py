@@ -12,6 +12,8 @@ import math
 import sys
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -26,6 +28,7 @@ from cnas.errors import NonFiniteError, Stopped, StorageError, UserError
 from cnas.rng import Noise
 from cnas.training import checkpoint
 from cnas.training.metrics_log import MetricsLog, read
+from cnas.training.progress import describe
 from cnas.training.ranks import Ranks
 from cnas.training.stop import StopFlag
 from cnas.types import Batch
@@ -192,7 +195,8 @@ class AccelerateLoop(ABC):
         while self.position.epoch < self.config.epochs:
             start = time.perf_counter()
             self._run_steps()
-            row = self._row() | self.finish_epoch()
+            with self.located():
+                row = self._row() | self.finish_epoch()
             place, spent = self.position, time.perf_counter() - start
             seconds = place.seconds + spent
             self._record(row | {"epoch_seconds": spent, "total_seconds": seconds})
@@ -205,7 +209,8 @@ class AccelerateLoop(ABC):
         total = len(self.batches)
         with self._progress(total) as bar:
             for index in range(self.position.batch, total):
-                self.begin_step(index)
+                with self.located():
+                    self.begin_step(index)
                 loss, stop = self._step(index)
                 bar.update()
                 place = self.position
@@ -252,11 +257,24 @@ class AccelerateLoop(ABC):
             raise NonFiniteError(f"the loss became {loss} at {place}{self._kept()}")
         parameters = [parameter for parameter in self.model.parameters() if parameter.grad is not None]
         self.ranks.sum_gradients(parameters)
-        norm = self.accelerator.clip_grad_norm_(parameters, self.config.clip_norm)
+        # Not the accelerator's own clipping: it unscales (fp16) the gradients once for every optimiser ever prepared,
+        # and averaging brings a second one for the same weights.
+        self.accelerator.unscale_gradients(self.optimizer)
+        norm = torch.nn.utils.clip_grad_norm_(parameters, self.config.clip_norm)
         # A gradient scaler (fp16) skips overflowed steps by itself; nobody else may take one.
         if self.accelerator.scaler is None and not math.isfinite(float(norm)):
             raise NonFiniteError(f"the gradient became {float(norm)} at {place}{self._kept()}")
         self.optimizer.step()
+
+    @contextmanager
+    def located(self) -> Iterator[None]:
+        """Tell where it happened when a `NonFiniteError` comes from a part that knows no steps."""
+        try:
+            yield
+        except NonFiniteError as problem:
+            raise NonFiniteError(
+                f"{problem}, at step {self.position.step} of the {self.phase}{self._kept()}"
+            ) from problem
 
     def _kept(self) -> str:
         if self._saved_step is None:
@@ -357,29 +375,3 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
         labels=batch.labels.to(device),
         unit_ids=batch.unit_ids.to(device),
     )
-
-
-def describe(row: dict[str, Any], epochs: int) -> str:
-    """One line of progress for a person.
-
-    Example:
-        >>> describe({"phase": "search", "epoch": 1, "train_loss": 0.0, "valid_perplexity": 2.5}, 3)
-        'search 1/3  train perplexity 1.0  valid perplexity 2.5'
-    """
-    words = [
-        f"{row['phase']} {row['epoch']}/{epochs}",
-        f"train perplexity {_shown(math.exp(min(row['train_loss'], 700)))}",
-    ]
-    if "valid_perplexity" in row:
-        words.append(f"valid perplexity {_shown(row['valid_perplexity'])}")
-    if "weight_min" in row:
-        words.append(f"v {row['weight_min']:.2f} to {row['weight_max']:.2f}")
-    if "reward" in row:
-        words.append(f"reward {row['reward']:.3f}")
-    if "epoch_seconds" in row:
-        words.append(f"{row['epoch_seconds']:.0f} s")
-    return "  ".join(words)
-
-
-def _shown(perplexity: float) -> str:
-    return f"{perplexity:.1f}" if perplexity < 1e6 else "above 1e6"

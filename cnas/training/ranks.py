@@ -46,6 +46,10 @@ class Ranks:
         device = self.accelerator.device
         return [float(total) for total in self.sum(torch.tensor(values, dtype=torch.float64, device=device))]
 
+    def from_main(self, value: float) -> float:
+        """The main process's value, on every process."""
+        return self.sum_numbers(value if self.accelerator.is_main_process else 0.0)[0]
+
     def gather_rows(self, local: Tensor, total: int, dim: int = 0) -> Tensor:
         """The global [.., B, ..] tensor from every process's [.., b, ..] rows along ``dim``.
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from cnas.data.base import OrderedBatches
+from cnas.rng import HOST
 from cnas.spaces.base import SearchSpace, SuperNet
 from cnas.training.loop import Session, to_device
 from cnas.training.ranks import Ranks
@@ -63,9 +64,9 @@ class Scorer:
     ) -> Tensor:
         """Mean loss of each architecture, float64 [K], on one batch (counted on past the end) or on all in order."""
         indices = range(len(batches)) if index is None else [index % len(batches)]
-        total, count = torch.zeros(len(architectures), dtype=torch.float64), 0
+        total, count = torch.zeros(len(architectures), dtype=torch.float64, device=HOST), 0
         for losses, _ in self.sweep(architectures, batches, indices):
-            total += losses.flatten(1).sum(dim=1).to(total)
+            total += losses.flatten(1).sum(dim=1).to(HOST).double()
             count += losses[0].numel()
         return total / count
 

@@ -21,7 +21,7 @@ from torch import Tensor
 from cnas.algorithms.base import SearchAlgorithm, SearchContext
 from cnas.curriculum import Curriculum, CurriculumConfig
 from cnas.data.base import OrderedBatches
-from cnas.errors import Stopped, UserError
+from cnas.errors import NonFiniteError, Stopped, UserError
 from cnas.rng import generator
 from cnas.spaces.base import SearchSpace, SuperNet
 from cnas.training.loop import AccelerateLoop, LoopConfig, Session
@@ -93,7 +93,8 @@ class CurriculumTrainer(AccelerateLoop):
             check_judges(parts.curriculum.config, parts.space)
         super().__init__(parts.supernet, parts.train, config, session)
         self.parts = parts
-        self.algorithm = parts.algorithm.to(self.accelerator.device)
+        # The algorithm stays in host memory: it is tiny, and there every process draws the same routings from it.
+        self.algorithm = parts.algorithm
         self.curriculum = parts.curriculum and parts.curriculum.to(self.accelerator.device)
         self.scorer = Scorer(parts.supernet, parts.space, session)
         self.routing = parts.algorithm.route(generator(session.seed, "route", 0))
@@ -101,7 +102,8 @@ class CurriculumTrainer(AccelerateLoop):
     def train(self) -> SearchResult:
         """Search to the end, from wherever the trainer stands, and derive the architecture."""
         self.run()
-        architecture, figures = self.algorithm.derive(self.context("derive"))
+        with self.located():
+            architecture, figures = self.algorithm.derive(self.context("derive"))
         place = self.position
         return SearchResult(architecture, place.epoch, place.step, place.seconds, figures)
 
@@ -150,6 +152,8 @@ class CurriculumTrainer(AccelerateLoop):
         """The validation loss of one candidate: what an architecture of the current policy is worth, shared weights."""
         (probe,) = self.algorithm.candidates(1, generator(self.session.seed, "probe", self.position.epoch))
         loss = float(self.scorer.validation([probe], self.parts.valid)[0])
+        if not math.isfinite(loss):
+            raise NonFiniteError(f"the validation loss of {probe.to_str()} became {loss}")
         perplexity = math.exp(min(loss, 700))
         return {"valid_loss": loss, "valid_perplexity": perplexity, "probe_architecture": probe.to_str()}
 

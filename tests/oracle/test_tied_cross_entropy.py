@@ -94,6 +94,12 @@ def test_losses_are_float32_under_autocast_and_close_to_it():
         assert (one - other).norm() < 0.02 * other.norm()
 
 
+def test_no_rows_have_no_losses():
+    hidden_NH, decoder, labels_N, _ = example()
+    with torch.no_grad():
+        assert tied_cross_entropy(hidden_NH[:0], decoder, labels_N[:0]).shape == (0,)
+
+
 def test_without_gradient_nothing_is_kept(monkeypatch):
     hidden_NH, decoder, labels_N, _ = example()
     monkeypatch.setattr(_language_model, "CHUNK_ELEMENTS", 22)

@@ -1,5 +1,6 @@
 """Training a derived network: when averaging starts, what it averages, what is kept."""
 
+import contextlib
 import math
 
 import pytest
@@ -185,3 +186,20 @@ def test_bad_numbers_name_the_phase(tmp_path):
 def test_a_wrong_field_is_named(fields, message):
     with pytest.raises(UserError, match=message):
         RetrainConfig(**fields)
+
+
+def test_a_scaled_gradient_is_unscaled_once_however_many_optimizers_there_were(tmp_path):
+    """With a gradient scaler (fp16 on an accelerator), averaging brings a second optimiser for the same weights."""
+    plain, scaled = (build(tmp_path / name, epochs=4, average_from=2) for name in ("plain", "scaled"))
+    scaler = torch.amp.GradScaler(torch.get_default_device().type, init_scale=2.0**12)
+    accelerator = scaled.accelerator
+    accelerator.scaler, accelerator.native_amp = scaler, True
+    accelerator.state._mixed_precision = "fp16"
+    scaled.optimizer = scaled.make_optimizer()
+    for loop in (plain, scaled):
+        # Only the scaling of fp16 is of interest here, not its rounding.
+        loop.accelerator.autocast = contextlib.nullcontext
+        loop.run()
+    assert scaler.get_scale() == 2.0**12
+    assert scaled.averaging_since == plain.averaging_since is not None
+    torch.testing.assert_close(weights(scaled.network), weights(plain.network), rtol=1e-5, atol=1e-6)
