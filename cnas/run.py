@@ -25,7 +25,7 @@ from cnas.export.artifacts import export_run
 from cnas.rng import HOST, generator
 from cnas.run_config import RunConfig
 from cnas.run_data import check, retrain_streams, search_streams
-from cnas.run_folder import RunFolder
+from cnas.run_folder import RunFolder, scalars
 from cnas.training.evaluate import mean_loss, word_perplexity
 from cnas.training.loop import Session
 from cnas.training.retrain import Retrainer
@@ -66,7 +66,9 @@ def run(config: RunConfig, folder: Path | str | None = None, *, resume: bool = F
         stamp = f"{home.config_hash}-{text.fingerprint}"
         session = Session(accelerator, home.path, config.options.seed, stamp, stop)
         if config.options.log_with:
-            accelerator.init_trackers("cnas", config={"recipe": config.recipe, "seed": config.options.seed})
+            # Trackers take scalars, and None is none.
+            plain = {name: "none" if value is None else value for name, value in scalars(given.to_json()).items()}
+            accelerator.init_trackers("cnas", config=plain)
         try:
             result = _pipeline(config, text, session, home, resume)
         finally:

@@ -68,7 +68,7 @@ class RunFolder:
 
     def _compare(self, known: dict[str, Any], config: RunConfig) -> None:
         RunConfig.from_json(known)
-        mine, theirs = _flat(config.to_json()), _flat(known)
+        mine, theirs = scalars(config.to_json()), scalars(known)
         changed = [name for name in sorted({*mine, *theirs}) if mine.get(name) != theirs.get(name)]
         if changed:
             name = changed[0]
@@ -109,8 +109,9 @@ class RunFolder:
             raise StorageError(f"cannot write {self.path / name}: {problem.strerror}") from problem
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def scalars(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dicts as one, with dotted names."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+        flat |= scalars(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
     return flat

@@ -60,6 +60,7 @@ class Retrainer(AccelerateLoop):
     """
 
     phase = "retrain"
+    config: RetrainConfig
     averaging_since: int | None = None
     """The step at which averaging began."""
 
@@ -72,7 +73,7 @@ class Retrainer(AccelerateLoop):
         validate: Callable[[Any], float],
     ) -> None:
         super().__init__(network, train, config, session)
-        self.network, self.retrain, self.validate = network, config, validate
+        self.network, self.validate = network, validate
         self.history: list[float] = []
         self.best: dict[str, Tensor] = {}
 
@@ -104,8 +105,8 @@ class Retrainer(AccelerateLoop):
         return {"valid_loss": loss, "valid_perplexity": word_perplexity(loss), "averaged": averaged}
 
     def _time_to_average(self) -> bool:
-        latest = self.retrain.average_from
-        past = self.history[: -self.retrain.nonmonotone - 1]
+        latest = self.config.average_from
+        past = self.history[: -self.config.nonmonotone - 1]
         return (latest is not None and len(self.history) + 1 >= latest) or (bool(past) and self.history[-1] > min(past))
 
     def make_optimizer(self) -> Any:
