@@ -12,12 +12,12 @@ PIP    := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
 install: $(STAMP)
 
-$(STAMP): pyproject.toml
+$(STAMP): pyproject.toml .ci/tested.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) must be Python 3.11 or newer; e.g. make PYTHON=python3.13 $(MAKECMDGOALS)" >&2; exit 2; }
 	@echo "setting up $(VENV); the first time this takes a few minutes"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -c "import torch" 2>/dev/null || $(PIP) "$(CNAS_TORCH)"
-	@$(PIP) -e ".[dev]"
+	@$(PIP) -c .ci/tested.txt -e ".[dev]"
 	@touch $@
 
 demo: install

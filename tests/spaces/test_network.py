@@ -37,7 +37,7 @@ def test_run_is_the_cross_entropy_of_forward(seed, nodes, bias):
     torch.testing.assert_close(losses_BT, expected, rtol=1e-6, atol=1e-6)
     assert losses_BT.dtype is torch.float32
     assert logits is None
-    assert torch.equal(carry, output.cache_params)
+    assert torch.equal(carry, output.cache)
     assert penalty == 0
 
 
@@ -66,9 +66,9 @@ def test_a_text_in_two_parts_is_the_text(seed, cut):
     network = build(seed)
     inputs_BT, labels_BT = text(seed)
     whole, first = network(inputs_BT), network(inputs_BT[:, :cut])
-    second = network(inputs_BT[:, cut:], cache_params=first.cache_params)
+    second = network(inputs_BT[:, cut:], cache=first.cache)
     torch.testing.assert_close(torch.cat([first.logits, second.logits], 1), whole.logits)
-    torch.testing.assert_close(second.cache_params, whole.cache_params)
+    torch.testing.assert_close(second.cache, whole.cache)
     losses, _, carry, _ = network.run(inputs_BT[:, :cut], labels_BT[:, :cut])
     rest, _, _, _ = network.run(inputs_BT[:, cut:], labels_BT[:, cut:], carry)
     torch.testing.assert_close(torch.cat([losses, rest], 1), network.run(inputs_BT, labels_BT)[0])
@@ -137,7 +137,7 @@ def test_padding_leaves_no_trace(side):
     output = network(inputs_BT, attention_mask=mask_BT)
     alone = network(inputs_BT[1:, words])
     torch.testing.assert_close(output.logits[1:, words], alone.logits)
-    torch.testing.assert_close(output.cache_params[1:], alone.cache_params)
+    torch.testing.assert_close(output.cache[1:], alone.cache)
     torch.testing.assert_close(output.logits[:1], network(inputs_BT[:1]).logits)
 
 

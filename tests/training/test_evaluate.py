@@ -28,8 +28,8 @@ def word_by_word(network):
     network.eval()
     with torch.no_grad():
         for word, following in zip([EOS, *text], text, strict=False):
-            output = network(torch.tensor([[word]]), cache_params=state)
-            state = output.cache_params
+            output = network(torch.tensor([[word]]), cache=state)
+            state = output.cache
             losses.append(-float(output.logits[0, 0].log_softmax(0)[following]))
     network.train()
     return losses

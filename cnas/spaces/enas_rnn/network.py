@@ -78,7 +78,7 @@ class CnasRnnOutput(ModelOutput):
 
     loss: Tensor | None = None
     logits: Tensor | None = None
-    cache_params: Tensor | None = None
+    cache: Tensor | None = None
 
 
 class EnasRnnCell(nn.Module):
@@ -181,7 +181,7 @@ class CnasRnnForCausalLM(PreTrainedModel, GenerationMixin):
         self,
         input_ids: Tensor,
         labels: Tensor | None = None,
-        cache_params: Tensor | None = None,
+        cache: Tensor | None = None,
         use_cache: bool | None = None,
         attention_mask: Tensor | None = None,
         **kwargs: Any,  # noqa: ARG002 - what `transformers` passes to every model
@@ -193,21 +193,23 @@ class CnasRnnForCausalLM(PreTrainedModel, GenerationMixin):
         masks = self.shell.masks(len(input_ids), None)
         real_BT = None if attention_mask is None else attention_mask[:, -input_ids.shape[1] :].bool()
         if real_BT is None or bool(real_BT.all()):
-            raw_BTH, state = self._outputs(input_ids, cache_params, masks)
+            raw_BTH, state = self._outputs(input_ids, cache, masks)
         else:
-            raw_BTH, state = self._padded_outputs(input_ids, cache_params, masks, real_BT)
+            raw_BTH, state = self._padded_outputs(input_ids, cache, masks, real_BT)
         dropped = raw_BTH if masks.output is None else raw_BTH * masks.output
         logits = self.shell.decoder(dropped)
         loss = None
         if labels is not None:
             loss = self.loss_function(logits=logits, labels=labels, vocab_size=self.config.vocab_size)
         keep = self.config.use_cache if use_cache is None else use_cache
-        return CnasRnnOutput(loss=loss, logits=logits, cache_params=state if keep else None)
+        # `generate` asks the cache this on devices where it decides one step late whether to stop.
+        state.is_croppable = False  # type: ignore[attr-defined]
+        return CnasRnnOutput(loss=loss, logits=logits, cache=state if keep else None)
 
     def prepare_inputs_for_generation(
         self,
         input_ids: Tensor,
-        cache_params: Tensor | None = None,
+        cache: Tensor | None = None,
         use_cache: bool | None = None,
         attention_mask: Tensor | None = None,
         **kwargs: Any,  # noqa: ARG002 - under this name `generate` also accepts what `forward` takes
@@ -215,11 +217,11 @@ class CnasRnnForCausalLM(PreTrainedModel, GenerationMixin):
         """Only the last word is run once there is a state."""
         return {
             "attention_mask": attention_mask,
-            "input_ids": input_ids if cache_params is None else input_ids[:, -1:],
-            "cache_params": cache_params,
+            "input_ids": input_ids if cache is None else input_ids[:, -1:],
+            "cache": cache,
             "use_cache": use_cache,
         }
 
-    def _reorder_cache(self, cache_params: Tensor, beam_idx: Tensor) -> Tensor:
+    def _reorder_cache(self, cache: Tensor, beam_idx: Tensor) -> Tensor:
         """The states of the beams that go on; beam search calls this."""
-        return cache_params.index_select(0, beam_idx)
+        return cache.index_select(0, beam_idx)
