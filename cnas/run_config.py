@@ -60,8 +60,8 @@ class RunConfig:
 
     @property
     def algorithm(self) -> str:
-        """The name under which `cnas.algorithms` finds the class of ``search``."""
-        return next(name for name in algorithms.names() if isinstance(self.search, algorithms.config_class(name)))
+        """The name under which `cnas.algorithms` offers what ``search`` configures."""
+        return str(self.search.name)
 
     def sections(self) -> dict[str, Any]:
         """The parts that have flags, by the prefix of these; a curriculum only where there is one."""
@@ -97,7 +97,7 @@ class RunConfig:
                 **head,
                 **parts,
                 space=from_dict(spaces.space_class(space.pop("name")), space, "space"),  # type: ignore[type-var]
-                search=from_dict(algorithms.config_class(search.pop("name")), search, "search"),
+                search=from_dict(type(algorithms.default_config(search.pop("name"))), search, "search"),
                 curriculum=None if curriculum is None else from_dict(CurriculumConfig, curriculum, "curriculum"),
                 options=from_dict(RunOptions, rest),
             )

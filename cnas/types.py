@@ -5,7 +5,7 @@ Legend: C cells, E edges, O operations, B sequences of a batch, T tokens of a se
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,6 +78,11 @@ class Routing:
             weights[0, edge, operation] = 1.0
         return cls(weights, (tuple(choices),), unit=True)
 
+    def weights_like(self, values: Tensor) -> Tensor:
+        """``weights`` [C|1, E, O] with the dtype and on the device of ``values``, as part of the same graph."""
+        # First the dtype: not every accelerator knows float64, in which algorithms may keep their weights.
+        return self.weights.to(values.dtype).to(values.device)
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -89,6 +94,8 @@ class Batch:
         unit_ids: int64, shape of ``labels``: which curriculum unit each loss belongs to.
         carry: what a recurrent space hands from chunk to chunk, [B, H]; None elsewhere.
         noise: where dropout draws from; None draws from torch's global generator.
+        all_sum: the sum of a tensor over the processes that share the global batch, differentiable; None where there is
+            one process. Batch normalisation takes its statistics through it.
     """
 
     inputs: Tensor
@@ -96,6 +103,7 @@ class Batch:
     unit_ids: Tensor
     carry: Tensor | None = None
     noise: Noise | None = None
+    all_sum: Callable[[Tensor], Tensor] | None = None
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ Legend of sizes: 30 words, 8 hidden units, 2 nodes, 4 rows, chunks of 5 tokens; 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +48,8 @@ def build_space(name: str = "enas_rnn", **changes: Any) -> Any:
 
 def build_algorithm(space: Any, name: str = "enas", **changes: Any) -> Any:
     """An algorithm at its smallest."""
-    cls = algorithms.config_class(name)
-    return cls(**_known(cls, SEARCH_SIZES) | changes).build(space, seed=3)
+    config = algorithms.default_config(name)
+    return replace(config, **_known(type(config), SEARCH_SIZES) | changes).build(space, seed=3)
 
 
 def build_session(folder: Path, seed: int = 1, **options: Any) -> Session:

@@ -1,4 +1,4 @@
-"""Search algorithms, found by name: each module has ``NAMES``, the configuration class of every name it offers.
+"""Search algorithms, found by name: each module has ``NAMES``, the default configuration of every name it offers.
 
 A new algorithm is a new file here; nothing else is edited.
 """
@@ -24,14 +24,14 @@ def names() -> list[str]:
     return sorted(name for module in _modules() for name in module.NAMES)
 
 
-def config_class(name: str) -> type:
-    """The configuration class of an algorithm; its ``build(space, seed)`` makes the algorithm.
+def default_config(name: str) -> Any:
+    """The default configuration of an algorithm; its ``build(space, seed)`` makes the algorithm.
 
     Raises:
         UserError: naming the algorithms there are.
 
     Example:
-        >>> config_class("enas")().controller_size
+        >>> default_config("enas").controller_size
         64
     """
     for module in _modules():

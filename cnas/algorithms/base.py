@@ -9,9 +9,9 @@ Legend: K candidates, E edges, O operations.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -43,11 +43,66 @@ class SearchContext:
     checkpoint: Callable[[], None]
 
 
-class SearchAlgorithm(nn.Module, ABC):
-    """Base of all algorithms; parameters, buffers and ``self.optimizer``, where there is one, are checkpointed."""
+class Gradients(Protocol):
+    """Gradients of the mean loss of one global batch, the same on every rank."""
 
-    name: ClassVar[str]
+    def __call__(
+        self,
+        routing: Routing,
+        inputs: Sequence[Tensor],
+        *,
+        weights: Mapping[str, Tensor] | None = None,
+        weighted: bool = False,
+    ) -> list[Tensor]:
+        """Gradients with respect to ``inputs``, each in the shape, dtype and memory of its input.
+
+        Calls with the same data in one step see the same dropout masks, so that their results can be compared.
+
+        Args:
+            routing: what the supernet runs; ``inputs`` may be part of its weights' graph.
+            inputs: leaves of the graph: α, or tensors of ``weights``.
+            weights: supernet parameters by name to run with instead of its own; None takes its own as constants.
+            weighted: multiply the losses by the curriculum's weights, where there is a curriculum.
+        """
+
+
+@dataclass(frozen=True)
+class StepContext:
+    """What the trainer lends an algorithm beside one weight step; the same on every rank.
+
+    Args:
+        step: the step, from 0.
+        generator: ``generator(name, *counters)`` gives the draws of one purpose within this step.
+        train: gradients on the batch of this weight step.
+        valid: gradients on this step's validation batch.
+        weights: the supernet's parameters by name, as constants; `Gradients` takes such a mapping.
+        learning_rate: of the weight step that belongs to this architecture step.
+        weight_decay: of the weight step.
+        clip_norm: of the weight step's gradient.
+    """
+
+    step: int
+    generator: Callable[..., torch.Generator]
+    train: Gradients
+    valid: Gradients
+    weights: Mapping[str, Tensor]
+    learning_rate: float
+    weight_decay: float
+    clip_norm: float
+
+
+class SearchAlgorithm(nn.Module, ABC):
+    """Base of all algorithms; parameters, buffers and ``self.optimizer``, where there is one, are checkpointed.
+
+    Attributes:
+        name: under which `cnas.algorithms` offers it.
+        paper: where it was published.
+        arch_order: whether `arch_step` comes before or after the weight step of the same batch; None is never.
+    """
+
+    name: str
     paper: ClassVar[Paper]
+    arch_order: Literal["before", "after"] | None = None
 
     def __init__(self, space: SearchSpace) -> None:
         super().__init__()
@@ -62,7 +117,10 @@ class SearchAlgorithm(nn.Module, ABC):
     def candidates(self, count: int, generator: torch.Generator) -> list[Architecture]:
         """The ``count`` architectures that judge the data (π_K of Eq. 13), connected."""
 
-    def end_epoch(self, context: SearchContext) -> dict[str, float]:  # noqa: ARG002
+    def arch_step(self, context: StepContext) -> None:
+        """Learn beside every weight step, from validation (and training) gradients; called where `arch_order` says."""
+
+    def end_epoch(self, context: SearchContext) -> dict[str, Any]:  # noqa: ARG002
         """Learn from validation data after an epoch; returns what ``metrics.jsonl`` should record."""
         return {}
 

@@ -14,6 +14,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -52,6 +53,8 @@ class ENAS(SearchAlgorithm):
     @dataclass(frozen=True, kw_only=True)
     class Config:
         """Hyper-parameters; `enas_lm` is google-research's code of that name."""
+
+        name: ClassVar[str] = "enas"
 
         controller_size: int = 64
         """Hidden units of the controller's LSTM (`enas_lm`: 64; the paper: 100)."""
@@ -249,4 +252,4 @@ def follow(baseline: float, rewards: Sequence[float], decay: float) -> tuple[flo
     return baseline, advantages
 
 
-NAMES: dict[str, type] = {"enas": ENAS.Config}
+NAMES = {"enas": ENAS.Config()}

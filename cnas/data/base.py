@@ -44,6 +44,14 @@ class OrderedBatches(ABC):
     def __len__(self) -> int:
         """How many batches one pass has."""
 
+    def at_epoch(self, epoch: int) -> OrderedBatches:  # noqa: ARG002
+        """The batches of one epoch, from 0; the same ones in every epoch unless a subclass cuts anew."""
+        return self
+
+    def learning_rate_scale(self, index: int) -> float:  # noqa: ARG002
+        """What the learning rate is multiplied by for batch ``index``."""
+        return 1.0
+
     @abstractmethod
     def batch(self, index: int, rows: slice) -> Batch:
         """Rows ``rows`` of global batch ``index``, without carry or noise.

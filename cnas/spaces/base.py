@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -45,6 +45,9 @@ class Decision:
 class SuperNet(nn.Module, ABC):
     """A network that holds the shared weights of every architecture of a space; no α, no controller."""
 
+    batch_statistics: ClassVar[bool] = False
+    """Whether the rows of a batch are normalised together, so that a batch must not be cut into parts."""
+
     @abstractmethod
     def forward(self, batch: Batch, routing: Routing) -> Output:
         """Run one routing on a batch; losses are unreduced float32."""
@@ -62,7 +65,7 @@ class SuperNet(nn.Module, ABC):
         try:
             with torch.no_grad():
                 outputs = [
-                    self(Batch(batch.inputs, batch.labels, batch.unit_ids, carry), routing)
+                    self(replace(batch, carry=carry, noise=None), routing)
                     for routing, carry in zip(routings, carries, strict=True)
                 ]
         finally:
@@ -103,6 +106,13 @@ class SearchSpace(ABC):
         Raises:
             UserError: naming the position and what is allowed there.
         """
+
+    def mixtures(self) -> tuple[tuple[Choice, ...], ...]:
+        """The groups of (edge, operation) pairs whose weights in a soft mixture sum to one; one per decision.
+
+        A space whose relaxation was published otherwise overrides this.
+        """
+        return tuple(tuple(decision.options) for decision in self.decisions())
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -149,6 +149,9 @@ class AccelerateLoop(ABC):
     def begin_step(self, index: int) -> None:  # noqa: B027 - most loops have nothing to prepare
         """Called before batch ``index``, with `position` at it."""
 
+    def end_step(self, index: int) -> None:  # noqa: B027
+        """Called after batch ``index``, with `position` still at it."""
+
     def make_optimizer(self) -> Any:
         """The optimiser of the weights, prepared."""
         config = self.config
@@ -206,12 +209,15 @@ class AccelerateLoop(ABC):
 
     def _run_steps(self) -> None:
         start = time.perf_counter()
+        self.batches = self.batches.at_epoch(self.position.epoch)
         total = len(self.batches)
         with self._progress(total) as bar:
             for index in range(self.position.batch, total):
                 with self.located():
                     self.begin_step(index)
                 loss, stop = self._step(index)
+                with self.located():
+                    self.end_step(index)
                 bar.update()
                 place = self.position
                 self.position = replace(place, batch=index + 1, step=place.step + 1, loss_sum=place.loss_sum + loss)
@@ -248,8 +254,18 @@ class AccelerateLoop(ABC):
         if carries[0] is not None:
             self.carry = torch.cat([carry.detach() for carry in carries if carry is not None])
         loss, stops = self.ranks.sum_numbers(plain, float(self.session.stop.reason is not None))
+        self._set_learning_rate(self.config.learning_rate * self.batches.learning_rate_scale(index))
         self._update(loss)
         return loss, stops > 0
+
+    def _set_learning_rate(self, rate: float) -> None:
+        for group in self.optimizer.param_groups:
+            if group["lr"] != rate:
+                group["lr"] = rate
+                # Torch's averaged SGD goes by a rate of its own, which it would take from the group a step late.
+                for state in self.optimizer.state.values():
+                    if "eta" in state:
+                        state["eta"].fill_(rate)
 
     def _update(self, loss: float) -> None:
         place = f"step {self.position.step + 1} (epoch {self.position.epoch + 1}) of the {self.phase}"
@@ -294,7 +310,7 @@ class AccelerateLoop(ABC):
         start = self.ranks.rows(batches.batch_size).start
         carry = None if self.carry is None else self.carry[rows.start - start : rows.stop - start]
         noise = Noise(self.session.seed, f"{self.phase}/dropout", self.position.step, rows, batches.batch_size)
-        return replace(batch, carry=carry, noise=noise)
+        return replace(batch, carry=carry, noise=noise, all_sum=self.ranks.all_sum)
 
     def _progress(self, total: int) -> Any:
         quiet = not (self.accelerator.is_main_process and sys.stderr.isatty())

@@ -8,7 +8,8 @@ Legend: B rows of the global batch, b rows of this process.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -37,6 +38,18 @@ class Ranks:
         if self.world == 1:
             return values
         total: Tensor = self.accelerator.reduce(values, "sum")
+        return total
+
+    @property
+    def all_sum(self) -> Callable[[Tensor], Tensor] | None:
+        """The sum over processes as part of the graph: what a gradient reaches on one process, it reaches on all.
+
+        None where there is one process.
+        """
+        return None if self.world == 1 else self._all_sum
+
+    def _all_sum(self, values: Tensor) -> Tensor:
+        total: Tensor = _AllSum.apply(values, self.sum)
         return total
 
     def sum_numbers(self, *values: float) -> list[float]:
@@ -76,3 +89,16 @@ class Ranks:
         flat = self.sum(torch.cat([grad.flatten() for grad in grads]))
         for grad, part in zip(grads, flat.split([grad.numel() for grad in grads]), strict=True):
             grad.copy_(part.view_as(grad))
+
+
+class _AllSum(torch.autograd.Function):
+    """Every process adds its part to the sum, and has a loss of its own that depends on it: both ways it is a sum."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, total: Callable[[Tensor], Tensor]) -> Tensor:
+        ctx.total = total
+        return total(values)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return ctx.total(grads[0].contiguous()), None

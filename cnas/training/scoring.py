@@ -8,6 +8,7 @@ Legend: K candidates, B rows of the global batch, T tokens, U units.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -44,6 +45,7 @@ class Scorer:
         rows, every = self.ranks.rows(batches.batch_size), slice(0, batches.batch_size)
         for index in indices:
             batch = to_device(batches.batch(index, rows), self.accelerator.device)
+            batch = replace(batch, all_sum=self.ranks.all_sum)
             losses, carries = self.batch_losses(architectures, batch, carries, batches.batch_size)
             yield losses, batches.batch(index, every).unit_ids.to(losses.device)
 

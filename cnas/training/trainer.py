@@ -12,6 +12,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,7 @@ from cnas.data.base import OrderedBatches
 from cnas.errors import NonFiniteError, Stopped, UserError
 from cnas.rng import generator
 from cnas.spaces.base import SearchSpace, SuperNet
+from cnas.training.bilevel import Bilevel, GradientOverflowError, Part, ValidationStream
 from cnas.training.loop import AccelerateLoop, LoopConfig, Session
 from cnas.training.scoring import Scorer, unit_means
 from cnas.types import Architecture, Batch, SearchResult
@@ -74,6 +76,20 @@ def check_judges(config: CurriculumConfig, space: SearchSpace) -> None:
         raise UserError(f"curriculum.k must be at most {space.size}, the number of architectures, got {config.k}")
 
 
+def check_batch_statistics(supernet: SuperNet, config: TrainerConfig) -> None:
+    """Raise a `UserError` where the supernet normalises whole batches and would get parts, or single rows."""
+    if not supernet.batch_statistics:
+        return
+    if config.accumulation_steps > 1:
+        raise UserError(
+            "trainer.accumulation_steps must be 1 where the supernet normalises whole batches, "
+            f"got {config.accumulation_steps}"
+        )
+    for name in ("batch_size", "valid_batch_size"):
+        if getattr(config, name) < 2:
+            raise UserError(f"trainer.{name} must be at least 2 where the supernet normalises batches, got 1")
+
+
 class CurriculumTrainer(AccelerateLoop):
     """Trains a supernet on reweighted data and derives an architecture.
 
@@ -83,7 +99,7 @@ class CurriculumTrainer(AccelerateLoop):
         session: accelerator, run folder, seed.
 
     Raises:
-        UserError: K is above the number of architectures.
+        UserError: K is above the number of architectures, or a supernet that normalises batches gets too small ones.
     """
 
     phase = "search"
@@ -91,12 +107,16 @@ class CurriculumTrainer(AccelerateLoop):
     def __init__(self, parts: SearchParts, config: TrainerConfig, session: Session) -> None:
         if parts.curriculum:
             check_judges(parts.curriculum.config, parts.space)
+        check_batch_statistics(parts.supernet, config)
         super().__init__(parts.supernet, parts.train, config, session)
         self.parts = parts
         # The algorithm stays in host memory: it is tiny, and there every process draws the same routings from it.
         self.algorithm = parts.algorithm
         self.curriculum = parts.curriculum and parts.curriculum.to(self.accelerator.device)
         self.scorer = Scorer(parts.supernet, parts.space, session)
+        self.bilevel = Bilevel(parts.supernet, config, session)
+        self.arch_stream = ValidationStream(parts.valid, session)
+        self._arch_parts: list[Part] = []
         self.routing = parts.algorithm.route(generator(session.seed, "route", 0))
 
     def train(self) -> SearchResult:
@@ -111,9 +131,34 @@ class CurriculumTrainer(AccelerateLoop):
 
     def begin_step(self, index: int) -> None:
         """Choose the step's routing; under ``refresh="step"`` the batch is judged first (Algorithm 1)."""
-        self.routing = self.algorithm.route(generator(self.session.seed, "route", self.position.step))
         if self.curriculum and self.curriculum.config.refresh == "step":
             self._weigh_batch(index)
+        # Fetched now: a weight step moves the carry on.
+        self._arch_parts = self._fetch_parts(index) if self.algorithm.arch_order else []
+        if self.algorithm.arch_order == "before":
+            self._arch_step(index)
+        self.routing = self.algorithm.route(generator(self.session.seed, "route", self.position.step))
+
+    def end_step(self, index: int) -> None:
+        """Where the architecture is learned after the weights, it is now."""
+        if self.algorithm.arch_order == "after":
+            self._arch_step(index)
+
+    def _fetch_parts(self, index: int) -> list[Part]:
+        return [
+            Part(batch, (rows.stop - rows.start) / self.batches.batch_size, self._v(batch))
+            for batch, rows in self._micro_batches(index)
+        ]
+
+    def _arch_step(self, index: int) -> None:
+        scale = self.batches.learning_rate_scale(index)
+        context = self.bilevel.context(self.position.step, self._arch_parts, self.arch_stream, scale)
+        # An overflow under fp16 leaves the step out, as it does with a weight step.
+        with suppress(GradientOverflowError):
+            self.algorithm.arch_step(context)
+
+    def _v(self, batch: Batch) -> Tensor | None:
+        return self.curriculum.weights(batch.unit_ids) if self.curriculum else None
 
     def _weigh_batch(self, index: int) -> None:
         assert self.curriculum is not None
@@ -127,9 +172,8 @@ class CurriculumTrainer(AccelerateLoop):
     def batch_losses(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """The chosen routing's losses, times v where there is a curriculum (Eq. 4)."""
         output = self.parts.supernet(batch, self.routing)
-        weighted = output.losses
-        if self.curriculum:
-            weighted = weighted * self.curriculum.weights(batch.unit_ids)
+        v = self._v(batch)
+        weighted = output.losses if v is None else output.losses * v
         return weighted, output.losses, output.penalty, output.carry
 
     # After an epoch ---------------------------------------------------------------------------------------------------
@@ -188,11 +232,13 @@ class CurriculumTrainer(AccelerateLoop):
     def state(self) -> dict[str, Any]:
         """The loop's state, the algorithm's (policy, optimiser, baseline) and the curriculum's weights."""
         curriculum = self.curriculum.state_dict() if self.curriculum else None
-        return super().state() | {"algorithm": self.algorithm.state_dict(), "curriculum": curriculum}
+        own = {"algorithm": self.algorithm.state_dict(), "curriculum": curriculum}
+        return super().state() | own | {"arch_carry": self.arch_stream.state()}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """The inverse of `state`."""
         super().load_state(state)
         self.algorithm.load_state_dict(state["algorithm"])
+        self.arch_stream.load_state(state["arch_carry"])
         if self.curriculum:
             self.curriculum.load_state_dict(state["curriculum"])

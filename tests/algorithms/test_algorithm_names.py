@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import cnas.algorithms
-from cnas.algorithms import config_class, names
+from cnas.algorithms import default_config, names
 from cnas.algorithms.base import SearchAlgorithm
 from cnas.errors import UserError
 
@@ -17,7 +17,8 @@ def test_every_name_has_a_configuration_that_builds_that_algorithm(recurrent):
     assert names() == sorted(set(names()))
     assert "enas" in names()
     for name in names():
-        config = config_class(name)()
+        config = default_config(name)
+        assert config.name == name
         algorithm = config.build(recurrent(), 0)
         assert isinstance(algorithm, SearchAlgorithm)
         assert algorithm.paper.url.startswith("https://")
@@ -25,7 +26,7 @@ def test_every_name_has_a_configuration_that_builds_that_algorithm(recurrent):
 
 def test_an_unknown_name_is_answered_with_the_known_ones():
     with pytest.raises(UserError, match=r"algorithm is 'enass'; allowed: .*enas"):
-        config_class("enass")
+        default_config("enass")
 
 
 def test_classes_are_offered_by_the_package_and_nothing_else_is():
@@ -38,12 +39,12 @@ def test_classes_are_offered_by_the_package_and_nothing_else_is():
 
 
 def test_a_new_file_is_found_without_any_list(tmp_path, monkeypatch):
-    (tmp_path / "newcomer.py").write_text("class Newcomer: pass\nNAMES = {'newcomer': Newcomer}\n")
+    (tmp_path / "newcomer.py").write_text("class Newcomer: pass\nNAMES = {'newcomer': Newcomer()}\n")
     (tmp_path / "_hidden.py").write_text("raise AssertionError('imported')\n")
     monkeypatch.setattr(cnas.algorithms, "__path__", [*cnas.algorithms.__path__, str(tmp_path)])
     try:
         assert {"newcomer", "enas"} <= set(names())
-        assert config_class("newcomer").__name__ == cnas.algorithms.Newcomer.__name__ == "Newcomer"
+        assert type(default_config("newcomer")) is cnas.algorithms.Newcomer
     finally:
         sys.modules.pop("cnas.algorithms.newcomer", None)
         vars(cnas.algorithms).pop("newcomer", None)

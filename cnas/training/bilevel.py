@@ -1,0 +1,150 @@
+"""The data and the gradients of an architecture step (Eq. 3 of the paper; Liu et al. 2019, section 2.3).
+
+An architecture step goes with one weight step: it sees the same training batch, from the same carry and with the same
+dropout masks, and a validation batch of its own stream.
+
+Legend: B rows of the global batch, b rows of this process, H hidden units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from cnas.algorithms.base import StepContext
+from cnas.data.base import OrderedBatches
+from cnas.errors import NonFiniteError
+from cnas.rng import Noise, generator
+from cnas.spaces.base import SuperNet
+from cnas.training.loop import LoopConfig, Session, to_device
+from cnas.training.ranks import Ranks
+from cnas.types import Batch, Output, Routing
+
+
+class GradientOverflowError(Exception):
+    """A gradient that was scaled for fp16 overflowed; the step is left out, as a weight step would be."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of the parts in which this process works through its rows of a global batch."""
+
+    batch: Batch
+    share: float  # of the global batch's rows
+    v: Tensor | None = None  # the curriculum's weights, shape of the labels
+
+
+class ValidationStream:
+    """The validation batches of architecture steps: in order, from the start again after the last one.
+
+    Args:
+        batches: validation batches.
+        session: accelerator and seed.
+    """
+
+    def __init__(self, batches: OrderedBatches, session: Session) -> None:
+        self.batches, self.session, self.ranks = batches, session, Ranks(session.accelerator)
+        self.carry: Tensor | None = None  # [b, H], what the last batch handed on
+
+    def part(self, step: int) -> Part:
+        """This process's rows of the batch that belongs to ``step``."""
+        index, total = step % len(self.batches), self.batches.batch_size
+        rows = self.ranks.rows(total)
+        noise = Noise(self.session.seed, "arch/dropout", step, rows, total)
+        batch = to_device(self.batches.batch(index, rows), self.session.accelerator.device)
+        carry = self.carry if index else None
+        return Part(
+            replace(batch, carry=carry, noise=noise, all_sum=self.ranks.all_sum), (rows.stop - rows.start) / total
+        )
+
+    def keep(self, output: Output) -> None:
+        """Remember the carry for the batch that follows."""
+        self.carry = None if output.carry is None else output.carry.detach()
+
+    def state(self) -> Tensor | None:
+        """The carry in global order, [B, H]."""
+        return None if self.carry is None else self.ranks.gather_rows(self.carry, self.batches.batch_size)
+
+    def load_state(self, carry: Tensor | None) -> None:
+        """The inverse of `state`."""
+        rows = self.ranks.rows(self.batches.batch_size)
+        self.carry = None if carry is None else carry[rows].to(self.session.accelerator.device)
+
+
+class Bilevel:
+    """Lends an algorithm gradients of the supernet.
+
+    Args:
+        supernet: the shared weights.
+        config: of the weight step.
+        session: accelerator and seed.
+    """
+
+    def __init__(self, supernet: SuperNet, config: LoopConfig, session: Session) -> None:
+        self.supernet, self.config, self.session = supernet, config, session
+        self.accelerator, self.ranks = session.accelerator, Ranks(session.accelerator)
+
+    def context(self, step: int, train: Sequence[Part], stream: ValidationStream, scale: float) -> StepContext:
+        """What `SearchAlgorithm.arch_step` gets; ``scale`` is what the step's learning rate is multiplied by."""
+        return StepContext(
+            step=step,
+            generator=lambda name, *counters: generator(self.session.seed, f"arch/{name}", step, *counters),
+            train=partial(self.gradients, train, lambda _: None),
+            valid=partial(self.gradients, [stream.part(step)], stream.keep),
+            weights=self._constants(),
+            learning_rate=self.config.learning_rate * scale,
+            weight_decay=self.config.weight_decay,
+            clip_norm=self.config.clip_norm,
+        )
+
+    def gradients(
+        self,
+        parts: Sequence[Part],
+        seen: Callable[[Output], None],
+        routing: Routing,
+        inputs: Sequence[Tensor],
+        *,
+        weights: Mapping[str, Tensor] | None = None,
+        weighted: bool = False,
+    ) -> list[Tensor]:
+        """See `cnas.algorithms.base.Gradients`.
+
+        Raises:
+            NonFiniteError: a gradient is NaN or infinite.
+            GradientOverflowError: the same, where gradients are scaled for fp16.
+        """
+        parameters = self._constants() if weights is None else dict(weights)
+        scaler = self.accelerator.scaler
+        scale = 1.0 if scaler is None else float(scaler.get_scale())
+        totals: list[Tensor] = []
+        for part in parts:
+            with self.accelerator.autocast():
+                output = functional_call(self.supernet, parameters, (part.batch, routing))
+            seen(output)
+            losses = output.losses if part.v is None or not weighted else output.losses * part.v
+            found = torch.autograd.grad(losses.mean() * part.share * scale, inputs, retain_graph=True)
+            totals = [a + b for a, b in zip(totals, found, strict=True)] if totals else list(found)
+        return self._checked(self._summed(totals), scale)
+
+    def _constants(self) -> dict[str, Tensor]:
+        return {name: parameter.detach() for name, parameter in self.supernet.named_parameters()}
+
+    def _summed(self, gradients: list[Tensor]) -> list[Tensor]:
+        """The sums over processes, in one flat exchange for each dtype."""
+        if self.ranks.world == 1:
+            return gradients
+        flat = torch.cat([gradient.flatten().to(self.accelerator.device, torch.float64) for gradient in gradients])
+        parts = self.ranks.sum(flat).split([gradient.numel() for gradient in gradients])
+        return [part.view_as(gradient).to(gradient) for part, gradient in zip(parts, gradients, strict=True)]
+
+    def _checked(self, gradients: list[Tensor], scale: float) -> list[Tensor]:
+        if not all(bool(gradient.isfinite().all()) for gradient in gradients):
+            if self.accelerator.scaler is not None:
+                raise GradientOverflowError
+            raise NonFiniteError("a gradient of the architecture step is NaN or infinite; nothing was updated with it")
+        return gradients if scale == 1.0 else [gradient / scale for gradient in gradients]
