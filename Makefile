@@ -8,7 +8,7 @@ CNAS_TORCH ?= torch==2.13.0
 # Errors are shown; what pip says about its own configuration is not.
 PIP    := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
-.PHONY: install demo test quality speed clean
+.PHONY: install demo test quality docs speed clean
 
 install: $(STAMP)
 
@@ -32,6 +32,11 @@ quality: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Warnings are errors: a dead link, a missing anchor, a public name that is nowhere described.
+docs: install
+	$(BIN)/python -m pytest -q tests/test_api_pages.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # Benchmarks: run by hand on an idle machine, never part of the suite.
 speed: install

@@ -1,8 +1,9 @@
 """Configurations: frozen, nested dataclasses that become JSON, come back strictly, and grow their own flags.
 
 Nothing here knows a concrete configuration. A field may be ``int``, ``float``, ``bool``, ``str``, ``Literal[...]``,
-``tuple[X, ...]``, another dataclass, or a union of these with ``None``. Its help text is the string literal below it.
-Every message names the dotted field (or the flag), the value and what is allowed, in one line.
+``tuple[X, ...]`` or, of fixed length, ``tuple[X, X]``, another dataclass, or a union of these with ``None``. Its help
+text is the string literal below it. Every message names the dotted field (or the flag), the value and what is allowed,
+in one line.
 """
 
 from __future__ import annotations
@@ -124,6 +125,11 @@ def add_flags(parser: argparse.ArgumentParser, config: DataclassInstance, prefix
 def apply_flags(config: T, namespace: argparse.Namespace, prefix: str = "") -> T:
     """``config`` with the values that were given on the command line, rebuilt (and so validated) level by level.
 
+    Args:
+        config: what the flags were made for.
+        namespace: what the parser of `add_flags` returned.
+        prefix: as it was given to `add_flags`.
+
     Raises:
         UserError: what the configurations themselves raise about the new values.
     """
@@ -145,11 +151,19 @@ class OneLineParser(argparse.ArgumentParser):
         super().__init__(*args, **{"allow_abbrev": False, **kwargs})
 
     def error(self, message: str) -> NoReturn:
-        """Raise instead of printing the usage and leaving the process."""
+        """Raise a `UserError` instead of printing the usage and leaving the process."""
         raise UserError(" ".join(message.split()))
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
-        """Like the base class, but an unknown flag is named together with the closest known one."""
+        """Like the base class, but an unknown flag is named together with the closest known one.
+
+        Args:
+            args: the words of the command line; `sys.argv` where None.
+            namespace: receives the values; a new one where None.
+
+        Raises:
+            UserError: an unknown flag, a word too many, or a value that is not allowed.
+        """
         known, rest = self.parse_known_args(args, namespace)
         if not rest:
             return known
@@ -224,9 +238,9 @@ def _fit(arm: Any, value: Any, where: str) -> tuple[bool, Any]:
         same = [option for option in get_args(arm) if option == value and type(option) is type(value)]
         return bool(same), value
     if get_origin(arm) is tuple:
-        if not isinstance(value, (list, tuple)):
+        item, length = _items(arm)
+        if not isinstance(value, (list, tuple)) or len(value) != (len(value) if length is None else length):
             return False, value
-        item = get_args(arm)[0]
         return True, tuple(_checked(item, each, f"{where}[{index}]") for index, each in enumerate(value))
     if isinstance(value, bool) and arm is not bool:
         return False, value  # a bool is an int for Python, not for a reader
@@ -259,7 +273,7 @@ def _parsed_arm(arm: Any, text: str) -> Any:
         except ValueError:
             return text
     if get_origin(arm) is tuple:
-        return [_parsed(get_args(arm)[0], part.strip()) for part in text.split(",")] if text else []
+        return [_parsed(_items(arm)[0], part.strip()) for part in text.split(",")] if text else []
     words: dict[str, Any] = {"true": True, "false": False} if arm is bool else {"none": None}
     if get_origin(arm) is Literal:
         words = {str(option): option for option in get_args(arm)}
@@ -278,12 +292,19 @@ def _arms(hint: Any) -> tuple[Any, ...]:
     return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
 
 
+def _items(hint: Any) -> tuple[Any, int | None]:
+    """What a tuple holds, and how many of it: None is any number."""
+    items = get_args(hint)
+    return items[0], None if items[-1] is ... else len(items)
+
+
 def _described(hint: Any) -> str:
     """What an annotation allows, in words."""
     if get_origin(hint) is Literal:
         return "one of " + ", ".join(map(str, get_args(hint)))
     if get_origin(hint) is tuple:
-        return f"a list, each item {_described(get_args(hint)[0])}"
+        item, length = _items(hint)
+        return f"a list{'' if length is None else f' of {length}'}, each item {_described(item)}"
     if dataclasses.is_dataclass(hint):
         return f"a mapping with the keys {', '.join(_names(hint))}"
     arms = _arms(hint)
@@ -295,7 +316,8 @@ def _metavar(hint: Any) -> str:
     if get_origin(hint) is Literal:
         return "|".join(map(str, get_args(hint)))
     if get_origin(hint) is tuple:
-        return f"{_metavar(get_args(hint)[0])},..."
+        item, length = _items(hint)
+        return f"{_metavar(item)},..." if length is None else ",".join([_metavar(item)] * length)
     arms = _arms(hint)
     return "|".join(map(_metavar, arms)) if len(arms) > 1 else _METAVARS.get(hint, "VALUE")
 

@@ -33,6 +33,12 @@ class StorageError(CnasError):
     exit_code = 5
 
 
+class PushError(CnasError):
+    """The Hub refused, or could not be reached: the message says what is uploaded and what is left."""
+
+    exit_code = 6
+
+
 class Stopped(CnasError):  # noqa: N818 - nothing went wrong
     """A signal asked the run to stop; it has saved its state and can be resumed."""
 

@@ -46,6 +46,11 @@ def main(presets: Mapping[str, Preset], argv: Sequence[str] | None = None, *, de
 def parse(presets: Mapping[str, Preset], argv: Sequence[str], default: str) -> tuple[RunConfig, Path, bool]:
     """(configuration, run folder, whether to resume) of a command line.
 
+    Args:
+        presets: complete configurations by name.
+        argv: the command line without the program's name.
+        default: the preset that is taken where none is named.
+
     Raises:
         UserError: an unknown flag or preset, or a value that is not allowed.
     """

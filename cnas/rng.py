@@ -40,6 +40,13 @@ class Noise:
 
     Masks are drawn for all ``total`` rows of the global batch and then cut to this rank's ``rows``, so that the number
     of processes does not change them.
+
+    Args:
+        seed: the run's seed.
+        stream: the name of the purpose, e.g. ``"search/dropout"``.
+        step: the weight step the batch belongs to.
+        rows: which rows of the global batch this rank has.
+        total: how many rows the global batch has.
     """
 
     seed: int

@@ -26,8 +26,9 @@ from cnas.rng import HOST, generator
 from cnas.run_config import RunConfig
 from cnas.run_data import check, retrain_streams, search_streams
 from cnas.run_folder import RunFolder, scalars
+from cnas.run_report import report_run
 from cnas.training.evaluate import mean_loss, word_perplexity
-from cnas.training.loop import Session
+from cnas.training.loop import AccelerateLoop, Session
 from cnas.training.retrain import Retrainer
 from cnas.training.stop import StopFlag
 from cnas.training.trainer import CurriculumTrainer, SearchParts
@@ -107,6 +108,7 @@ def _pipeline(config: RunConfig, text: TextData, session: Session, home: RunFold
         paper = _algorithm(config).paper
         try:
             export_run(home.path, result, network, text.vocabulary.words, space=config.space, paper=paper)
+            report_run(home.path, result, text)
         except OSError as problem:
             raise StorageError(f"cannot write the model and card to {home.path}: {problem.strerror}") from problem
         home.write_json("result.json", result)
@@ -115,7 +117,21 @@ def _pipeline(config: RunConfig, text: TextData, session: Session, home: RunFold
 
 
 def search(config: RunConfig, text: TextData, session: Session, home: RunFolder, *, resume: bool) -> dict[str, Any]:
-    """The architecture's string and the search's figures, from ``search.json`` where the search is over."""
+    """The architecture's string and the search's figures, from ``search.json`` where the search is over.
+
+    Args:
+        config: of the run, with the sizes of the vocabulary filled in.
+        text: the data, as tokens.
+        session: accelerator, run folder, seed.
+        home: the run folder; ``search.json`` is written there by the main process.
+        resume: go on from the newest checkpoint of the search, where there is one.
+
+    Returns:
+        ``{"string": ..., "search": ...}``; where nothing is searched (``options.architecture``) the latter is None.
+
+    Raises:
+        UserError: the data is not that of the finished search.
+    """
     if config.options.architecture is not None:
         return {"string": config.space.parse(config.options.architecture).to_str(), "search": None}
     known = home.read_json("search.json")
@@ -129,7 +145,7 @@ def search(config: RunConfig, text: TextData, session: Session, home: RunFolder,
     trainer = build_trainer(config, text, session)
     started = resume and trainer.resume()
     if not started:
-        session.say(f"search: {trainer.config.epochs} epochs of {len(trainer.batches)} steps, {_judges(config)}")
+        session.say(f"search: {trainer.config.epochs} epochs of {_steps(config, trainer)}, {_judges(config)}")
     outcome = trainer.train()
     found = {
         "string": outcome.architecture.to_str(),
@@ -148,6 +164,11 @@ def _search_figures(outcome: SearchResult) -> dict[str, Any]:
     return {name: getattr(outcome, name) for name in ("epochs", "steps", "seconds", "valid")}
 
 
+def _steps(config: RunConfig, trainer: AccelerateLoop) -> str:
+    """How many steps an epoch has; where lengths vary, the first one."""
+    return f"{'about ' if config.text.variable_length else ''}{len(trainer.batches)} steps"
+
+
 def _judges(config: RunConfig) -> str:
     curriculum = config.curriculum
     if curriculum is None or curriculum.k == 0:
@@ -156,7 +177,13 @@ def _judges(config: RunConfig) -> str:
 
 
 def build_trainer(config: RunConfig, text: TextData, session: Session) -> CurriculumTrainer:
-    """The trainer of a configuration, at its beginning."""
+    """The trainer of a configuration, at its beginning.
+
+    Args:
+        config: of the run, with the sizes of the vocabulary filled in.
+        text: the data, as tokens.
+        session: accelerator, run folder, seed.
+    """
     train, valid = search_streams(config, text)
     with seeded(config.options.seed, "supernet"):
         supernet = config.space.build_supernet()
@@ -178,7 +205,18 @@ def _algorithm(config: RunConfig) -> Any:
 def retrain(
     config: RunConfig, text: TextData, session: Session, architecture: Architecture, *, resume: bool
 ) -> tuple[Any, dict[str, Any]]:
-    """Train the derived network from scratch and measure it; returns it with its best weights, and the figures."""
+    """Train the derived network from scratch and measure it.
+
+    Args:
+        config: of the run, with the sizes of the vocabulary filled in.
+        text: the data, as tokens.
+        session: accelerator, run folder, seed.
+        architecture: which network of the space.
+        resume: go on from the newest checkpoint of the retraining, where there is one.
+
+    Returns:
+        (the network with its best weights, what ``result.json`` holds under ``retrain``); perplexities are per word.
+    """
     with seeded(config.options.seed, "network"):
         network = config.space.build_network(architecture, **asdict(config.network))
     length, eos = config.text.length, text.vocabulary.eos_id
@@ -186,7 +224,7 @@ def retrain(
     trainer = Retrainer(network, train, config.retrain, session, lambda model: mean_loss(model, probe))
     if not (resume and trainer.resume()):
         session.say(
-            f"retrain: {config.retrain.epochs} epochs of {len(train)} steps, {parameters(network):,} parameters"
+            f"retrain: {config.retrain.epochs} epochs of {_steps(config, trainer)}, {parameters(network):,} parameters"
         )
     trainer.train()
     exact = {
@@ -216,7 +254,12 @@ def used(text: TextData) -> dict[str, int]:
 
 @contextmanager
 def seeded(seed: int, purpose: str) -> Iterator[None]:
-    """Seed the global generator of torch for one purpose while the context lasts; then it is as it was."""
+    """Seed the global generator of torch while the context lasts; then it is as it was.
+
+    Args:
+        seed: the run's seed.
+        purpose: what is drawn, e.g. ``"supernet"``: initial weights come from torch's global generator.
+    """
     # Only the host's generator: networks are built there, and every process has its own accelerators to leave alone.
     before = torch.default_generator.get_state()
     torch.default_generator.manual_seed(generator(seed, purpose).initial_seed())
@@ -228,6 +271,10 @@ def seeded(seed: int, purpose: str) -> Iterator[None]:
 
 def make_accelerator(config: RunConfig, folder: Path) -> Accelerator:
     """Devices, processes, precision and trackers.
+
+    Args:
+        config: ``options`` says which precision and tracker.
+        folder: of the run; trackers write below ``logs/``.
 
     Raises:
         UserError: fp16 where the accelerator is the host's processor.

@@ -45,7 +45,20 @@ class RunOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """Everything that decides what a run does; equal configurations give equal runs."""
+    """Everything that decides what a run does; equal configurations give equal runs.
+
+    Args:
+        recipe: name of the recipe, part of the default run folder.
+        preset: name of the preset, part of the default run folder.
+        options: data, seed and what else belongs to no part.
+        text: vocabulary, length of a chunk, how much of each split is used.
+        space: the search space with the sizes of its supernet.
+        search: the ``Config`` of an algorithm, e.g. ``cnas.algorithms.default_config("enas")``.
+        trainer: the loop of the search.
+        curriculum: how the data is weighed; None is the plain algorithm.
+        retrain: the loop of the training of the found network.
+        network: sizes, dropouts and regularisers of the found network.
+    """
 
     recipe: str
     preset: str

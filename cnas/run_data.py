@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from cnas.data.base import OrderedBatches
 from cnas.data.streams import TextStreams
 from cnas.data.text import TextData
+from cnas.data.variable import VariableStreams, halving_lengths, scattered_lengths
 from cnas.errors import UserError
 from cnas.run_config import RunConfig
 from cnas.training.trainer import check_judges
@@ -15,19 +17,24 @@ PROBE_STREAMS = 10
 """Parallel streams of the validation after each epoch, as in the DARTS and AWD-LSTM codes."""
 
 
-def search_streams(config: RunConfig, text: TextData) -> tuple[TextStreams, TextStreams]:
-    """Training and validation batches of the search."""
-    unit = config.curriculum.unit if config.curriculum else "sequence"
+def search_streams(config: RunConfig, text: TextData) -> tuple[OrderedBatches, TextStreams]:
+    """Training and validation batches of the search; those of validation have a fixed length."""
     trainer, length = config.trainer, config.text.length
-    train = TextStreams(text.search, trainer.batch_size, length, unit)
-    return train, TextStreams(text.validation, trainer.valid_batch_size, length)
+    valid = TextStreams(text.validation, trainer.valid_batch_size, length)
+    if config.text.variable_length:
+        seed = config.options.seed
+        return VariableStreams(text.search, trainer.batch_size, length, seed, halving_lengths), valid
+    unit = config.curriculum.unit if config.curriculum else "sequence"
+    return TextStreams(text.search, trainer.batch_size, length, unit), valid
 
 
-def retrain_streams(config: RunConfig, text: TextData) -> tuple[TextStreams, TextStreams]:
+def retrain_streams(config: RunConfig, text: TextData) -> tuple[OrderedBatches, TextStreams]:
     """Training batches of the derived network, and the few streams on which it is validated after each epoch."""
-    length, eos = config.text.length, text.vocabulary.eos_id
-    train = TextStreams(text.train, config.retrain.batch_size, length)
-    return train, TextStreams(text.validation, PROBE_STREAMS, length, start=eos, tail="keep")
+    batch_size, length, eos = config.retrain.batch_size, config.text.length, text.vocabulary.eos_id
+    probe = TextStreams(text.validation, PROBE_STREAMS, length, start=eos, tail="keep")
+    if config.text.variable_length:
+        return VariableStreams(text.train, batch_size, length, config.options.seed, scattered_lengths), probe
+    return TextStreams(text.train, batch_size, length), probe
 
 
 @contextmanager
@@ -37,6 +44,15 @@ def _named(what: str) -> Iterator[None]:
         yield
     except UserError as problem:
         raise UserError(f"{problem} ({what})") from problem
+
+
+def _check_lengths(config: RunConfig) -> None:
+    k = config.curriculum.k if config.curriculum else 0
+    if config.text.variable_length and k > 0:
+        raise UserError(
+            "text.variable_length must be off with a curriculum, whose unit must be the same chunk in every epoch; "
+            f"allowed with --no-curriculum or curriculum.k 0, got curriculum.k {k}"
+        )
 
 
 def check(config: RunConfig, text: TextData, processes: int) -> None:
@@ -49,8 +65,9 @@ def check(config: RunConfig, text: TextData, processes: int) -> None:
 
     Raises:
         UserError: a text is too short for its batches, a batch too small for the processes, K above the number of
-            architectures, or the architecture to train is none of the space.
+            architectures, lengths vary under a curriculum, or the architecture to train is none of the space.
     """
+    _check_lengths(config)
     if config.options.architecture is None:
         with _named("search: trainer.batch_size, trainer.valid_batch_size or text"):
             search_streams(config, text)

@@ -126,7 +126,15 @@ class Output:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search leaves: the architecture and what it took to find it."""
+    """What a search leaves.
+
+    Args:
+        architecture: what was found.
+        epochs: how many the search took.
+        steps: weight steps, all epochs together.
+        seconds: wall-clock time, over all parts of a resumed run.
+        valid: what the algorithm reports about its choice, e.g. the validation loss in nats.
+    """
 
     architecture: Architecture
     epochs: int
@@ -137,7 +145,14 @@ class SearchResult:
 
 @dataclass(frozen=True)
 class Paper:
-    """Where a method was published; cards cite it."""
+    """Where a method was published; cards cite it.
+
+    Args:
+        title: as printed.
+        authors: first and last names, separated by commas.
+        year: of publication.
+        url: where to read it.
+    """
 
     title: str
     authors: str

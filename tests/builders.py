@@ -46,10 +46,15 @@ def build_space(name: str = "enas_rnn", **changes: Any) -> Any:
     return cls(**_known(cls, SPACE_SIZES) | changes)
 
 
+def algorithm_config(name: str, **changes: Any) -> Any:
+    """The configuration of an algorithm at its smallest."""
+    config = algorithms.default_config(name)
+    return replace(config, **_known(type(config), SEARCH_SIZES) | changes)
+
+
 def build_algorithm(space: Any, name: str = "enas", **changes: Any) -> Any:
     """An algorithm at its smallest."""
-    config = algorithms.default_config(name)
-    return replace(config, **_known(type(config), SEARCH_SIZES) | changes).build(space, seed=3)
+    return algorithm_config(name, **changes).build(space, seed=3)
 
 
 def build_session(folder: Path, seed: int = 1, **options: Any) -> Session:
@@ -69,7 +74,7 @@ def build_trainer(
 ) -> CurriculumTrainer:
     """A search at its beginning; ``config`` are fields of `TrainerConfig`."""
     space = space or build_space()
-    sizes = {"epochs": 3, "batch_size": ROWS, "valid_batch_size": 2, "learning_rate": 5.0, "clip_norm": 1.0} | config
+    sizes = {"epochs": 3, "batch_size": ROWS, "valid_batch_size": 2, "learning_rate": 1.0, "clip_norm": 1.0} | config
     trainer_config = TrainerConfig(**sizes)
     train = TextStreams(tokens(), trainer_config.batch_size, LENGTH, curriculum.unit if curriculum else "sequence")
     with torch.random.fork_rng():

@@ -13,6 +13,7 @@ from typing import Any
 import tiny_recipe
 import torch
 from accelerate import Accelerator
+from builders import algorithm_config, build_space
 
 from cnas.curriculum import CurriculumConfig
 from cnas.data.text import load_text
@@ -30,10 +31,19 @@ CURRICULA = {"none": None} | {
     for refresh in ("epoch", "step")
     for unit in ("sequence", "token")
 }
-CASES = [*CURRICULA, "accumulated", "retrain"]
-HALF = "epoch-token"
-"""The case that is also left half-way, to be gone on with by another number of processes."""
-EXTRA = {("accumulated", "float32"), ("retrain", "float32")}
+OTHERS = {
+    "rsps-darts_rnn": ("rsps", "darts_rnn", "epoch-sequence"),
+    "enas-darts_rnn": ("enas", "darts_rnn", "none"),
+    "darts_v1-darts_rnn": ("darts_v1", "darts_rnn", "step-token"),
+    "darts_v2-darts_rnn": ("darts_v2", "darts_rnn", "epoch-token"),
+    "darts_v2-enas_rnn": ("darts_v2", "enas_rnn", "step-sequence"),
+}
+"""(algorithm, space, curriculum) of the cases beside ENAS on its own space."""
+CASES = [*CURRICULA, *OTHERS, "accumulated", "retrain"]
+HALVES = ("epoch-token", "darts_v2-darts_rnn")
+"""The cases that are also left half-way, to be gone on with by another number of processes."""
+BOTH = {*CURRICULA, "darts_v2-darts_rnn"}
+EXTRA = {(case, "float32") for case in CASES if case not in BOTH}
 """Proved in float64 alone."""
 DTYPES = {"float64": torch.float64, "float32": torch.float32}
 
@@ -52,9 +62,11 @@ def run_cases(home: Path, out: Path, world: int, cases: list[str], halves: Path 
             if (case, name) in EXTRA:
                 continue
             results[case, name] = numbers(train(case, dtype, accelerator, out / f"{case}-{name}"))
-    train(HALF, torch.float64, accelerator, out / "half", stop_after=14)
-    if halves is not None:
-        results["resumed", "float64"] = numbers(train(HALF, torch.float64, accelerator, halves, resume=True))
+    for case in HALVES:
+        train(case, torch.float64, accelerator, out / "half" / case, stop_after=14)
+        if halves is not None:
+            loop = train(case, torch.float64, accelerator, halves / case, resume=True)
+            results["resumed", case] = numbers(loop)
     results["differ"] = disagreement(accelerator, results)
     if accelerator.is_main_process:
         torch.save(results, out / "results.pt")
@@ -93,7 +105,7 @@ def train(
 
 
 def build(case: str, dtype: torch.dtype, session: Session) -> AccelerateLoop:
-    config = replace(tiny_recipe.tiny(), curriculum=CURRICULA.get(case))
+    config = _config(case)
     config = replace(
         config, trainer=replace(config.trainer, epochs=2), retrain=replace(config.retrain, epochs=2, average_from=2)
     )
@@ -111,6 +123,19 @@ def build(case: str, dtype: torch.dtype, session: Session) -> AccelerateLoop:
     if loop.curriculum is not None:
         loop.curriculum.to(dtype)
     return loop
+
+
+def _config(case: str) -> RunConfig:
+    config = tiny_recipe.tiny()
+    if case not in OTHERS:
+        return replace(config, curriculum=CURRICULA.get(case))
+    algorithm, space, curriculum = OTHERS[case]
+    return replace(
+        config,
+        space=build_space(space, **{field: getattr(config.space, field) for field in ("hidden_size", "init_range")}),
+        search=algorithm_config(algorithm),
+        curriculum=CURRICULA[curriculum],
+    )
 
 
 def _retrainer(config: RunConfig, text: Any, dtype: torch.dtype, session: Session) -> Retrainer:

@@ -79,6 +79,12 @@ FLAGS = [
     (["--space.nodes", "1"], ["curriculum.k", "at most 4", "got 5"]),
     (["--text.length", "1"], ["text.length", "at least 2", "1"]),
     (["--text.length", "500"], ["tokens", "text.length 500"]),
+    (["--text.variable-length"], ["text.variable_length", "same chunk in every epoch", "--no-curriculum", "got", "3"]),
+    (
+        ["--text.variable-length", "--curriculum.k", "1"],
+        ["text.variable_length", "curriculum.k 0", "got curriculum.k 1"],
+    ),
+    (["--text.variable-length", "--no-curriculum", "--retrain.batch-size", "500"], ["1170 tokens", "batch_size 500"]),
     (["--text.vocab-size", "2"], ["text.vocab_size", "at least 3", "2"]),
     (["--search.samples", "0"], ["search.samples", "1 or more", "0"]),
     (["--config", "nosuch.json"], ["--config", "nosuch.json", "No such file"]),

@@ -36,6 +36,7 @@ class Search:
 class Annealed(Search):
     tau: float | None = None
     """Temperature."""
+    betas: tuple[float, float] = (0.9, 0.999)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,6 +165,19 @@ def test_values_that_do_not_fit_are_not_written_either() -> None:
 def test_a_subclass_keeps_its_own_fields() -> None:
     assert to_dict(Run(seed=1, search=Annealed(tau=3)))["search"]["tau"] == 3.0
     assert parse(Run(seed=1, search=Annealed()), "--search.tau", "2").search == Annealed(tau=2.0)
+
+
+def test_a_tuple_may_have_a_fixed_length() -> None:
+    run = Annealed(betas=(0.5, 1))
+    assert from_dict(Annealed, json.loads(json.dumps(to_dict(run)))) == run
+    assert parse(Annealed(), "--betas", "0.5, 1") == run
+    allowed = "must be a list of 2, each item a finite number, got"
+    assert message(parse, Annealed(), "--betas", "0.5") == f"--betas {allowed} [0.5]"
+    assert message(from_dict, Annealed, to_dict(run) | {"betas": [0, 1, 2]}) == f"betas {allowed} [0, 1, 2]"
+    assert message(to_dict, Annealed(betas=())) == f"betas {allowed} ()"
+    parser = OneLineParser()
+    add_flags(parser, run)
+    assert "--betas NUMBER,NUMBER" in parser.format_help()
 
 
 # Flags

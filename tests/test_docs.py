@@ -2,7 +2,6 @@
 
 import ast
 import json
-import pkgutil
 import re
 import runpy
 import shlex
@@ -13,12 +12,23 @@ from pathlib import Path
 
 import pytest
 
-from cnas import errors
+from cnas import cli, errors
 from cnas.launch import parse
+from cnas.run_config import RunConfig
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
-RECIPE = runpy.run_path(str(ROOT / "recipes" / "ptb_cl_enas.py"))
+
+
+def load_recipes():
+    """What every recipe with presets defines, by the name of its file; some build on others beside them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "recipes"))
+        found = {path.stem: runpy.run_path(str(path)) for path in sorted((ROOT / "recipes").glob("*.py"))}
+    return {name: recipe for name, recipe in found.items() if "PRESETS" in recipe}
+
+
+RECIPES = load_recipes()
 TESTED_ELSEWHERE = {"docs/models.md"}
 """Pages whose code needs a trained model; `tests/export/test_models_page.py` runs it."""
 NOT_RUN = re.compile(r"<!-- not run: \w[^>]* -->\s*$")
@@ -103,34 +113,72 @@ def command_lines() -> list[tuple[str, str]]:
     return lines
 
 
-def recipe_lines() -> list[tuple[str, list[str]]]:
-    """(page, flags) of every call of a recipe; a placeholder number stands for 1."""
+def recipe_lines() -> list[tuple[str, str, list[str]]]:
+    """(page, recipe, flags) of every call of a recipe; a placeholder number stands for 1."""
     found = []
     for page, line in command_lines():
         words = shlex.split(line, comments=True)
-        scripts = [index for index, word in enumerate(words) if word.endswith("recipes/ptb_cl_enas.py")]
-        if scripts:
-            found.append((page, [re.sub(r"^N$", "1", word) for word in words[scripts[0] + 1 :]]))
+        scripts = [(i, Path(word).stem) for i, word in enumerate(words) if re.search(r"(^|/)recipes/\w+\.py$", word)]
+        if scripts and scripts[0][1] in RECIPES:
+            index, recipe = scripts[0]
+            found.append((page, recipe, [re.sub(r"^N$", "1", word) for word in words[index + 1 :]]))
     return found
 
 
+def parse_for(recipe: str, argv: list[str]) -> object:
+    """What a recipe's own parser makes of a command line."""
+    own = RECIPES[recipe].get("parse")
+    return own(argv) if own else parse(RECIPES[recipe]["PRESETS"], argv, "cpu")
+
+
 def test_there_are_recipe_lines_to_check():
-    assert {page for page, _ in recipe_lines()} >= {"README.md", "docs/quickstart.md", "docs/recipes.md"}
+    assert {page for page, _, _ in recipe_lines()} >= {"README.md", "docs/quickstart.md", "docs/recipes.md"}
+    assert {recipe for _, recipe, _ in recipe_lines()} == set(RECIPES)
+    called = {Path(word).stem for _, line in command_lines() for word in line.split() if word.startswith("recipes/")}
+    assert called <= {path.stem for path in (ROOT / "recipes").glob("*.py")} | {"..."}
 
 
-@pytest.mark.parametrize(("page", "argv"), recipe_lines(), ids=lambda value: value if isinstance(value, str) else "")
-def test_command_lines_are_accepted_by_the_recipe(page, argv, tmp_path, monkeypatch, capsys):
+def words_of(value: object) -> str:
+    return value if isinstance(value, str) else " ".join(map(str, value)) if isinstance(value, list) else ""
+
+
+@pytest.mark.parametrize(("page", "recipe", "argv"), recipe_lines(), ids=words_of)
+def test_command_lines_are_accepted_by_the_recipe(page, recipe, argv, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     if "--config" in argv:
         file = Path(argv[argv.index("--config") + 1])
         file.parent.mkdir(parents=True)
-        file.write_text(json.dumps(RECIPE["smoke"]().to_json()), "utf-8")
+        file.write_text(json.dumps(RECIPES[recipe]["smoke"]().to_json()), "utf-8")
     if "--help" in argv:
         with pytest.raises(SystemExit, match="0"):
-            parse(RECIPE["PRESETS"], argv, "cpu")
-        assert "--curriculum.k" in capsys.readouterr().out
+            parse_for(recipe, argv)
+        assert "--output-dir" in capsys.readouterr().out
         return
-    parse(RECIPE["PRESETS"], argv, "cpu")
+    parse_for(recipe, argv)
+
+
+def cnas_lines() -> list[tuple[str, list[str]]]:
+    """(page, words) of every call of the `cnas` command, in a block or a sentence; its bare name is no call."""
+    lines = command_lines()
+    for page in PAGES:
+        lines += [(name_of(page), line) for line in re.findall(r"(?<!`)`(cnas (?:[^\s`]+ |-)[^`]+)`", prose(page))]
+    every = [(page, shlex.split(line, comments=True)) for page, line in lines]
+    return [(page, words[1:]) for page, words in every if words[:1] == ["cnas"] and words[1:2] != ["COMMAND"]]
+
+
+def test_every_command_of_cnas_is_in_the_documentation():
+    assert {words[0] for _, words in cnas_lines()} - {"--help", "--version"} == set(cli.names())
+
+
+@pytest.mark.parametrize(("page", "words"), cnas_lines(), ids=words_of)
+def test_command_lines_are_accepted_by_cnas(page, words, capsys):
+    if {"--help", "--version"} & set(words):
+        with pytest.raises(SystemExit, match="0"):
+            cli.parse(words)
+        assert capsys.readouterr().out
+        return
+    command, _ = cli.parse(words)
+    assert command.__name__ == f"cnas.commands.{words[0]}"
 
 
 def test_make_targets_exist():
@@ -148,22 +196,30 @@ def table_rows(page: str, heading: str) -> list[list[str]]:
     return [[cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in rows]
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/recipes.md"])
-def test_the_table_of_presets_is_true(page):
-    for name, preset in RECIPE["PRESETS"].items():
-        config = preset()
-        numbers = [
-            config.text.search_tokens,
-            config.space.hidden_size,
-            config.trainer.epochs,
-            config.trainer.batch_size,
-            config.text.train_tokens,
-            config.network.hidden_size,
-            config.retrain.epochs,
-            config.retrain.batch_size,
-        ]
-        cells = [f"`{name}`", f"`{config.options.data}`", *("all" if n is None else f"{n:,}" for n in numbers)]
-        assert f"| {' | '.join(cells)} |\n" in (ROOT / page).read_text("utf-8")
+def preset_cells(name: str, preset: RunConfig | dict[str, RunConfig]) -> list[str]:
+    """What the row of a preset should say; where it stands for several runs, each value they take."""
+    configs = [preset] if isinstance(preset, RunConfig) else list(preset.values())
+    columns = [
+        [config.text.search_tokens for config in configs],
+        [config.space.hidden_size for config in configs],
+        [config.trainer.epochs for config in configs],
+        [config.trainer.batch_size for config in configs],
+        [config.text.train_tokens for config in configs],
+        [config.network.hidden_size for config in configs],
+        [config.retrain.epochs for config in configs],
+        [config.retrain.batch_size for config in configs],
+    ]
+    words = [" / ".join("all" if n is None else f"{n:,}" for n in dict.fromkeys(column)) for column in columns]
+    return [f"`{name}`", f"`{configs[0].options.data}`", *words]
+
+
+@pytest.mark.parametrize(
+    ("page", "heading", "recipe"),
+    [("README.md", "The recipe", "ptb_cl_enas"), *(("docs/recipes.md", f"`{name}`", name) for name in RECIPES)],
+)
+def test_the_table_of_presets_is_true(page, heading, recipe):
+    presets = RECIPES[recipe]["PRESETS"]
+    assert table_rows(page, heading) == [preset_cells(name, make()) for name, make in presets.items()]
 
 
 def test_the_table_of_exit_codes_is_complete():
@@ -206,7 +262,8 @@ def test_the_table_of_imports_is_true():
         for part, names in table_rows("docs/architecture.md", "Who imports whom")
     }
     found = imports()
-    pipeline = {part for part in found if part.startswith("run") or part in {"launch", "__init__"}}
+    above = {"cli", "commands", "compare", "launch", "__init__", "__main__"}
+    pipeline = {part for part in found if part.startswith("run") or part in above}
     assert {part: names for part, names in found.items() if part not in pipeline} == listed
 
 
@@ -215,11 +272,6 @@ def test_every_page_is_in_the_navigation():
     assert sorted(navigation) == sorted(
         page.relative_to(ROOT / "docs").as_posix() for page in (ROOT / "docs").rglob("*.md")
     )
-
-
-@pytest.mark.parametrize("name", re.findall(r"^::: (.+)$", (ROOT / "docs" / "api.md").read_text("utf-8"), re.MULTILINE))
-def test_names_of_the_api_page_exist(name):
-    assert pkgutil.resolve_name(name).__doc__
 
 
 def test_versions_agree():

@@ -52,7 +52,8 @@ def test_two_processes_compute_what_one_does(results, case, dtype):
 
 
 def test_the_cases_are_not_all_the_same(results):
-    weights = {case: results["alone"][case, "float64"]["weights/input_matrix"] for case in CASES if case != "retrain"}
+    own = [*process_cases.CURRICULA, "accumulated"]
+    weights = {case: results["alone"][case, "float64"]["weights/input_matrix"] for case in own}
     plain = weights.pop("none")
     assert float((weights.pop("accumulated") - plain).abs().max()) < 1e-12
     for case, value in weights.items():
@@ -63,10 +64,17 @@ def test_the_processes_hold_the_same_weights(results):
     assert results["pair"]["differ"] == 0.0
 
 
+@pytest.mark.parametrize("case", [case for case in process_cases.OTHERS if "darts_v" in case])
+def test_an_architecture_that_is_learned_beside_the_weights_moves_on_both(results, case):
+    alphas = results["alone"][case, "float64"]["algorithm//alphas.logits"]
+    assert float(alphas.abs().max()) > 0.02
+
+
+@pytest.mark.parametrize("case", process_cases.HALVES)
 @pytest.mark.parametrize("who", ["pair", "again"])
-def test_another_number_of_processes_goes_on_with_a_checkpoint(results, who):
-    whole = results["alone"][process_cases.HALF, "float64"]
-    assert distance(whole, results[who]["resumed", "float64"]) <= LIMITS["float64"]
+def test_another_number_of_processes_goes_on_with_a_checkpoint(results, who, case):
+    whole = results["alone"][case, "float64"]
+    assert distance(whole, results[who]["resumed", case]) <= LIMITS["float64"]
 
 
 def figures(run):

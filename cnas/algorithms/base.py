@@ -115,7 +115,7 @@ class SearchAlgorithm(nn.Module, ABC):
 
     @abstractmethod
     def candidates(self, count: int, generator: torch.Generator) -> list[Architecture]:
-        """The ``count`` architectures that judge the data (π_K of Eq. 13), connected."""
+        """The ``count`` architectures that judge the data (π_K of Eq. 13), connected, drawn from ``generator``."""
 
     def arch_step(self, context: StepContext) -> None:
         """Learn beside every weight step, from validation (and training) gradients; called where `arch_order` says."""

@@ -80,11 +80,19 @@ class Curriculum(nn.Module):
         return self.v[unit_ids]
 
     def update(self, unit_ids_U: Tensor, losses_KU: Tensor) -> None:
-        """Weigh the given units anew; their weights have mean 1 among themselves (Eq. 10-11)."""
+        """Weigh units anew; their weights have mean 1 among themselves (Eq. 10-11).
+
+        Args:
+            unit_ids_U: int64 [U], each unit once; other units keep their weight.
+            losses_KU: float [K, U], the losses of these units, one row per judging subnet.
+
+        Raises:
+            NonFiniteError: a loss is NaN or infinite.
+        """
         self.v[unit_ids_U] = normalized_weights(self.score(losses_KU)).to(self.v)
 
     def due(self, epoch: int, epochs: int) -> bool:
-        """Whether all data is scored after ``epoch`` (from 0): not after the last, where nothing would use it."""
+        """Whether all data is scored after ``epoch`` (from 0) of ``epochs``: not after the last, which needs none."""
         return self.config.refresh == "epoch" and epoch + 1 < epochs
 
     def statistics(self) -> dict[str, float]:
@@ -99,5 +107,10 @@ class Curriculum(nn.Module):
 
 
 def build_curriculum(config: CurriculumConfig | None, num_units: int) -> Curriculum | None:
-    """The curriculum, or None where there is none or nobody would judge (K = 0): the plain algorithm."""
+    """The curriculum, or None where there is none or nobody would judge (K = 0): the plain algorithm.
+
+    Args:
+        config: what to weigh by, and when; None is the plain algorithm.
+        num_units: how many units the training data has (N).
+    """
     return Curriculum(config, num_units) if config and config.k else None

@@ -31,6 +31,9 @@ class TextConfig:
     length: int = 35
     """Tokens of a chunk: the gradient goes back that far, and a curriculum weight belongs to one chunk."""
 
+    variable_length: bool = False
+    """Train on chunks of drawn lengths, cut anew in each epoch, as DARTS does; not with a curriculum."""
+
     search_tokens: int | None = None
     """The search sees the first so many of the training tokens; all by default."""
 

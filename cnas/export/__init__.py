@@ -10,12 +10,22 @@ _PLACES = {
     "draw_cell": "cell",
     "draw_figures": "figures",
     "generate_lines": "model",
+    "push_run": "hub",
     "register": "auto",
     "render_card": "card",
     "save_model": "model",
 }
 
-__all__ = ["build_tokenizer", "draw_cell", "draw_figures", "generate_lines", "register", "render_card", "save_model"]
+__all__ = [
+    "build_tokenizer",
+    "draw_cell",
+    "draw_figures",
+    "generate_lines",
+    "push_run",
+    "register",
+    "render_card",
+    "save_model",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -15,7 +15,7 @@ Read = tuple[int, str, int]
 
 
 def draw_cell(space: SearchSpace, architecture: Architecture) -> str:
-    """The formulas of a cell's nodes, then a tree of who reads whom; node 0 is the ``input``.
+    """The formulas of a cell's nodes and of its output, then a tree of who reads whom; node 0 is the ``input``.
 
     Nodes that read several others show their sum, and stand under each of them in the tree, unfolded at the first.
     Lines have at most 80 characters.
@@ -38,7 +38,7 @@ def draw_cell(space: SearchSpace, architecture: Architecture) -> str:
            └─ identity → node 3
     """
     reads = _reads(space, architecture)
-    return "\n".join([*_formulas(reads), "", *_forest(reads)])
+    return "\n".join([*_formulas(reads), *_output(space), "", *_forest(reads)])
 
 
 def _reads(space: SearchSpace, architecture: Architecture) -> list[Read]:
@@ -57,8 +57,17 @@ def _formulas(reads: list[Read]) -> list[str]:
     for target in sorted({target for _, _, target in reads}):
         terms = [f"{operation}({_name(source)})" for source, operation, reader in reads if reader == target]
         text = f"{_name(target)} = {' + '.join(terms)}"
-        lines += textwrap.wrap(text, WIDTH, subsequent_indent="    ", break_on_hyphens=False)
+        lines += _wrapped(text)
     return lines
+
+
+def _output(space: SearchSpace) -> list[str]:
+    """The line of the output, where the space says what that is."""
+    return _wrapped(f"output = mean of {', '.join(map(_name, space.outputs))}") if space.outputs else []
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, subsequent_indent="    ", break_on_hyphens=False)
 
 
 def _forest(reads: list[Read]) -> list[str]:

@@ -9,9 +9,19 @@ import pkgutil
 from cnas.errors import UserError
 from cnas.spaces._language_model import LanguageModelSizes
 from cnas.spaces.base import Decision, SearchSpace, SuperNet
+from cnas.spaces.darts_rnn import DartsRnnSpace
 from cnas.spaces.enas_rnn import EnasRnnSpace
 
-__all__ = ["Decision", "EnasRnnSpace", "LanguageModelSizes", "SearchSpace", "SuperNet", "names", "space_class"]
+__all__ = [
+    "DartsRnnSpace",
+    "Decision",
+    "EnasRnnSpace",
+    "LanguageModelSizes",
+    "SearchSpace",
+    "SuperNet",
+    "names",
+    "space_class",
+]
 
 
 def names() -> list[str]:

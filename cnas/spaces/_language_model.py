@@ -1,6 +1,6 @@
 """The shell that every recurrent language model shares: embedding, variational dropouts, tied decoder, loss.
 
-This file imports torch alone, because the export copies it beside a model that must load where `cnas` is missing.
+This file imports torch and its sibling alone, because it belongs beside a model that must load where `cnas` is missing.
 
 Dropouts are variational (Gal & Ghahramani 2016): one mask per sequence, the same at every time step. The regularisers
 are those of the AWD-LSTM (Merity et al. 2018): AR on the dropped outputs, TAR (slowness) on the raw ones.
@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+from ._memory import SpareMemory
 
 CHUNK_ELEMENTS = 2**22
 """Logits that one product of the loss makes: enough for an efficient product, little beside all of them."""
@@ -97,6 +99,7 @@ class LanguageModelShell(nn.Module):
         self.embedding = nn.Embedding(sizes.vocab_size, sizes.hidden_size)
         self.decoder = nn.Linear(sizes.hidden_size, sizes.vocab_size, bias=sizes.decoder_bias)
         self.decoder.weight = self.embedding.weight
+        self.memory = SpareMemory()
 
     def masks(self, rows: int, noise: Any | None) -> Masks:
         """The masks of a batch with ``rows`` sequences; none in evaluation.
@@ -139,7 +142,7 @@ class LanguageModelShell(nn.Module):
     def losses(self, raw_BTH: Tensor, labels_BT: Tensor, masks: Masks) -> tuple[Tensor, Tensor]:
         """Per-token cross-entropy float32 [B, T] and the regularisers' scalar."""
         dropped_BTH = apply_mask(raw_BTH, masks.output)
-        losses = tied_cross_entropy(dropped_BTH.flatten(0, 1), self.decoder, labels_BT.flatten())
+        losses = tied_cross_entropy(dropped_BTH.flatten(0, 1), self.decoder, labels_BT.flatten(), self.memory)
         return losses.view(labels_BT.shape), self._penalty(raw_BTH, dropped_BTH)
 
     def _penalty(self, raw_BTH: Tensor, dropped_BTH: Tensor) -> Tensor:
@@ -153,17 +156,19 @@ class LanguageModelShell(nn.Module):
         return penalty
 
 
-def tied_cross_entropy(hidden_NH: Tensor, decoder: nn.Linear, labels_N: Tensor) -> Tensor:
+def tied_cross_entropy(
+    hidden_NH: Tensor, decoder: nn.Linear, labels_N: Tensor, memory: SpareMemory | None = None
+) -> Tensor:
     """Cross-entropy of ``decoder(hidden)``, unreduced, float32 (float64 for float64 inputs), shape [N].
 
     Equal to ``cross_entropy(decoder(hidden).float(), labels, reduction="none")``; the [N, V] logits exist a few rows
-    at a time, in the processor's cache, and one [N, V] buffer of probabilities is kept for the backward pass. Without
-    gradient nothing of size N·V is held.
+    at a time, in the processor's cache, and one [N, V] buffer is kept for the backward pass. Without
+    gradient nothing of size N·V is held. The buffer comes from ``memory`` where that is given.
     """
     inputs = (hidden_NH, decoder.weight, decoder.bias)
     # Inside the function grad mode is off, and `needs_input_grad` does not know of `torch.no_grad`: asked here.
     keep = torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in inputs)
-    losses: Tensor = _TiedCrossEntropy.apply(*inputs, labels_N, keep)
+    losses: Tensor = _TiedCrossEntropy.apply(*inputs, labels_N, memory or SpareMemory(), keep)
     return losses
 
 
@@ -176,7 +181,9 @@ def row_blocks(rows: int, vocabulary: int, elements: int = CHUNK_ELEMENTS) -> li
 
 class _TiedCrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor, keep: bool) -> Tensor:
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor, memory: SpareMemory, keep: bool
+    ) -> Tensor:
         kind = hidden.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
         hidden_NH, weight_VH = hidden.to(dtype), weight.to(dtype)
@@ -184,41 +191,49 @@ class _TiedCrossEntropy(torch.autograd.Function):
         losses_N = torch.empty(len(hidden), dtype=exact, device=hidden.device)
         blocks = row_blocks(len(hidden), len(weight), CHUNK_ELEMENTS)
         kept_rows = len(hidden) if keep or not blocks else blocks[0].stop
-        logits_NV = torch.empty(kept_rows, len(weight), dtype=dtype, device=hidden.device)
+        loan = memory.lend(kept_rows * len(weight), hidden, dtype)
+        logits_NV = loan.values.view(kept_rows, len(weight))
         for rows in blocks:
             logits = logits_NV[rows] if keep else logits_NV[: rows.stop - rows.start]
             torch.mm(hidden_NH[rows], weight_VH.t(), out=logits)
             if bias is not None:
                 logits += bias.to(dtype)
             _to_losses(logits, labels[rows], losses_N[rows], keep)
-        ctx.save_for_backward(hidden_NH, weight_VH, labels, logits_NV)  # by now probabilities
+        ctx.save_for_backward(hidden_NH, weight_VH)
+        ctx.loan = loan if keep else None  # by now the losses' gradients by the logits
         ctx.dtypes = hidden.dtype, weight.dtype, None if bias is None else bias.dtype
         return losses_N
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        hidden_NH, weight_VH, labels, probs_NV = ctx.saved_tensors
-        dtype, bias_dtype = hidden_NH.dtype, ctx.dtypes[2]
-        grad_hidden_NH = torch.empty_like(hidden_NH)
-        grad_weight_VH = torch.zeros_like(weight_VH)
-        grad_bias_V = (
-            None if bias_dtype is None else torch.zeros(len(weight_VH), dtype=bias_dtype, device=labels.device)
+        hidden_NH, weight_VH = ctx.saved_tensors
+        slopes_NV = ctx.loan.values.view(len(hidden_NH), len(weight_VH))
+        scale_N1 = grads[0][:, None].to(hidden_NH.dtype)
+        # The incoming gradient multiplies the small factor of each product, never all [N, V]. A gradient of the
+        # architecture takes the weights as constants: what nobody asks for is not computed.
+        products = (
+            lambda: (slopes_NV @ weight_VH).mul_(scale_N1),
+            lambda: slopes_NV.t() @ (hidden_NH * scale_N1),
+            lambda: slopes_NV.t() @ scale_N1[:, 0],
         )
-        for rows in row_blocks(len(hidden_NH), len(weight_VH), CHUNK_ELEMENTS):
-            scale = grads[0][rows, None].to(dtype)
-            grad_logits = probs_NV[rows] * scale
-            grad_logits.scatter_add_(1, labels[rows, None], -scale)
-            torch.mm(grad_logits, weight_VH, out=grad_hidden_NH[rows])
-            grad_weight_VH.addmm_(grad_logits.t(), hidden_NH[rows])
-            if grad_bias_V is not None:
-                grad_bias_V += grad_logits.sum(0)
-        return grad_hidden_NH.to(ctx.dtypes[0]), grad_weight_VH.to(ctx.dtypes[1]), grad_bias_V, None, None
+        parts = zip(products, ctx.needs_input_grad, ctx.dtypes, strict=False)
+        return *(product().to(kind) if wanted else None for product, wanted, kind in parts), None, None, None
 
 
 def _to_losses(logits_NV: Tensor, labels_N: Tensor, losses_N: Tensor, keep: bool) -> None:
-    """Fill ``losses_N``, and where ``keep`` is set turn ``logits_NV`` into probabilities, in place."""
+    """Fill ``losses_N``, and where ``keep`` is set turn ``logits_NV`` into the gradient by them, in place.
+
+    That is the probability of every word, less 1 for the label.
+    """
     for rows in row_blocks(len(logits_NV), logits_NV.shape[1], CACHE_ELEMENTS):
-        log_probs = torch.log_softmax(logits_NV[rows], -1, dtype=losses_N.dtype)
-        torch.neg(log_probs.gather(1, labels_N[rows, None]).squeeze(1), out=losses_N[rows])
+        values = logits_NV[rows].to(losses_N.dtype)
+        label_logits = values.gather(1, labels_N[rows, None])
+        largest = values.amax(1, keepdim=True)
+        # In place, so that one exponential gives loss and probabilities.
+        sums = values.sub_(largest).exp_().sum(1, keepdim=True)
+        losses_N[rows] = (sums.log() - (label_logits - largest)).squeeze(1)
         if keep:
-            logits_NV[rows] = log_probs.exp_()
+            values.div_(sums)
+            values.scatter_add_(1, labels_N[rows, None], values.new_full((), -1.0).expand(len(values), 1))
+            if values.dtype is not logits_NV.dtype:
+                logits_NV[rows] = values

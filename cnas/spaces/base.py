@@ -57,6 +57,11 @@ class SuperNet(nn.Module, ABC):
     ) -> tuple[Tensor, list[Tensor | None]]:
         """Losses of K routings on one batch, without gradient or dropout.
 
+        Args:
+            batch: its own ``carry`` and ``noise`` are not used.
+            routings: K of them.
+            carries: one per routing, as `zero_carry` or the call before returned it.
+
         Returns:
             (losses float32 [K, *labels.shape], one carry per routing). This one is a plain loop; spaces batch K.
         """
@@ -115,6 +120,11 @@ class SearchSpace(ABC):
         return tuple(tuple(decision.options) for decision in self.decisions())
 
     @property
+    def outputs(self) -> tuple[int, ...] | None:
+        """The nodes whose mean a cell puts out; None where a space does not say."""
+        return None
+
+    @property
     def shape(self) -> tuple[int, int]:
         """(E, O): the shape of the scores and of a routing's weights."""
         edges = max(edge for decision in self.decisions() for edge in decision.edges) + 1
@@ -152,7 +162,7 @@ class SearchSpace(ABC):
         return self.architecture(best)
 
     def mutate(self, architecture: Architecture, generator: torch.Generator) -> Architecture:
-        """``architecture`` with one decision drawn again, uniformly among its other options."""
+        """``architecture`` with one decision drawn again from ``generator``, uniformly among its other options."""
         decisions = self.decisions()
         index = int(torch.randint(len(decisions), (), generator=generator))
         others = [pair for pair in decisions[index].options if pair != architecture.choices[index]]

@@ -70,7 +70,7 @@ class LoopConfig:
             raise UserError(f"checkpoint_steps must be at least 1 or none, got {self.checkpoint_steps}")
 
     def check_processes(self, world: int, prefix: str = "") -> None:
-        """Raise a `UserError` where a batch has no row for some part of some of the ``world`` processes."""
+        """Raise a `UserError`, the field after ``prefix``, where a part of one of ``world`` processes has no row."""
         if self.batch_size // world < self.accumulation_steps:
             raise UserError(
                 f"{prefix}batch_size must be at least processes x accumulation_steps = {world} x "
@@ -305,7 +305,10 @@ class AccelerateLoop(ABC):
         return [(self.fetch(self.batches, index, rows), rows) for rows in slices]
 
     def fetch(self, batches: OrderedBatches, index: int, rows: slice) -> Batch:
-        """Rows of one training batch on the device, with this process's carry and the step's noise."""
+        """``rows`` of training batch ``index`` on the device, with this process's carry and the step's noise.
+
+        ``batches`` need not be those of the loop; ``rows`` count in the global batch and are some of this process's.
+        """
         batch = to_device(batches.batch(index, rows), self.accelerator.device)
         start = self.ranks.rows(batches.batch_size).start
         carry = None if self.carry is None else self.carry[rows.start - start : rows.stop - start]

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from cnas.data.base import rank_rows
 
@@ -100,5 +101,6 @@ class _AllSum(torch.autograd.Function):
         return total(values)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         return ctx.total(grads[0].contiguous()), None

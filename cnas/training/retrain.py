@@ -89,7 +89,11 @@ class Retrainer(AccelerateLoop):
         return output.losses, output.losses, output.penalty, output.carry
 
     def finish_epoch(self) -> dict[str, Any]:
-        """Validate, keep the best weights, and start averaging where it is time to."""
+        """Validate, keep the best weights, and start averaging where it is time to.
+
+        Raises:
+            NonFiniteError: the validation loss is NaN or infinite.
+        """
         with self.averaged_weights():
             # From the main process, so that no rounding of another one parts their ways.
             loss = self.ranks.from_main(self.validate(self.network))

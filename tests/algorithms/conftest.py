@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 
 import pytest
@@ -66,6 +66,20 @@ class CellSpace(ToySpace):
         return any(operation for _, operation in architecture.choices)
 
 
+class EdgeSpace(RecurrentSpace):
+    """As in the recurrent cell of DARTS, every edge mixes all operations and `none` is never chosen."""
+
+    def __init__(self) -> None:
+        super().__init__(nodes=3, operations=3)
+
+    def decisions(self) -> tuple[Decision, ...]:
+        return tuple(replace(decision, operations=(1, 2)) for decision in super().decisions())
+
+    def mixtures(self) -> tuple[tuple[Choice, ...], ...]:
+        edges = [edge for decision in self.decisions() for edge in decision.edges]
+        return tuple(tuple((edge, operation) for operation in range(3)) for edge in edges)
+
+
 @dataclass
 class Judge:
     """Stands in for the trainer: losses by a function of (choices, index); remembers what it was asked."""
@@ -106,6 +120,12 @@ def recurrent() -> Callable[..., RecurrentSpace]:
 @pytest.fixture
 def cell() -> CellSpace:
     return CellSpace()
+
+
+@pytest.fixture(params=[RecurrentSpace, CellSpace, EdgeSpace], ids=lambda cls: cls.__name__)
+def relaxed(request: pytest.FixtureRequest) -> ToySpace:
+    """Spaces for algorithms that mix: with mixtures of equal and of different length, per edge and per decision."""
+    return request.param()
 
 
 @pytest.fixture(params=["recurrent", "cell"])

@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnas.export import draw_cell
-from cnas.spaces import EnasRnnSpace
+from cnas.spaces import DartsRnnSpace, EnasRnnSpace
 from cnas.spaces.base import Decision
 
 PUBLISHED = """\
@@ -38,6 +38,17 @@ input
    └─ tanh → node 3
       └─ relu → node 4"""
 
+THREE_NODES_OF_DARTS = """\
+node 1 = tanh(input)
+node 2 = sigmoid(node 1)
+node 3 = identity(node 1)
+output = mean of node 1, node 3
+
+input
+└─ tanh → node 1
+   ├─ sigmoid → node 2
+   └─ identity → node 3"""
+
 SUMS = """\
 node 1 = skip(input)
 node 2 = skip(input) + conv(node 1)
@@ -52,6 +63,7 @@ class TwoReads:
     """A space where node 2 adds up what it reads from two others."""
 
     operations = ("skip", "conv")
+    outputs = None
 
     def decisions(self):
         return (Decision(1, (0,), (0,), (0, 1)), Decision(2, (1,), (0,), (0, 1)), Decision(2, (2,), (1,), (0, 1)))
@@ -69,6 +81,14 @@ def test_eight_nodes():
 def test_four_nodes():
     space = EnasRnnSpace(nodes=4)
     assert draw_cell(space, space.parse("0 3 1 1 1 0 3 1")) == FOUR_NODES
+
+
+def test_a_partial_output_is_told():
+    space = DartsRnnSpace(nodes=3, concat=(1, 3))
+    assert draw_cell(space, space.parse("tanh 0 sigmoid 1 identity 1")) == THREE_NODES_OF_DARTS
+    every = DartsRnnSpace(nodes=3)
+    drawn = draw_cell(every, every.parse("tanh 0 sigmoid 1 identity 1"))
+    assert drawn == THREE_NODES_OF_DARTS.replace("node 1, node 3\n", "node 1, node 2, node 3\n")
 
 
 def test_nodes_with_several_reads_are_sums():

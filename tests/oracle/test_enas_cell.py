@@ -1,21 +1,16 @@
 """The ENAS supernet against the textbook. Legend: B sequences, T tokens, H hidden units, K candidates."""
 
+import comparing
 import pytest
 import torch
-from builders import WORDS, build_space
+from comparing import TOLERANCES, example
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from textbook import forward
 
-from cnas.rng import Noise
 from cnas.types import Batch, Routing
 
 SETTINGS = settings(derandomize=True, deadline=None, max_examples=30)
-NOISE = Noise(4, "test", 2, slice(1, 3), 5)
-TOLERANCES = {
-    torch.float64: ({"rtol": 1e-12, "atol": 1e-12}, {"rtol": 1e-12, "atol": 1e-12}),
-    torch.float32: ({"rtol": 1e-6, "atol": 1e-6}, {"rtol": 1e-5, "atol": 1e-5}),
-}
 CASES = {
     "seed": st.integers(0, 999),
     "nodes": st.integers(1, 4),
@@ -28,52 +23,8 @@ CASES = {
 }
 
 
-def example(dtype, seed=0, nodes=3, hidden=4, length=4, bias=False, carried=True, rate=0.0, training=True):
-    """(space, supernet, batch, generator); two rows of a global batch of five."""
-    draws = torch.Generator().manual_seed(seed)
-    space = build_space(
-        nodes=nodes,
-        hidden_size=hidden,
-        decoder_bias=bias,
-        activation_penalty=0.5,
-        slowness=0.25,
-        **{f"dropout_{name}": rate for name in ("words", "embedding", "input", "hidden", "output")},
-    )
-    supernet = space.build_supernet().to(dtype).train(training)
-    with torch.no_grad():
-        for parameter in supernet.parameters():
-            parameter.copy_(torch.rand(parameter.shape, generator=draws, dtype=dtype) - 0.5)
-    text = torch.randint(WORDS, (2, length + 1), generator=draws)
-    carry = torch.randn(2, hidden, generator=draws, dtype=dtype) if carried else None
-    batch = Batch(text[:, :-1], text[:, 1:], torch.zeros_like(text[:, 1:]), carry, NOISE)
-    return space, supernet, batch, draws
-
-
-def total(losses, penalty):
-    """A scalar that tells all positions apart, like weights v do."""
-    return (losses * torch.linspace(0.5, 2, losses.numel()).view(losses.shape)).sum() + penalty
-
-
-def compare(space, supernet, batch, routing, dtype, extra=()):
-    """Outputs and all gradients of the supernet are those of the textbook, missing gradients too."""
-    outputs, gradients = TOLERANCES[dtype]
-    found = supernet(batch, routing)
-    masks = supernet.shell.masks(len(batch.inputs), batch.noise)
-    losses, carry, penalty = forward(space, supernet, batch, routing, masks)
-    penalty = penalty if supernet.training else torch.zeros_like(penalty)
-    assert found.losses.dtype is dtype
-    torch.testing.assert_close(found.losses, losses, **outputs)
-    torch.testing.assert_close(found.carry, carry, **outputs)
-    torch.testing.assert_close(found.penalty, penalty, **outputs)
-    wanted = [*supernet.parameters(), *extra]
-    mine = torch.autograd.grad(total(found.losses, found.penalty), wanted, allow_unused=True, retain_graph=True)
-    theirs = torch.autograd.grad(total(losses, penalty), wanted, allow_unused=True, retain_graph=True)
-    for one, other in zip(mine, theirs, strict=True):
-        assert (one is None) == (other is None)
-        if one is not None:
-            scale = other.abs().max().clamp_min(1)
-            torch.testing.assert_close(one / scale, other / scale, **gradients)
-    return found, mine
+def compare(*arguments, **options):
+    return comparing.compare(forward, *arguments, **options)
 
 
 @pytest.mark.parametrize("dtype", list(TOLERANCES))

@@ -6,9 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 from cnas.spaces import _language_model
 from cnas.spaces._language_model import tied_cross_entropy
+from cnas.spaces._memory import SpareMemory
 
 SETTINGS = settings(derandomize=True, deadline=None, max_examples=25)
 
@@ -118,3 +120,37 @@ def test_without_gradient_nothing_is_kept(monkeypatch):
     assert max(largest) == 7 * 11, "with gradient the probabilities are kept, so the bound above can fail"
     assert losses_N.grad_fn is None
     torch.testing.assert_close(losses_N, F.cross_entropy(decoder(hidden_NH), labels_N, reduction="none"))
+
+
+@pytest.mark.parametrize(
+    "wanted", [(True, False, False), (False, True, False), (False, False, True), (True, True, True)]
+)
+def test_what_nobody_asks_for_is_not_computed(wanted):
+    hidden_NH, decoder, labels_N, v_N = example()
+    inputs = (hidden_NH, decoder.weight, decoder.bias)
+    expected = torch.autograd.grad(
+        (v_N * F.cross_entropy(decoder(hidden_NH), labels_N, reduction="none")).sum(), inputs
+    )
+    hidden_NH.requires_grad_(wanted[0])
+    decoder.weight.requires_grad_(wanted[1])
+    decoder.bias.requires_grad_(wanted[2])
+    losses_N = tied_cross_entropy(hidden_NH, decoder, labels_N)
+    asked = [tensor for tensor, want in zip(inputs, wanted, strict=True) if want]
+    with FlopCounterMode(display=False) as counter:
+        found = torch.autograd.grad((v_N * losses_N).sum(), asked)
+    # Two products of [N, V] with [*, H], and one with a vector, which the counter does not know.
+    assert counter.get_total_flops() == (wanted[0] + wanted[1]) * 2 * hidden_NH.numel() * decoder.out_features
+    for one, other in zip(found, [g for g, want in zip(expected, wanted, strict=True) if want], strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+
+
+def test_memory_that_is_given_is_used_again_and_never_lent_twice():
+    hidden_NH, decoder, labels_N, v_N = example()
+    memory = SpareMemory()
+    expected = torch.autograd.grad((v_N * tied_cross_entropy(hidden_NH, decoder, labels_N)).sum(), hidden_NH)[0]
+    first = (v_N * tied_cross_entropy(hidden_NH, decoder, labels_N, memory)).sum()
+    second = (v_N * tied_cross_entropy(-hidden_NH, decoder, labels_N, memory)).sum()
+    torch.testing.assert_close(torch.autograd.grad(first, hidden_NH)[0], expected, rtol=0, atol=0)
+    del first, second
+    again = (v_N * tied_cross_entropy(hidden_NH, decoder, labels_N, memory)).sum()
+    torch.testing.assert_close(torch.autograd.grad(again, hidden_NH)[0], expected, rtol=0, atol=0)

@@ -59,13 +59,21 @@ def nodes_of(space, supernet, routing):
     return nodes
 
 
-def cross_entropy(logits, label):
-    shifted = logits - logits.max()
-    return shifted.exp().sum().log() - shifted[label]
+def cross_entropy(logits_BTV, labels_BT):
+    shifted = logits_BTV - logits_BTV.amax(-1, keepdim=True)
+    return shifted.exp().sum(-1).log() - torch.take_along_dim(shifted, labels_BT[..., None], -1)[..., 0]
 
 
 def forward(space, supernet, batch, routing, masks):
     """(losses [B, T], state [B, H], penalty) of one routing with given dropout masks."""
+    nodes = nodes_of(space, supernet, routing)
+    return around(
+        lambda inputs, state: cell(inputs, state, supernet, nodes, masks.hidden), space, supernet, batch, masks
+    )
+
+
+def around(run, space, supernet, batch, masks):
+    """(losses [B, T], state [B, H], penalty) of the language model around a cell, ``run(inputs, state)``."""
     shell = supernet.shell
     words = shell.embedding.weight
     inputs = words[batch.inputs]
@@ -74,13 +82,11 @@ def forward(space, supernet, batch, routing, masks):
     for mask in (masks.embedding, masks.input):
         inputs = inputs if mask is None else inputs * mask
     state = torch.zeros_like(inputs[:, 0]) if batch.carry is None else batch.carry
-    raw_BTH, state = cell(inputs, state, supernet, nodes_of(space, supernet, routing), masks.hidden)
+    raw_BTH, state = run(inputs, state)
     dropped_BTH = raw_BTH if masks.output is None else raw_BTH * masks.output
-    losses = []
-    for row, labels in zip(dropped_BTH, batch.labels, strict=True):
-        bias = 0 if shell.decoder.bias is None else shell.decoder.bias
-        losses.append(torch.stack([cross_entropy(words @ h + bias, y) for h, y in zip(row, labels, strict=True)]))
+    bias = 0 if shell.decoder.bias is None else shell.decoder.bias
+    losses_BT = cross_entropy(dropped_BTH @ words.t() + bias, batch.labels)
     penalty = space.activation_penalty * (dropped_BTH**2).mean()
     if raw_BTH.shape[1] > 1:
         penalty = penalty + space.slowness * ((raw_BTH[:, 1:] - raw_BTH[:, :-1]) ** 2).mean()
-    return torch.stack(losses), state, penalty
+    return losses_BT, state, penalty

@@ -11,16 +11,9 @@ Legend: B sequences, T tokens, H hidden units, V words, K candidates.
 from __future__ import annotations
 
 import argparse
-import gc
-import json
-import statistics
-import subprocess
-import sys
-import time
-from collections.abc import Callable
-from pathlib import Path
 
 import torch
+from measuring import Pair, high_water, read_options, report
 from torch import Tensor
 
 from cnas.algorithms import ENAS
@@ -33,23 +26,19 @@ from cnas.types import Batch
 
 def main() -> None:
     """Print a line per figure, and the whole as JSON."""
-    options = _options()
+    options = read_options(str(__doc__))
     torch.set_num_threads(options.threads)
     if options.memory:
         print(peak_memory(options))
         return
     bench = Bench(options)
-    rows = {
-        "weight step": pair(bench.weight_step, bench.weight_products, options.repeats),
-        "scoring K=5": pair(lambda: bench.score(5), lambda: bench.score_products(5), options.repeats),
-        "controller step (10 samples)": pair(bench.controller_step, lambda: bench.score_products(10), options.repeats),
+    products = "products"
+    rows: dict[str, tuple[Pair, str]] = {
+        "weight step": ((bench.weight_step, bench.weight_products), products),
+        "scoring K=5": ((lambda: bench.score(5), lambda: bench.score_products(5)), products),
+        "controller step (10 samples)": ((bench.controller_step, lambda: bench.score_products(10)), products),
     }
-    for name, (whole, products) in rows.items():
-        print(f"{name:30s} {whole * 1e3:8.1f} ms   products {products * 1e3:8.1f} ms   ratio {whole / products:.2f}")
-    command = [sys.executable, __file__, "--memory", *sys.argv[1:]]
-    memory = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    print(f"{'peak memory of a step':30s} {memory:8.0f} MB above that after the imports")
-    print(json.dumps({"options": vars(options), "seconds": rows, "peak_memory_mb": memory, "torch": torch.__version__}))
+    report(options, rows, __file__)
 
 
 class Bench:
@@ -122,47 +111,13 @@ class Bench:
             _ = hidden[rows] @ decoder.t()
 
 
-def pair(whole: Callable[[], object], products: Callable[[], object], repeats: int) -> tuple[float, float]:
-    """Median seconds of both, measured in turns."""
-    times: tuple[list[float], list[float]] = ([], [])
-    whole(), products()
-    for _ in range(repeats):
-        for function, seconds in zip((whole, products), times, strict=True):
-            gc.collect()
-            start = time.perf_counter()
-            function()
-            seconds.append(time.perf_counter() - start)
-    return statistics.median(times[0]), statistics.median(times[1])
-
-
 def peak_memory(options: argparse.Namespace) -> float:
     """MB by which three weight steps lift the process's peak above that after the imports."""
-    before = _high_water()
+    before = high_water()
     bench = Bench(options)
     for _ in range(3):
         bench.weight_step()
-    return (_high_water() - before) / 1024
-
-
-def _high_water() -> int:
-    """KB; `resource.getrusage` would report the parent's peak, which a child inherits."""
-    status = Path("/proc/self/status").read_text("utf-8")
-    return int(status.split("VmHWM:")[1].split()[0])
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, value in {
-        "batch": 64,
-        "length": 35,
-        "hidden": 300,
-        "vocabulary": 10000,
-        "threads": 2,
-        "repeats": 9,
-    }.items():
-        parser.add_argument(f"--{name}", type=int, default=value)
-    parser.add_argument("--memory", action="store_true", help=argparse.SUPPRESS)
-    return parser.parse_args()
+    return (high_water() - before) / 1024
 
 
 if __name__ == "__main__":

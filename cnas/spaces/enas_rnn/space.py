@@ -14,9 +14,9 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar
 
 from cnas.errors import UserError
+from cnas.spaces._gated_cell import ACTIVATIONS
 from cnas.spaces._language_model import LanguageModelSizes
 from cnas.spaces.base import Decision, SearchSpace
-from cnas.spaces.enas_rnn.cell import ACTIVATIONS
 from cnas.spaces.enas_rnn.network import CnasRnnConfig, CnasRnnForCausalLM
 from cnas.spaces.enas_rnn.supernet import EnasRnnSuperNet
 from cnas.types import Architecture, Choice
@@ -66,7 +66,7 @@ class EnasRnnSpace(LanguageModelSizes, SearchSpace):
         return EnasRnnSuperNet(self, self.decisions(), self.operations)
 
     def build_network(self, architecture: Architecture, **sizes: Any) -> CnasRnnForCausalLM:
-        """The stand-alone language model of one cell; ``sizes`` are fields of `LanguageModelSizes`."""
+        """The stand-alone language model of ``architecture``; ``sizes`` are fields of `LanguageModelSizes`."""
         inherited = {field.name: getattr(self, field.name) for field in fields(LanguageModelSizes)}
         checked = LanguageModelSizes(**{**inherited, **sizes})
         starts = {

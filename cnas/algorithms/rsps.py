@@ -1,0 +1,104 @@
+"""RSPS: random search with parameter sharing, the baseline that learns weights and no policy.
+
+Li and Talwalkar 2019, section 3.3: every weight step runs an architecture drawn uniformly; in the end the best of some
+random ones is taken by its validation loss with the shared weights.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from cnas.algorithms._choice import best_of
+from cnas.algorithms.base import SearchAlgorithm, SearchContext
+from cnas.errors import UserError
+from cnas.spaces.base import SearchSpace
+from cnas.types import Architecture, Paper, Routing
+
+TRIES = 30
+"""Draws for each architecture wanted, before all that are left are listed."""
+
+
+class RSPS(SearchAlgorithm):
+    """Random search with parameter sharing.
+
+    Args:
+        space: the space to search; only its decisions are looked at.
+        config: the hyper-parameters.
+    """
+
+    name = "rsps"
+    paper = Paper(
+        title="Random Search and Reproducibility for Neural Architecture Search",
+        authors="Liam Li, Ameet Talwalkar",
+        year=2019,
+        url="https://arxiv.org/abs/1902.07638",
+    )
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """Hyper-parameters."""
+
+        name: ClassVar[str] = "rsps"
+
+        samples: int = 100
+        """Architectures among which the final one is found; each is scored on all validation batches."""
+
+        def __post_init__(self) -> None:
+            if self.samples < 1:
+                raise UserError(f"search.samples is {self.samples!r}; allowed: 1 or more")
+
+        def build(self, space: SearchSpace, seed: int) -> RSPS:  # noqa: ARG002
+            """The algorithm of this configuration on ``space``; it keeps nothing that a seed would start."""
+            return RSPS(space, self)
+
+    def __init__(self, space: SearchSpace, config: Config) -> None:
+        super().__init__(space)
+        self.config = config
+
+    def route(self, generator: torch.Generator) -> Routing:
+        """One connected architecture, uniformly at random."""
+        return self.space.routing(self.space.sample(generator))
+
+    def candidates(self, count: int, generator: torch.Generator) -> list[Architecture]:
+        """``count`` distinct connected architectures, uniformly at random.
+
+        Raises:
+            UserError: where there are not as many in the space.
+        """
+        found = self._distinct(min(count, self.space.size), generator) if count > 0 else []
+        if not found or len(found) < count:
+            most = len(found) or self.space.size
+            raise UserError(
+                f"curriculum.k is {count}; allowed: 1 to {most}, the connected architectures of {self.space.name}"
+            )
+        return found
+
+    def derive(self, context: SearchContext) -> tuple[Architecture, dict[str, float]]:
+        """The best of ``samples`` distinct random architectures, or of all where there are fewer.
+
+        Raises:
+            NonFiniteError: where no loss is finite, or one is NaN.
+        """
+        count = min(self.config.samples, self.space.size)
+        return best_of(context, self._distinct(count, context.generator("derive")))
+
+    def _distinct(self, count: int, generator: torch.Generator) -> list[Architecture]:
+        """Up to ``count`` distinct connected architectures; fewer only where the space has no more."""
+        found: dict[Architecture, None] = {}
+        for _ in range(TRIES * count):
+            found[self.space.sample(generator)] = None
+            if len(found) == count:
+                return list(found)
+        # So many repetitions mean that nearly all are found: the others are few enough to be listed.
+        options = [decision.options for decision in self.space.decisions()]
+        every = map(self.space.architecture, itertools.product(*options))
+        rest = [one for one in every if one not in found and self.space.is_connected(one)]
+        order = torch.randperm(len(rest), generator=generator).tolist()
+        return [*found, *(rest[place] for place in order)][:count]
+
+
+NAMES = {"rsps": RSPS.Config()}

@@ -1,0 +1,109 @@
+"""The `cnas` command: dispatches to the modules of `cnas.commands`, prints errors in one line."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import inspect
+import os
+import pkgutil
+import sys
+from collections.abc import Callable, Sequence
+from types import ModuleType
+
+import cnas
+from cnas import commands
+from cnas.config import OneLineParser
+from cnas.errors import CnasError, UserError
+
+INTERRUPTED = 130
+"""The exit code by which a shell knows that Ctrl-C ended a command."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``cnas COMMAND …``; returns the exit code (see `cnas.errors`).
+
+    Args:
+        argv: the command line without the program's name; `sys.argv` where None.
+    """
+    return exit_code(lambda: _run(sys.argv[1:] if argv is None else argv))
+
+
+def exit_code(action: Callable[[], int]) -> int:
+    """What ``action`` returns; an error of `cnas` becomes one line on stderr and its exit code.
+
+    Args:
+        action: what the command does.
+    """
+    try:
+        return action()
+    except CnasError as problem:
+        print(f"error: {problem}", file=sys.stderr, flush=True)
+        return problem.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever reads has read enough. What is still buffered must not raise when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _run(argv: Sequence[str]) -> int:
+    command, given = parse(argv)
+    print(command.run(given), flush=True)
+    return 0
+
+
+def parse(argv: Sequence[str]) -> tuple[ModuleType, argparse.Namespace]:
+    """(module of the command, what its flags say) of a command line.
+
+    Args:
+        argv: the command line without the program's name.
+
+    Raises:
+        UserError: no such command, an unknown flag, or a value that is not allowed.
+    """
+    name, *rest = argv or [""]
+    if name.startswith("-"):
+        _parser().parse_args(argv)
+    known = names()
+    if name not in known:
+        raise UserError(f"command must be one of {', '.join(known)}, got {name[:40]!r}; cnas --help says more")
+    command = importlib.import_module(f"{commands.__name__}.{name}")
+    parser = OneLineParser(prog=f"cnas {name}", description=_doc(command), formatter_class=_Formatter)
+    command.add_flags(parser)
+    return command, parser.parse_args(rest)
+
+
+def names() -> list[str]:
+    """The commands there are, sorted.
+
+    Example:
+        >>> "compare" in names()
+        True
+    """
+    return sorted(module.name for module in pkgutil.iter_modules(commands.__path__) if module.name[0] != "_")
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Keeps examples as they are written."""
+
+
+def _parser() -> OneLineParser:
+    lines = [
+        f"  {name:10}{_doc(importlib.import_module(f'{commands.__name__}.{name}')).splitlines()[0]}" for name in names()
+    ]
+    examples = "examples:\n  cnas compare runs/first runs/second\n  cnas COMMAND --help"
+    parser = OneLineParser(
+        prog="cnas",
+        usage="cnas COMMAND …",
+        description="Curriculum neural architecture search.",
+        epilog="\n".join(["commands:", *lines, "", examples]),
+        formatter_class=_Formatter,
+    )
+    parser.add_argument("--version", action="version", version=f"cnas {cnas.__version__}")
+    return parser
+
+
+def _doc(command: ModuleType) -> str:
+    return inspect.getdoc(command) or ""

@@ -1,0 +1,212 @@
+"""The common look of all figures, and their way into files and into a page.
+
+A figure is drawn once, in the colours of a light page, and saved as PNG and SVG. The copy inside the page has those
+colours replaced by variables of its style sheet, so that it follows the reader's light or dark mode.
+"""
+
+from __future__ import annotations
+
+import html
+import io
+import math
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
+
+PAPER, INK, MUTED, GRID = "#fefefe", "#1f2328", "#59636e", "#dfe3e8"
+BLUE, RED, GREEN, VIOLET, AMBER, SKY, OLIVE, SLATE = (
+    "#0072b2",
+    "#d55e00",
+    "#009e73",
+    "#b5599a",
+    "#b98900",
+    "#3d9fd8",
+    "#7a8b1c",
+    "#7d8590",
+)
+"""After Okabe & Ito (2008), told apart by colour-blind readers too; a few darkened to be read on white."""
+SERIES = (BLUE, RED, GREEN, VIOLET, AMBER, SKY, OLIVE, SLATE)
+
+VARIABLES = {
+    PAPER: "--paper",
+    INK: "--ink",
+    MUTED: "--muted",
+    GRID: "--grid",
+    **{colour: f"--series-{index}" for index, colour in enumerate(SERIES, 1)},
+}
+"""The variable of the style sheet that stands for each colour."""
+
+WIDTH = 4.3
+"""Inches: at a telephone's width the letters are still of their size."""
+
+Points = Sequence[tuple[float, float]]
+
+_STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "text.color": INK,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": MUTED,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "axes.facecolor": PAPER,
+    "figure.facecolor": PAPER,
+    "savefig.facecolor": PAPER,
+    "text.parse_math": False,
+    # Letters stay letters, and equal figures give equal bytes.
+    "svg.fonttype": "none",
+    "svg.hashsalt": "cnas",
+}
+_DPI = 150
+_THOUSANDS = FuncFormatter(lambda value, _: f"{value:,.10g}")
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure that can be saved, and shown in a page.
+
+    Args:
+        name: tells it from the run's other figures.
+        title: stands above it.
+        alternative: says in words what it shows, for those who do not see it.
+        caption: stands below it; may be empty.
+        svg: as it is saved.
+        png: as it is saved.
+    """
+
+    name: str
+    title: str
+    alternative: str
+    caption: str
+    svg: str
+    png: bytes
+
+    def save(self, folder: Path, name: str) -> None:
+        """Write ``name.svg`` and ``name.png``."""
+        (folder / f"{name}.svg").write_text(self.svg, "utf-8")
+        (folder / f"{name}.png").write_bytes(self.png)
+
+    def inline(self, prefix: str) -> str:
+        """The ``<svg>`` element for a page whose other elements do not begin their ids with ``prefix``."""
+        body = self.svg[self.svg.index("<svg") :]
+        body = re.sub(r"<(metadata|style)\b.*?</\1>", "", body, flags=re.DOTALL)
+        body = re.sub(r'\bid="', f'id="{prefix}-', body).replace("xlink:href", "href")
+        body = re.sub(r'(url\(#|href="#)', rf"\g<1>{prefix}-", body)
+        for colour, variable in VARIABLES.items():
+            body = body.replace(colour, f"var({variable})")
+        label = html.escape(self.alternative)
+        size = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', body)
+        assert size
+        width, height = (round(float(side) * 4 / 3) for side in size.groups())
+        head = f'<svg role="img" aria-label="{label}" width="{width}" height="{height}" viewBox="{size[0][9:-1]}">'
+        return head + body[body.index(">") + 1 :].strip()
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """The look of all figures; what is created inside keeps it."""
+    with mpl.rc_context(_STYLE):
+        yield
+
+
+def new_figure(height: float = 2.6) -> tuple[Figure, Axes]:
+    """A figure of the common width and the axes in it; ``height`` is in inches."""
+    figure = Figure(figsize=(WIDTH, height))
+    axes = figure.add_subplot()
+    inch = 1 / height
+    figure.subplots_adjust(left=0.62 / WIDTH, right=1 - 0.12 / WIDTH, bottom=0.45 * inch, top=1 - 0.1 * inch)
+    return figure, axes
+
+
+def finish(figure: Figure, name: str, title: str, alternative: str, caption: str = "") -> Drawing:
+    """The figure as `Drawing`."""
+    svg, png = io.StringIO(), io.BytesIO()
+    # The width stays what it is: beside each other, figures have letters of one size.
+    FigureCanvasSVG(figure).print_svg(svg, metadata={"Date": None, "Creator": None})
+    FigureCanvasAgg(figure)
+    figure.savefig(png, format="png", dpi=_DPI, metadata={"Software": None})
+    return Drawing(name, title, alternative, caption, svg.getvalue(), png.getvalue())
+
+
+def line(axes: Axes, points: Points, label: str, colour: str, *, dashed: bool = False) -> None:
+    """One curve; few points are marked, because a line of one would be invisible."""
+    xs, ys = [x for x, _ in points], [y for _, y in points]
+    look = {"color": colour, "linewidth": 1.6, "linestyle": "--" if dashed else "-"}
+    axes.plot(xs, ys, label=label, marker="o" if len(points) <= 20 else None, markersize=3.2, **look)  # type: ignore[arg-type]
+
+
+def epochs_axis(axes: Axes, unit: str, *, bottom: bool = True) -> None:
+    """Label an axes whose abscissa counts epochs."""
+    axes.set_ylabel(unit)
+    if bottom:
+        axes.set_xlabel("epoch")
+    left, right = axes.get_xlim()
+    if right - left < 1:  # a single epoch
+        axes.set_xlim(round((left + right) / 2) - 0.5, round((left + right) / 2) + 0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
+    if axes.get_yscale() == "linear":
+        axes.ticklabel_format(axis="y", useOffset=False)
+    tidy(axes)
+
+
+def tidy(axes: Axes) -> None:
+    """Quiet lines behind what is drawn."""
+    axes.grid(color=GRID, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(length=2.5)
+
+
+def log_axis(axes: Axes, values: Sequence[float]) -> None:
+    """A logarithmic ordinate with ticks that can be read."""
+    axes.set_yscale("log")
+    # A log locator has too few ticks where all values are alike.
+    narrow = max(values) < 5 * min(values)
+    axes.yaxis.set_major_locator(MaxNLocator(5) if narrow else LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(_THOUSANDS)
+    axes.minorticks_off()
+
+
+def legend(axes: Axes, columns: int = 2) -> None:
+    """A legend above the axes, where it covers nothing; the figure grows by its rows."""
+    figure = axes.figure
+    assert isinstance(figure, Figure)
+    rows = -(-len(axes.get_legend_handles_labels()[0]) // columns)
+    grown = figure.get_figheight() + 0.17 * rows
+    for side in ("bottom", "top"):
+        margin = getattr(figure.subplotpars, side) * figure.get_figheight() / grown
+        figure.subplots_adjust(**{side: margin})
+    figure.set_figheight(grown)
+    look = {"frameon": False, "fontsize": 8, "handlelength": 1.5, "columnspacing": 1.2, "labelspacing": 0.25}
+    axes.legend(ncols=columns, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0, borderpad=0.1, **look)
+
+
+def course(points: Points, digits: int = 4) -> str:
+    """How a curve runs, in words.
+
+    Example:
+        >>> course([(1, 492.46), (2, 366.74), (4, 310.37)])
+        'from 492.5 in epoch 1 to 310.4 in epoch 4, lowest 310.4'
+    """
+    (first, begin), (last, end) = points[0], points[-1]
+    if len(points) == 1:
+        return f"{begin:,.{digits}g} in epoch {first:.0f}"
+    lowest = min(value for _, value in points)
+    return (
+        f"from {begin:,.{digits}g} in epoch {first:.0f} to {end:,.{digits}g} in epoch {last:.0f}, "
+        f"lowest {lowest:,.{digits}g}"
+    )
+
+
+def exp(loss: float | None) -> float | None:
+    """A perplexity from a loss in nats; None where it is beyond all bounds."""
+    return math.exp(loss) if loss is not None and loss < 700 else None

@@ -1,0 +1,147 @@
+"""What the recurrent cells of the ENAS and the DARTS space share: gated nodes, run over a chunk of text.
+
+Node 0 mixes the cell's input x with the last state h; node i reads one earlier node and gates it (Pham et al. 2018,
+Liu et al. 2019; a highway of Zilly et al. 2017):
+
+    [c, u] = [x, h]·W_0          s_0 = h   + sigmoid(c)·(tanh(u) - h)
+    [c, u] = s_j·W_i             s_i = s_j + sigmoid(c)·(f(u)    - s_j)          h' = mean of some s_i
+
+This file imports torch alone, because it belongs beside a model that must load where `cnas` is missing.
+
+Legend: B sequences, T tokens, H hidden units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "tanh": torch.tanh,
+    "relu": torch.relu,
+    "sigmoid": torch.sigmoid,
+    "identity": lambda values: values,
+}
+"""By name, in the order in which both spaces number them."""
+
+IN_PLACE: dict[str, Callable[[Tensor], Tensor]] = {
+    "tanh": torch.tanh_,
+    "relu": torch.relu_,
+    "sigmoid": torch.sigmoid_,
+    "identity": lambda values: values,
+}
+
+
+class Term(NamedTuple):
+    """One (source, operation) that a node adds up; ``scale`` None means 1."""
+
+    source: int
+    activation: str
+    matrix: Tensor  # [H, 2H]
+    scale: Tensor | None = None
+
+
+def plain_nodes(sources: Sequence[int], activations: Sequence[str]) -> list[tuple[int, str]]:
+    """(source, activation) of the nodes after node 0, checked.
+
+    Raises:
+        ValueError: a node reads itself or a later one, an activation is unknown, or the lists differ in length.
+    """
+    if len(sources) != len(activations):
+        raise ValueError(f"sources ({len(sources)}) and activations ({len(activations)}) must be as many")
+    for node, (source, activation) in enumerate(zip(sources, activations, strict=True), start=1):
+        if not 0 <= source < node:
+            raise ValueError(f"sources[{node - 1}] must be between 0 and {node - 1}, got {source}")
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"activations[{node - 1}] must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
+    return list(zip(sources, activations, strict=True))
+
+
+def gate(previous: Tensor, projected: Tensor, activation: str) -> Tensor:
+    """``previous + sigmoid(c)·(f(u) - previous)`` with ``[c, u] = projected``, in the dtype of ``previous``."""
+    carry, update = projected.to(previous.dtype).chunk(2, dim=-1)
+    return torch.lerp(previous, ACTIVATIONS[activation](update), torch.sigmoid(carry))
+
+
+class GatedCell(nn.Module):
+    """The matrices of one cell without anything that is searched.
+
+    Args:
+        hidden_size: H.
+        nodes: (source, activation) of every node after node 0.
+        concat: the nodes whose mean is output and next state; None means all after node 0.
+    """
+
+    def __init__(self, hidden_size: int, nodes: list[tuple[int, str]], concat: Sequence[int] | None = None) -> None:
+        super().__init__()
+        self.nodes, self.concat = nodes, None if concat is None else tuple(concat)
+        self.input_matrix = nn.Parameter(torch.empty(hidden_size, 2 * hidden_size))
+        self.recurrent_matrix = nn.Parameter(torch.empty(hidden_size, 2 * hidden_size))
+        self.matrices = nn.ParameterList(nn.Parameter(torch.empty(hidden_size, 2 * hidden_size)) for _ in nodes)
+
+    def forward(self, inputs_BTH: Tensor, state_BH: Tensor, hidden_mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Outputs [B, T, H] and the state after them [B, H]."""
+        pairs = zip(self.nodes, self.matrices, strict=True)
+        terms = [[Term(source, activation, matrix)] for (source, activation), matrix in pairs]
+        matrices = self.input_matrix, self.recurrent_matrix
+        return run_cell(inputs_BTH, state_BH, matrices, terms, hidden_mask, concat=self.concat)
+
+
+def run_cell(
+    inputs_BTH: Tensor,
+    carry_BH: Tensor,
+    matrices: tuple[Tensor, Tensor],
+    nodes: Sequence[Sequence[Term]],
+    hidden_mask: Tensor | None,
+    offsets: Sequence[Tensor | None] | None = None,
+    concat: Sequence[int] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Run the cell over a chunk.
+
+    Args:
+        inputs_BTH: what enters from below, dropouts applied.
+        carry_BH: the state before the chunk.
+        matrices: the parts of W_0 that read the input and the state, each [H, 2H].
+        nodes: per node after node 0, the terms it adds up (one in a plain architecture).
+        hidden_mask: [B, H] dropout mask of every node's input, or None.
+        offsets: per node, a scalar added to it (zero-valued, carrying gradient), or None.
+        concat: the nodes whose mean is output and next state; None means all after node 0.
+
+    Returns:
+        (outputs [B, T, H], the state after the chunk [B, H]).
+    """
+    input_matrix, recurrent_matrix = matrices
+    # All input projections of the chunk are one product; time first makes every step's slice contiguous.
+    projected_TBH = torch.matmul(inputs_BTH.transpose(0, 1), input_matrix)
+    outputs = []
+    for projected_BH in projected_TBH.unbind(0):
+        states = _step(projected_BH, carry_BH, recurrent_matrix, nodes, hidden_mask, offsets)
+        carry_BH = torch.stack(states[1:] if concat is None else [states[node] for node in concat]).mean(0)
+        outputs.append(carry_BH)
+    return torch.stack(outputs, dim=1), carry_BH
+
+
+def _step(
+    projected_BH: Tensor,
+    carry_BH: Tensor,
+    recurrent_matrix: Tensor,
+    nodes: Sequence[Sequence[Term]],
+    hidden_mask: Tensor | None,
+    offsets: Sequence[Tensor | None] | None,
+) -> list[Tensor]:
+    dropped = carry_BH if hidden_mask is None else carry_BH * hidden_mask
+    states = [gate(carry_BH, torch.addmm(projected_BH, dropped, recurrent_matrix), "tanh")]
+    masked: dict[int, Tensor] = {}
+    for index, terms in enumerate(nodes):
+        total = None if offsets is None else offsets[index]
+        for source, activation, matrix, scale in terms:
+            if source not in masked:
+                masked[source] = states[source] if hidden_mask is None else states[source] * hidden_mask
+            value = gate(states[source], masked[source] @ matrix, activation)
+            value = value if scale is None else value * scale
+            total = value if total is None else total + value
+        states.append(torch.zeros_like(carry_BH) if total is None else total)
+    return states

@@ -1,0 +1,232 @@
+"""Table 3 of the paper: ENAS, DARTS-V1 and DARTS-V2, each plain and with the curriculum, beside random cells.
+
+python recipes/ptb_table3.py                                     # preset cpu, one seed, on the embedded pydoc corpus
+python recipes/ptb_table3.py --data ptb_text_only --jobs 2       # two runs in work at once
+python recipes/ptb_table3.py --data ptb_text_only --seeds 1 2 3  # mean ± std; finished runs are kept
+
+Every run has its folder below --output-dir. The same command goes on where it was stopped, and ends with the table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import ptb_cl_darts
+import ptb_cl_enas
+
+from cnas.cli import exit_code
+from cnas.compare import Group, Pair, load_run
+from cnas.compare.markdown import NONE, duration, figure, pair_row, plain, random_section, table
+from cnas.config import OneLineParser
+from cnas.errors import StorageError, UserError
+from cnas.run_config import RunConfig
+from cnas.run_many import Job, last_line, run_many
+from cnas.run_plan import Plan, Rows
+
+METHODS = {"enas": "ENAS", "darts_v1": "DARTS-V1", "darts_v2": "DARTS-V2"}
+PAPER = {
+    "enas": (62.66, 59.93),
+    "enas-cl": (61.58, 58.38),
+    "darts_v1": (62.61, 60.08),
+    "darts_v1-cl": (61.31, 58.78),
+    "darts_v2": (60.52, 58.37),
+    "darts_v2-cl": (59.29, 56.94),
+}
+"""Table 3 of the paper: perplexity on validation and test, one run each."""
+
+
+def _rows(preset: str, enas: RunConfig, darts: RunConfig) -> Rows:
+    """The six rows: text, training and network of ``darts`` for all, each search as its recipe has it."""
+    shared = replace(darts, recipe="ptb_table3", preset=preset)
+    methods = {
+        "enas": replace(shared, space=enas.space, search=enas.search, trainer=enas.trainer),
+        "darts_v1": shared,
+        "darts_v2": replace(shared, search=replace(darts.search, unrolled=True)),
+    }
+    rows: Rows = {}
+    for name, config in methods.items():
+        rows |= {name: replace(config, curriculum=None), f"{name}-cl": config}
+    return rows
+
+
+def _of_one_budget(enas: RunConfig, darts: RunConfig) -> RunConfig:
+    """``enas`` with the number of steps that ``darts`` has, and an optimiser of its own."""
+    loop = darts.trainer
+    sizes = {"epochs": loop.epochs, "batch_size": loop.batch_size, "valid_batch_size": loop.valid_batch_size}
+    return replace(enas, trainer=replace(enas.trainer, **sizes))
+
+
+def _recipes(preset: str) -> tuple[RunConfig, RunConfig]:
+    return ptb_cl_enas.PRESETS[preset](), ptb_cl_darts.PRESETS[preset]()
+
+
+def paper() -> Rows:
+    """The published searches; all cells are trained as the DARTS authors train theirs."""
+    return _rows("paper", *_recipes("paper"))
+
+
+def cpu() -> Rows:
+    """One slice, one size, one budget for all rows: about 100 minutes of a single thread for one seed."""
+    enas, darts = _recipes("cpu")
+    # More controller updates an epoch than the recipe has, since there are fewer epochs.
+    patient = replace(enas, search=replace(enas.search, updates=40))
+    return _rows("cpu", _of_one_budget(patient, darts), darts)
+
+
+def smoke() -> Rows:
+    """Every row once, on a few thousand words."""
+    enas, darts = _recipes("smoke")
+    return _rows("smoke", _of_one_budget(enas, darts), darts)
+
+
+PRESETS = {"smoke": smoke, "cpu": cpu, "paper": paper}
+
+
+def make_table(plan: Plan, home: Path, codes: Mapping[str, int]) -> str:
+    """What the finished runs say, as Markdown.
+
+    Args:
+        plan: the runs there should be.
+        home: the folder of their folders.
+        codes: how each of them ended; 0 is finished.
+    """
+
+    def group(label: str, jobs: Sequence[Job], random: bool = False) -> Group | None:
+        runs = tuple(load_run(home / job.name) for job in jobs if codes[job.name] == 0)
+        return Group(label, runs, random) if runs else None
+
+    found = {name: group(_title(name), jobs) for name, jobs in plan.searches().items()}
+    random = [group(f"random cells of {space}", jobs, True) for space, jobs in plan.references().items()]
+    groups = [each for each in [*found.values(), *random] if each is not None]
+    parts = [
+        f"# Table 3, preset {next(iter(plan.rows.values())).preset}",
+        _setting(plan, groups),
+        _methods(found, random),
+        _differences(found),
+        random_section(groups),
+        "\n".join(
+            f"- missing: {job.name}, {plain(last_line(home / job.name))}" for job in plan.jobs() if codes[job.name]
+        ),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _title(row: str) -> str:
+    name, _, kind = row.partition("-")
+    return f"CL-{METHODS[name]}" if kind else METHODS[name]
+
+
+def _setting(plan: Plan, groups: Sequence[Group]) -> str:
+    """Which text, which budget, which seeds: one for all rows."""
+    config = next(iter(plan.rows.values()))
+    searches = {(row.trainer.epochs, row.trainer.batch_size, _hidden(row)) for row in plan.rows.values()}
+    search = "; ".join(f"{e:,} epochs, batch {b}, {h} hidden units" for e, b, h in sorted(searches))
+    retrain = config.retrain
+    lines = [f"- search: {search}", f"- training of every cell: {retrain.epochs:,} epochs, batch {retrain.batch_size}"]
+    lines[1] += f", {config.network.hidden_size} hidden units"
+    if groups:
+        run = groups[0].runs[0]
+        text = run.result["dataset"]
+        used = ", ".join(f"{name} {size:,}" for name, size in text["used"].items())
+        lines.insert(0, f"- text: {plain(text['name'])}, fingerprint {text['fingerprint']}; tokens used: {plain(used)}")
+        lines.append(f"- threads of a run: {run.result['environment']['threads']}")
+    lines.append(f"- seeds: {', '.join(map(str, plan.seeds))}; perplexities are per word, ± is the sample deviation")
+    return "\n".join(lines)
+
+
+def _hidden(config: RunConfig) -> int:
+    return int(config.space.hidden_size)  # type: ignore[attr-defined] # every recurrent space has one
+
+
+def _methods(found: Mapping[str, Group | None], random: Sequence[Group | None]) -> str:
+    rows = [_row(_title(name), group, [f"{value:.2f}" for value in PAPER[name]]) for name, group in found.items()]
+    rows += [_row(group.label, group, [NONE, NONE]) for group in random if group is not None]
+    header = ["method", "n", "valid", "test", "the paper's valid", "the paper's test", "search", "training"]
+    return table(header, rows)
+
+
+def _row(label: str, group: Group | None, paper: Sequence[str]) -> list[str]:
+    if group is None:
+        return [label, "0", NONE, NONE, *paper, NONE, NONE]
+    searches = [run.search_seconds for run in group.runs if run.search_seconds is not None]
+    times = [duration(searches), duration([run.training_seconds for run in group.runs])]
+    return [label, str(len(group.runs)), figure(group.valid), figure(group.test), *paper, *times]
+
+
+def _differences(found: Mapping[str, Group | None]) -> str:
+    rows = []
+    for name, title in METHODS.items():
+        plain, curriculum = found[name], found[f"{name}-cl"]
+        if plain is not None and curriculum is not None:
+            paper = [f"{b - a:+.2f}" for a, b in zip(PAPER[name], PAPER[f"{name}-cl"], strict=True)]
+            rows.append([*pair_row(Pair(f"CL-{title} − {title}", plain, curriculum)), *paper])
+    header = ["difference", "seeds", "valid", "test", "the paper's valid", "the paper's test"]
+    return table(header, rows) if rows else ""
+
+
+def parse(argv: Sequence[str]) -> tuple[Plan, Path, int]:
+    """(plan, folder, runs at once) of a command line.
+
+    Raises:
+        UserError: an unknown flag, or a value that is not allowed.
+    """
+    parser = OneLineParser(
+        description=textwrap.dedent(__doc__ or ""), formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--preset", choices=PRESETS, default="cpu", help="of all runs (default: cpu)")
+    parser.add_argument("--data", metavar="NAME_OR_PATH", help="as in the other recipes (default: of the preset)")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1], metavar="N", help="(default: 1)")
+    parser.add_argument("--random", type=int, default=3, metavar="N", help="cells of each space and seed (default: 3)")
+    parser.add_argument("--jobs", type=int, default=1, metavar="J", help="runs in work at once (default: 1)")
+    parser.add_argument("--output-dir", metavar="DIR", help="(default: runs/ptb_table3-<preset>)")
+    given = parser.parse_args(list(argv))
+    for name, value in (("--random", given.random), ("--seeds", min(given.seeds))):
+        if value < 0:
+            raise UserError(f"{name} must be at least 0, got {value}")
+    if given.jobs < 1:
+        raise UserError(f"--jobs must be at least 1, got {given.jobs}")
+    rows = PRESETS[given.preset]()
+    if given.data is not None:
+        rows = {
+            name: replace(config, options=replace(config.options, data=given.data)) for name, config in rows.items()
+        }
+    home = Path(given.output_dir or f"runs/ptb_table3-{given.preset}")
+    return Plan(rows, tuple(dict.fromkeys(given.seeds)), given.random), home, given.jobs
+
+
+def run_table(plan: Plan, home: Path, at_once: int) -> int:
+    """Do all runs that are not finished, print the table and write it to ``table.md``; returns the exit code.
+
+    Args:
+        plan: the runs.
+        home: the folder of their folders.
+        at_once: how many are in work at the same time.
+
+    Raises:
+        UserError, StorageError, Stopped: as `run_many`.
+    """
+    codes = run_many(plan.jobs(), home, at_once=at_once)
+    text = make_table(plan, home, codes)
+    try:
+        (home / "table.md").write_text(text, "utf-8")
+    except OSError as problem:
+        raise StorageError(f"cannot write {home / 'table.md'}: {problem.strerror}") from problem
+    print(f"\n{text}\nwritten to {home / 'table.md'}", flush=True)
+    failed = [name for name, code in codes.items() if code]
+    if failed:
+        print(f"error: {len(failed)} of {len(codes)} runs failed: {', '.join(failed)}", file=sys.stderr, flush=True)
+    return next((code for code in codes.values() if code), 0)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the table; returns the exit code (see `cnas.errors`)."""
+    return exit_code(lambda: run_table(*parse(sys.argv[1:] if argv is None else argv)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

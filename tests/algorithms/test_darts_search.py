@@ -1,0 +1,112 @@
+"""DARTS in a true search: α moves, a resume is exact, and each option does what it says and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from builders import algorithm_config, bits, build_session, build_space, build_trainer, rows
+
+from cnas.curriculum import CurriculumConfig
+from cnas.errors import Stopped
+from cnas.training import CurriculumTrainer
+
+JUDGED = CurriculumConfig(k=2, refresh="step", unit="token")
+
+
+def build(folder, name="darts_v2", curriculum=None, epochs=1, **fields):
+    """A search of 7 steps an epoch; ``fields`` are those of `DARTS.Config`."""
+    space = build_space()
+    trainer = build_trainer(build_session(folder), curriculum, space=space, epochs=epochs)
+    algorithm = algorithm_config(name, **fields).build(space, seed=3)
+    return CurriculumTrainer(replace(trainer.parts, algorithm=algorithm), trainer.config, trainer.session)
+
+
+def searched(folder, *args, **fields):
+    """(architecture, everything bit for bit, rows) of a search to its end."""
+    trainer = build(folder, *args, **fields)
+    return left(trainer)
+
+
+def left(trainer):
+    return trainer.train().architecture, bits(trainer), rows(trainer.session.folder)
+
+
+def same(one, other):
+    """Whether two searches ran alike; a row without a curriculum has no weights to tell of."""
+    return one[:2] == other[:2]
+
+
+@pytest.mark.parametrize("order", ["before", "after"])
+@pytest.mark.parametrize("name", ["darts_v1", "darts_v2"])
+def test_alpha_moves_in_every_step_and_a_weight_step_leaves_it_alone(tmp_path, name, order):
+    trainer = build(tmp_path, name, order=order)
+    logits, seen = trainer.algorithm.alphas.logits, []
+    for step in (trainer.begin_step, trainer._step, trainer.end_step):
+        before = logits.detach().clone()
+        step(0)
+        seen.append(not torch.equal(logits, before))
+    assert seen == [order == "before", False, order == "after"]
+    moves = (logits.detach() - build(tmp_path, name).algorithm.alphas.logits.detach()).abs()
+    # The first step of Adam is as long as the learning rate, whatever the gradient.
+    assert torch.allclose(moves, torch.full_like(moves, 0.02), rtol=1e-2)
+    assert all(parameter.grad is None or parameter.grad.isfinite().all() for parameter in trainer.model.parameters())
+
+
+@pytest.mark.parametrize(("curriculum", "stop_at"), [(None, 7), (JUDGED, 3), (JUDGED, 9)])
+def test_a_stopped_search_goes_on_exactly(tmp_path, curriculum, stop_at):
+    whole = searched(tmp_path / "whole", curriculum=curriculum, epochs=2)
+    trainer, calls = build(tmp_path / "run", curriculum=curriculum, epochs=2), []
+
+    def batch_losses(batch):
+        calls.append(None)
+        if len(calls) == stop_at:
+            trainer.session.stop.request("a test")
+        return CurriculumTrainer.batch_losses(trainer, batch)
+
+    trainer.batch_losses = batch_losses
+    with pytest.raises(Stopped):
+        trainer.train()
+    assert trainer.position.step == stop_at
+    resumed = build(tmp_path / "run", curriculum=curriculum, epochs=2)
+    assert resumed.resume()
+    assert left(resumed) == whole
+
+
+@pytest.mark.parametrize("name", ["darts_v1", "darts_v2"])
+def test_no_judges_are_the_plain_search(tmp_path, name):
+    plain = searched(tmp_path / "plain", name)
+    assert same(searched(tmp_path / "none", name, replace(JUDGED, k=0)), plain)
+    assert not same(searched(tmp_path / "some", name, JUDGED), plain)
+
+
+def test_weighted_inner_acts_on_the_unrolled_step_of_a_curriculum_alone(tmp_path):
+    def results(name, curriculum):
+        return [
+            searched(tmp_path / f"{name}-{curriculum is None}-{weighted}", name, curriculum, weighted_inner=weighted)
+            for weighted in (False, True)
+        ]
+
+    assert same(*results("darts_v2", None))
+    assert same(*results("darts_v1", JUDGED))
+    assert not same(*results("darts_v2", JUDGED))
+
+
+def test_the_published_ratio_acts_on_the_unrolled_step_where_nothing_is_clipped(tmp_path):
+    plain = searched(tmp_path / "plain")
+    assert not same(searched(tmp_path / "quirk", unclamped_ratio=True), plain)
+    first = searched(tmp_path / "v1", "darts_v1")
+    assert same(searched(tmp_path / "v1-quirk", "darts_v1", unclamped_ratio=True), first)
+    assert not same(first, plain)
+
+
+def test_rows_tell_of_alpha(tmp_path):
+    _, _, found = searched(tmp_path, epochs=2)
+    space = build_space()
+    for row in found:
+        total = sum(map(sum, row["alphas"]))
+        assert total == pytest.approx(len(space.mixtures()), abs=1e-3)
+        assert (len(row["alphas"]), len(row["alphas"][0])) == space.shape
+        assert sum(row["operation_counts"].values()) == space.nodes
+    assert found[1]["alpha_entropy"] < found[0]["alpha_entropy"]

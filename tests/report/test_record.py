@@ -1,0 +1,88 @@
+import json
+
+import made_up
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cnas.errors import UserError
+from cnas.export.report import RunRecord, read_run
+from cnas.export.report.record import number
+
+
+def test_a_finished_run_is_read_whole(judged):
+    record = read_run(judged)
+    assert record.finished
+    assert (record.title, record.variant, record.seed) == ("judged", "curriculum, K = 3", 1)
+    assert (record.algorithm, record.dataset) == ("enas", "corpus")
+    assert [len(record.phase(phase)) for phase in ("search", "retrain")] == [4, 3]
+    assert record.space is not None
+    assert record.architecture == record.space.parse("0 1 1 3")
+
+
+def test_a_run_that_goes_on_gives_what_there_is(home, tmp_path):
+    config = made_up.config(home)
+    made_up.write(tmp_path / "config.json", config.to_json())
+    assert not read_run(tmp_path).rows
+    (tmp_path / "metrics.jsonl").write_text('{"phase": "search", "epoch": 1}\n{"phase": "sea', "utf-8")
+    record = read_run(tmp_path)
+    assert (record.rows, record.finished, record.architecture) == ([{"phase": "search", "epoch": 1}], False, None)
+
+
+def test_results_without_a_configuration_are_enough(judged, tmp_path):
+    made_up.write(tmp_path / "result.json", json.loads((judged / "result.json").read_text("utf-8")))
+    record = read_run(tmp_path)
+    # The default cell has another number of nodes, so this one cannot be read.
+    assert (record.variant, record.architecture) == ("curriculum, K = 3", None)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "named"),
+    [
+        ("config.json", "{", "config.json must be a JSON object"),
+        ("result.json", "[1]", "result.json must be a JSON object"),
+        ("search.json", "no", "search.json must be a JSON object"),
+        ("metrics.jsonl", '{"epoch": 1}\n{"epo\n{"epoch": 3}\n', "metrics.jsonl: line 2 must be"),
+    ],
+)
+def test_a_broken_file_is_named(home, tmp_path, name, text, named):
+    made_up.write(tmp_path / "config.json", made_up.config(home).to_json())
+    (tmp_path / name).write_text(text, "utf-8")
+    with pytest.raises(UserError, match=named):
+        read_run(tmp_path)
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path):
+    (tmp_path / "config.json").write_bytes(b"\xff\xfe")
+    with pytest.raises(UserError, match=r"config\.json cannot be read: not UTF-8"):
+        read_run(tmp_path)
+
+
+def test_what_is_no_run_folder_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"neither config\.json nor result\.json"):
+        read_run(tmp_path)
+    with pytest.raises(UserError, match="must be a folder"):
+        read_run(tmp_path / "nowhere")
+
+
+def test_a_space_of_another_version_is_left_out(home, tmp_path):
+    values = made_up.config(home).to_json()
+    del values["space"]["nodes"]
+    made_up.write(tmp_path / "config.json", values)
+    assert read_run(tmp_path).space is None
+
+
+def test_variants(home, tmp_path):
+    config = made_up.config(home).to_json()
+    assert RunRecord(tmp_path, config).variant == "curriculum, K = 3"
+    assert RunRecord(tmp_path, {**config, "curriculum": None}).variant == "plain"
+    assert RunRecord(tmp_path, {**config, "curriculum": {**config["curriculum"], "k": 0}}).variant == "plain"
+    given_cell = RunRecord(tmp_path, {**config, "architecture": "0 1 1 3"})
+    assert (given_cell.variant, given_cell.curriculum) == ("given cell", {})
+    assert given_cell.architecture is not None
+
+
+@settings(derandomize=True, deadline=None, max_examples=30)
+@given(st.one_of(st.none(), st.booleans(), st.text(), st.lists(st.floats()), st.just(float("nan"))))
+def test_only_finite_numbers_count(value):
+    assert number(value) is None

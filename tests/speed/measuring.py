@@ -1,0 +1,63 @@
+"""What the benchmarks share: times taken in turns, the peak of memory, their flags."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+Pair = tuple[Callable[[], object], Callable[[], object]]
+"""What is measured, and what it is compared with."""
+
+
+def pair(whole: Callable[[], object], other: Callable[[], object], repeats: int) -> tuple[float, float]:
+    """Median seconds of both, measured in turns."""
+    times: tuple[list[float], list[float]] = ([], [])
+    whole(), other()
+    for _ in range(repeats):
+        for function, seconds in zip((whole, other), times, strict=True):
+            gc.collect()
+            start = time.perf_counter()
+            function()
+            seconds.append(time.perf_counter() - start)
+    return statistics.median(times[0]), statistics.median(times[1])
+
+
+def report(options: argparse.Namespace, rows: dict[str, tuple[Pair, str]], script: str) -> None:
+    """Print a line per figure, the peak memory of ``script --memory``, and the whole as JSON."""
+    seconds = {}
+    for name, (both, beside) in rows.items():
+        whole, other = seconds[name] = pair(*both, options.repeats)
+        print(
+            f"{name:30s} {whole * 1e3:8.1f} ms   {beside} {other * 1e3:8.1f} ms   ratio {whole / other:.2f}", flush=True
+        )
+    command = [sys.executable, script, "--memory", *sys.argv[1:]]
+    memory = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    print(f"{'peak memory of a step':30s} {memory:8.0f} MB above that after the imports")
+    print(
+        json.dumps({"options": vars(options), "seconds": seconds, "peak_memory_mb": memory, "torch": torch.__version__})
+    )
+
+
+def high_water() -> int:
+    """KB; `resource.getrusage` would report the parent's peak, which a child inherits."""
+    status = Path("/proc/self/status").read_text("utf-8")
+    return int(status.split("VmHWM:")[1].split()[0])
+
+
+def read_options(description: str) -> argparse.Namespace:
+    """The sizes, from the command line."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    sizes = {"batch": 64, "length": 35, "hidden": 300, "vocabulary": 10000, "threads": 2, "repeats": 9}
+    for name, value in sizes.items():
+        parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--memory", action="store_true", help=argparse.SUPPRESS)
+    return parser.parse_args()

@@ -1,0 +1,292 @@
+"""Many runs as one table: which runs, on equal terms; done once, resumed, and reported when they fail."""
+
+import json
+import os
+import runpy
+import signal
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import tiny_recipe
+from launching import SECONDS
+
+from cnas.errors import Stopped, UserError
+from cnas.run_config import RunConfig
+from cnas.run_many import LOG, Job, run_many
+from cnas.run_plan import Plan
+
+RECIPES = Path(__file__).parents[1] / "recipes"
+
+
+@pytest.fixture(scope="module")
+def table3():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(RECIPES))
+        return runpy.run_path(str(RECIPES / "ptb_table3.py"))
+
+
+@pytest.fixture
+def tiny(home):
+    """The tiny configuration on a corpus that is found from everywhere."""
+    config = tiny_recipe.tiny()
+    return replace(config, options=replace(config.options, data=str(home / "corpus")))
+
+
+def different(configs, names):
+    """By name, the values that a field takes over configurations."""
+    flat = [config.to_json() for config in configs]
+    return {name: {json.dumps(values[name], sort_keys=True) for values in flat} for name in names}
+
+
+ROWS = ["enas", "enas-cl", "darts_v1", "darts_v1-cl", "darts_v2", "darts_v2-cl"]
+
+
+@pytest.mark.parametrize("preset", ["smoke", "cpu", "paper"])
+def test_all_rows_share_slice_network_and_training(table3, preset):
+    rows = table3["PRESETS"][preset]()
+    assert list(rows) == ROWS == list(table3["PAPER"])
+    assert {(config.recipe, config.preset) for config in rows.values()} == {("ptb_table3", preset)}
+    found = different(rows.values(), ["text", "network", "retrain", "data", "seed"])
+    assert {name: len(values) for name, values in found.items()} == dict.fromkeys(found, 1)
+    assert [config.algorithm for config in rows.values()] == [row.removesuffix("-cl") for row in ROWS]
+    for name, config in rows.items():
+        assert (config.curriculum is None) == (not name.endswith("-cl"))
+        twin = rows[name.removesuffix("-cl")]
+        assert replace(config, curriculum=None) == twin
+
+
+@pytest.mark.parametrize("preset", ["smoke", "cpu"])
+def test_small_searches_have_the_same_budget(table3, preset):
+    rows = table3["PRESETS"][preset]().values()
+    loops = {(row.trainer.epochs, row.trainer.batch_size, row.trainer.valid_batch_size) for row in rows}
+    assert len(loops) == 1
+    assert len({(row.space.hidden_size, row.space.nodes) for row in rows}) == 1
+
+
+def test_the_published_searches_are_those_of_the_recipes(table3):
+    rows = table3["PRESETS"]["paper"]()
+    assert (rows["enas"].trainer.epochs, rows["enas"].space.hidden_size) == (600, 200)
+    assert (rows["darts_v2"].trainer.epochs, rows["darts_v2"].space.hidden_size) == (50, 300)
+    assert {row.retrain.epochs for row in rows.values()} == {8000}
+
+
+@pytest.mark.parametrize("preset", ["smoke", "cpu", "paper"])
+def test_every_search_keeps_the_optimiser_of_its_recipe(table3, preset):
+    recipes = {"enas": table3["ptb_cl_enas"], "darts_v1": table3["ptb_cl_darts"], "darts_v2": table3["ptb_cl_darts"]}
+    for name, config in table3["PRESETS"][preset]().items():
+        own = recipes[name.removesuffix("-cl")].PRESETS[preset]().trainer
+        assert (config.trainer.learning_rate, config.trainer.clip_norm) == (own.learning_rate, own.clip_norm)
+
+
+def plan_of(table3, *argv):
+    return table3["parse"](argv)
+
+
+def test_the_plan_has_every_row_and_random_cells_for_every_seed(table3):
+    plan, home, at_once = plan_of(table3, "--preset", "smoke", "--seeds", "1", "3", "--random", "2", "--jobs", "2")
+    assert (home, at_once) == (Path("runs/ptb_table3-smoke"), 2)
+    jobs = plan.jobs()
+    assert len({job.name for job in jobs}) == len(jobs) == 2 * (6 + 2 * 2)
+    assert [job.config.options.seed for job in jobs] == [1] * 10 + [3] * 10
+    assert all(RunConfig.from_json(job.config.to_json()) == job.config for job in jobs)
+
+
+def test_random_cells_are_drawn_from_the_seed_and_trained_like_the_found_ones(table3):
+    plan, _, _ = plan_of(table3, "--preset", "smoke", "--seeds", "1", "2", "--random", "3")
+    again, _, _ = plan_of(table3, "--preset", "smoke", "--seeds", "2", "--random", "3")
+    references = plan.references()
+    assert references.keys() == {"enas_rnn", "darts_rnn"}
+    row = plan.rows["enas"]
+    chosen = [[job.config.options.architecture.split() for job in jobs] for jobs in references.values()]
+    sources = [[words[start::2] for words in cells] for cells, start in zip(chosen, (0, 1), strict=True)]
+    assert not [cell for cell in sources[0] if cell in sources[1]]
+    for space, jobs in references.items():
+        assert len({job.config.options.architecture for job in jobs}) == 6
+        assert [job for job in jobs if job.config.options.seed == 2] == again.references()[space]
+        for job in jobs:
+            config = job.config
+            assert (config.retrain, config.network, config.text, config.curriculum) == (
+                row.retrain,
+                row.network,
+                row.text,
+                None,
+            )
+            assert config.space.parse(config.options.architecture).to_str() == config.options.architecture
+
+
+def test_more_random_cells_than_there_are_is_refused(tiny):
+    plan = Plan({"enas": tiny}, (1,), 33)
+    with pytest.raises(UserError, match="random must be at most 32, the architectures of enas_rnn, got 33"):
+        plan.jobs()
+    assert len(Plan({"enas": tiny}, (1,), 32).references()["enas_rnn"]) == 32
+
+
+def test_data_is_that_of_every_run(table3):
+    plan, _, _ = plan_of(table3, "--data", "elsewhere", "--output-dir", "here")
+    assert {job.config.options.data for job in plan.jobs()} == {"elsewhere"}
+
+
+BAD = {
+    ("--jobs", "0"): "--jobs must be at least 1, got 0",
+    ("--random", "-1"): "--random must be at least 0",
+    ("--seeds", "-1"): "--seeds must be at least 0",
+    ("--seeds", "x"): "invalid int value",
+    ("--preset", "huge"): "invalid choice: 'huge'",
+    ("--sedes", "1"): "did you mean --seeds?",
+}
+
+
+@pytest.mark.parametrize("argv", BAD, ids=" ".join)
+def test_a_mistake_is_one_line_and_code_2(table3, argv, capsys):
+    assert table3["main"](argv) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert BAD[argv] in error
+
+
+# Doing them ---------------------------------------------------------------------------------------------------------
+
+
+def finished_copy(finished, folder, config, **changes):
+    """A folder of a finished run with another configuration."""
+    folder.mkdir(parents=True)
+    result = json.loads((finished / "result.json").read_text("utf-8")) | changes
+    (folder / "result.json").write_text(json.dumps(result), "utf-8")
+    (folder / "config.json").write_text(json.dumps(config.to_json()), "utf-8")
+
+
+def test_a_finished_run_is_skipped_and_its_folder_left_alone(finished, tiny, tmp_path, capsys):
+    finished_copy(finished, tmp_path / "one", tiny)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    assert run_many([Job("one", tiny)], tmp_path) == {"one": 0}
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+    assert capsys.readouterr().out == "1 of 1 runs are finished already\n"
+
+
+def test_nothing_starts_where_a_folder_holds_another_run(finished, tiny, tmp_path):
+    finished_copy(finished, tmp_path / "two", replace(tiny, trainer=replace(tiny.trainer, epochs=4)))
+    with pytest.raises(UserError, match=r"another configuration: trainer\.epochs"):
+        run_many([Job("one", tiny), Job("two", tiny)], tmp_path)
+    assert not (tmp_path / "one").exists()
+
+
+def figures(finished, test):
+    """The ``retrain`` part of a result with perplexities of its own."""
+    known = json.loads((finished / "result.json").read_text("utf-8"))["retrain"]
+    return known | {"test_perplexity": test, "valid_perplexity": test + 1}
+
+
+@pytest.fixture
+def table_of_two_seeds(table3, finished, tmp_path):
+    """A plan all of whose runs are finished: DARTS-V2 beats random cells, the other searches do not."""
+    plan, _, _ = plan_of(table3, "--preset", "smoke", "--seeds", "1", "2", "--random", "2")
+    tests = {
+        "enas": 60.0,
+        "enas-cl": 58.0,
+        "darts_v1": 60.0,
+        "darts_v1-cl": 61.0,
+        "darts_v2": 50.0,
+        "darts_v2-cl": 51.0,
+    }
+    for job in plan.jobs():
+        row, seed = job.name.rpartition("-s")[0], job.config.options.seed
+        changes = {
+            "seed": seed,
+            "space": job.config.space.name,
+            "retrain": figures(finished, tests.get(row, 56) + seed),
+        }
+        if row in tests:
+            changes["algorithm"] = job.config.algorithm
+        else:
+            changes |= {"search": None, "algorithm": None}
+            changes["architecture"] = {"space": job.config.space.name, "string": job.config.options.architecture}
+        finished_copy(finished, tmp_path / job.name, job.config, **changes)
+    return plan
+
+
+def row_of(text, label):
+    (found,) = [line for line in text.split("\n") if line.startswith(f"| {label} |")]
+    return [cell.strip() for cell in found.strip("|").split("|")]
+
+
+def test_the_table_says_what_the_runs_say(table3, table_of_two_seeds, tmp_path, capsys):
+    assert table3["run_table"](table_of_two_seeds, tmp_path, 1) == 0
+    text = (tmp_path / "table.md").read_text("utf-8")
+    assert text in capsys.readouterr().out
+    assert row_of(text, "CL-ENAS")[1:6] == ["2", "60.50 ± 0.71", "59.50 ± 0.71", "61.58", "58.38"]
+    assert row_of(text, "random cells of darts_rnn")[1:6] == ["4", "58.50 ± 0.58", "57.50 ± 0.58", "–", "–"]
+    assert row_of(text, "CL-ENAS − ENAS")[1:] == ["1, 2", *["-2.00 (s. e. 0.00)"] * 2, "-1.08", "-1.55"]
+    assert (
+        "- DARTS-V2: 51.50 **beats** the mean of 4 random cells (57.50 ± 0.58) and **beats** the best (57.00)" in text
+    )
+    assert "- ENAS: 61.50 **does not beat** the mean of 4 random cells" in text
+    assert "- text: corpus, fingerprint " in text
+    assert "missing" not in text
+
+
+def test_a_run_that_is_missing_is_named_and_counts_nowhere(table3, table_of_two_seeds, tmp_path):
+    codes = {job.name: 0 for job in table_of_two_seeds.jobs()} | {"enas-s2": 4, "darts_v1-s1": 4, "darts_v1-s2": 4}
+    (tmp_path / "enas-s2" / LOG).write_text("a line\nerror: the loss became nan\n", "utf-8")
+    text = table3["make_table"](table_of_two_seeds, tmp_path, codes)
+    assert row_of(text, "ENAS")[1:4] == ["1", "62.00", "61.00"]
+    assert row_of(text, "DARTS-V1")[1:4] == ["0", "–", "–"]
+    assert "- missing: enas-s2, error: the loss became nan (log: " in text
+    assert "CL-DARTS-V1 − DARTS-V1" not in text
+
+
+@pytest.mark.parametrize(("names", "at_once", "words"), [("aa", 1, "'a' twice"), ("ab", 0, "at least 1")])
+def test_impossible_batches_are_refused(tiny, tmp_path, names, at_once, words):
+    with pytest.raises(UserError, match=words):
+        run_many([Job(name, tiny) for name in names], tmp_path, at_once=at_once)
+
+
+def test_a_launcher_of_many_processes_is_refused(tiny, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="--jobs"):
+        run_many([Job("a", tiny)], tmp_path)
+
+
+def test_a_run_that_fails_is_named_and_the_others_go_on(table3, tiny, tmp_path, capfd):
+    bad = replace(tiny, retrain=replace(tiny.retrain, batch_size=99_999))
+    plan = Plan({"enas": bad, "enas-cl": tiny}, (1,), 0)
+    jobs = [*plan.searches()["enas"], *plan.searches()["enas-cl"]]
+    codes = run_many(jobs, tmp_path, at_once=2)
+    assert codes == {"enas-s1": 2, "enas-cl-s1": 0}
+    out = capfd.readouterr().out
+    assert "enas-s1: failed with exit code 2: error: " in out
+    assert "batch_size 99999" in out
+    assert "enas-cl-s1: finished after" in out
+    assert (tmp_path / "enas-cl-s1" / "result.json").exists()
+    assert "preset tiny" in (tmp_path / "enas-cl-s1" / LOG).read_text("utf-8")
+
+
+def stop_this_process_when(path, pattern):
+    """Send SIGTERM once something matches."""
+
+    def wait():
+        deadline = time.monotonic() + SECONDS
+        while not [*path.glob(pattern)] and time.monotonic() < deadline:
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def test_a_stop_reaches_the_runs_which_save_and_go_on(tiny, finished, tmp_path, capfd, monkeypatch):
+    # From the server of the other tests, which has imported everything.
+    monkeypatch.setattr("cnas.run_many.START", "forkserver")
+    long = replace(tiny, trainer=replace(tiny.trainer, epochs=12))
+    jobs = [Job("later", tiny), Job("long", long)]
+    finished_copy(finished, tmp_path / "later", tiny)
+    stop_this_process_when(tmp_path, "long/checkpoints/search/step-*")
+    with pytest.raises(Stopped, match="stopped by SIGTERM; go on with the same command"):
+        run_many(jobs, tmp_path, at_once=2)
+    assert "long: stopped\n" in capfd.readouterr().out
+    log = tmp_path / "long" / LOG
+    assert "error: stopped by SIGTERM at step" in log.read_text("utf-8")
+    assert run_many(jobs, tmp_path) == {"later": 0, "long": 0}
+    assert "resumed from step" in log.read_text("utf-8")
+    assert json.loads((tmp_path / "long" / "result.json").read_text("utf-8"))["search"]["epochs"] == 12
