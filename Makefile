@@ -41,6 +41,7 @@ docs: install
 # Benchmarks: run by hand on an idle machine, never part of the suite.
 speed: install
 	$(BIN)/python tests/speed/enas_rnn.py
+	$(BIN)/python tests/speed/darts_rnn.py
 
 # Runs are kept: they are results.
 clean:

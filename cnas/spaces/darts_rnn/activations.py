@@ -33,8 +33,10 @@ class Activations:
         self.shared = {"tanh", "sigmoid"} <= set(names)
         self.half, self.one = rest_SBH.new_full((), 0.5), rest_SBH.new_ones(())
 
-    def evaluate(self, update_SBH: Tensor) -> None:
-        """Fill the values."""
+    def evaluate(self, update_SBH: Tensor) -> Tensor:
+        """Fill the values; returns u where it lies best for `differentiate`."""
+        if "identity" in self.values:
+            update_SBH = self.values["identity"].copy_(update_SBH)
         if "sigmoid" in self.values:
             share = torch.sigmoid(update_SBH, out=self.values["sigmoid"])
             slope = torch.addcmul(share, share, share, value=-1, out=self.slopes["sigmoid"])
@@ -45,11 +47,10 @@ class Activations:
             torch.tanh(update_SBH, out=self.values["tanh"])
         if "relu" in self.values:
             torch.clamp_min(update_SBH, 0, out=self.values["relu"])
-        if "identity" in self.values:
-            self.values["identity"].copy_(update_SBH)
+        return update_SBH
 
     def differentiate(self, update_SBH: Tensor) -> None:
-        """Fill the slopes, after the values."""
+        """Fill the slopes, after the values, from what `evaluate` returned."""
         if self.shared:
             torch.div(self.slopes["sigmoid"], self.rest, out=self.slopes["tanh"]).square_()
         elif "tanh" in self.values:

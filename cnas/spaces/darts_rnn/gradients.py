@@ -18,15 +18,16 @@ class NodeBackward:
 
     Args:
         node: its part of the tape.
+        room: memory for the gradient of its products at one time step, shared with other nodes.
         wants_matrix: whether the gradient of its matrix is wanted.
         wants_weights: whether those of its weights are.
     """
 
-    def __init__(self, node: NodeTape, wants_matrix: bool, wants_weights: bool) -> None:
+    def __init__(self, node: NodeTape, room: Tensor, wants_matrix: bool, wants_weights: bool) -> None:
         self.node, self.wants_weights = node, wants_weights
         if wants_weights:
             node.kind.gather(len(node.products))
-        into = torch.empty_like(node.products[0])
+        into = room[: node.products[0].numel()].view_as(node.products[0])
         hidden = into.shape[-1] // 2
         self.into = into[..., :hidden], into[..., hidden:]
         self.flat = into.flatten(0, 1)  # [S·B, G], the gradient of the products at the time step that was run last
@@ -61,8 +62,9 @@ class Gradients:
         matrices, weights = needs[3 : 3 + count], needs[3 + count :]
         self.weighed = bool(weights)
         wanted = [False, *(weights or [False] * (count - 1))]
+        room = outputs.new_empty(max((node.products[0].numel() for node in tape.nodes if node), default=0))
         self.nodes = [
-            None if node is None else NodeBackward(node, *pair)
+            None if node is None else NodeBackward(node, room, *pair)
             for node, *pair in zip(tape.nodes, matrices, wanted, strict=True)
         ]
         first = tape.nodes[0]

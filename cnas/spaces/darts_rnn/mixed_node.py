@@ -21,7 +21,7 @@ from torch import Tensor
 
 from cnas.spaces.darts_rnn.activations import Activations, curved
 
-_SPARE = 4
+_SPARE = 3
 
 
 class Workspace:
@@ -74,7 +74,7 @@ class MixedNode:
 
     def run(self, sources_SBH: Tensor, carry_SBH: Tensor, update_SBH: Tensor, out_BH: Tensor) -> None:
         """Write the node to ``out``; ``carry`` is replaced by its sigmoid, as `differentiate` wants it."""
-        mixed, scaled, *_ = self._spare
+        mixed, scaled, _ = self._spare
         self.activations.evaluate(update_SBH)
         torch.bmm(self._mix, self._values[:, :-1], out=mixed.flatten(1)[:, None])
         torch.mul(sources_SBH, self.totals, out=scaled)
@@ -105,14 +105,14 @@ class MixedNode:
 
         ``into`` takes those of carry and update.
         """
-        into_mixed, into_source, change, slope = self._spare
-        self.activations.evaluate(update_SBH)
+        into_mixed, into_source, change = self._spare
+        update_SBH = self.activations.evaluate(update_SBH)
         self._source.copy_(sources_SBH)
         torch.mul(grad_BH, carry_SBH, out=into_mixed)
         torch.sub(grad_BH, into_mixed, out=into_source)
         torch.bmm(self._change, self._values, out=change.flatten(1)[:, None])
         torch.mul(change.mul_(carry_SBH), into_source, out=into[0])
-        torch.mul(into_mixed, self._slope(update_SBH, slope), out=into[1])
+        torch.mul(into_mixed, self._slope(update_SBH, out=change), out=into[1])
         if self._steps:
             self._gather(sources_SBH, grad_BH, into_mixed)
         return into_source
