@@ -42,6 +42,7 @@ docs: install
 speed: install
 	$(BIN)/python tests/speed/enas_rnn.py
 	$(BIN)/python tests/speed/darts_rnn.py
+	$(BIN)/python tests/speed/darts_rnn.py
 
 # Runs are kept: they are results.
 clean:

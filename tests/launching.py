@@ -62,8 +62,8 @@ class Launched:
         self.process = CONTEXT.Process(target=_child, args=(self.files, dict(env or {}), run, args), daemon=True)
         self.process.start()
 
-    def wait(self) -> Ended:
-        self.process.join(SECONDS)
+    def wait(self, seconds: float = SECONDS) -> Ended:
+        self.process.join(seconds)
         if self.process.exitcode is None:
             self.process.kill()
             self.process.join()

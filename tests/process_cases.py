@@ -42,7 +42,11 @@ OTHERS = {
 CASES = [*CURRICULA, *OTHERS, "accumulated", "retrain"]
 HALVES = ("epoch-token", "darts_v2-darts_rnn")
 """The cases that are also left half-way, to be gone on with by another number of processes."""
-BOTH = {*CURRICULA, "darts_v2-darts_rnn"}
+BOTH = {*CURRICULA}
+"""Cases of both precisions. Normalising five rows enlarges rounding up to 316 times, and Adam takes a step of full size
+on an α whose gradient is little but rounding: in float32 that hides what float64 proves."""
+UNROLLED = {"darts_v2-darts_rnn", "darts_v2-enas_rnn"}
+"""Cases in which rounding is divided by the step of a finite difference, 100 times and more."""
 EXTRA = {(case, "float32") for case in CASES if case not in BOTH}
 """Proved in float64 alone."""
 DTYPES = {"float64": torch.float64, "float32": torch.float32}
@@ -134,6 +138,8 @@ def _config(case: str) -> RunConfig:
         config,
         space=build_space(space, **{field: getattr(config.space, field) for field in ("hidden_size", "init_range")}),
         search=algorithm_config(algorithm),
+        # At a rate at which training diverges, rounding would grow with it.
+        trainer=replace(config.trainer, learning_rate=1.0),
         curriculum=CURRICULA[curriculum],
     )
 

@@ -16,13 +16,16 @@ from process_cases import CASES, EXTRA
 
 pytestmark = pytest.mark.distributed
 LIMITS = {"float64": 1e-12, "float32": 1e-5}
+UNROLLED_LIMIT = 1e-8
+LIMIT = 420.0
+"""Seconds for all cases in one launch on a busy machine; on an idle one they take half a minute."""
 
 
 def run_world(home, name, world, cases, halves=None):
     out = home / name
     out.mkdir()
     ranks = launch_ranks(out, world, process_cases.run_cases, home, out, world, cases, halves)
-    for ended in [rank.wait() for rank in ranks]:
+    for ended in [rank.wait(LIMIT) for rank in ranks]:
         assert ended.code == 0, ended.err
     return torch.load(out / "results.pt")
 
@@ -38,6 +41,10 @@ def results(home):
     return {"alone": alone, "pair": pair, "again": again}
 
 
+def limit(case, dtype):
+    return UNROLLED_LIMIT if case in process_cases.UNROLLED else LIMITS[dtype]
+
+
 def distance(one, other):
     assert one.keys() == other.keys()
     assert len(one) > 10
@@ -48,7 +55,7 @@ def distance(one, other):
     ("case", "dtype"), [(case, dtype) for case in CASES for dtype in LIMITS if (case, dtype) not in EXTRA]
 )
 def test_two_processes_compute_what_one_does(results, case, dtype):
-    assert distance(results["alone"][case, dtype], results["pair"][case, dtype]) <= LIMITS[dtype]
+    assert distance(results["alone"][case, dtype], results["pair"][case, dtype]) <= limit(case, dtype)
 
 
 def test_the_cases_are_not_all_the_same(results):
@@ -74,7 +81,7 @@ def test_an_architecture_that_is_learned_beside_the_weights_moves_on_both(result
 @pytest.mark.parametrize("who", ["pair", "again"])
 def test_another_number_of_processes_goes_on_with_a_checkpoint(results, who, case):
     whole = results["alone"][case, "float64"]
-    assert distance(whole, results[who]["resumed", case]) <= LIMITS["float64"]
+    assert distance(whole, results[who]["resumed", case]) <= limit(case, "float64")
 
 
 def figures(run):

@@ -191,8 +191,8 @@ class _TiedCrossEntropy(torch.autograd.Function):
         losses_N = torch.empty(len(hidden), dtype=exact, device=hidden.device)
         blocks = row_blocks(len(hidden), len(weight), CHUNK_ELEMENTS)
         kept_rows = len(hidden) if keep or not blocks else blocks[0].stop
-        loan = memory.lend(kept_rows * len(weight), hidden, dtype)
-        logits_NV = loan.values.view(kept_rows, len(weight))
+        loan = memory.lend([(kept_rows, len(weight))], hidden, dtype)
+        (logits_NV,) = loan.parts
         for rows in blocks:
             logits = logits_NV[rows] if keep else logits_NV[: rows.stop - rows.start]
             torch.mm(hidden_NH[rows], weight_VH.t(), out=logits)
@@ -207,7 +207,7 @@ class _TiedCrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         hidden_NH, weight_VH = ctx.saved_tensors
-        slopes_NV = ctx.loan.values.view(len(hidden_NH), len(weight_VH))
+        (slopes_NV,) = ctx.loan.parts
         scale_N1 = grads[0][:, None].to(hidden_NH.dtype)
         # The incoming gradient multiplies the small factor of each product, never all [N, V]. A gradient of the
         # architecture takes the weights as constants: what nobody asks for is not computed.

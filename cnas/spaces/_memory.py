@@ -5,6 +5,8 @@ This file imports torch alone, because it belongs beside a model that must load 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -19,26 +21,26 @@ class SpareMemory:
 
     Example:
         >>> memory = SpareMemory()
-        >>> loan = memory.lend(6, torch.zeros(1))
-        >>> place = loan.values.data_ptr()
+        >>> loan = memory.lend([(2, 3), (4,)], torch.zeros(1))
+        >>> place = loan.parts[0].data_ptr()
         >>> del loan
-        >>> memory.lend(4, torch.zeros(1)).values.data_ptr() == place
+        >>> memory.lend([(5,)], torch.zeros(1)).parts[0].data_ptr() == place
         True
     """
 
     def __init__(self) -> None:
         self._kept: Tensor | None = None
 
-    def lend(self, count: int, like: Tensor, dtype: torch.dtype | None = None) -> Loan:
-        """``count`` elements of any value on the device of ``like``, in ``dtype`` or that of ``like``."""
-        dtype = like.dtype if dtype is None else dtype
+    def lend(self, shapes: Sequence[tuple[int, ...]], like: Tensor, dtype: torch.dtype | None = None) -> Loan:
+        """Tensors of any values, on the device of ``like`` and in ``dtype`` or that of ``like``."""
+        dtype, count = like.dtype if dtype is None else dtype, sum(map(math.prod, shapes))
         kept, self._kept = self._kept, None
         if kept is None or len(kept) < count or kept.dtype is not dtype or kept.device != like.device:
             kept = None  # freed before the new one is made
             # Memory from inference mode could not be used outside of it.
             with torch.inference_mode(False):
                 kept = torch.empty(count, dtype=dtype, device=like.device)
-        return Loan(kept, count, self)
+        return Loan(kept, shapes, self)
 
     def take_back(self, buffer: Tensor) -> None:
         """What a loan does in the end."""
@@ -50,10 +52,12 @@ class SpareMemory:
 
 
 class Loan:
-    """``values`` [count], until this object is deleted."""
+    """``parts`` of one buffer, until this object is deleted."""
 
-    def __init__(self, buffer: Tensor, count: int, memory: SpareMemory) -> None:
-        self.values = buffer[:count]
+    def __init__(self, buffer: Tensor, shapes: Sequence[tuple[int, ...]], memory: SpareMemory) -> None:
+        sizes = [math.prod(shape) for shape in shapes]
+        cut = buffer[: sum(sizes)].split(sizes)
+        self.parts = [part.view(shape) for part, shape in zip(cut, shapes, strict=True)]
         self._buffer, self._memory = buffer, memory
 
     def __del__(self) -> None:

@@ -37,7 +37,7 @@ class Cell:
         concat: the nodes whose mean is output and next state.
         hidden_mask: [B, H] dropout mask of every node's input, or None.
         all_sum: see `cnas.types.Batch.all_sum`.
-        memory: where the products of a chunk find room.
+        memory: where the tape of a chunk finds room.
     """
 
     nodes: tuple[Node, ...]
@@ -91,8 +91,9 @@ class _SearchCell(torch.autograd.Function):
         half = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else carry.dtype
         count = len(cell.nodes) + 1
         with torch.autocast(kind, enabled=False):
-            tape = Tape(cell, carry, [matrix.to(half) for matrix in rest[:count]], rest[count:])
-            outputs = tape.run(projected, keep)
+            matrices = [matrix.to(half) for matrix in rest[:count]]
+            tape = Tape(cell, carry, matrices, rest[count:], len(projected) if keep else 1)
+            outputs = tape.run(projected)
         ctx.save_for_backward(outputs, *inputs)
         ctx.tape = tape if keep else None
         return outputs

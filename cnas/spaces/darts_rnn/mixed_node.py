@@ -28,19 +28,22 @@ class Workspace:
     """Memory that all nodes use in turn.
 
     Args:
-        like: [B, H], in the dtype and memory of the states.
-        sources: the most that a node reads.
-        activations: the most that a node mixes.
+        room: as many elements as `elements` says.
+        shape: (B, H).
     """
 
-    def __init__(self, like: Tensor, sources: int, activations: int) -> None:
-        self.shape = like.shape
-        self.free = like.new_empty((2 * activations + 2 + _SPARE) * sources * like.numel())
+    def __init__(self, room: Tensor, shape: torch.Size) -> None:
+        self.room, self.shape = room, shape
+
+    @staticmethod
+    def elements(shape: torch.Size, sources: int, activations: int) -> int:
+        """What nodes of at most so many sources and activations need."""
+        return (2 * activations + 2 + _SPARE) * sources * shape.numel()
 
     def cut(self, sources: int, counts: Sequence[int]) -> list[Tensor]:
         """[S, count, B, H] for every count, beside one another."""
         sizes = [sources * count * self.shape.numel() for count in counts]
-        parts = self.free[: sum(sizes)].split(sizes)
+        parts = self.room[: sum(sizes)].split(sizes)
         return [part.view(sources, count, *self.shape) for part, count in zip(parts, counts, strict=True)]
 
 

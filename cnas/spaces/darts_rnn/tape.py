@@ -7,7 +7,6 @@ Legend: T tokens, B rows, H hidden units, G = 2H, N nodes with node 0, S sources
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -53,40 +52,41 @@ class Tape:
         carry: [B, H], the state before the chunk.
         matrices: [H, G] of every node, in the dtype of their products.
         weights: [S, K] of every node after node 0, or none.
+        slots: how many time steps it has room for: all of the chunk, or one where nothing goes back.
     """
 
-    def __init__(self, cell: Cell, carry: Tensor, matrices: Sequence[Tensor], weights: Sequence[Tensor]) -> None:
-        self.cell, self.carry, self.matrices = cell, carry, matrices
-        self.live = cell.live()
+    def __init__(
+        self, cell: Cell, carry: Tensor, matrices: Sequence[Tensor], weights: Sequence[Tensor], slots: int
+    ) -> None:
+        self.cell, self.carry, self.slots, self.live = cell, carry, slots, cell.live()
         self.norm = BatchNorm(carry, cell.all_sum)
         self.concat = places(cell.concat, carry.device)
-        self.reads = [places(node.sources, carry.device) for node in cell.nodes]
-        self.kinds = [PlainNode("tanh"), *_kinds(cell, carry, weights)]
-
-    def run(self, projected_TBG: Tensor, keep: bool) -> Tensor:
-        """The outputs [T, B, H]; without ``keep`` only the last time step stays on the tape."""
-        length, (rows, hidden), count = len(projected_TBG), self.carry.shape, len(self.kinds)
-        slots = length if keep else 1
-        self.states = self.carry.new_empty(slots, count, rows, hidden)
-        self.masked = self.states if self.cell.hidden_mask is None else torch.empty_like(self.states)
-        self.entering = self.carry.new_empty(slots, 1, rows, hidden)  # what a step starts from, after dropout
+        counts = [1, *(len(node.sources) for node in cell.nodes)]
+        rows, hidden = carry.shape
+        products = [
+            (slots, many if live else 0, rows, 2 * hidden) for many, live in zip(counts, self.live, strict=True)
+        ]
+        states = (slots, len(counts), rows, hidden)
+        sizes = [Workspace.elements(carry.shape, *map(_longest, zip(*cell.nodes, strict=True))) if weights else 0]
+        # ``entering`` is what a step starts from, ``masked`` what a node reads, both after dropout.
+        self._loan = cell.memory.lend([*products, states, states, (slots, 1, rows, hidden), tuple(sizes)], carry)
+        *rooms, self.states, self.masked, self.entering, work = self._loan.parts
+        self.masked = self.states if cell.hidden_mask is None else self.masked
         self.scales: list[list[Tensor]] = [[] for _ in range(slots)]
-        self.nodes = self._nodes(slots, rows, hidden)
-        outputs = self.carry.new_empty(length, rows, hidden)
-        before = self.carry
-        for step in range(length):
-            before = self._step(step if keep else 0, projected_TBG[step], before, outputs[step])
-        return outputs
+        kinds = _kinds(cell, weights, Workspace(work, carry.shape))
+        reads = [(0,), *(node.sources for node in cell.nodes)]
+        self.nodes = [
+            NodeTape(kind, places(read, carry.device), matrix, room) if room.shape[1] else None
+            for kind, read, matrix, room in zip(kinds, reads, matrices, rooms, strict=True)
+        ]
 
-    def _nodes(self, slots: int, rows: int, hidden: int) -> list[NodeTape | None]:
-        """One for every node that is run and reads something."""
-        counts = [1, *(len(node.sources) for node in self.cell.nodes)]
-        shapes = [(slots, many if live else 0, rows, 2 * hidden) for many, live in zip(counts, self.live, strict=True)]
-        sizes = [math.prod(shape) for shape in shapes]
-        self._loan = self.cell.memory.lend(sum(sizes), self.carry)
-        products = [part.view(shape) for part, shape in zip(self._loan.values.split(sizes), shapes, strict=True)]
-        parts = zip(self.kinds, [slice(0, 1), *self.reads], self.matrices, products, strict=True)
-        return [NodeTape(*part) if shape[1] else None for part, shape in zip(parts, shapes, strict=True)]
+    def run(self, projected_TBG: Tensor) -> Tensor:
+        """The outputs [T, B, H]; where there is room for one time step only, the last one stays on the tape."""
+        outputs = self.carry.new_empty(len(projected_TBG), *self.carry.shape)
+        before = self.carry
+        for step, output in enumerate(outputs.unbind(0)):
+            before = self._step(step % self.slots, projected_TBG[step], before, output)
+        return outputs
 
     def _step(self, slot: int, projected_BG: Tensor, before_BH: Tensor, output_BH: Tensor) -> Tensor:
         states, masked, mask = self.states[slot], self.masked[slot], self.cell.hidden_mask
@@ -110,12 +110,16 @@ class Tape:
         node.kind.run(before_BH[None], *node.halves[slot], out_BH)
 
 
-def _kinds(cell: Cell, carry: Tensor, weights: Sequence[Tensor]) -> Sequence[PlainNode | MixedNode]:
+def _kinds(cell: Cell, weights: Sequence[Tensor], work: Workspace) -> list[PlainNode | MixedNode]:
+    first = PlainNode("tanh")
     if not weights:
-        return [PlainNode(*node.activations) for node in cell.nodes]
-    sources, activations = zip(*cell.nodes, strict=True)
-    work = Workspace(carry, max(map(len, sources)), max(map(len, activations)))
-    return [MixedNode(names, table, work) for names, table in zip(activations, weights, strict=True)]
+        return [first, *(PlainNode(*node.activations) for node in cell.nodes)]
+    pairs = zip(cell.nodes, weights, strict=True)
+    return [first, *(MixedNode(node.activations, table, work) for node, table in pairs)]
+
+
+def _longest(parts: Sequence[Sequence[object]]) -> int:
+    return max(map(len, parts))
 
 
 def multiply(left: Tensor, matrix: Tensor, out: Tensor) -> Tensor:
