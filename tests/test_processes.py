@@ -14,7 +14,7 @@ import torch
 from launching import SECONDS, Fault, launch, launch_ranks, recipe
 from process_cases import CASES, EXTRA
 
-pytestmark = pytest.mark.distributed
+pytestmark = [pytest.mark.distributed, pytest.mark.timeout(600)]
 LIMITS = {"float64": 1e-12, "float32": 1e-5}
 UNROLLED_LIMIT = 1e-8
 LIMIT = 420.0

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from measuring import Pair, high_water, read_options, report
+from measuring import Pair, Products, high_water, read_options, report
 from torch import Tensor
 
 from cnas import algorithms
@@ -66,7 +66,7 @@ class Bench:
         session = Session(Accelerator(), Path(tempfile.gettempdir()), 0, "0", StopFlag())
         self.bilevel = Bilevel(self.supernet, self.config, session)
         self.valid = ValidationStream(self.streams, session)
-        self.operands: dict[tuple, tuple[Tensor, Tensor, Tensor]] = {}
+        self.product = Products()
         self.step = 0
 
     def batch(self) -> Batch:
@@ -131,17 +131,6 @@ class Bench:
             self.product(count * self.B, self.H, 2 * self.H)
         for rows in row_blocks(count * self.B * self.T, self.V):
             self.product(rows.stop - rows.start, self.H, self.V)
-
-    def product(self, *shape: int, around: tuple[int, int, int] = (0, 1, 2)) -> None:
-        """One product of [a, b] and [b, c], or with a, b, c in another order; operands and room are made once."""
-        if (shape, around) not in self.operands:
-            a, b, c = (shape[axis] for axis in around)
-            stored = {(0, 1, 2): (a, b, b, c), (0, 2, 1): (a, b, c, b), (1, 0, 2): (b, a, b, c)}[around]
-            left, right = torch.ones(stored[:2]), torch.ones(stored[2:])
-            views = {(0, 1, 2): (left, right), (0, 2, 1): (left, right.t()), (1, 0, 2): (left.t(), right)}[around]
-            self.operands[shape, around] = (*views, torch.empty(a, c))
-        left, right, out = self.operands[shape, around]
-        torch.mm(left, right, out=out)
 
 
 def peak_memory(options: argparse.Namespace) -> float:

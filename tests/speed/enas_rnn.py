@@ -11,9 +11,10 @@ Legend: B sequences, T tokens, H hidden units, V words, K candidates.
 from __future__ import annotations
 
 import argparse
+from functools import cache
 
 import torch
-from measuring import Pair, high_water, read_options, report
+from measuring import Pair, Products, high_water, read_options, report
 from torch import Tensor
 
 from cnas.algorithms import ENAS
@@ -53,6 +54,7 @@ class Bench:
         self.algorithm = ENAS.Config(updates=1).build(self.space, 0)
         tokens = torch.randint(self.V, (self.B, self.T))
         self.batch = Batch(tokens, tokens.roll(-1, 1), torch.arange(self.B)[:, None].expand(-1, self.T))
+        self.product = Products()
         self.step = 0
 
     def weight_step(self) -> None:
@@ -89,26 +91,26 @@ class Bench:
 
     def weight_products(self) -> None:
         """The products of a weight step: forward, and two of the same size backward."""
-        x, w, c = torch.ones(self.B * self.T, self.H), torch.ones(self.H, 2 * self.H), torch.ones(self.B, self.H)
-        z, zs = torch.ones(self.B, 2 * self.H), torch.ones(self.B * self.T, 2 * self.H)
-        _, _, _ = x @ w, zs @ w.t(), x.t() @ zs
+        self.product.step(self.B * self.T, self.H, 2 * self.H)
         for _ in range(self.T * (self.space.nodes + 1)):
-            _, _, _ = c @ w, z @ w.t(), c.t() @ z
-        decoder, logits = torch.ones(self.V, self.H), torch.ones(self.B * self.T, self.V)
-        _, _, _ = x @ decoder.t(), logits @ decoder, logits.t() @ x
+            self.product.step(self.B, self.H, 2 * self.H)
+        self.product.step(self.B * self.T, self.H, self.V)
 
     def score_products(self, count: int) -> None:
-        """The products of scoring ``count`` paths."""
-        x, w = torch.ones(self.B * self.T, self.H), torch.ones(self.H, 2 * self.H)
-        c, ws = torch.ones(count, self.B, self.H), torch.ones(count, self.H, 2 * self.H)
-        _ = x @ w
+        """The products of scoring ``count`` paths; each node of each has a matrix of its own."""
+        states, matrices, out = self._batched(count)
+        self.product(self.B * self.T, self.H, 2 * self.H)
         for _ in range(self.T):
-            _ = c.flatten(0, 1) @ w
+            self.product(count * self.B, self.H, 2 * self.H)
             for _ in range(self.space.nodes):
-                _ = torch.bmm(c, ws)
-        hidden, decoder = torch.ones(count * self.B * self.T, self.H), torch.ones(self.V, self.H)
-        for rows in row_blocks(len(hidden), self.V):
-            _ = hidden[rows] @ decoder.t()
+                torch.bmm(states, matrices, out=out)
+        for rows in row_blocks(count * self.B * self.T, self.V):
+            self.product(rows.stop - rows.start, self.H, self.V)
+
+    @cache  # noqa: B019 - one bench lives as long as the program
+    def _batched(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
+        states, matrices = torch.ones(count, self.B, self.H), torch.ones(count, self.H, 2 * self.H)
+        return states, matrices, torch.empty(count, self.B, 2 * self.H)
 
 
 def peak_memory(options: argparse.Namespace) -> float:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 Pair = tuple[Callable[[], object], Callable[[], object]]
 """What is measured, and what it is compared with."""
@@ -61,3 +62,26 @@ def read_options(description: str) -> argparse.Namespace:
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--memory", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
+
+
+class Products:
+    """Matrix products and nothing else: operands and room for the results are made once."""
+
+    def __init__(self) -> None:
+        self.operands: dict[tuple[tuple[int, ...], tuple[int, int, int]], tuple[Tensor, Tensor, Tensor]] = {}
+
+    def __call__(self, *shape: int, around: tuple[int, int, int] = (0, 1, 2)) -> None:
+        """One product of [a, b] and [b, c], or with a, b, c in another order, as a backward pass has it."""
+        if (shape, around) not in self.operands:
+            a, b, c = (shape[axis] for axis in around)
+            stored = {(0, 1, 2): (a, b, b, c), (0, 2, 1): (a, b, c, b), (1, 0, 2): (b, a, b, c)}[around]
+            left, right = torch.ones(stored[:2]), torch.ones(stored[2:])
+            views = {(0, 1, 2): (left, right), (0, 2, 1): (left, right.t()), (1, 0, 2): (left.t(), right)}[around]
+            self.operands[shape, around] = (*views, torch.empty(a, c))
+        left, right, out = self.operands[shape, around]
+        torch.mm(left, right, out=out)
+
+    def step(self, *shape: int) -> None:
+        """A product and the two of the same size that its gradients are."""
+        for around in ((0, 1, 2), (0, 2, 1), (1, 0, 2)):
+            self(*shape, around=around)
