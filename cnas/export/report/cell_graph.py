@@ -80,8 +80,13 @@ def draw_cell_graph(record: RunRecord) -> Drawing | None:
         "cell",
         "The cell",
         f"A graph of {len(graph)} nodes: {words}.",
-        "Arrows carry the name of the operation.",
+        f"Arrows carry the name of the operation.{_output(record.space)}",
     )
+
+
+def _output(space: SearchSpace) -> str:
+    """What the cell puts out, where the space says it."""
+    return f" The output is the mean of the nodes {', '.join(map(str, space.outputs))}." if space.outputs else ""
 
 
 def _sorted(graph: nx.DiGraph) -> list[tuple[int, int, str]]:
