@@ -23,10 +23,10 @@ $(STAMP): pyproject.toml .ci/tested.txt
 demo: install
 	@$(BIN)/python recipes/demo.py
 
-# Lint and types first, then the suite in any case: one call shows all there is to mend.
+# Lint and types first, then the suite in any case: one call shows all there is to mend. Two files at a time.
 test: install
 	@status=0; $(MAKE) --no-print-directory quality || status=$$?; \
-	$(BIN)/python -m pytest || status=$$?; exit $$status
+	$(BIN)/python -m pytest -n 2 --dist loadfile || status=$$?; exit $$status
 
 quality: install
 	$(BIN)/ruff check .
