@@ -13,20 +13,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean, median
+from statistics import fmean
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from cnas.algorithms._choice import GROUP, best_of
 from cnas.algorithms._controller import Controller, Rollout, Squash
 from cnas.algorithms.base import SearchAlgorithm, SearchContext
 from cnas.errors import NonFiniteError, UserError
 from cnas.spaces.base import SearchSpace
 from cnas.types import Architecture, Paper, Routing
-
-GROUP = 10
-"""Most architectures scored in one call, which bounds the memory that takes."""
 
 ROUNDS = 20
 """How often connected architectures are asked of a policy before the uniform sampler fills up."""
@@ -155,19 +153,7 @@ class ENAS(SearchAlgorithm):
         drawn = self._draw(self.config.derive_samples, context.generator("derive"))
         greedy = self.space.architecture(self.controller.greedy())
         distinct = [*dict.fromkeys([greedy, *drawn] if self.space.is_connected(greedy) else drawn)]
-        losses = self._losses(context, distinct, None)
-        best = min(range(len(losses)), key=losses.__getitem__)
-        if math.isinf(losses[best]):
-            raise NonFiniteError(
-                f"the validation losses of all {len(losses)} architectures to choose from are infinite"
-            )
-        return distinct[best], {
-            "valid_loss": losses[best],
-            "valid_perplexity": math.exp(min(losses[best], 700.0)),
-            "scored": float(len(losses)),
-            "median_valid_loss": median(losses),
-            "worst_valid_loss": max(losses),
-        }
+        return best_of(context, distinct)
 
     def _update(self, context: SearchContext, update: int) -> dict[str, float]:
         """One REINFORCE step; returns its figures."""
@@ -204,7 +190,7 @@ class ENAS(SearchAlgorithm):
         self.optimizer.step()
         return norm
 
-    def _losses(self, context: SearchContext, architectures: Sequence[Architecture], index: int | None) -> list[float]:
+    def _losses(self, context: SearchContext, architectures: Sequence[Architecture], index: int) -> list[float]:
         """Validation losses in nats; each architecture is run once, and a disconnected one (infinite) not at all."""
         distinct = [found for found in dict.fromkeys(architectures) if self.space.is_connected(found)]
         losses: dict[Architecture, float] = {}
@@ -213,8 +199,7 @@ class ENAS(SearchAlgorithm):
             losses.update(zip(group, context.validation_losses(group, index).tolist(), strict=True))
         for architecture, loss in losses.items():
             if math.isnan(loss):
-                where = "the validation set" if index is None else f"validation batch {index}"
-                raise NonFiniteError(f"the loss of architecture {architecture} on {where} is {loss}")
+                raise NonFiniteError(f"the loss of architecture {architecture} on validation batch {index} is {loss}")
         return [losses.get(architecture, math.inf) for architecture in architectures]
 
     @torch.no_grad()

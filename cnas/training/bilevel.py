@@ -135,7 +135,7 @@ class Bilevel:
         return {name: parameter.detach() for name, parameter in self.supernet.named_parameters()}
 
     def _summed(self, gradients: list[Tensor]) -> list[Tensor]:
-        """The sums over processes, in one flat exchange for each dtype."""
+        """The sums over processes, in one flat exchange, in float64."""
         if self.ranks.world == 1:
             return gradients
         flat = torch.cat([gradient.flatten().to(self.accelerator.device, torch.float64) for gradient in gradients])
