@@ -42,7 +42,7 @@ docs: install
 speed: install
 	$(BIN)/python tests/speed/enas_rnn.py
 	$(BIN)/python tests/speed/darts_rnn.py
-	$(BIN)/python tests/speed/darts_rnn.py
+	$(BIN)/python tests/speed/k_best.py
 
 # Runs are kept: they are results.
 clean:

@@ -10,9 +10,11 @@ import pkgutil
 import sys
 from collections.abc import Callable, Sequence
 from types import ModuleType
+from typing import Any
 
 import cnas
 from cnas import commands
+from cnas.completion import SHELLS, script
 from cnas.config import OneLineParser
 from cnas.errors import CnasError, UserError
 
@@ -69,7 +71,7 @@ def parse(argv: Sequence[str]) -> tuple[ModuleType, argparse.Namespace]:
     known = names()
     if name not in known:
         raise UserError(f"command must be one of {', '.join(known)}, got {name[:40]!r}; cnas --help says more")
-    command = importlib.import_module(f"{commands.__name__}.{name}")
+    command = _command(name)
     parser = OneLineParser(prog=f"cnas {name}", description=_doc(command), formatter_class=_Formatter)
     command.add_flags(parser)
     return command, parser.parse_args(rest)
@@ -90,9 +92,7 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 
 
 def _parser() -> OneLineParser:
-    lines = [
-        f"  {name:10}{_doc(importlib.import_module(f'{commands.__name__}.{name}')).splitlines()[0]}" for name in names()
-    ]
+    lines = [f"  {name:10}{_summary(name)}" for name in names()]
     examples = "examples:\n  cnas compare runs/first runs/second\n  cnas COMMAND --help"
     parser = OneLineParser(
         prog="cnas",
@@ -102,7 +102,37 @@ def _parser() -> OneLineParser:
         formatter_class=_Formatter,
     )
     parser.add_argument("--version", action="version", version=f"cnas {cnas.__version__}")
+    parser.add_argument(
+        "--print-completion", action=_Completion, choices=SHELLS, help="print what the shell needs to complete cnas"
+    )
     return parser
+
+
+class _Completion(argparse.Action):
+    """Prints the script and ends, as ``--version`` does."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *given: Any) -> None:
+        _, values, _ = given
+        print(script(_whole_parser(), values), flush=True)
+        parser.exit()
+
+
+def _whole_parser() -> argparse.ArgumentParser:
+    """All commands in one parser; it is read by the completion, and parses nothing itself."""
+    parser = _parser()
+    listed = parser.add_subparsers(metavar="COMMAND")
+    for name in names():
+        _command(name).add_flags(listed.add_parser(name, help=_summary(name)))
+    return parser
+
+
+def _command(name: str) -> ModuleType:
+    return importlib.import_module(f"{commands.__name__}.{name}")
+
+
+def _summary(name: str) -> str:
+    """The first line of a command's help."""
+    return _doc(_command(name)).splitlines()[0]
 
 
 def _doc(command: ModuleType) -> str:

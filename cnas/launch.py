@@ -23,16 +23,23 @@ from cnas.run_config import RunConfig
 Preset = Callable[[], RunConfig]
 
 
-def main(presets: Mapping[str, Preset], argv: Sequence[str] | None = None, *, default: str = "cpu") -> int:
+def main(
+    presets: Mapping[str, Preset],
+    argv: Sequence[str] | None = None,
+    *,
+    default: str = "cpu",
+    parents: Sequence[argparse.ArgumentParser] = (),
+) -> int:
     """Run a recipe; returns the exit code (see `cnas.errors`).
 
     Args:
         presets: complete configurations by name.
         argv: the command line without the program's name; `sys.argv` where None.
         default: the preset that is taken where none is named.
+        parents: with flags that the recipe has read itself; the help lists them.
     """
     try:
-        config, folder, resume = parse(presets, sys.argv[1:] if argv is None else argv, default)
+        config, folder, resume = parse(presets, sys.argv[1:] if argv is None else argv, default, parents)
         _say(f"preset {config.preset} · data {config.options.data} · output {folder}")
         _say(summary(folder, run(config, folder, resume=resume)))
     except CnasError as problem:
@@ -43,13 +50,19 @@ def main(presets: Mapping[str, Preset], argv: Sequence[str] | None = None, *, de
     return 0
 
 
-def parse(presets: Mapping[str, Preset], argv: Sequence[str], default: str) -> tuple[RunConfig, Path, bool]:
+def parse(
+    presets: Mapping[str, Preset],
+    argv: Sequence[str],
+    default: str,
+    parents: Sequence[argparse.ArgumentParser] = (),
+) -> tuple[RunConfig, Path, bool]:
     """(configuration, run folder, whether to resume) of a command line.
 
     Args:
         presets: complete configurations by name.
         argv: the command line without the program's name.
         default: the preset that is taken where none is named.
+        parents: with flags that the recipe has read itself.
 
     Raises:
         UserError: an unknown flag or preset, or a value that is not allowed.
@@ -62,7 +75,7 @@ def parse(presets: Mapping[str, Preset], argv: Sequence[str], default: str) -> t
     config = presets[known.preset or default]() if known.config is None else _read(Path(known.config))
     parser = OneLineParser(
         description=textwrap.dedent(sys.modules["__main__"].__doc__ or ""),
-        parents=[_first_parser()],
+        parents=[_first_parser(), *parents],
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     if known.no_curriculum:

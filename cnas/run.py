@@ -6,7 +6,7 @@ import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,21 +18,22 @@ from accelerate.utils import LoggerType, ProjectConfiguration
 from torch import nn
 
 from cnas.curriculum import build_curriculum
-from cnas.data.streams import TextStreams
-from cnas.data.text import TextData, load_text
 from cnas.errors import StorageError, UserError
-from cnas.export.artifacts import export_run
 from cnas.rng import HOST, generator
 from cnas.run_config import RunConfig
-from cnas.run_data import check, retrain_streams, search_streams
+from cnas.run_data import load_task
 from cnas.run_folder import RunFolder, scalars
 from cnas.run_report import report_run
-from cnas.training.evaluate import mean_loss, word_perplexity
+from cnas.run_task import Task
 from cnas.training.loop import AccelerateLoop, Session
 from cnas.training.retrain import Retrainer
 from cnas.training.stop import StopFlag
+from cnas.training.trackers import start_trackers
 from cnas.training.trainer import CurriculumTrainer, SearchParts
 from cnas.types import Architecture, SearchResult
+
+RANKED = 100
+"""So many random architectures show how well the shared weights rank, where a benchmark knows the true order."""
 
 
 def run(config: RunConfig, folder: Path | str | None = None, *, resume: bool = False) -> dict[str, Any]:
@@ -54,24 +55,14 @@ def run(config: RunConfig, folder: Path | str | None = None, *, resume: bool = F
         if accelerator.is_main_process:
             print(f"finished already: {home.path / 'result.json'}", flush=True)
         return finished
-    text = load_text(config.options.data, config.text)
-    given = config
-    config = replace(
-        config,
-        space=replace(config.space, vocab_size=len(text.vocabulary)),  # type: ignore[type-var]
-        network=replace(config.network, vocab_size=len(text.vocabulary)),
-    )
-    check(config, text, accelerator.num_processes)
-    _begin(home, given, accelerator, resume)
+    task = load_task(config)
+    task.check(accelerator.num_processes)
+    _begin(home, config, accelerator, resume)
     with StopFlag().on_signals() as stop:
-        stamp = f"{home.config_hash}-{text.fingerprint}"
+        stamp = f"{home.config_hash}-{task.fingerprint}"
         session = Session(accelerator, home.path, config.options.seed, stamp, stop)
-        if config.options.log_with:
-            # Trackers take scalars, and None is none.
-            plain = {name: "none" if value is None else value for name, value in scalars(given.to_json()).items()}
-            accelerator.init_trackers("cnas", config=plain)
         try:
-            result = _pipeline(config, text, session, home, resume)
+            result = _pipeline(task, session, home, resume)
         finally:
             accelerator.end_training()
     return result
@@ -80,17 +71,21 @@ def run(config: RunConfig, folder: Path | str | None = None, *, resume: bool = F
 def _begin(home: RunFolder, config: RunConfig, accelerator: Accelerator, resume: bool) -> None:
     # Nobody may meet a folder that the main process has just filled, so all have looked before it writes.
     accelerator.wait_for_everyone()
+    # Before the folder holds a run: a tracker that does not start leaves it free for the next try.
+    start_trackers(accelerator, home.path, scalars(config.to_json()), resume=resume)
     if accelerator.is_main_process:
         home.begin(config)
         if resume and not home.has_progress():
             print(f"nothing to resume in {home.path}: starting from the beginning", flush=True)
 
 
-def _pipeline(config: RunConfig, text: TextData, session: Session, home: RunFolder, resume: bool) -> dict[str, Any]:
-    found = search(config, text, session, home, resume=resume)
+def _pipeline(task: Task, session: Session, home: RunFolder, resume: bool) -> dict[str, Any]:
+    config = task.config
+    found = search(task, session, home, resume=resume)
     architecture = config.space.parse(found["string"])
-    network, retrained = retrain(config, text, session, architecture, resume=resume)
+    network, retrained = retrain(task, session, architecture, resume=resume) if config.retrain.epochs else (None, None)
     judged = found["search"] and config.curriculum is not None and config.curriculum.k > 0
+    record = task.look_up(architecture, found.get("supernet_losses", {}))
     result = {
         "recipe": config.recipe,
         "preset": config.preset,
@@ -98,17 +93,17 @@ def _pipeline(config: RunConfig, text: TextData, session: Session, home: RunFold
         "algorithm": config.algorithm if found["search"] else None,
         "curriculum": asdict(config.curriculum) if config.curriculum and judged else None,
         "seed": config.options.seed,
-        "dataset": {"name": text.name, "fingerprint": text.fingerprint, "splits": text.splits, "used": used(text)},
+        "dataset": task.dataset(),
         "architecture": architecture.to_json(),
         "search": found["search"],
         "retrain": retrained,
+        **({} if record is None else {"benchmark": record}),
         "environment": environment(session.accelerator),
     }
     if session.accelerator.is_main_process:
-        paper = _algorithm(config).paper
         try:
-            export_run(home.path, result, network, text.vocabulary.words, space=config.space, paper=paper)
-            report_run(home.path, result, text)
+            task.export(home.path, result, network, _algorithm(config).paper)
+            report_run(home.path, result, task)
         except OSError as problem:
             raise StorageError(f"cannot write the model and card to {home.path}: {problem.strerror}") from problem
         home.write_json("result.json", result)
@@ -116,12 +111,11 @@ def _pipeline(config: RunConfig, text: TextData, session: Session, home: RunFold
     return result
 
 
-def search(config: RunConfig, text: TextData, session: Session, home: RunFolder, *, resume: bool) -> dict[str, Any]:
+def search(task: Task, session: Session, home: RunFolder, *, resume: bool) -> dict[str, Any]:
     """The architecture's string and the search's figures, from ``search.json`` where the search is over.
 
     Args:
-        config: of the run, with the sizes of the vocabulary filled in.
-        text: the data, as tokens.
+        task: the run's data and configuration, see `cnas.run_data.load_task`.
         session: accelerator, run folder, seed.
         home: the run folder; ``search.json`` is written there by the main process.
         resume: go on from the newest checkpoint of the search, where there is one.
@@ -132,17 +126,18 @@ def search(config: RunConfig, text: TextData, session: Session, home: RunFolder,
     Raises:
         UserError: the data is not that of the finished search.
     """
+    config = task.config
     if config.options.architecture is not None:
         return {"string": config.space.parse(config.options.architecture).to_str(), "search": None}
     known = home.read_json("search.json")
     if known is not None:
-        if known["fingerprint"] != text.fingerprint:
+        if known["fingerprint"] != task.fingerprint:
             raise UserError(
                 f"data has changed since {home.path} was searched: its fingerprint was {known['fingerprint']}"
             )
         session.say(f"the search is finished: found {known['string']}")
         return known
-    trainer = build_trainer(config, text, session)
+    trainer = build_trainer(task, session)
     started = resume and trainer.resume()
     if not started:
         session.say(f"search: {trainer.config.epochs} epochs of {_steps(config, trainer)}, {_judges(config)}")
@@ -150,7 +145,8 @@ def search(config: RunConfig, text: TextData, session: Session, home: RunFolder,
     found = {
         "string": outcome.architecture.to_str(),
         "search": _search_figures(outcome),
-        "fingerprint": text.fingerprint,
+        "fingerprint": task.fingerprint,
+        "supernet_losses": _supernet_losses(task, trainer),
     }
     # The search is over: its optimiser need not be kept through the training.
     session.accelerator.free_memory()
@@ -160,13 +156,26 @@ def search(config: RunConfig, text: TextData, session: Session, home: RunFolder,
     return found
 
 
+def _supernet_losses(task: Task, trainer: CurriculumTrainer) -> dict[str, float]:
+    """Validation losses with shared weights of random architectures, where a benchmark knows what these are worth."""
+    if not task.has_benchmark:
+        return {}
+    space, seed = task.config.space, task.config.options.seed
+    drawn = [space.sample(generator(seed, "supernet_losses", index)) for index in range(RANKED)]
+    found: dict[str, float] = {}
+    for architecture in dict.fromkeys(drawn):
+        (found[architecture.to_str()],) = trainer.scorer.validation([architecture], trainer.parts.valid).tolist()
+    return found
+
+
 def _search_figures(outcome: SearchResult) -> dict[str, Any]:
     return {name: getattr(outcome, name) for name in ("epochs", "steps", "seconds", "valid")}
 
 
 def _steps(config: RunConfig, trainer: AccelerateLoop) -> str:
     """How many steps an epoch has; where lengths vary, the first one."""
-    return f"{'about ' if config.text.variable_length else ''}{len(trainer.batches)} steps"
+    varies = config.text is not None and config.text.variable_length
+    return f"{'about ' if varies else ''}{len(trainer.batches)} steps"
 
 
 def _judges(config: RunConfig) -> str:
@@ -176,24 +185,24 @@ def _judges(config: RunConfig) -> str:
     return f"{curriculum.k} subnets judge every {curriculum.unit}, once per {curriculum.refresh}"
 
 
-def build_trainer(config: RunConfig, text: TextData, session: Session) -> CurriculumTrainer:
+def build_trainer(task: Task, session: Session) -> CurriculumTrainer:
     """The trainer of a configuration, at its beginning.
 
     Args:
-        config: of the run, with the sizes of the vocabulary filled in.
-        text: the data, as tokens.
+        task: the run's data and configuration, see `cnas.run_data.load_task`.
         session: accelerator, run folder, seed.
     """
-    train, valid = search_streams(config, text)
+    config, data = task.config, task.search_data()
     with seeded(config.options.seed, "supernet"):
         supernet = config.space.build_supernet()
     parts = SearchParts(
         space=config.space,
         supernet=supernet,
         algorithm=_algorithm(config),
-        curriculum=build_curriculum(config.curriculum, train.num_units),
-        train=train,
-        valid=valid,
+        curriculum=build_curriculum(config.curriculum, data.train.num_units),
+        train=data.train,
+        valid=data.valid,
+        arch=data.arch,
     )
     return CurriculumTrainer(parts, config.trainer, session)
 
@@ -202,54 +211,42 @@ def _algorithm(config: RunConfig) -> Any:
     return config.search.build(config.space, config.options.seed)
 
 
-def retrain(
-    config: RunConfig, text: TextData, session: Session, architecture: Architecture, *, resume: bool
-) -> tuple[Any, dict[str, Any]]:
+def retrain(task: Task, session: Session, architecture: Architecture, *, resume: bool) -> tuple[Any, dict[str, Any]]:
     """Train the derived network from scratch and measure it.
 
     Args:
-        config: of the run, with the sizes of the vocabulary filled in.
-        text: the data, as tokens.
+        task: the run's data and configuration, see `cnas.run_data.load_task`.
         session: accelerator, run folder, seed.
         architecture: which network of the space.
         resume: go on from the newest checkpoint of the retraining, where there is one.
 
     Returns:
-        (the network with its best weights, what ``result.json`` holds under ``retrain``); perplexities are per word.
+        (the network with its best weights, what ``result.json`` holds under ``retrain``); perplexities are per word,
+        accuracies in percent.
     """
+    config = task.config
     with seeded(config.options.seed, "network"):
         network = config.space.build_network(architecture, **asdict(config.network))
-    length, eos = config.text.length, text.vocabulary.eos_id
-    train, probe = retrain_streams(config, text)
-    trainer = Retrainer(network, train, config.retrain, session, lambda model: mean_loss(model, probe))
+    train, validate = task.training()
+    trainer = Retrainer(network, train, config.retrain, session, validate)
     if not (resume and trainer.resume()):
         session.say(
             f"retrain: {config.retrain.epochs} epochs of {_steps(config, trainer)}, {parameters(network):,} parameters"
         )
     trainer.train()
-    exact = {
-        split: word_perplexity(mean_loss(network, TextStreams(tokens, 1, length, start=eos, tail="keep")))
-        for split, tokens in (("valid", text.validation), ("test", text.test))
-    }
     return network, {
         "epochs": trainer.position.epoch,
         "steps": trainer.position.step,
         "seconds": trainer.position.seconds,
         "parameters": parameters(network),
         "averaged_from_step": trainer.averaging_since,
-        "valid_perplexity": exact["valid"],
-        "test_perplexity": exact["test"],
+        **task.measure(network),
     }
 
 
 def parameters(network: nn.Module) -> int:
     """How many numbers the network learns; tied weights count once."""
     return sum(parameter.numel() for parameter in network.parameters())
-
-
-def used(text: TextData) -> dict[str, int]:
-    """How many tokens of each split the run uses."""
-    return {name: len(getattr(text, name)) for name in ("search", "train", "validation", "test")}
 
 
 @contextmanager
@@ -283,7 +280,7 @@ def make_accelerator(config: RunConfig, folder: Path) -> Accelerator:
     known, installed = LoggerType.list(), [str(tracker) for tracker in get_available_trackers()]
     if options.log_with in known and options.log_with not in [*installed, "all"]:
         raise UserError(
-            f"log_with {options.log_with!r} is not installed; tensorboard comes with pip install cnas[track]"
+            f"log_with {options.log_with!r} is not installed; tensorboard and trackio come with pip install cnas[track]"
         )
     project = ProjectConfiguration(project_dir=str(folder), logging_dir=str(folder / "logs"))
     try:

@@ -12,14 +12,16 @@ from typing import Any, Literal
 from cnas import algorithms, spaces
 from cnas.config import add_flags, apply_flags, from_dict, to_dict
 from cnas.curriculum import CurriculumConfig
+from cnas.data.images import ImageConfig
 from cnas.data.text import TextConfig
 from cnas.errors import UserError
 from cnas.spaces._language_model import LanguageModelSizes
 from cnas.spaces.base import SearchSpace
+from cnas.spaces.nats.sizes import NatsNetworkSizes
 from cnas.training.retrain import RetrainConfig
 from cnas.training.trainer import TrainerConfig
 
-VERSION = 1
+VERSION = 2
 """Of the layout of ``config.json``; a file of another one is refused."""
 
 
@@ -28,15 +30,18 @@ class RunOptions:
     """What a run is told beside its parts."""
 
     data: str = "pydoc"
-    """pydoc, ptb_text_only, another text data set of the Hub, or a folder of Parquet or txt files."""
+    """Text: pydoc, ptb_text_only, another data set of the Hub, or a folder of Parquet or txt files. Images: digits,
+    cifar10, cifar100, another data set of the Hub, or a folder of Parquet files or pictures."""
     seed: int = 1
     """Of every random draw."""
     architecture: str | None = None
     """Train this architecture instead of searching for one."""
+    table: str | None = None
+    """A table of NATS-Bench, as Parquet, in which the found image classifier is looked up."""
     mixed_precision: Literal["no", "bf16", "fp16"] = "no"
     """Arithmetic of the matrix products; losses and weights stay in float32."""
     log_with: str | None = None
-    """A tracker of Accelerate, e.g. tensorboard."""
+    """A tracker of Accelerate, e.g. tensorboard or trackio."""
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -51,25 +56,34 @@ class RunConfig:
         recipe: name of the recipe, part of the default run folder.
         preset: name of the preset, part of the default run folder.
         options: data, seed and what else belongs to no part.
-        text: vocabulary, length of a chunk, how much of each split is used.
+        text: vocabulary, length of a chunk, how much of each split is used; None where the data are images.
+        images: how images are divided and augmented, how many are used; None where the data is text.
         space: the search space with the sizes of its supernet.
         search: the ``Config`` of an algorithm, e.g. ``cnas.algorithms.default_config("enas")``.
         trainer: the loop of the search.
         curriculum: how the data is weighed; None is the plain algorithm.
-        retrain: the loop of the training of the found network.
-        network: sizes, dropouts and regularisers of the found network.
+        retrain: the loop of the training of the found network; no epochs leave it untrained.
+        network: sizes, dropouts and regularisers of the found network: `LanguageModelSizes`, `NatsNetworkSizes`.
+
+    Raises:
+        UserError: there are both text and images, or neither.
     """
 
     recipe: str
     preset: str
     options: RunOptions
-    text: TextConfig
+    text: TextConfig | None
+    images: ImageConfig | None = None
     space: SearchSpace
     search: Any
     trainer: TrainerConfig
     curriculum: CurriculumConfig | None
     retrain: RetrainConfig
-    network: LanguageModelSizes
+    network: Any
+
+    def __post_init__(self) -> None:
+        if (self.text is None) == (self.images is None):
+            raise UserError("a run needs either text or images, and not both")
 
     @property
     def algorithm(self) -> str:
@@ -77,7 +91,7 @@ class RunConfig:
         return str(self.search.name)
 
     def sections(self) -> dict[str, Any]:
-        """The parts that have flags, by the prefix of these; a curriculum only where there is one."""
+        """The parts that have flags, by the prefix of these; those that a run does without have none."""
         named = {field.name: getattr(self, field.name) for field in fields(self)[3:]}
         return {name: part for name, part in named.items() if part is not None}
 
@@ -87,7 +101,7 @@ class RunConfig:
         parts["space"] = {"name": self.space.name, **parts["space"]}
         parts["search"] = {"name": self.algorithm, **parts["search"]}
         head = {"version": VERSION, "recipe": self.recipe, "preset": self.preset, **to_dict(self.options)}
-        return head | {"curriculum": None} | parts
+        return head | dict.fromkeys(("text", "images", "curriculum")) | parts
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> RunConfig:
@@ -103,15 +117,15 @@ class RunConfig:
             rest = {**values}
             rest.pop("version")
             space, search = _named(rest, "space"), _named(rest, "search")
-            curriculum = rest.pop("curriculum")
-            parts = {name: from_dict(part, rest.pop(name), name) for name, part in _PLAIN_PARTS.items()}
+            sizes: type[Any] = NatsNetworkSizes if rest["text"] is None else LanguageModelSizes
+            parts = {name: _part(part, rest.pop(name), name) for name, part in _PLAIN_PARTS.items()}
             head = {name: rest.pop(name) for name in ("recipe", "preset")}
             return cls(
                 **head,
                 **parts,
                 space=from_dict(spaces.space_class(space.pop("name")), space, "space"),  # type: ignore[type-var]
                 search=from_dict(type(algorithms.default_config(search.pop("name"))), search, "search"),
-                curriculum=None if curriculum is None else from_dict(CurriculumConfig, curriculum, "curriculum"),
+                network=from_dict(sizes, rest.pop("network"), "network"),
                 options=from_dict(RunOptions, rest),
             )
         except UserError:
@@ -163,9 +177,15 @@ def _named(values: dict[str, Any], part: str) -> dict[str, Any]:
     return dict(found)
 
 
+def _part(cls: Any, values: Any, name: str) -> Any:
+    return None if values is None and name in _OPTIONAL else from_dict(cls, values, name)
+
+
 _PLAIN_PARTS: dict[str, Any] = {
     "text": TextConfig,
+    "images": ImageConfig,
     "trainer": TrainerConfig,
+    "curriculum": CurriculumConfig,
     "retrain": RetrainConfig,
-    "network": LanguageModelSizes,
 }
+_OPTIONAL = ("text", "images", "curriculum")

@@ -10,7 +10,18 @@ from typing import Any
 from cnas.errors import StorageError, UserError
 from cnas.run_config import RunConfig
 
-OWN = ("result.json", "search.json", "metrics.jsonl", "checkpoints", "model", "figures", "report.html", "README.md")
+OWN = (
+    "result.json",
+    "search.json",
+    "metrics.jsonl",
+    "checkpoints",
+    "model",
+    "figures",
+    "report.html",
+    "README.md",
+    ".eval_results",
+    "misclassified.json",
+)
 """What a run writes, and so must not be somebody else's."""
 
 

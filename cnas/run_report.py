@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cnas.data.text import TextData
 from cnas.errors import StorageError, UserError
 from cnas.export.report import Page, read_run, render
 from cnas.run_comparison import compare_records
+from cnas.run_task import Task
 from cnas.run_weights import sample_weights
 
 
@@ -40,20 +40,20 @@ def write_report(runs: Sequence[Path], out: Path | None = None) -> Path:
     return _save(render(records, weights, compare_records(records)), target)
 
 
-def report_run(folder: Path, result: Mapping[str, Any], text: TextData) -> Path:
+def report_run(folder: Path, result: Mapping[str, Any], task: Task) -> Path:
     """Write the report of a run that is about to be finished into its own folder.
 
     Args:
         folder: of the run.
         result: what ``result.json`` will hold.
-        text: the data of the run.
+        task: the data of the run.
 
     Raises:
         UserError: a file of the folder is broken.
         StorageError: the disk refuses.
     """
     record = replace(read_run(folder), result=dict(result))
-    return _save(render([record], [sample_weights(record, text)]), folder)
+    return _save(render([record], [sample_weights(record, task)]), folder)
 
 
 def _save(page: Page, out: Path) -> Path:

@@ -73,10 +73,26 @@ class Routing:
             >>> Routing.path([(0, 1)], (1, 2)).weights
             tensor([[[0., 1.]]])
         """
-        weights = torch.zeros(1, *shape)
-        for edge, operation in choices:
-            weights[0, edge, operation] = 1.0
-        return cls(weights, (tuple(choices),), unit=True)
+        return cls.paths([choices], shape)
+
+    @classmethod
+    def paths(cls, cells: Sequence[Sequence[Choice]], shape: tuple[int, int]) -> Routing:
+        """The routing that runs in every cell a path of its own, with weight 1.
+
+        Args:
+            cells: per cell, its (edge, operation) pairs; a single cell stands for all.
+            shape: (E, O).
+
+        Example:
+            >>> routing = Routing.paths([[(0, 1)], [(0, 0)]], (1, 2))
+            >>> routing.weights.tolist(), routing.active
+            ([[[0.0, 1.0]], [[1.0, 0.0]]], (((0, 1),), ((0, 0),)))
+        """
+        weights = torch.zeros(len(cells), *shape)
+        for cell, choices in enumerate(cells):
+            for edge, operation in choices:
+                weights[cell, edge, operation] = 1.0
+        return cls(weights, tuple(tuple(choices) for choices in cells), unit=True)
 
     def weights_like(self, values: Tensor) -> Tensor:
         """``weights`` [C|1, E, O] with the dtype and on the device of ``values``, as part of the same graph."""

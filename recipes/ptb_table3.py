@@ -5,6 +5,7 @@ python recipes/ptb_table3.py --data ptb_text_only --jobs 2       # two runs in w
 python recipes/ptb_table3.py --data ptb_text_only --seeds 1 2 3  # mean ± std; finished runs are kept
 
 Every run has its folder below --output-dir. The same command goes on where it was stopped, and ends with the table.
+The same runs on a cluster: cnas sweep recipes/grids/ptb_table3.yaml --executor slurm
 """
 
 from __future__ import annotations
@@ -23,10 +24,9 @@ from cnas.cli import exit_code
 from cnas.compare import Group, Pair, load_run
 from cnas.compare.markdown import NONE, duration, figure, pair_row, plain, random_section, table
 from cnas.config import OneLineParser
-from cnas.errors import StorageError, UserError
+from cnas.errors import UserError
 from cnas.run_config import RunConfig
-from cnas.run_many import Job, last_line, run_many
-from cnas.run_plan import Plan, Rows
+from cnas.sweep import Job, Plan, Rows, conclude, missing, run_many
 
 METHODS = {"enas": "ENAS", "darts_v1": "DARTS-V1", "darts_v2": "DARTS-V2"}
 PAPER = {
@@ -57,8 +57,10 @@ def _rows(preset: str, enas: RunConfig, darts: RunConfig) -> Rows:
 def _of_one_budget(enas: RunConfig, darts: RunConfig) -> RunConfig:
     """``enas`` with the number of steps that ``darts`` has, and an optimiser of its own."""
     loop = darts.trainer
-    sizes = {"epochs": loop.epochs, "batch_size": loop.batch_size, "valid_batch_size": loop.valid_batch_size}
-    return replace(enas, trainer=replace(enas.trainer, **sizes))
+    equal = replace(
+        enas.trainer, epochs=loop.epochs, batch_size=loop.batch_size, valid_batch_size=loop.valid_batch_size
+    )
+    return replace(enas, trainer=equal)
 
 
 def _recipes(preset: str) -> tuple[RunConfig, RunConfig]:
@@ -109,9 +111,7 @@ def make_table(plan: Plan, home: Path, codes: Mapping[str, int]) -> str:
         _methods(found, random),
         _differences(found),
         random_section(groups),
-        "\n".join(
-            f"- missing: {job.name}, {plain(last_line(home / job.name))}" for job in plan.jobs() if codes[job.name]
-        ),
+        missing(plan.jobs(), home, codes),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -200,7 +200,7 @@ def parse(argv: Sequence[str]) -> tuple[Plan, Path, int]:
 
 
 def run_table(plan: Plan, home: Path, at_once: int) -> int:
-    """Do all runs that are not finished, print the table and write it to ``table.md``; returns the exit code.
+    """Do all runs that are not finished, print the table and write it to ``table.md``; returns 0.
 
     Args:
         plan: the runs.
@@ -208,19 +208,11 @@ def run_table(plan: Plan, home: Path, at_once: int) -> int:
         at_once: how many are in work at the same time.
 
     Raises:
-        UserError, StorageError, Stopped: as `run_many`.
+        UserError, StorageError, Stopped, UnfinishedError: as `cnas.sweep.run_many` and `cnas.sweep.conclude`.
     """
     codes = run_many(plan.jobs(), home, at_once=at_once)
-    text = make_table(plan, home, codes)
-    try:
-        (home / "table.md").write_text(text, "utf-8")
-    except OSError as problem:
-        raise StorageError(f"cannot write {home / 'table.md'}: {problem.strerror}") from problem
-    print(f"\n{text}\nwritten to {home / 'table.md'}", flush=True)
-    failed = [name for name, code in codes.items() if code]
-    if failed:
-        print(f"error: {len(failed)} of {len(codes)} runs failed: {', '.join(failed)}", file=sys.stderr, flush=True)
-    return next((code for code in codes.values() if code), 0)
+    print(conclude(make_table(plan, home, codes), home, codes), flush=True)
+    return 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,6 +1,7 @@
 """Tiny searches and trainings, built by convention: any space and algorithm gets its small sizes by field name.
 
-Legend of sizes: 30 words, 8 hidden units, 2 nodes, 4 rows, chunks of 5 tokens; a search takes a fraction of a second.
+Legend of sizes: 30 words, 8 hidden units, 2 nodes, 4 rows, chunks of 5 tokens; 8 x 8 pixels of 2 channels, 3 classes,
+4 channels and one cell in a stage; a search takes a fraction of a second.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from accelerate import Accelerator
 
 from cnas import algorithms, spaces
 from cnas.curriculum import CurriculumConfig, build_curriculum
+from cnas.data.base import OrderedBatches
+from cnas.data.image_batches import ImageBatches
+from cnas.data.image_set import ChannelStatistics, ImageSet
 from cnas.data.streams import TextStreams
 from cnas.training import CurriculumTrainer, SearchParts, Session, TrainerConfig
 from cnas.training.metrics_log import read, stable
@@ -23,8 +27,11 @@ from cnas.training.stop import StopFlag
 WORDS, LENGTH, ROWS = 30, 5, 4
 DROPOUTS = ("words", "embedding", "input", "hidden", "output")
 SPACE_SIZES = {"vocab_size": WORDS, "hidden_size": 8, "nodes": 2, "init_range": 0.5, "slowness": 0.5}
+SPACE_SIZES |= {"channels": 4, "cells": 1, "classes": 3, "image_channels": 2}
 SPACE_SIZES |= {f"dropout_{name}": 0.1 for name in DROPOUTS}
 SEARCH_SIZES = {"controller_size": 8, "updates": 3, "samples": 2, "derive_samples": 3, "learning_rate": 0.02}
+SEARCH_SIZES |= {"proposals": 3, "population": 5, "generations": 2, "parents": 2, "mutations": 2, "crossovers": 2}
+SEARCH_SIZES |= {"leaders": 4, "challengers": 3}
 
 
 def tokens(count: int = 160, seed: int = 0) -> torch.Tensor:
@@ -34,6 +41,27 @@ def tokens(count: int = 160, seed: int = 0) -> torch.Tensor:
     for jump in jumps[1:].tolist():
         found.append((found[-1] * 3 + jump) % WORDS)
     return torch.tensor(found)
+
+
+def images(space: Any, count: int = 28, seed: int = 0) -> ImageSet:
+    """Noise in which the place of a bright square tells the class."""
+    draws = torch.Generator().manual_seed(seed)
+    labels = torch.arange(count) % space.classes
+    pixels = torch.randint(0, 100, (count, space.image_channels, 8, 8), generator=draws)
+    for image, label in zip(pixels, labels.tolist(), strict=True):
+        image[:, 2 * label : 2 * label + 3, 2:6] += 120
+    return ImageSet(pixels.to(torch.uint8), labels)
+
+
+def build_batches(space: Any, unit: str, batch_size: int, valid_batch_size: int) -> tuple[OrderedBatches, ...]:
+    """(training batches, validation batches) of what a space reads: images where it has classes, else text."""
+    if not hasattr(space, "classes"):
+        train = TextStreams(tokens(), batch_size, LENGTH, unit)
+        return train, TextStreams(tokens(60, seed=1), valid_batch_size, LENGTH)
+    train, valid = images(space), images(space, 12, seed=1)
+    options = {"seed": 1, "statistics": ChannelStatistics.of(train.images)}
+    shuffled = ImageBatches(train, batch_size, stream="search/train", shuffle=True, **options)
+    return shuffled, ImageBatches(valid, valid_batch_size, stream="search/valid", **options)
 
 
 def _known(cls: type, sizes: dict[str, Any]) -> dict[str, Any]:
@@ -76,7 +104,8 @@ def build_trainer(
     space = space or build_space()
     sizes = {"epochs": 3, "batch_size": ROWS, "valid_batch_size": 2, "learning_rate": 1.0, "clip_norm": 1.0} | config
     trainer_config = TrainerConfig(**sizes)
-    train = TextStreams(tokens(), trainer_config.batch_size, LENGTH, curriculum.unit if curriculum else "sequence")
+    unit = curriculum.unit if curriculum else "sequence"
+    train, valid = build_batches(space, unit, trainer_config.batch_size, trainer_config.valid_batch_size)
     with torch.random.fork_rng():
         torch.manual_seed(5)
         supernet = space.build_supernet().to(dtype)
@@ -86,7 +115,7 @@ def build_trainer(
         algorithm=build_algorithm(space, algorithm),
         curriculum=build_curriculum(curriculum, train.num_units),
         train=train,
-        valid=TextStreams(tokens(60, seed=1), trainer_config.valid_batch_size, LENGTH),
+        valid=valid,
     )
     return CurriculumTrainer(parts, trainer_config, session)
 

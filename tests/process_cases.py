@@ -16,12 +16,11 @@ from accelerate import Accelerator
 from builders import algorithm_config, build_space
 
 from cnas.curriculum import CurriculumConfig
-from cnas.data.text import load_text
 from cnas.errors import Stopped
 from cnas.run import build_trainer
 from cnas.run_config import RunConfig
-from cnas.run_data import retrain_streams
-from cnas.training.evaluate import mean_loss
+from cnas.run_data import load_task
+from cnas.run_task import Task
 from cnas.training.loop import AccelerateLoop, Session
 from cnas.training.retrain import Retrainer
 from cnas.training.stop import StopFlag
@@ -37,6 +36,8 @@ OTHERS = {
     "darts_v1-darts_rnn": ("darts_v1", "darts_rnn", "step-token"),
     "darts_v2-darts_rnn": ("darts_v2", "darts_rnn", "epoch-token"),
     "darts_v2-enas_rnn": ("darts_v2", "enas_rnn", "step-sequence"),
+    "gdas-enas_rnn": ("gdas", "enas_rnn", "epoch-sequence"),
+    "spos-enas_rnn": ("spos", "enas_rnn", "epoch-token"),
 }
 """(algorithm, space, curriculum) of the cases beside ENAS on its own space."""
 CASES = [*CURRICULA, *OTHERS, "accumulated", "retrain"]
@@ -113,16 +114,12 @@ def build(case: str, dtype: torch.dtype, session: Session) -> AccelerateLoop:
     config = replace(
         config, trainer=replace(config.trainer, epochs=2), retrain=replace(config.retrain, epochs=2, average_from=2)
     )
-    text = load_text(config.options.data, config.text)
-    size = len(text.vocabulary)
-    config = replace(
-        config, space=replace(config.space, vocab_size=size), network=replace(config.network, vocab_size=size)
-    )
     if case == "accumulated":
         config = replace(config, trainer=replace(config.trainer, accumulation_steps=2))
+    task = load_task(config)
     if case == "retrain":
-        return _retrainer(config, text, dtype, session)
-    loop = build_trainer(config, text, session)
+        return _retrainer(task, dtype, session)
+    loop = build_trainer(task, session)
     _convert(loop, dtype)
     if loop.curriculum is not None:
         loop.curriculum.to(dtype)
@@ -144,11 +141,12 @@ def _config(case: str) -> RunConfig:
     )
 
 
-def _retrainer(config: RunConfig, text: Any, dtype: torch.dtype, session: Session) -> Retrainer:
+def _retrainer(task: Task, dtype: torch.dtype, session: Session) -> Retrainer:
     torch.manual_seed(0)
-    network = config.space.build_network(config.space.parse("0 0 1 1"), vocab_size=len(text.vocabulary))
-    streams, probe = retrain_streams(config, text)
-    loop = Retrainer(network, streams, config.retrain, session, lambda model: mean_loss(model, probe))
+    space = task.config.space
+    network = space.build_network(space.parse("0 0 1 1"), vocab_size=task.config.network.vocab_size)
+    streams, validate = task.training()
+    loop = Retrainer(network, streams, task.config.retrain, session, validate)
     _convert(loop, dtype)
     return loop
 

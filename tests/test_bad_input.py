@@ -194,9 +194,9 @@ def test_a_resume_with_another_configuration_names_the_field(capsys, used):
 
 
 CONFIGS = [
-    (lambda values: {**values, "version": 99}, ["version must be 1, got 99"]),
-    (lambda values: {name: values[name] for name in values if name != "version"}, ["version must be 1, got None"]),
-    (lambda values: [values], ["version must be 1"]),
+    (lambda values: {**values, "version": 99}, ["version must be 2, got 99"]),
+    (lambda values: {name: values[name] for name in values if name != "version"}, ["version must be 2, got None"]),
+    (lambda values: [values], ["version must be 2"]),
     (lambda values: {name: values[name] for name in values if name != "trainer"}, ["trainer"]),
     (lambda values: {**values, "trainer": {**values["trainer"], "speed": 1}}, ["trainer.speed"]),
     (lambda values: {**values, "space": {**values["space"], "name": "nosuch"}}, ["nosuch"]),

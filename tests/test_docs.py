@@ -1,12 +1,13 @@
 """The documentation says what is: links, code blocks, command lines and tables are held against the project."""
 
 import ast
+import importlib
 import json
 import re
 import runpy
 import shlex
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -31,7 +32,9 @@ def load_recipes():
 RECIPES = load_recipes()
 TESTED_ELSEWHERE = {"docs/models.md"}
 """Pages whose code needs a trained model; `tests/export/test_models_page.py` runs it."""
-NOT_RUN = re.compile(r"<!-- not run: \w[^>]* -->\s*$")
+NOT_RUN = re.compile(r"<!-- not run: (\w[^>]*) -->\s*$")
+LONG = "long"
+"""The reason of a block that runs the preset `smoke`; here it gets a smaller one."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,8 @@ class Block:
     line: int
     language: str
     code: str
-    runs: bool
+    kept_from: str | None
+    """Why the block is not run as it stands."""
 
     def __str__(self) -> str:
         return f"{self.page}:{self.line}"
@@ -56,8 +60,8 @@ def blocks(language: str) -> list[Block]:
         text = page.read_text("utf-8")
         for match in re.finditer(r"^```(\w+)\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
             before = text[: match.start()]
-            runs = NOT_RUN.search(before) is None
-            found.append(Block(name_of(page), before.count("\n") + 1, match[1], match[2], runs))
+            reason = NOT_RUN.search(before)
+            found.append(Block(name_of(page), before.count("\n") + 1, match[1], match[2], reason and reason[1]))
     return [block for block in found if block.language == language]
 
 
@@ -86,21 +90,44 @@ def test_relative_links_lead_somewhere(page):
             assert file.is_relative_to(ROOT / "docs"), f"{target} is not part of the site"
 
 
+RUN_HERE = [block for block in blocks("python") if not block.kept_from and block.page not in TESTED_ELSEWHERE]
+
+
 @pytest.mark.parametrize("block", blocks("python"), ids=str)
 def test_python_blocks_compile(block):
     compile(block.code, str(block), "exec")
 
 
-@pytest.mark.parametrize("block", [b for b in blocks("python") if b.runs and b.page not in TESTED_ELSEWHERE], ids=str)
+@pytest.mark.parametrize("block", RUN_HERE, ids=str)
 def test_python_blocks_run(block, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(ROOT))
     exec(compile(block.code, str(block), "exec"), {"__name__": "block"})
 
 
+@pytest.mark.parametrize("block", [block for block in blocks("python") if block.kept_from == LONG], ids=str)
+def test_long_python_blocks_run_at_a_smaller_size(block, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(ROOT))
+    recipe = importlib.import_module("recipes.ptb_cl_enas")
+    small = recipe.smoke()
+    small = replace(
+        small,
+        text=replace(small.text, search_tokens=800, train_tokens=1500, valid_tokens=300, test_tokens=300),
+        search=replace(small.search, updates=2, derive_samples=2),
+        trainer=replace(small.trainer, epochs=1),
+        retrain=replace(small.retrain, epochs=1),
+    )
+    monkeypatch.setattr(recipe, "smoke", lambda: small)
+    exec(compile(block.code, str(block), "exec"), {"__name__": "block"})
+    assert capsys.readouterr().out.splitlines()[-1]
+    assert [*tmp_path.glob("runs/*/result.json")]
+
+
 def test_the_readme_shows_python_that_is_at_most_ten_lines():
-    (block,) = [block for block in blocks("python") if block.page == "README.md"]
-    assert len([line for line in block.code.splitlines() if line.strip()]) <= 10
+    shown = [block for block in blocks("python") if block.page == "README.md"]
+    assert shown
+    assert all(len([line for line in block.code.splitlines() if line.strip()]) <= 10 for block in shown)
 
 
 def command_lines() -> list[tuple[str, str]]:
@@ -134,8 +161,8 @@ def parse_for(recipe: str, argv: list[str]) -> object:
 def test_there_are_recipe_lines_to_check():
     assert {page for page, _, _ in recipe_lines()} >= {"README.md", "docs/quickstart.md", "docs/recipes.md"}
     assert {recipe for _, recipe, _ in recipe_lines()} == set(RECIPES)
-    called = {Path(word).stem for _, line in command_lines() for word in line.split() if word.startswith("recipes/")}
-    assert called <= {path.stem for path in (ROOT / "recipes").glob("*.py")} | {"..."}
+    called = {word for _, line in command_lines() for word in line.split() if word.startswith("recipes/")}
+    assert [word for word in called - {"recipes/..."} if not (ROOT / word).is_file()] == []
 
 
 def words_of(value: object) -> str:
@@ -157,6 +184,10 @@ def test_command_lines_are_accepted_by_the_recipe(page, recipe, argv, tmp_path, 
     parse_for(recipe, argv)
 
 
+ENDING = {"--help", "--version", "--print-completion"}
+"""Flags of `cnas` that print something and end."""
+
+
 def cnas_lines() -> list[tuple[str, list[str]]]:
     """(page, words) of every call of the `cnas` command, in a block or a sentence; its bare name is no call."""
     lines = command_lines()
@@ -167,12 +198,12 @@ def cnas_lines() -> list[tuple[str, list[str]]]:
 
 
 def test_every_command_of_cnas_is_in_the_documentation():
-    assert {words[0] for _, words in cnas_lines()} - {"--help", "--version"} == set(cli.names())
+    assert {words[0] for _, words in cnas_lines()} - ENDING == set(cli.names())
 
 
 @pytest.mark.parametrize(("page", "words"), cnas_lines(), ids=words_of)
 def test_command_lines_are_accepted_by_cnas(page, words, capsys):
-    if {"--help", "--version"} & set(words):
+    if ENDING & set(words):
         with pytest.raises(SystemExit, match="0"):
             cli.parse(words)
         assert capsys.readouterr().out
@@ -196,19 +227,22 @@ def table_rows(page: str, heading: str) -> list[list[str]]:
     return [[cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in rows]
 
 
+def sizes(config: RunConfig) -> list[int | None]:
+    """Data, width, epochs and batch of the search; the same of the training."""
+    search, training = config.trainer, config.retrain
+    if config.text is not None:
+        shown, used = (config.text.search_tokens, config.space.hidden_size), config.text.train_tokens
+        width = config.network.hidden_size
+    else:
+        shown, used = (config.images.search_images, config.space.channels), config.images.train_images
+        width = config.network.channels
+    return [*shown, search.epochs, search.batch_size, used, width, training.epochs, training.batch_size]
+
+
 def preset_cells(name: str, preset: RunConfig | dict[str, RunConfig]) -> list[str]:
     """What the row of a preset should say; where it stands for several runs, each value they take."""
     configs = [preset] if isinstance(preset, RunConfig) else list(preset.values())
-    columns = [
-        [config.text.search_tokens for config in configs],
-        [config.space.hidden_size for config in configs],
-        [config.trainer.epochs for config in configs],
-        [config.trainer.batch_size for config in configs],
-        [config.text.train_tokens for config in configs],
-        [config.network.hidden_size for config in configs],
-        [config.retrain.epochs for config in configs],
-        [config.retrain.batch_size for config in configs],
-    ]
+    columns = [list(column) for column in zip(*map(sizes, configs), strict=True)]
     words = [" / ".join("all" if n is None else f"{n:,}" for n in dict.fromkeys(column)) for column in columns]
     return [f"`{name}`", f"`{configs[0].options.data}`", *words]
 
@@ -262,7 +296,7 @@ def test_the_table_of_imports_is_true():
         for part, names in table_rows("docs/architecture.md", "Who imports whom")
     }
     found = imports()
-    above = {"cli", "commands", "compare", "launch", "__init__", "__main__"}
+    above = {"cli", "commands", "compare", "completion", "launch", "sweep", "__init__", "__main__"}
     pipeline = {part for part in found if part.startswith("run") or part in above}
     assert {part: names for part, names in found.items() if part not in pipeline} == listed
 

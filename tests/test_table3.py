@@ -1,22 +1,18 @@
-"""Many runs as one table: which runs, on equal terms; done once, resumed, and reported when they fail."""
+"""Table 3: which runs, on equal terms, and what the table says of them."""
 
 import json
-import os
 import runpy
-import signal
-import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import tiny_recipe
-from launching import SECONDS
+from finished_folders import figures, finished_copy
 
-from cnas.errors import Stopped, UserError
+from cnas.errors import UserError
 from cnas.run_config import RunConfig
-from cnas.run_many import LOG, Job, run_many
-from cnas.run_plan import Plan
+from cnas.sweep import Plan, read_grid
+from cnas.sweep.process import LOG
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 
@@ -124,6 +120,13 @@ def test_more_random_cells_than_there_are_is_refused(tiny):
     assert len(Plan({"enas": tiny}, (1,), 32).references()["enas_rnn"]) == 32
 
 
+def test_the_grid_file_asks_for_the_same_runs(table3):
+    grid = read_grid(RECIPES / "grids" / "ptb_table3.yaml")
+    plan, _, _ = plan_of(table3)
+    for found, planned in ((grid.searches, plan.searches()), (grid.references, plan.references())):
+        assert {job.config.hash for job in found} == {job.config.hash for jobs in planned.values() for job in jobs}
+
+
 def test_data_is_that_of_every_run(table3):
     plan, _, _ = plan_of(table3, "--data", "elsewhere", "--output-dir", "here")
     assert {job.config.options.data for job in plan.jobs()} == {"elsewhere"}
@@ -147,36 +150,7 @@ def test_a_mistake_is_one_line_and_code_2(table3, argv, capsys):
     assert BAD[argv] in error
 
 
-# Doing them ---------------------------------------------------------------------------------------------------------
-
-
-def finished_copy(finished, folder, config, **changes):
-    """A folder of a finished run with another configuration."""
-    folder.mkdir(parents=True)
-    result = json.loads((finished / "result.json").read_text("utf-8")) | changes
-    (folder / "result.json").write_text(json.dumps(result), "utf-8")
-    (folder / "config.json").write_text(json.dumps(config.to_json()), "utf-8")
-
-
-def test_a_finished_run_is_skipped_and_its_folder_left_alone(finished, tiny, tmp_path, capsys):
-    finished_copy(finished, tmp_path / "one", tiny)
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    assert run_many([Job("one", tiny)], tmp_path) == {"one": 0}
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
-    assert capsys.readouterr().out == "1 of 1 runs are finished already\n"
-
-
-def test_nothing_starts_where_a_folder_holds_another_run(finished, tiny, tmp_path):
-    finished_copy(finished, tmp_path / "two", replace(tiny, trainer=replace(tiny.trainer, epochs=4)))
-    with pytest.raises(UserError, match=r"another configuration: trainer\.epochs"):
-        run_many([Job("one", tiny), Job("two", tiny)], tmp_path)
-    assert not (tmp_path / "one").exists()
-
-
-def figures(finished, test):
-    """The ``retrain`` part of a result with perplexities of its own."""
-    known = json.loads((finished / "result.json").read_text("utf-8"))["retrain"]
-    return known | {"test_perplexity": test, "valid_perplexity": test + 1}
+# The table ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -235,58 +209,3 @@ def test_a_run_that_is_missing_is_named_and_counts_nowhere(table3, table_of_two_
     assert row_of(text, "DARTS-V1")[1:4] == ["0", "–", "–"]
     assert "- missing: enas-s2, error: the loss became nan (log: " in text
     assert "CL-DARTS-V1 − DARTS-V1" not in text
-
-
-@pytest.mark.parametrize(("names", "at_once", "words"), [("aa", 1, "'a' twice"), ("ab", 0, "at least 1")])
-def test_impossible_batches_are_refused(tiny, tmp_path, names, at_once, words):
-    with pytest.raises(UserError, match=words):
-        run_many([Job(name, tiny) for name in names], tmp_path, at_once=at_once)
-
-
-def test_a_launcher_of_many_processes_is_refused(tiny, tmp_path, monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(UserError, match="--jobs"):
-        run_many([Job("a", tiny)], tmp_path)
-
-
-def test_a_run_that_fails_is_named_and_the_others_go_on(table3, tiny, tmp_path, capfd):
-    bad = replace(tiny, retrain=replace(tiny.retrain, batch_size=99_999))
-    plan = Plan({"enas": bad, "enas-cl": tiny}, (1,), 0)
-    jobs = [*plan.searches()["enas"], *plan.searches()["enas-cl"]]
-    codes = run_many(jobs, tmp_path, at_once=2)
-    assert codes == {"enas-s1": 2, "enas-cl-s1": 0}
-    out = capfd.readouterr().out
-    assert "enas-s1: failed with exit code 2: error: " in out
-    assert "batch_size 99999" in out
-    assert "enas-cl-s1: finished after" in out
-    assert (tmp_path / "enas-cl-s1" / "result.json").exists()
-    assert "preset tiny" in (tmp_path / "enas-cl-s1" / LOG).read_text("utf-8")
-
-
-def stop_this_process_when(path, pattern):
-    """Send SIGTERM once something matches."""
-
-    def wait():
-        deadline = time.monotonic() + SECONDS
-        while not [*path.glob(pattern)] and time.monotonic() < deadline:
-            time.sleep(0.02)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
-def test_a_stop_reaches_the_runs_which_save_and_go_on(tiny, finished, tmp_path, capfd, monkeypatch):
-    # From the server of the other tests, which has imported everything.
-    monkeypatch.setattr("cnas.run_many.START", "forkserver")
-    long = replace(tiny, trainer=replace(tiny.trainer, epochs=12))
-    jobs = [Job("later", tiny), Job("long", long)]
-    finished_copy(finished, tmp_path / "later", tiny)
-    stop_this_process_when(tmp_path, "long/checkpoints/search/step-*")
-    with pytest.raises(Stopped, match="stopped by SIGTERM; go on with the same command"):
-        run_many(jobs, tmp_path, at_once=2)
-    assert "long: stopped\n" in capfd.readouterr().out
-    log = tmp_path / "long" / LOG
-    assert "error: stopped by SIGTERM at step" in log.read_text("utf-8")
-    assert run_many(jobs, tmp_path) == {"later": 0, "long": 0}
-    assert "resumed from step" in log.read_text("utf-8")
-    assert json.loads((tmp_path / "long" / "result.json").read_text("utf-8"))["search"]["epochs"] == 12

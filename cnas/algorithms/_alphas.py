@@ -28,6 +28,7 @@ class Alphas(nn.Module):
 
     Attributes:
         logits: float64 [E, O], the one parameter; those of pairs in no mixture are never used.
+        groups: the mixtures of the space.
     """
 
     places: Tensor
@@ -38,10 +39,10 @@ class Alphas(nn.Module):
         self.space = space
         drawn_EO = torch.randn(space.shape, generator=generator(seed, "alphas"), dtype=torch.float64, device=HOST)
         self.logits = nn.Parameter(scale * drawn_EO)
-        groups = space.mixtures()
-        self.active = tuple(pair for group in groups for pair in group)
-        longest, operations = max(map(len, groups)), space.shape[1]
-        rows = [[edge * operations + operation for edge, operation in group] for group in groups]
+        self.groups = space.mixtures()
+        self.active = tuple(pair for group in self.groups for pair in group)
+        longest, operations = max(map(len, self.groups)), space.shape[1]
+        rows = [[edge * operations + operation for edge, operation in group] for group in self.groups]
         padded = [row + [-1] * (longest - len(row)) for row in rows]
         places_GM = torch.tensor(padded, device=HOST)
         self.register_buffer("padding", places_GM < 0, persistent=False)
@@ -49,12 +50,12 @@ class Alphas(nn.Module):
 
     def weights(self) -> Tensor:
         """Float64 [E, O], the softmax over every mixture, part of α's graph; 0 for pairs in no mixture."""
-        return self._spread(self._gathered().softmax(dim=1), 0.0)
+        return self.spread(self.gathered().softmax(dim=1), 0.0)
 
     @torch.no_grad()
     def log_weights(self) -> Tensor:
         """The logarithm of `weights`, without a graph; ``-inf`` for pairs in no mixture."""
-        return self._spread(self._gathered().log_softmax(dim=1), -math.inf)
+        return self.spread(self.gathered().log_softmax(dim=1), -math.inf)
 
     def routing(self) -> Routing:
         """The soft mixture of everything, part of α's graph; a `none` operation counts as run."""
@@ -71,7 +72,7 @@ class Alphas(nn.Module):
     @torch.no_grad()
     def entropy(self) -> float:
         """The mean over the mixtures of their weights' entropy, in nats."""
-        return float(torch.special.entr(self._gathered().softmax(dim=1)).sum(dim=1).mean())
+        return float(torch.special.entr(self.gathered().softmax(dim=1)).sum(dim=1).mean())
 
     def best(self, count: int) -> tuple[list[tuple[Architecture, float]], int]:
         """The connected architectures with the largest products of weights.
@@ -87,14 +88,20 @@ class Alphas(nn.Module):
         """
         if count < 1:
             raise self._refusal(count, self.space.size)
+        found, skipped = self.best_available(count)
+        if len(found) < count:
+            raise self._refusal(count, len(found))
+        return found, skipped
+
+    def best_available(self, count: int) -> tuple[list[tuple[Architecture, float]], int]:
+        """As `best`, but all connected ones where there are fewer than ``count``, which is at least 1."""
         log_probs, asked = self.log_probs(), count
         while True:
             ranked = [(self._architecture(indices), log_prob) for indices, log_prob in k_best(log_probs, asked)]
             places = [place for place, (found, _) in enumerate(ranked) if self.space.is_connected(found)]
-            if len(places) >= count:
-                return [ranked[place] for place in places[:count]], places[count - 1] + 1 - count
-            if len(ranked) < asked:
-                raise self._refusal(count, len(places))
+            if len(places) >= count or len(ranked) < asked:
+                chosen = places[:count]
+                return [ranked[place] for place in chosen], max(chosen, default=-1) + 1 - len(chosen)
             asked *= 2
 
     def _architecture(self, indices: Sequence[int]) -> Architecture:
@@ -107,11 +114,11 @@ class Alphas(nn.Module):
             f"curriculum.k is {count}; allowed: 1 to {most}, the connected architectures of {self.space.name}"
         )
 
-    def _gathered(self) -> Tensor:
+    def gathered(self) -> Tensor:
         """The logits by mixture, [G, M]; ``-inf`` where a mixture is shorter."""
         return self.logits.flatten()[self.places].masked_fill(self.padding, -math.inf)
 
-    def _spread(self, values_GM: Tensor, empty: float) -> Tensor:
+    def spread(self, values_GM: Tensor, empty: float) -> Tensor:
         """Values by mixture at their places in [E, O]."""
         valid_GM = ~self.padding
         flat = self.logits.new_full((self.logits.numel(),), empty)

@@ -1,14 +1,15 @@
 """The gradient of α through one step of the weights (Liu et al. 2019, Eq. 6 to 8), as the DARTS code for RNNs takes it.
 
-With ``g = ∇_w L_train(w, α)``, a virtual SGD step ``w' = w - η (c g + λ w)`` and ``c`` the factor that clips g, the
-gradient of ``L_valid(w', α)`` is ``∇_α L_valid - η c ∇²_{α,w} L_train u`` with ``u = ∇_{w'} L_valid``; c counts as a
-constant, and the product with u, which is clipped too, is a central difference.
+With ``g = ∇_w L_train(w, α)``, a virtual SGD step ``w' = w - η (m + c g + λ w)``, m what the optimiser's momentum adds
+and ``c`` the factor that clips g, the gradient of ``L_valid(w', α)`` is ``∇_α L_valid - η c ∇²_{α,w} L_train u`` with
+``u = ∇_{w'} L_valid``; c counts as a constant, and the product with u, which is clipped too, is a central difference.
 
 Legend: E edges, O operations.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -54,8 +55,11 @@ class Unrolled:
         stepped = {}
         for (name, weight), gradient in zip(context.weights.items(), gradients, strict=True):
             step = (gradient * min(1.0, ratio)).add_(weight.detach(), alpha=context.weight_decay)
+            if name in context.momentum:
+                step.add_(context.momentum[name].detach())
             stepped[name] = weight.detach().sub(step, alpha=context.learning_rate).requires_grad_()
-        return stepped, ratio if self.unclamped else min(1.0, ratio)
+        # Without a norm to clip to there is no ratio that could be published.
+        return stepped, ratio if self.unclamped and ratio < math.inf else min(1.0, ratio)
 
     def _second_order(self, context: StepContext, alphas: Alphas, direction: Sequence[Tensor]) -> Tensor:
         """``∇²_{α,w} L_train u`` [E, O], with u the ``direction``, clipped like a gradient."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
 import torch
@@ -32,6 +32,7 @@ class SearchContext:
             memory, of K architectures with inherited weights, without dropout or gradient, on validation batch
             ``index`` (counted on past the end from the beginning again) or, where it is None, on all of them in order.
         validation_batches: how many validation batches there are.
+        validation_accuracies: the same for the share of right predictions; None where nothing is classified.
         checkpoint: called between the updates of a long phase; raises `Stopped` where a signal asks for it.
     """
 
@@ -41,6 +42,7 @@ class SearchContext:
     validation_losses: Callable[[Sequence[Architecture], int | None], Tensor]
     validation_batches: int
     checkpoint: Callable[[], None]
+    validation_accuracies: Callable[[Sequence[Architecture], int | None], Tensor] | None = None
 
 
 class Gradients(Protocol):
@@ -78,7 +80,9 @@ class StepContext:
         weights: the supernet's parameters by name, as constants; `Gradients` takes such a mapping.
         learning_rate: of the weight step that belongs to this architecture step.
         weight_decay: of the weight step.
-        clip_norm: of the weight step's gradient.
+        clip_norm: of the weight step's gradient; infinite where it is not clipped.
+        momentum: by name of a weight, what its optimiser adds to the next gradient: its momentum buffer times its
+            momentum factor; a weight that is not there has none.
     """
 
     step: int
@@ -89,6 +93,7 @@ class StepContext:
     learning_rate: float
     weight_decay: float
     clip_norm: float
+    momentum: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class SearchAlgorithm(nn.Module, ABC):

@@ -1,9 +1,9 @@
 """ENAS: a controller learns by REINFORCE which subnets of the shared weights validate well.
 
 Pham et al. 2018, section 2.2: weights and controller are trained in turns; a weight step runs one sample of the policy,
-a controller update follows ``E[(R - b) ∇ log π(a)]`` with ``R = reward_scale / perplexity`` on a validation batch and
-the weights fixed. Where the published codes differ, the defaults are those of google-research's `enas_lm`;
-``docs/algorithms/enas.md`` tells what else was chosen.
+a controller update follows ``E[(R - b) ∇ log π(a)]`` with the weights fixed and ``R = reward_scale / perplexity`` on a
+validation batch, or ``reward_scale * accuracy`` where images are classified. Where the published codes differ, the
+defaults are those of google-research's `enas_lm`; ``docs/algorithms/enas.md`` tells what else was chosen.
 
 Legend: K architectures.
 """
@@ -19,7 +19,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from cnas.algorithms._choice import GROUP, best_of
+from cnas.algorithms._choice import best_of, costs_of, quality
 from cnas.algorithms._controller import Controller, Rollout, Squash
 from cnas.algorithms.base import SearchAlgorithm, SearchContext
 from cnas.errors import NonFiniteError, UserError
@@ -65,13 +65,20 @@ class ENAS(SearchAlgorithm):
         init_range: float = 0.01
         """The controller's weights start uniform in ± this (`enas_lm`: 0.01; the authors' first code: 0.1)."""
         learning_rate: float = 5e-5
-        """Of the controller's Adam (`enas_lm`: 5e-5; the paper: 3.5e-4)."""
+        """Of the controller's Adam (`enas_lm`: 5e-5; the paper: 3.5e-4; NATS-Bench: 1e-3)."""
+        betas: tuple[float, float] = (0.9, 0.999)
+        """Decays of that Adam's moments (`enas_lm`: 0.9, 0.999; the authors' first code: 0, 0.999)."""
+        epsilon: float = 1e-8
+        """What that Adam adds to a denominator (`enas_lm`: 1e-8; the authors' first code and NATS-Bench: 1e-3)."""
+        clip_norm: float | None = None
+        """Largest norm of the controller's gradient (NATS-Bench: 5); none leaves it as it is (`enas_lm`)."""
         entropy_weight: float = 1e-5
         """Weight of the entropy bonus in the reward (`enas_lm`: 1e-5; the paper: 1e-4)."""
         baseline_decay: float = 0.999
         """Decay of the moving average of rewards (`enas_lm`: 0.999); 1 keeps the baseline at 0."""
         reward_scale: float = 80.0
-        """The reward is this over the validation perplexity (the paper and all codes: 80)."""
+        """The reward is this over the validation perplexity (the paper and all codes: 80), or this times the share of
+        right predictions (NATS-Bench: 1)."""
         updates: int = 25
         """Controller updates after every epoch (`enas_lm`: 25)."""
         samples: int = 10
@@ -82,10 +89,14 @@ class ENAS(SearchAlgorithm):
         def __post_init__(self) -> None:
             for field in ("controller_size", "updates", "samples", "derive_samples"):
                 self._require(field, getattr(self, field) >= 1, "1 or more")
-            for field in ("temperature", "tanh_constant", "init_range", "learning_rate", "reward_scale"):
+            for field in ("temperature", "tanh_constant", "init_range", "learning_rate", "epsilon", "reward_scale"):
                 self._require(field, 0 < getattr(self, field) < math.inf, "a finite number above 0")
             for field in ("distance_weight", "entropy_weight"):
                 self._require(field, 0 <= getattr(self, field) < math.inf, "0 or a finite number above it")
+            two = len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas)
+            self._require("betas", two, "two numbers, each at least 0 and below 1")
+            clips = self.clip_norm is None or 0 < self.clip_norm < math.inf
+            self._require("clip_norm", clips, "a finite number above 0, or none")
             self._require("baseline_decay", 0 < self.baseline_decay <= 1, "above 0, at most 1")
 
         def _require(self, field: str, holds: bool, allowed: str) -> None:
@@ -103,7 +114,9 @@ class ENAS(SearchAlgorithm):
         self.controller = Controller(
             space.decisions(), seed, config.controller_size, squash, config.distance_weight, config.init_range
         )
-        self.optimizer = torch.optim.Adam(self.controller.parameters(), lr=config.learning_rate)
+        self.optimizer = torch.optim.Adam(
+            self.controller.parameters(), lr=config.learning_rate, betas=config.betas, eps=config.epsilon
+        )
         self.register_buffer("baseline", torch.zeros(()))
 
     @torch.no_grad()
@@ -159,11 +172,10 @@ class ENAS(SearchAlgorithm):
         """One REINFORCE step; returns its figures."""
         rollout = self.controller.sample(self.config.samples, context.generator("controller", update))
         index = context.epoch * self.config.updates + update
-        losses = self._losses(context, self._architectures(rollout), index)
-        bonuses = rollout.bonus.tolist()
+        qualities = self._qualities(context, self._architectures(rollout), index)
         rewards = [
-            self.config.reward_scale * math.exp(-loss) + self.config.entropy_weight * bonus
-            for loss, bonus in zip(losses, bonuses, strict=True)
+            self.config.reward_scale * worth + self.config.entropy_weight * bonus
+            for worth, bonus in zip(qualities, rollout.bonus.tolist(), strict=True)
         ]
         baseline, advantages = follow(float(self.baseline), rewards, self.config.baseline_decay)
         loss = -(rollout.log_probs * rollout.log_probs.new_tensor(advantages)).mean()
@@ -179,7 +191,7 @@ class ENAS(SearchAlgorithm):
         }
 
     def _step(self, loss: Tensor) -> float:
-        """Descend once; returns the norm of the gradient."""
+        """Descend once; returns the norm of the gradient before it is clipped."""
         assert self.optimizer is not None
         self.optimizer.zero_grad()
         loss.backward()
@@ -187,20 +199,16 @@ class ENAS(SearchAlgorithm):
         norm = float(nn.utils.get_total_norm(gradients))
         if not math.isfinite(norm):
             raise NonFiniteError(f"the norm of the controller's gradient is {norm}; its weights were not updated")
+        if self.config.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.controller.parameters(), self.config.clip_norm)
         self.optimizer.step()
         return norm
 
-    def _losses(self, context: SearchContext, architectures: Sequence[Architecture], index: int) -> list[float]:
-        """Validation losses in nats; each architecture is run once, and a disconnected one (infinite) not at all."""
+    def _qualities(self, context: SearchContext, architectures: Sequence[Architecture], index: int) -> list[float]:
+        """From 0 to 1; each architecture is run once, and a disconnected one, which is worth nothing, not at all."""
         distinct = [found for found in dict.fromkeys(architectures) if self.space.is_connected(found)]
-        losses: dict[Architecture, float] = {}
-        for start in range(0, len(distinct), GROUP):
-            group = distinct[start : start + GROUP]
-            losses.update(zip(group, context.validation_losses(group, index).tolist(), strict=True))
-        for architecture, loss in losses.items():
-            if math.isnan(loss):
-                raise NonFiniteError(f"the loss of architecture {architecture} on validation batch {index} is {loss}")
-        return [losses.get(architecture, math.inf) for architecture in architectures]
+        costs = dict(zip(distinct, costs_of(context, distinct, index), strict=True))
+        return [quality(context, costs[found]) if found in costs else 0.0 for found in architectures]
 
     @torch.no_grad()
     def _draw(self, count: int, generator: torch.Generator) -> list[Architecture]:

@@ -1,25 +1,23 @@
 """RSPS: random search with parameter sharing, the baseline that learns weights and no policy.
 
 Li and Talwalkar 2019, section 3.3: every weight step runs an architecture drawn uniformly; in the end the best of some
-random ones is taken by its validation loss with the shared weights.
+random ones is taken by its validation loss with the shared weights. Where a network has many cells, each draws its own
+in a weight step, as in the code of NATS-Bench; what judges and what is compared has one structure for all.
 """
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 
 from cnas.algorithms._choice import best_of
+from cnas.algorithms._distinct import distinct
 from cnas.algorithms.base import SearchAlgorithm, SearchContext
 from cnas.errors import UserError
 from cnas.spaces.base import SearchSpace
 from cnas.types import Architecture, Paper, Routing
-
-TRIES = 30
-"""Draws for each architecture wanted, before all that are left are listed."""
 
 
 class RSPS(SearchAlgorithm):
@@ -60,8 +58,9 @@ class RSPS(SearchAlgorithm):
         self.config = config
 
     def route(self, generator: torch.Generator) -> Routing:
-        """One connected architecture, uniformly at random."""
-        return self.space.routing(self.space.sample(generator))
+        """In every cell that can be routed apart a connected architecture of its own, uniformly at random."""
+        drawn = [self.space.sample(generator).choices for _ in range(self.space.routed_cells)]
+        return Routing.paths(drawn, self.space.shape)
 
     def candidates(self, count: int, generator: torch.Generator) -> list[Architecture]:
         """``count`` distinct connected architectures, uniformly at random.
@@ -69,7 +68,7 @@ class RSPS(SearchAlgorithm):
         Raises:
             UserError: where there are not as many in the space.
         """
-        found = self._distinct(min(count, self.space.size), generator) if count > 0 else []
+        found = distinct(self.space, min(count, self.space.size), generator)
         if not found or len(found) < count:
             most = len(found) or self.space.size
             raise UserError(
@@ -84,21 +83,7 @@ class RSPS(SearchAlgorithm):
             NonFiniteError: where no loss is finite, or one is NaN.
         """
         count = min(self.config.samples, self.space.size)
-        return best_of(context, self._distinct(count, context.generator("derive")))
-
-    def _distinct(self, count: int, generator: torch.Generator) -> list[Architecture]:
-        """Up to ``count`` distinct connected architectures; fewer only where the space has no more."""
-        found: dict[Architecture, None] = {}
-        for _ in range(TRIES * count):
-            found[self.space.sample(generator)] = None
-            if len(found) == count:
-                return list(found)
-        # So many repetitions mean that nearly all are found: the others are few enough to be listed.
-        options = [decision.options for decision in self.space.decisions()]
-        every = map(self.space.architecture, itertools.product(*options))
-        rest = [one for one in every if one not in found and self.space.is_connected(one)]
-        order = torch.randperm(len(rest), generator=generator).tolist()
-        return [*found, *(rest[place] for place in order)][:count]
+        return best_of(context, distinct(self.space, count, context.generator("derive")))
 
 
 NAMES = {"rsps": RSPS.Config()}

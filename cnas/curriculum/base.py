@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 import cnas.curriculum
+from cnas.curriculum._traces import traced_units
 from cnas.curriculum._weights import normalized_weights
 from cnas.errors import UserError
 from cnas.rng import HOST
@@ -34,8 +35,8 @@ class CurriculumConfig:
     """How many subnets judge the data; 0 is the plain algorithm (K, paper §4.5)."""
     refresh: Literal["epoch", "step"] = "epoch"
     """When: a pass over all data after each epoch (the authors' code) or each batch before its step (Algorithm 1)."""
-    unit: Literal["sequence", "token"] = "sequence"
-    """What is weighed: a chunk of text as a whole, or every token of it."""
+    unit: Literal["sequence", "token", "sample"] = "sequence"
+    """What is weighed: a chunk of text as a whole, every token of it, or (the one choice for images) a sample."""
 
     def __post_init__(self) -> None:
         if self.name not in scores():
@@ -104,6 +105,11 @@ class Curriculum(nn.Module):
             "weight_max": float(v.max()),
             "effective_sample_size": float(v.sum() ** 2 / v.square().sum() / len(v)),
         }
+
+    def traces(self) -> dict[str, list[float]]:
+        """V of the units that `traced_units` names, to six digits."""
+        traced = self.v[traced_units(len(self.v))].to(HOST).double()
+        return {"weight_traces": [float(f"{weight:.6g}") for weight in traced.tolist()]}
 
 
 def build_curriculum(config: CurriculumConfig | None, num_units: int) -> Curriculum | None:

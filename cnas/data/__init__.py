@@ -1,12 +1,22 @@
-"""Data as ordered batches: text corpora, their vocabulary, and the streams a language model reads them in."""
+"""Data as ordered batches: text and the streams a language model reads it in; labelled images and their views."""
 
+from cnas.data.augment import Augment
 from cnas.data.base import OrderedBatches, rank_rows
+from cnas.data.image_batches import ImageBatches
+from cnas.data.image_set import ChannelStatistics, ImageSet
+from cnas.data.images import ImageConfig, ImageData, load_images
 from cnas.data.streams import TextStreams
 from cnas.data.text import TextConfig, TextData, load_text
 from cnas.data.variable import VariableStreams, halving_lengths, scattered_lengths
 from cnas.data.vocabulary import Vocabulary
 
 __all__ = [
+    "Augment",
+    "ChannelStatistics",
+    "ImageBatches",
+    "ImageConfig",
+    "ImageData",
+    "ImageSet",
     "OrderedBatches",
     "TextConfig",
     "TextData",
@@ -14,6 +24,7 @@ __all__ = [
     "VariableStreams",
     "Vocabulary",
     "halving_lengths",
+    "load_images",
     "load_text",
     "rank_rows",
     "scattered_lengths",

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from cnas.data._parquet import SPLITS, has_parquet, missing, parquet_names, read_parquet
 from cnas.errors import UserError
 
 COLUMNS = ("sentence", "text", "content")
 """Where the text of a table is looked for, in this order."""
-
-SPLITS = {"train": ("train",), "validation": ("validation", "valid"), "test": ("test",)}
-"""The splits, and the names a file or a Hub data set may give them."""
 
 
 def text_rows(table: Any, where: str) -> list[str]:
@@ -44,58 +39,16 @@ def read_folder(folder: Path) -> dict[str, list[str]]:
     Raises:
         UserError: a split is missing, empty, unreadable, not UTF-8, or has no text column.
     """
-    read = _read_parquet if any(_parquet_files(folder, name) for name in SPLITS) else _read_txt
-    return {name: read(folder, name) for name in SPLITS}
-
-
-def _read_parquet(folder: Path, split: str) -> list[str]:
-    files = _parquet_files(folder, split)
-    if not files:
-        raise _missing(folder, split, (pattern for name in SPLITS[split] for pattern in _patterns(name)))
-    for file in files:
-        if not file.stat().st_size:
-            raise UserError(f"{file} is empty")
-    import datasets
-
-    where = f"{folder}: {split}"
-    paths = [str(file) for file in files]
-    try:
-        # Streaming reads the files as they are now: nothing is copied to a cache that could grow stale.
-        with _unlogged("datasets"):
-            table = datasets.load_dataset("parquet", data_files={split: paths}, split=split, streaming=True)
-            return text_rows(table, where)
-    except UserError:
-        raise
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        raise UserError(f"{where} cannot be read as Parquet: {' '.join(str(error).split())}") from error
-
-
-@contextlib.contextmanager
-def _unlogged(name: str) -> Iterator[None]:
-    """A library does not log on its own what is about to be raised."""
-    logger = logging.getLogger(name)
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-
-
-def _patterns(name: str) -> tuple[str, str]:
-    return f"{name}.parquet", f"{name}-*.parquet"
-
-
-def _parquet_files(folder: Path, split: str) -> list[Path]:
-    found = ([*folder.glob(pattern)] for name in SPLITS[split] for pattern in _patterns(name))
-    return sorted(next((files for files in found if files), []))
+    if has_parquet(folder):
+        return {name: read_parquet(folder, name, text_rows) for name in SPLITS}
+    return {name: _read_txt(folder, name) for name in SPLITS}
 
 
 def _read_txt(folder: Path, split: str) -> list[str]:
     names = [f"{prefix}{name}.txt" for name in SPLITS[split] for prefix in ("ptb.", "")]
     file = next((folder / name for name in names if (folder / name).is_file()), None)
     if file is None:
-        raise _missing(folder, split, [*names, *(_patterns(split))])
+        raise missing(folder, split, [*names, *parquet_names(split)])
     content = file.read_bytes()
     if not content:
         raise UserError(f"{file} is empty")
@@ -105,7 +58,3 @@ def _read_txt(folder: Path, split: str) -> list[str]:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise UserError(f"{file} is not UTF-8: line {line}, byte offset {error.start}") from error
-
-
-def _missing(folder: Path, split: str, names: Iterable[str]) -> UserError:
-    return UserError(f"data folder {folder} has no {split} split: looked for {', '.join(names)}")

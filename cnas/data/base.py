@@ -33,7 +33,8 @@ class OrderedBatches(ABC):
     """Batches in a fixed order, each fetched by its index and the rows one process wants of it.
 
     Attributes:
-        batch_size: rows of the *global* batch, whatever the number of processes.
+        batch_size: rows of the *global* batch, whatever the number of processes; a batch of its own size says so in
+            `rows`.
         num_units: how many curriculum units there are; every ``unit_ids`` is in ``range(num_units)``.
     """
 
@@ -51,6 +52,26 @@ class OrderedBatches(ABC):
     def learning_rate_scale(self, index: int) -> float:  # noqa: ARG002
         """What the learning rate is multiplied by for batch ``index``."""
         return 1.0
+
+    def rows(self, index: int) -> int:  # noqa: ARG002
+        """How many rows the global batch ``index`` has: ``batch_size`` unless a subclass has an uneven one."""
+        return self.batch_size
+
+    def scoring_view(self) -> OrderedBatches:
+        """The whole pass that K subnets judge under ``refresh="epoch"``; the same batches unless a subclass differs.
+
+        It has every unit, each under the id it has here.
+        """
+        return self
+
+    def judged(self, index: int, rows: slice) -> Batch:
+        """What K subnets judge of a batch under ``refresh="step"``: the same rows of the same units as `batch`.
+
+        Args:
+            index: of the global batch.
+            rows: which of its rows.
+        """
+        return self.batch(index, rows)
 
     @abstractmethod
     def batch(self, index: int, rows: slice) -> Batch:

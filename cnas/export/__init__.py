@@ -6,6 +6,7 @@ import importlib
 from typing import Any
 
 _PLACES = {
+    "Card": "card",
     "build_tokenizer": "tokenizer",
     "draw_cell": "cell",
     "draw_figures": "figures",
@@ -14,9 +15,12 @@ _PLACES = {
     "register": "auto",
     "render_card": "card",
     "save_model": "model",
+    "save_network": "model",
+    "write_remote_code": "remote_code",
 }
 
 __all__ = [
+    "Card",
     "build_tokenizer",
     "draw_cell",
     "draw_figures",
@@ -25,6 +29,8 @@ __all__ = [
     "register",
     "render_card",
     "save_model",
+    "save_network",
+    "write_remote_code",
 ]
 
 

@@ -9,9 +9,11 @@ from typing import Any
 # Control, format (among them the bidirectional overrides), surrogate and private-use characters; line separators.
 _UNSEEN = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
 _FOLDERS = re.compile(r"(?<![\w.:/\\-])(?:~|[A-Za-z]:)?[/\\](?:[^/\\\s]+[/\\])*")
-_MARKS = re.compile(r"[\\`*\[\]|~$]")
-_START = re.compile(r"^\d+(?=[.)](?:\s|$))|^(?=[-+=#_])")
-_HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+_PLACE = re.compile(r"(?:[A-Za-z][\w+.-]*:|~[^/\\]*|\.{1,2})?[/\\]")
+_MARKS = re.compile(r"[`*\[\]|~$]|(?<!\w)_+|_+(?!\w)|(?<=http):(?=//)|(?<=https):(?=//)|(?<=www)\.|@", re.IGNORECASE)
+_START = re.compile(r"^\d+(?=[.)](?:\s|$))|^(?=[-+=#])")
+# An escaped backslash before a parenthesis would be what begins a formula on the Hub.
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\\": "&#92;"}
 
 
 def one_line(value: Any) -> str:
@@ -35,15 +37,29 @@ def name(value: Any) -> str:
     return _FOLDERS.sub("", one_line(value)) or "unnamed"
 
 
-def plain(value: Any) -> str:
-    r"""One line of Markdown that reads as ``value``, with nothing in it marked up.
+def last_part(value: Any) -> str:
+    """`name` of something that may be one path as a whole, whose folders may have blanks in them.
 
     Example:
-        >>> print(plain("<b> a|b `c` [d](e)"))
-        &lt;b&gt; a\|b \`c\` \[d\](e)
+        >>> last_part("/home/ada king/texts/novel"), last_part("../ada/novel/"), last_part("owner/data")
+        ('novel', 'novel', 'owner/data')
     """
-    text = _START.sub(r"\g<0>\\", _MARKS.sub(r"\\\g<0>", one_line(value)))
-    return "".join(_HTML.get(character, character) for character in text)
+    text = one_line(value)
+    if _PLACE.match(text):
+        text = re.split(r"[/\\]", text.rstrip("/\\ "))[-1]
+    return name(text)
+
+
+def plain(value: Any) -> str:
+    r"""One line of Markdown that reads as ``value``, with nothing in it marked up or linked.
+
+    Example:
+        >>> print(plain("<b> a|b `c` [d](e) _f_ g_h"))
+        &lt;b&gt; a\|b \`c\` \[d\](e) \_f\_ g_h
+    """
+    text = "".join(_ENTITIES.get(character, character) for character in one_line(value))
+    text = _MARKS.sub(lambda found: "".join(f"\\{mark}" for mark in found[0]), text)
+    return _START.sub(r"\g<0>\\", text)
 
 
 def block(text: str, language: str) -> str:
@@ -54,5 +70,10 @@ def block(text: str, language: str) -> str:
 
 
 def code(value: Any) -> str:
-    """One line for a code span; back quotes become straight ones."""
-    return one_line(value).replace("`", "'")
+    """A code span of one line; back quotes in it become straight ones, and nothing becomes a dash.
+
+    Example:
+        >>> code("0 `1`"), code("")
+        ("`0 '1'`", '`–`')
+    """
+    return f"`{one_line(value).replace('`', chr(39)) or '–'}`"

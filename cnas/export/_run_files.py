@@ -59,7 +59,8 @@ class Selection:
     def _walk(self, place: Path, kinds: set[str]) -> Iterator[Path]:
         if self._is_link(place) or not place.is_dir():
             return
-        for path in sorted(place.iterdir()):
+        # Code last: messages name the first files, and weights tell a reader more.
+        for path in sorted(place.iterdir(), key=lambda path: (path.suffix == ".py", path)):
             if self._is_link(path):
                 continue
             if path.name.startswith("."):

@@ -6,8 +6,16 @@ import importlib
 import importlib.util
 import pkgutil
 from types import ModuleType
+from typing import Any
 
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageClassification, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModelForCausalLM,
+    AutoModelForImageClassification,
+    PreTrainedModel,
+)
+from transformers.image_processing_utils import BaseImageProcessor
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
     MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES,
@@ -21,12 +29,16 @@ _HEADS = {
 }
 """By the ending that `transformers` itself expects in the name of a model with such a head."""
 
+BACKENDS = ("pil", "torchvision")
+"""What `transformers` asks an image processor for; what ours are built on is their own affair."""
+
 
 def register() -> None:
     """Register every derived network with `AutoConfig` and the Auto class of its head; calling it again is harmless.
 
     A network is found by its place: the `transformers.PreTrainedModel` subclasses of ``cnas/spaces/<name>/network.py``,
-    each with its ``config_class``. A new space needs no entry here.
+    each with its ``config_class``. An image processor of the same file is registered with `AutoImageProcessor` for
+    them. A new space needs no entry here.
 
     Example:
         >>> from transformers import AutoConfig
@@ -35,8 +47,31 @@ def register() -> None:
         'cnas-rnn'
     """
     for module in _network_modules():
-        for model in _own_models(module):
+        for model in _own(module, PreTrainedModel):
             _register(model)
+            for processor in _own(module, BaseImageProcessor):
+                by_backend = dict.fromkeys(BACKENDS, processor)
+                AutoImageProcessor.register(model.config_class, image_processor_classes=by_backend, exist_ok=True)
+
+
+def auto_classes(kind: type[Any]) -> dict[str, type]:
+    """Which class each Auto class has to load for something of ``kind``, by the name of the Auto class.
+
+    Args:
+        kind: a class of models, which brings its configuration, or of image processors; of all else, and of what
+            `transformers` has itself, nothing needs to be loaded.
+
+    Example:
+        >>> from cnas.spaces.enas_rnn.network import CnasRnnForCausalLM
+        >>> {auto: found.__name__ for auto, found in auto_classes(CnasRnnForCausalLM).items()}
+        {'AutoConfig': 'CnasRnnConfig', 'AutoModelForCausalLM': 'CnasRnnForCausalLM'}
+    """
+    if kind.__module__.startswith("transformers."):
+        return {}
+    if issubclass(kind, PreTrainedModel):
+        heads = {auto.__name__: kind for ending, (auto, _) in _HEADS.items() if kind.__name__.endswith(ending)}
+        return {"AutoConfig": kind.config_class, **heads}
+    return {"AutoImageProcessor": kind} if issubclass(kind, BaseImageProcessor) else {}
 
 
 def _network_modules() -> list[ModuleType]:
@@ -45,11 +80,12 @@ def _network_modules() -> list[ModuleType]:
     return [importlib.import_module(name) for name in found]
 
 
-def _own_models(module: ModuleType) -> list[type[PreTrainedModel]]:
+def _own(module: ModuleType, kind: type) -> list[Any]:
+    """The subclasses of ``kind`` that a module defines."""
     return [
         value
         for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, PreTrainedModel) and value.__module__ == module.__name__
+        if isinstance(value, type) and issubclass(value, kind) and value.__module__ == module.__name__
     ]
 
 

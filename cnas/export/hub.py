@@ -15,6 +15,7 @@ from huggingface_hub.utils import validate_repo_id
 from cnas.errors import PushError, UserError
 from cnas.export._patience import GaveUpError, Patience
 from cnas.export._run_files import Parcel, Selection, parcels, refuse_secrets
+from cnas.export.model_kind import kind_of_task
 
 __all__ = ["Patience", "push_run"]
 
@@ -179,16 +180,20 @@ def without_weights(card: str, repo_id: str) -> str:
         card: the text of the run's ``README.md``.
         repo_id: ``owner/name``.
     """
+    auto = kind_of_task(card).auto
     use = f"""## Use
 
 The weights are not part of this repository. This makes the network with new ones, to be trained:
 
 ```python
 import cnas  # lets transformers know the model
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, {auto}
 
-model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained("{repo_id}"))
+model = {auto}.from_config(AutoConfig.from_pretrained("{repo_id}"))
 ```
+
+Where `cnas` is not installed, leave its line out and give `trust_remote_code=True` to both calls. That runs the Python
+files of this repository: read them first.
 
 """
     return re.sub(r"(?ms)^## Use\n.*?(?=^## )", lambda _: use, card, count=1)

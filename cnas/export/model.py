@@ -1,4 +1,4 @@
-"""Writes a trained network and its tokenizer as one folder, and reads lines out of it."""
+"""Writes a trained network and what it reads with as one folder, and draws lines out of it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from pathlib import Path
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+from transformers.image_processing_utils import BaseImageProcessor
 from transformers.utils import logging
 
 from cnas.errors import StorageError, UserError
 from cnas.export._staging import staged
+from cnas.export.remote_code import write_remote_code
 from cnas.export.tokenizer import build_tokenizer
 from cnas.rng import generator
 
@@ -25,8 +27,9 @@ def save_model(network: PreTrainedModel, words: Sequence[str], folder: str | Pat
     """Write ``network`` and the tokenizer of its vocabulary, loadable by the Auto classes of `transformers`.
 
     The ids of ``<eos>`` are written into the network's config and generation config: it begins, ends and pads a text.
-    Generation never draws ``<unk>`` unless asked to. The folder appears whole or not at all; one that was there before
-    is replaced.
+    Generation never draws ``<unk>`` unless asked to. The code of the network lies beside its weights, so that it loads
+    with ``trust_remote_code=True`` where this package is not installed. The folder appears whole or not at all; one
+    that was there before is replaced.
 
     Args:
         network: the trained network; its ids of special words are set in place.
@@ -37,20 +40,43 @@ def save_model(network: PreTrainedModel, words: Sequence[str], folder: str | Pat
         ``folder`` as a `Path`.
 
     Raises:
-        UserError: the network was built for another number of words.
+        UserError: the network was built for another number of words, or its code cannot travel with it.
         StorageError: the disk refused; an earlier folder is untouched.
     """
-    folder = Path(folder)
     if network.config.vocab_size != len(words):
         raise UserError(
             f"words must be as many as the network's vocab_size {network.config.vocab_size}, got {len(words)}"
         )
     tokenizer = build_tokenizer(words)
     _set_special_ids(network, tokenizer)
+    return save_network(network, tokenizer, folder)
+
+
+def save_network(
+    network: PreTrainedModel, reader: PreTrainedTokenizerFast | BaseImageProcessor, folder: str | Path
+) -> Path:
+    """Write ``network``, what turns a user's input into its own, and their code as one folder.
+
+    The folder appears whole or not at all; one that was there before is replaced.
+
+    Args:
+        network: a derived network.
+        reader: its tokenizer or image processor.
+        folder: where to write.
+
+    Returns:
+        ``folder`` as a `Path`.
+
+    Raises:
+        UserError: the code of one of them cannot travel with it; see `write_remote_code`.
+        StorageError: the disk refused; an earlier folder is untouched.
+    """
+    folder = Path(folder)
     try:
         with staged(folder) as stage, _quiet():
             network.save_pretrained(stage)
-            tokenizer.save_pretrained(stage)
+            reader.save_pretrained(stage)
+            write_remote_code(stage, network, reader)
     except OSError as error:
         raise StorageError(f"model folder {folder.name} could not be written: {error.strerror or error}") from error
     return folder

@@ -17,7 +17,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from cnas.types import Architecture, Batch, Choice, Output, Routing
+from cnas.errors import UserError
+from cnas.types import Architecture, Batch, Choice, Output, Paper, Routing
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,9 @@ class SuperNet(nn.Module, ABC):
     batch_statistics: ClassVar[bool] = False
     """Whether the rows of a batch are normalised together, so that a batch must not be cut into parts."""
 
+    classifies: ClassVar[bool] = False
+    """Whether every output has logits, so that accuracy counts."""
+
     @abstractmethod
     def forward(self, batch: Batch, routing: Routing) -> Output:
         """Run one routing on a batch; losses are unreduced float32."""
@@ -77,6 +81,27 @@ class SuperNet(nn.Module, ABC):
             self.train(was_training)
         return torch.stack([output.losses for output in outputs]), [output.carry for output in outputs]
 
+    def hits_many(self, batch: Batch, routings: Sequence[Routing]) -> Tensor:
+        """Which predictions of K routings are right, bool [K, *labels.shape], without gradient or dropout.
+
+        Args:
+            batch: its own ``carry`` and ``noise`` are not used.
+            routings: K of them.
+
+        Raises:
+            UserError: the supernet does not say that it `classifies`.
+        """
+        if not self.classifies:
+            raise UserError(f"{type(self).__name__} does not classify: its logits are never held at once")
+        was_training = self.training
+        self.eval()
+        try:
+            with torch.no_grad():
+                outputs = [self(replace(batch, noise=None), routing) for routing in routings]
+        finally:
+            self.train(was_training)
+        return torch.stack([output.logits.argmax(-1) == batch.labels for output in outputs])
+
     def zero_carry(self, rows: int) -> Tensor | None:  # noqa: ARG002
         """The carry before the first chunk of ``rows`` sequences; None where a space has none."""
         return None
@@ -87,6 +112,10 @@ class SearchSpace(ABC):
 
     name: ClassVar[str]
     operations: ClassVar[tuple[str, ...]]
+    batch_statistics: ClassVar[bool] = False
+    """Whether its supernet normalises the rows of a batch together; see `SuperNet`."""
+    paper: ClassVar[Paper | None] = None
+    """Where the space was published; cards cite it."""
 
     @abstractmethod
     def build_supernet(self) -> SuperNet:
@@ -123,6 +152,11 @@ class SearchSpace(ABC):
     def outputs(self) -> tuple[int, ...] | None:
         """The nodes whose mean a cell puts out; None where a space does not say."""
         return None
+
+    @property
+    def routed_cells(self) -> int:
+        """How many cells a routing may treat apart (C); 1 where all share one. A space of many cells overrides this."""
+        return 1
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """Training: one loop on Accelerate, the curriculum search and the retraining built on it."""
 
-from cnas.training.loop import AccelerateLoop, LoopConfig, Session
+from cnas.training.loop import AccelerateLoop, Session
+from cnas.training.loop_config import LoopConfig
 from cnas.training.retrain import RetrainConfig, Retrainer
 from cnas.training.trainer import CurriculumTrainer, SearchParts, TrainerConfig
 

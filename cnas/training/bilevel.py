@@ -8,9 +8,11 @@ Legend: B rows of the global batch, b rows of this process, H hidden units.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,7 +23,8 @@ from cnas.data.base import OrderedBatches
 from cnas.errors import NonFiniteError
 from cnas.rng import Noise, generator
 from cnas.spaces.base import SuperNet
-from cnas.training.loop import LoopConfig, Session, to_device
+from cnas.training.loop import Session, to_device
+from cnas.training.loop_config import LoopConfig
 from cnas.training.ranks import Ranks
 from cnas.types import Batch, Output, Routing
 
@@ -40,7 +43,7 @@ class Part:
 
 
 class ValidationStream:
-    """The validation batches of architecture steps: in order, from the start again after the last one.
+    """The validation batches of architecture steps: in order, and after the last one those of the next epoch.
 
     Args:
         batches: validation batches.
@@ -53,10 +56,12 @@ class ValidationStream:
 
     def part(self, step: int) -> Part:
         """This process's rows of the batch that belongs to ``step``."""
-        index, total = step % len(self.batches), self.batches.batch_size
+        turn, index = divmod(step, len(self.batches))
+        batches = self.batches.at_epoch(turn)
+        total = batches.rows(index)
         rows = self.ranks.rows(total)
         noise = Noise(self.session.seed, "arch/dropout", step, rows, total)
-        batch = to_device(self.batches.batch(index, rows), self.session.accelerator.device)
+        batch = to_device(batches.batch(index, rows), self.session.accelerator.device)
         carry = self.carry if index else None
         return Part(
             replace(batch, carry=carry, noise=noise, all_sum=self.ranks.all_sum), (rows.stop - rows.start) / total
@@ -89,17 +94,28 @@ class Bilevel:
         self.supernet, self.config, self.session = supernet, config, session
         self.accelerator, self.ranks = session.accelerator, Ranks(session.accelerator)
 
-    def context(self, step: int, train: Sequence[Part], stream: ValidationStream, scale: float) -> StepContext:
-        """What `SearchAlgorithm.arch_step` gets; ``scale`` is what the step's learning rate is multiplied by."""
+    def context(
+        self, step: int, train: Sequence[Part], stream: ValidationStream, learning_rate: float, optimizer: Any = None
+    ) -> StepContext:
+        """What `SearchAlgorithm.arch_step` gets.
+
+        Args:
+            step: of the weights, from 0.
+            train: this process's rows of the weight step's batch.
+            stream: where the validation batch comes from.
+            learning_rate: of the weight step.
+            optimizer: of the weights; where it has momentum, the algorithm is told.
+        """
         return StepContext(
             step=step,
             generator=lambda name, *counters: generator(self.session.seed, f"arch/{name}", step, *counters),
             train=partial(self.gradients, train, lambda _: None),
             valid=partial(self.gradients, [stream.part(step)], stream.keep),
             weights=self._constants(),
-            learning_rate=self.config.learning_rate * scale,
+            learning_rate=learning_rate,
             weight_decay=self.config.weight_decay,
-            clip_norm=self.config.clip_norm,
+            clip_norm=math.inf if self.config.clip_norm is None else self.config.clip_norm,
+            momentum=self._momentum(optimizer),
         )
 
     def gradients(
@@ -127,9 +143,20 @@ class Bilevel:
                 output = functional_call(self.supernet, parameters, (part.batch, routing))
             seen(output)
             losses = output.losses if part.v is None or not weighted else output.losses * part.v
-            found = torch.autograd.grad(losses.mean() * part.share * scale, inputs, retain_graph=True)
+            # What a routing does not use has the gradient zero.
+            found = torch.autograd.grad(
+                losses.mean() * part.share * scale, inputs, retain_graph=True, allow_unused=True, materialize_grads=True
+            )
             totals = [a + b for a, b in zip(totals, found, strict=True)] if totals else list(found)
         return self._checked(self._summed(totals), scale)
+
+    def _momentum(self, optimizer: Any) -> dict[str, Tensor]:
+        state = {} if optimizer is None or not self.config.momentum else optimizer.state
+        buffers = {
+            name: state.get(parameter, {}).get("momentum_buffer")
+            for name, parameter in self.supernet.named_parameters()
+        }
+        return {name: buffer * self.config.momentum for name, buffer in buffers.items() if buffer is not None}
 
     def _constants(self) -> dict[str, Tensor]:
         return {name: parameter.detach() for name, parameter in self.supernet.named_parameters()}

@@ -1,4 +1,4 @@
-"""The mean loss of a derived network over ordered batches.
+"""The mean loss of a derived network over ordered batches, and what a classifier gets right.
 
 Over one stream that starts with ``<eos>`` and keeps its tail this is the exact word loss: every token is predicted
 once, whatever the chunk length.
@@ -10,8 +10,10 @@ import math
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from cnas.data.base import OrderedBatches
+from cnas.rng import HOST
 
 
 @torch.no_grad()
@@ -35,6 +37,29 @@ def mean_loss(network: Any, batches: OrderedBatches) -> float:
     finally:
         network.train(was_training)
     return total / count
+
+
+@torch.no_grad()
+def classify(network: Any, batches: OrderedBatches) -> tuple[float, Tensor]:
+    """Mean loss in nats, and which images are classified rightly: bool [N] in host memory, by unit.
+
+    Args:
+        network: a derived classifier (it has ``run``), on its device.
+        batches: every unit once.
+    """
+    was_training = network.training
+    network.eval()
+    device = next(network.parameters()).device
+    total, hits_N = 0.0, torch.zeros(batches.num_units, dtype=torch.bool)
+    try:
+        for index in range(len(batches)):
+            batch = batches.batch(index, slice(0, batches.rows(index)))
+            losses, logits, *_ = network.run(batch.inputs.to(device), batch.labels.to(device))
+            total += float(losses.double().sum())
+            hits_N[batch.unit_ids] = logits.argmax(-1).to(HOST) == batch.labels
+    finally:
+        network.train(was_training)
+    return total / batches.num_units, hits_N
 
 
 def word_perplexity(loss: float) -> float:

@@ -24,58 +24,15 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from cnas.data.base import OrderedBatches
-from cnas.errors import NonFiniteError, Stopped, StorageError, UserError
+from cnas.errors import NonFiniteError, Stopped, StorageError
 from cnas.rng import Noise
 from cnas.training import checkpoint
+from cnas.training.loop_config import LoopConfig
 from cnas.training.metrics_log import MetricsLog, read
 from cnas.training.progress import describe
 from cnas.training.ranks import Ranks
 from cnas.training.stop import StopFlag
 from cnas.types import Batch
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoopConfig:
-    """What every training loop needs.
-
-    Raises:
-        UserError: naming the field, its value and what is allowed.
-    """
-
-    epochs: int = 1
-    """Passes over the training data."""
-    batch_size: int = 64
-    """Rows of the global batch, whatever the number of processes."""
-    accumulation_steps: int = 1
-    """Parts a process cuts its share of a batch into, to save memory; the update is the same."""
-    learning_rate: float = 20.0
-    """Of SGD on the weights."""
-    weight_decay: float = 0.0
-    """L2 penalty on the weights that a step uses."""
-    clip_norm: float = 0.25
-    """Largest norm of the gradient; longer ones are scaled down to it."""
-    checkpoint_steps: int | None = None
-    """Also save every so many steps; none saves at the end of every epoch only."""
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "accumulation_steps"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("learning_rate", "clip_norm"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise UserError(f"{name} must be above 0 and finite, got {getattr(self, name)}")
-        if not 0 <= self.weight_decay < math.inf:
-            raise UserError(f"weight_decay must be at least 0 and finite, got {self.weight_decay}")
-        if self.checkpoint_steps is not None and self.checkpoint_steps < 1:
-            raise UserError(f"checkpoint_steps must be at least 1 or none, got {self.checkpoint_steps}")
-
-    def check_processes(self, world: int, prefix: str = "") -> None:
-        """Raise a `UserError`, the field after ``prefix``, where a part of one of ``world`` processes has no row."""
-        if self.batch_size // world < self.accumulation_steps:
-            raise UserError(
-                f"{prefix}batch_size must be at least processes x accumulation_steps = {world} x "
-                f"{self.accumulation_steps}, got {self.batch_size}"
-            )
 
 
 @dataclass(frozen=True)
@@ -155,12 +112,19 @@ class AccelerateLoop(ABC):
     def make_optimizer(self) -> Any:
         """The optimiser of the weights, prepared."""
         config = self.config
-        sgd = torch.optim.SGD(self.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+        sgd = torch.optim.SGD(
+            self.model.parameters(),
+            lr=config.learning_rate,
+            momentum=config.momentum,
+            nesterov=config.nesterov,
+            weight_decay=config.weight_decay,
+        )
         return self.accelerator.prepare(sgd)
 
     def state(self) -> dict[str, Any]:
         """All that a resumed run needs, in global order; subclasses add to it."""
         scaler = self.accelerator.scaler
+        # What is carried belongs to streams, of which every batch has one row each.
         carry = None if self.carry is None else self.ranks.gather_rows(self.carry, self.batches.batch_size)
         return {
             "position": asdict(self.position),
@@ -243,20 +207,24 @@ class AccelerateLoop(ABC):
     def _step(self, index: int) -> tuple[float, bool]:
         """One update; returns the global batch's mean loss and whether any process was asked to stop."""
         self.optimizer.zero_grad()
-        plain, carries = 0.0, []
+        plain, carries, total = 0.0, [], self.batches.rows(index)
         for batch, rows in self._micro_batches(index):
             with self.accelerator.autocast():
                 weighted, losses, penalty, carry = self.batch_losses(batch)
-            share = (rows.stop - rows.start) / self.batches.batch_size
+            share = (rows.stop - rows.start) / total
             self.accelerator.backward((weighted.mean() + penalty) * share)
             plain += float(losses.detach().mean()) * share
             carries.append(carry)
         if carries[0] is not None:
             self.carry = torch.cat([carry.detach() for carry in carries if carry is not None])
         loss, stops = self.ranks.sum_numbers(plain, float(self.session.stop.reason is not None))
-        self._set_learning_rate(self.config.learning_rate * self.batches.learning_rate_scale(index))
+        self._set_learning_rate(self.learning_rate(index))
         self._update(loss)
         return loss, stops > 0
+
+    def learning_rate(self, index: int) -> float:
+        """Of the step on batch ``index`` of this epoch."""
+        return self.config.rate(self.position.epoch) * self.batches.learning_rate_scale(index)
 
     def _set_learning_rate(self, rate: float) -> None:
         for group in self.optimizer.param_groups:
@@ -276,7 +244,7 @@ class AccelerateLoop(ABC):
         # Not the accelerator's own clipping: it unscales (fp16) the gradients once for every optimiser ever prepared,
         # and averaging brings a second one for the same weights.
         self.accelerator.unscale_gradients(self.optimizer)
-        norm = torch.nn.utils.clip_grad_norm_(parameters, self.config.clip_norm)
+        norm = torch.nn.utils.clip_grad_norm_(parameters, self.config.clip_norm or math.inf)
         # A gradient scaler (fp16) skips overflowed steps by itself; nobody else may take one.
         if self.accelerator.scaler is None and not math.isfinite(float(norm)):
             raise NonFiniteError(f"the gradient became {float(norm)} at {place}{self._kept()}")
@@ -299,8 +267,9 @@ class AccelerateLoop(ABC):
 
     def _micro_batches(self, index: int) -> list[tuple[Batch, slice]]:
         """This process's rows of global batch ``index``, in `accumulation_steps` parts, with carry and noise."""
-        own = self.ranks.rows(self.batches.batch_size)
-        parts, count = self.config.accumulation_steps, own.stop - own.start
+        own = self.ranks.rows(self.batches.rows(index))
+        count = own.stop - own.start
+        parts = min(self.config.accumulation_steps, max(count, 1))
         slices = [slice(own.start + count * i // parts, own.start + count * (i + 1) // parts) for i in range(parts)]
         return [(self.fetch(self.batches, index, rows), rows) for rows in slices]
 
@@ -309,11 +278,14 @@ class AccelerateLoop(ABC):
 
         ``batches`` need not be those of the loop; ``rows`` count in the global batch and are some of this process's.
         """
-        batch = to_device(batches.batch(index, rows), self.accelerator.device)
-        start = self.ranks.rows(batches.batch_size).start
+        return self.placed(batches.batch(index, rows), rows, batches.rows(index))
+
+    def placed(self, batch: Batch, rows: slice, total: int) -> Batch:
+        """A batch of ``rows`` among ``total`` on the device, with this process's carry and the step's noise."""
+        start = self.ranks.rows(total).start
         carry = None if self.carry is None else self.carry[rows.start - start : rows.stop - start]
-        noise = Noise(self.session.seed, f"{self.phase}/dropout", self.position.step, rows, batches.batch_size)
-        return replace(batch, carry=carry, noise=noise, all_sum=self.ranks.all_sum)
+        noise = Noise(self.session.seed, f"{self.phase}/dropout", self.position.step, rows, total)
+        return replace(to_device(batch, self.accelerator.device), carry=carry, noise=noise, all_sum=self.ranks.all_sum)
 
     def _progress(self, total: int) -> Any:
         quiet = not (self.accelerator.is_main_process and sys.stderr.isatty())

@@ -13,10 +13,11 @@ def describe(row: dict[str, Any], epochs: int) -> str:
         >>> describe({"phase": "search", "epoch": 1, "train_loss": 0.0, "valid_perplexity": 2.5}, 3)
         'search 1/3  train perplexity 1.0  valid perplexity 2.5'
     """
-    words = [
-        f"{row['phase']} {row['epoch']}/{epochs}",
-        f"train perplexity {_shown(math.exp(min(row['train_loss'], 700)))}",
-    ]
+    words = [f"{row['phase']} {row['epoch']}/{epochs}"]
+    if "valid_accuracy" in row:
+        words += [f"train loss {row['train_loss']:.3f}", f"valid accuracy {row['valid_accuracy']:.2f} %"]
+    else:
+        words.append(f"train perplexity {_shown(math.exp(min(row['train_loss'], 700)))}")
     if "valid_perplexity" in row:
         words.append(f"valid perplexity {_shown(row['valid_perplexity'])}")
     if "weight_min" in row:

@@ -10,18 +10,18 @@ Legend: b rows of this process, T tokens, H hidden units.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from cnas.data.base import OrderedBatches
 from cnas.errors import NonFiniteError, UserError
-from cnas.training.evaluate import word_perplexity
-from cnas.training.loop import AccelerateLoop, LoopConfig, Session
+from cnas.training.loop import AccelerateLoop, Session
+from cnas.training.loop_config import LoopConfig
 from cnas.types import Batch, Output
 
 
@@ -29,34 +29,37 @@ from cnas.types import Batch, Output
 class RetrainConfig(LoopConfig):
     """Training of the derived network; defaults are those of google-research ``enas_lm`` (``fixed.py``)."""
 
+    least_epochs: ClassVar[int] = 0
+
     epochs: int = 3000
+    """Passes over the training data; 0 leaves the network untrained."""
     batch_size: int = 64
     learning_rate: float = 20.0
     weight_decay: float = 1.6e-6
     """L2 penalty on the weights; ``fixed.py`` adds 8e-7·Σw², whose gradient is twice that."""
-    clip_norm: float = 0.25
-    nonmonotone: int = 10
-    """Averaging starts when validation is worse than the best before the last so many epochs."""
+    clip_norm: float | None = 0.25
+    nonmonotone: int | None = 10
+    """Averaging starts when validation is worse than the best before the last so many epochs; none never starts it."""
     average_from: int | None = None
     """Start averaging at this epoch (from 1) at the latest; none leaves it to the rule."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.nonmonotone < 1:
-            raise UserError(f"nonmonotone must be at least 1, got {self.nonmonotone}")
+        if self.nonmonotone is not None and self.nonmonotone < 1:
+            raise UserError(f"nonmonotone must be at least 1 or none, got {self.nonmonotone}")
         if self.average_from is not None and self.average_from < 2:
             raise UserError(f"average_from must be at least 2 or none, got {self.average_from}")
 
 
 class Retrainer(AccelerateLoop):
-    """Trains a stand-alone language model and keeps the weights that were best on validation data.
+    """Trains a stand-alone network and keeps the weights that were best on validation data.
 
     Args:
         network: a derived network (it has ``run``).
         train: training batches.
         config: sizes of the loop.
         session: accelerator, run folder, seed.
-        validate: the mean validation loss of the network as it stands.
+        validate: figures of the network as it stands; ``valid_loss`` is the mean validation loss.
     """
 
     phase = "retrain"
@@ -70,7 +73,7 @@ class Retrainer(AccelerateLoop):
         train: OrderedBatches,
         config: RetrainConfig,
         session: Session,
-        validate: Callable[[Any], float],
+        validate: Callable[[Any], Mapping[str, float]],
     ) -> None:
         super().__init__(network, train, config, session)
         self.network, self.validate = network, validate
@@ -84,8 +87,11 @@ class Retrainer(AccelerateLoop):
         return self.network
 
     def batch_losses(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        """Every token counts the same."""
-        output = Output(*self.network.run(batch.inputs, batch.labels, batch.carry, batch.noise))
+        """Every unit counts the same."""
+        # Only networks that normalise whole batches have a use for the sum over processes.
+        wants = batch.all_sum is not None and getattr(self.network, "batch_statistics", False)
+        shared = {"all_sum": batch.all_sum} if wants else {}
+        output = Output(*self.network.run(batch.inputs, batch.labels, batch.carry, batch.noise, **shared))
         return output.losses, output.losses, output.penalty, output.carry
 
     def finish_epoch(self) -> dict[str, Any]:
@@ -96,7 +102,8 @@ class Retrainer(AccelerateLoop):
         """
         with self.averaged_weights():
             # From the main process, so that no rounding of another one parts their ways.
-            loss = self.ranks.from_main(self.validate(self.network))
+            figures = self.validate(self.network)
+            loss = self.ranks.from_main(figures["valid_loss"])
             if not math.isfinite(loss):
                 raise NonFiniteError(f"the validation loss became {loss}")
             if not self.history or loss < min(self.history):
@@ -106,11 +113,11 @@ class Retrainer(AccelerateLoop):
         if not averaged and self._time_to_average():
             self.averaging_since = self.position.step
             self.optimizer = self.make_optimizer()
-        return {"valid_loss": loss, "valid_perplexity": word_perplexity(loss), "averaged": averaged}
+        return {**figures, "valid_loss": loss, "averaged": averaged}
 
     def _time_to_average(self) -> bool:
         latest = self.config.average_from
-        past = self.history[: -self.config.nonmonotone - 1]
+        past = [] if self.config.nonmonotone is None else self.history[: -self.config.nonmonotone - 1]
         return (latest is not None and len(self.history) + 1 >= latest) or (bool(past) and self.history[-1] > min(past))
 
     def make_optimizer(self) -> Any:

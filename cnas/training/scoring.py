@@ -42,12 +42,16 @@ class Scorer:
     ) -> Iterable[tuple[Tensor, Tensor]]:
         """(losses [K, B, ...], unit ids [B, ...]) of each batch in turn; every candidate has a carry of its own."""
         carries: list[Tensor | None] = [None] * len(architectures)
-        rows, every = self.ranks.rows(batches.batch_size), slice(0, batches.batch_size)
         for index in indices:
-            batch = to_device(batches.batch(index, rows), self.accelerator.device)
-            batch = replace(batch, all_sum=self.ranks.all_sum)
-            losses, carries = self.batch_losses(architectures, batch, carries, batches.batch_size)
-            yield losses, batches.batch(index, every).unit_ids.to(losses.device)
+            total = batches.rows(index)
+            batch = self._placed(batches, index)
+            losses, carries = self.batch_losses(architectures, batch, carries, total)
+            yield losses, batches.batch(index, slice(0, total)).unit_ids.to(losses.device)
+
+    def _placed(self, batches: OrderedBatches, index: int) -> Batch:
+        """This process's rows of a batch, on the device."""
+        batch = to_device(batches.batch(index, self.ranks.rows(batches.rows(index))), self.accelerator.device)
+        return replace(batch, all_sum=self.ranks.all_sum)
 
     def units(
         self, architectures: Sequence[Architecture], batches: OrderedBatches, between: Callable[[], None]
@@ -65,12 +69,37 @@ class Scorer:
         self, architectures: Sequence[Architecture], batches: OrderedBatches, index: int | None = None
     ) -> Tensor:
         """Mean loss of each architecture, float64 [K], on one batch (counted on past the end) or on all in order."""
-        indices = range(len(batches)) if index is None else [index % len(batches)]
-        total, count = torch.zeros(len(architectures), dtype=torch.float64, device=HOST), 0
-        for losses, _ in self.sweep(architectures, batches, indices):
-            total += losses.flatten(1).sum(dim=1).to(HOST).double()
-            count += losses[0].numel()
-        return total / count
+        return _mean(losses for losses, _ in self.sweep(architectures, batches, _indices(batches, index)))
+
+    def accuracy(
+        self, architectures: Sequence[Architecture], batches: OrderedBatches, index: int | None = None
+    ) -> Tensor:
+        """The share of right predictions of each architecture, float64 [K], on one batch or on all, like `validation`.
+
+        Raises:
+            UserError: the supernet does not classify.
+        """
+        routings = [self.space.routing(architecture) for architecture in architectures]
+
+        def hits(at: int) -> Tensor:
+            with self.accelerator.autocast():
+                local = self.supernet.hits_many(self._placed(batches, at), routings)
+            return self.ranks.gather_rows(local.double(), batches.rows(at), dim=1)
+
+        return _mean(hits(at) for at in _indices(batches, index))
+
+
+def _indices(batches: OrderedBatches, index: int | None) -> Sequence[int]:
+    return range(len(batches)) if index is None else [index % len(batches)]
+
+
+def _mean(parts: Iterable[Tensor]) -> Tensor:
+    """Means over all but the first axis, float64 in host memory, of parts [K, ...] that may differ in size."""
+    total, count = torch.zeros((), dtype=torch.float64, device=HOST), 0
+    for part in parts:
+        total = total + part.flatten(1).sum(dim=1).to(HOST).double()
+        count += part[0].numel()
+    return total / count
 
 
 def unit_means(losses: Tensor, unit_ids: Tensor) -> tuple[Tensor, Tensor]:

@@ -26,7 +26,8 @@ from cnas.errors import NonFiniteError, Stopped, UserError
 from cnas.rng import generator
 from cnas.spaces.base import SearchSpace, SuperNet
 from cnas.training.bilevel import Bilevel, GradientOverflowError, Part, ValidationStream
-from cnas.training.loop import AccelerateLoop, LoopConfig, Session
+from cnas.training.loop import AccelerateLoop, Session
+from cnas.training.loop_config import LoopConfig
 from cnas.training.scoring import Scorer, unit_means
 from cnas.types import Architecture, Batch, SearchResult
 
@@ -41,7 +42,7 @@ class TrainerConfig(LoopConfig):
     """Rows of a validation batch: the algorithm's reward and derivation."""
     learning_rate: float = 20.0
     weight_decay: float = 8e-7
-    clip_norm: float = 0.1
+    clip_norm: float | None = 0.1
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -60,6 +61,7 @@ class SearchParts:
         curriculum: weighs the training data; None is the plain algorithm.
         train: training batches; the curriculum's units.
         valid: validation batches of the same kind.
+        arch: those of architecture steps, where they are others: shuffled anew in every pass, say.
     """
 
     space: SearchSpace
@@ -68,6 +70,7 @@ class SearchParts:
     curriculum: Curriculum | None
     train: OrderedBatches
     valid: OrderedBatches
+    arch: OrderedBatches | None = None
 
 
 def check_judges(config: CurriculumConfig, space: SearchSpace) -> None:
@@ -76,10 +79,8 @@ def check_judges(config: CurriculumConfig, space: SearchSpace) -> None:
         raise UserError(f"curriculum.k must be at most {space.size}, the number of architectures, got {config.k}")
 
 
-def check_batch_statistics(supernet: SuperNet, config: TrainerConfig) -> None:
-    """Raise a `UserError` where the supernet normalises whole batches and would get parts, or single rows."""
-    if not supernet.batch_statistics:
-        return
+def check_batches(config: TrainerConfig) -> None:
+    """Raise a `UserError` where a supernet that normalises whole batches would get parts, or single rows."""
     if config.accumulation_steps > 1:
         raise UserError(
             "trainer.accumulation_steps must be 1 where the supernet normalises whole batches, "
@@ -107,7 +108,8 @@ class CurriculumTrainer(AccelerateLoop):
     def __init__(self, parts: SearchParts, config: TrainerConfig, session: Session) -> None:
         if parts.curriculum:
             check_judges(parts.curriculum.config, parts.space)
-        check_batch_statistics(parts.supernet, config)
+        if parts.supernet.batch_statistics:
+            check_batches(config)
         super().__init__(parts.supernet, parts.train, config, session)
         self.parts = parts
         # The algorithm stays in host memory: it is tiny, and there every process draws the same routings from it.
@@ -115,7 +117,7 @@ class CurriculumTrainer(AccelerateLoop):
         self.curriculum = parts.curriculum and parts.curriculum.to(self.accelerator.device)
         self.scorer = Scorer(parts.supernet, parts.space, session)
         self.bilevel = Bilevel(parts.supernet, config, session)
-        self.arch_stream = ValidationStream(parts.valid, session)
+        self.arch_stream = ValidationStream(parts.arch or parts.valid, session)
         self._arch_parts: list[Part] = []
         self.routing = parts.algorithm.route(generator(session.seed, "route", 0))
 
@@ -146,13 +148,14 @@ class CurriculumTrainer(AccelerateLoop):
 
     def _fetch_parts(self, index: int) -> list[Part]:
         return [
-            Part(batch, (rows.stop - rows.start) / self.batches.batch_size, self._v(batch))
+            Part(batch, (rows.stop - rows.start) / self.batches.rows(index), self._v(batch))
             for batch, rows in self._micro_batches(index)
         ]
 
     def _arch_step(self, index: int) -> None:
-        scale = self.batches.learning_rate_scale(index)
-        context = self.bilevel.context(self.position.step, self._arch_parts, self.arch_stream, scale)
+        context = self.bilevel.context(
+            self.position.step, self._arch_parts, self.arch_stream, self.learning_rate(index), self.optimizer
+        )
         # An overflow under fp16 leaves the step out, as it does with a weight step.
         with suppress(GradientOverflowError):
             self.algorithm.arch_step(context)
@@ -163,10 +166,11 @@ class CurriculumTrainer(AccelerateLoop):
     def _weigh_batch(self, index: int) -> None:
         assert self.curriculum is not None
         judges = self._judges(self.position.step)
-        batch = self.fetch(self.batches, index, self.ranks.rows(self.batches.batch_size))
-        losses, _ = self.scorer.batch_losses(judges, batch, [batch.carry] * len(judges), self.batches.batch_size)
-        every = slice(0, self.batches.batch_size)
-        unit_ids = self.batches.batch(index, every).unit_ids.to(losses.device)
+        total = self.batches.rows(index)
+        rows = self.ranks.rows(total)
+        batch = self.placed(self.batches.judged(index, rows), rows, total)
+        losses, _ = self.scorer.batch_losses(judges, batch, [batch.carry] * len(judges), total)
+        unit_ids = self.batches.batch(index, slice(0, total)).unit_ids.to(losses.device)
         self.curriculum.update(*unit_means(losses, unit_ids))
 
     def batch_losses(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
@@ -181,7 +185,7 @@ class CurriculumTrainer(AccelerateLoop):
     def finish_epoch(self) -> dict[str, Any]:
         """Let the algorithm learn, probe a candidate on validation data, weigh the training data anew."""
         before = copy.deepcopy(self.algorithm.state_dict())
-        used = self.curriculum.statistics() if self.curriculum else {}
+        used = self.curriculum.statistics() | self.curriculum.traces() if self.curriculum else {}
         try:
             figures = self.algorithm.end_epoch(self.context("end_epoch"))
             probe = self._probe()
@@ -198,13 +202,16 @@ class CurriculumTrainer(AccelerateLoop):
         loss = float(self.scorer.validation([probe], self.parts.valid)[0])
         if not math.isfinite(loss):
             raise NonFiniteError(f"the validation loss of {probe.to_str()} became {loss}")
-        perplexity = math.exp(min(loss, 700))
-        return {"valid_loss": loss, "valid_perplexity": perplexity, "probe_architecture": probe.to_str()}
+        if self.parts.supernet.classifies:
+            figure = {"valid_accuracy": 100 * float(self.scorer.accuracy([probe], self.parts.valid)[0])}
+        else:
+            figure = {"valid_perplexity": math.exp(min(loss, 700))}
+        return {"valid_loss": loss, **figure, "probe_architecture": probe.to_str()}
 
     def _weigh_all(self) -> None:
         if self.curriculum and self.curriculum.due(self.position.epoch, self.config.epochs):
             judges = self._judges(self.position.epoch)
-            self.curriculum.update(*self.scorer.units(judges, self.batches, self._between))
+            self.curriculum.update(*self.scorer.units(judges, self.batches.scoring_view(), self._between))
 
     def _judges(self, counter: int) -> list[Architecture]:
         """The K candidates π_K (Eq. 13), drawn from a stream that nothing else reads."""
@@ -227,7 +234,13 @@ class CurriculumTrainer(AccelerateLoop):
         def losses(architectures: Sequence[Architecture], index: int | None) -> Tensor:
             return self.scorer.validation(architectures, self.parts.valid, index)
 
-        return SearchContext(epoch, self.config.epochs, draw, losses, len(self.parts.valid), self._between)
+        def accuracies(architectures: Sequence[Architecture], index: int | None) -> Tensor:
+            return self.scorer.accuracy(architectures, self.parts.valid, index)
+
+        batches, classifies = len(self.parts.valid), self.parts.supernet.classifies
+        return SearchContext(
+            epoch, self.config.epochs, draw, losses, batches, self._between, accuracies if classifies else None
+        )
 
     def state(self) -> dict[str, Any]:
         """The loop's state, the algorithm's (policy, optimiser, baseline) and the curriculum's weights."""

@@ -82,16 +82,25 @@ class EdgeSpace(RecurrentSpace):
 
 @dataclass
 class Judge:
-    """Stands in for the trainer: losses by a function of (choices, index); remembers what it was asked."""
+    """Stands in for the trainer: losses by a function of (choices, index); remembers what it was asked.
+
+    With an ``accuracy`` it is a trainer that classifies.
+    """
 
     loss: Callable[[tuple[Choice, ...], int | None], float]
     seed: int = 0
+    accuracy: Callable[[tuple[Choice, ...], int | None], float] | None = None
     calls: list[tuple[list[Architecture], int | None]] = field(default_factory=list)
     checkpoints: int = 0
 
     def validation_losses(self, architectures: Sequence[Architecture], index: int | None) -> Tensor:
         self.calls.append((list(architectures), index))
         return torch.tensor([self.loss(found.choices, index) for found in architectures])
+
+    def validation_accuracies(self, architectures: Sequence[Architecture], index: int | None) -> Tensor:
+        assert self.accuracy is not None
+        self.calls.append((list(architectures), index))
+        return torch.tensor([self.accuracy(found.choices, index) for found in architectures])
 
     def checkpoint(self) -> None:
         self.checkpoints += 1
@@ -104,6 +113,7 @@ class Judge:
             validation_losses=self.validation_losses,
             validation_batches=7,
             checkpoint=self.checkpoint,
+            validation_accuracies=self.validation_accuracies if self.accuracy else None,
         )
 
 

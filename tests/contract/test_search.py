@@ -17,7 +17,7 @@ WEIGHED = ("weight_", "effective_")
 CURRICULA = [
     CurriculumConfig(name=name, k=3, unit=unit, refresh=refresh)
     for name in sorted(scores())
-    for unit, refresh in itertools.product(("sequence", "token"), ("epoch", "step"))
+    for unit, refresh in itertools.product(("sequence", "token", "sample"), ("epoch", "step"))
 ]
 
 
@@ -25,7 +25,23 @@ def named(curriculum):
     return "plain" if curriculum is None else f"{curriculum.name}-{curriculum.unit}-{curriculum.refresh}"
 
 
-@pytest.fixture(params=list(itertools.product(algorithms.names(), spaces.names())), ids="-".join, scope="module")
+def units(space):
+    """Those of images, or those of text."""
+    return {"sample"} if hasattr(build_space(space), "classes") else {"sequence", "token"}
+
+
+def every(*curricula):
+    """Parametrises a test with every algorithm on every space, under each of ``curricula`` that the space can tell."""
+    cases = [
+        pytest.param(pair, curriculum, id="-".join([*pair, named(curriculum)]))
+        for pair in itertools.product(algorithms.names(), spaces.names())
+        for curriculum in curricula
+        if curriculum is None or curriculum.unit in units(pair[1])
+    ]
+    return pytest.mark.parametrize(("pair", "curriculum"), cases, indirect=["pair"], scope="module")
+
+
+@pytest.fixture(scope="module")
 def pair(request):
     """(algorithm, space)."""
     return request.param
@@ -60,7 +76,7 @@ def left(trainer, result):
     return result.architecture, state, rows(trainer.session.folder, WEIGHED)
 
 
-@pytest.mark.parametrize("curriculum", [None, *CURRICULA], ids=named)
+@every(None, *CURRICULA)
 def test_a_step_moves_what_its_routing_uses_and_nothing_else(build, curriculum):
     trainer = build(curriculum, epochs=1)
     supernet = trainer.parts.supernet
@@ -78,7 +94,7 @@ def test_a_step_moves_what_its_routing_uses_and_nothing_else(build, curriculum):
         assert used == (name in moved), name
 
 
-@pytest.mark.parametrize("curriculum", [None, *CURRICULA], ids=named)
+@every(None, *CURRICULA)
 def test_a_search_finds_an_architecture_of_the_space(build, curriculum):
     trainer = build(curriculum, epochs=5)
     result = trainer.train()
@@ -93,7 +109,7 @@ def test_a_search_finds_an_architecture_of_the_space(build, curriculum):
     assert all(space.parse(row["probe_architecture"]) for row in found)
 
 
-@pytest.mark.parametrize("curriculum", CURRICULA, ids=named)
+@every(*CURRICULA)
 def test_the_curriculum_bites(plain, build, curriculum):
     trainer = build(curriculum)
     assert left(trainer, trainer.train())[1:] != plain[1:]
@@ -109,14 +125,14 @@ def test_the_curriculum_bites(plain, build, curriculum):
     assert float(trainer.curriculum.v.mean()) == pytest.approx(1, abs=1e-6)
 
 
-@pytest.mark.parametrize("curriculum", CURRICULA, ids=named)
+@every(*CURRICULA)
 def test_without_judges_it_is_the_plain_algorithm(plain, build, curriculum):
     trainer = build(replace(curriculum, k=0))
     assert left(trainer, trainer.train()) == plain
     assert not any(key.startswith(WEIGHED) for row in rows(trainer.session.folder) for key in row)
 
 
-@pytest.mark.parametrize("curriculum", CURRICULA, ids=named)
+@every(*CURRICULA)
 def test_judging_disturbs_nothing(plain, build, curriculum):
     trainer, calls = build(curriculum), []
 

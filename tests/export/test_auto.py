@@ -1,9 +1,9 @@
 import sys
 
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, GPT2LMHeadModel, PreTrainedModel, PreTrainedTokenizerFast
 
 from cnas.export import register
-from cnas.export.auto import _network_modules, _own_models
+from cnas.export.auto import _network_modules, _own, auto_classes
 from cnas.spaces.enas_rnn.network import CnasRnnConfig, CnasRnnForCausalLM
 
 
@@ -27,10 +27,19 @@ def test_finds_a_network_by_its_place_alone(tmp_path, monkeypatch):
     )
     monkeypatch.setattr(cnas.spaces, "__path__", [*cnas.spaces.__path__, str(tmp_path)])
     try:
-        found = {model.__name__ for module in _network_modules() for model in _own_models(module)}
+        found = {model.__name__ for module in _network_modules() for model in _own(module, PreTrainedModel)}
         register()
     finally:
         for name in ("cnas.spaces.toy.network", "cnas.spaces.toy"):
             sys.modules.pop(name, None)
     assert {"CnasRnnForCausalLM", "ToyForImageClassification"} <= found
     assert type(AutoConfig.for_model("cnas-toy")).__name__ == "ToyConfig"
+
+
+def test_of_transformers_own_classes_nothing_needs_to_be_loaded():
+    assert auto_classes(PreTrainedTokenizerFast) == {}
+    assert auto_classes(GPT2LMHeadModel) == {}
+    assert auto_classes(CnasRnnForCausalLM) == {
+        "AutoConfig": CnasRnnConfig,
+        "AutoModelForCausalLM": CnasRnnForCausalLM,
+    }

@@ -2,92 +2,95 @@ import re
 
 import pytest
 import yaml
+from card_result import ENAS, card, render, result
 from huggingface_hub import ModelCard
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from cnas.export import draw_cell, render_card
-from cnas.export.card import CURRICULUM_NAS
-from cnas.types import Paper
-
-ENAS = Paper(
-    "Efficient Neural Architecture Search via Parameter Sharing", "Hieu Pham, Jeff Dean", 2018, "https://a.b/c"
-)
-
-HOSTILE = [
-    "a\n---\nlicense: mit",
-    "---",
-    "x\nlicense: apache-2.0\ntags: [evil]",
-    "```\n# Owned\n```python",
-    "<script>alert(1)</script>",
-    "{{ 7 * 7 }}{% raw %}",
-    "\u202e| a | b |\x00\x1b[31m",
-    "': [\"!!python/object/apply:os.system ['id']",
-    "[click](javascript:alert(1)) `code` **bold**",
-    "/home/ada/secret/corpus",
-    "C:\\Users\\ada\\corpus",
-    "",
-]
-
-KEYS = {"library_name", "pipeline_tag", "tags", "metrics", "model-index"}
+from cnas.errors import UserError
+from cnas.export import draw_cell
+from cnas.export.citations import CURRICULUM_NAS
+from cnas.export.model_kind import IMAGE_CLASSIFIER, kind_of
 
 
-def result(**changes):
-    return {
-        "recipe": "ptb_cl_enas",
-        "space": "enas_rnn",
-        "algorithm": "enas",
-        "curriculum": {"name": "uncertainty", "k": 5, "refresh": "epoch", "unit": "sequence"},
-        "seed": 3,
-        "dataset": {
-            "name": "ptb-text-only/ptb_text_only",
-            "fingerprint": "0123456789abcdef",
-            "splits": {"train": {"sentences": 42068, "tokens": 929589}},
-        },
-        "architecture": {"space": "enas_rnn", "string": "0 0 1 1 1 3"},
-        "search": {"epochs": 30, "steps": 1500, "seconds": 12.3, "valid": {}},
-        "retrain": {"epochs": 20, "parameters": 123456, "valid_perplexity": 98.126, "test_perplexity": 94.2},
-        "environment": {"python": "3.11.7", "torch": "2.13.0"},
-        **changes,
-    }
+def section(text, title):
+    return re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE)[1]
 
 
-def render(changes=None, **options):
-    settings = {"drawing": "node 1 = tanh(input)", "samples": ["the N mr."], "model_name": "run-1", "papers": [ENAS]}
-    return render_card(result(**(changes or {})), **{**settings, **options})
-
-
-def front_matter(card):
+def front_matter(text):
     """As the Hub reads it: up to the first line of three dashes."""
-    return yaml.safe_load(re.match(r"---\n(.*?)\n---\n", card, re.DOTALL).group(1))
+    return yaml.safe_load(re.match(r"---\n(.*?)\n---\n", text, re.DOTALL)[1])
 
 
-def test_front_matter():
+def seeds(*tests):
+    """Results of further seeds with these perplexities on the test split."""
+    return [
+        result(seed=10 + index, retrain={"epochs": 20, "valid_perplexity": 98.0, "test_perplexity": test})
+        for index, test in enumerate(tests)
+    ]
+
+
+def test_front_matter(tmp_path):
+    (tmp_path / "README.md").write_text(render(), "utf-8")
     data = front_matter(render())
-    assert set(data) == KEYS | {"datasets"}
-    assert data["library_name"] == "transformers"
-    assert data["pipeline_tag"] == "text-generation"
-    assert data["tags"] == ["cnas", "curriculum-nas", "neural-architecture-search", "enas"]
-    assert data["datasets"] == ["ptb-text-only/ptb_text_only"]
+    read = ModelCard.load(tmp_path / "README.md").data
+    assert {name: value for name, value in data.items() if name != "model-index"} == {
+        "language": "en",
+        "license": "unknown",
+        "library_name": "transformers",
+        "pipeline_tag": "text-generation",
+        "tags": ["cnas", "curriculum-nas", "neural-architecture-search", "enas", "enas_rnn"],
+        "datasets": ["ptb-text-only/ptb_text_only"],
+        "metrics": ["perplexity"],
+    }
     (model,) = data["model-index"]
-    assert model["name"] == "run-1"
+    assert model["name"] == read.model_name == "run-1"
     values = {entry["dataset"]["split"]: entry["metrics"][0]["value"] for entry in model["results"]}
     assert values == {"validation": 98.126, "test": 94.2}
-    assert ModelCard(render()).data.eval_results[0].metric_type == "perplexity"
+    assert {entry["metrics"][0]["name"] for entry in model["results"]} == {"perplexity (per word), seed 3"}
+    assert [entry.metric_type for entry in read.eval_results] == ["perplexity", "perplexity"]
+    assert (read.library_name, read.pipeline_tag, read.datasets) == (
+        "transformers",
+        "text-generation",
+        data["datasets"],
+    )
 
 
 def test_body_tells_what_a_reader_needs(space):
     drawing = draw_cell(space, space.parse("0 0 1 1 1 3"))
-    card = render(drawing=drawing)
-    assert f"```text\n{drawing}\n```" in card
-    for text in ("94.20", "98.13", "one seed", "seed 3", "K = 5", "every sequence", "once per epoch", "123,456"):
-        assert text in card
-    for text in ("929,589 tokens", "0123456789abcdef", "0 0 1 1 1 3", "> the N mr.", "torch: 2.13.0"):
-        assert text in card
-    assert "10.1145/3503161.3548271" in card
-    assert "Hieu Pham and Jeff Dean" in card
-    assert card.count("@misc{") == 2
-    assert render(papers=[CURRICULUM_NAS]).count("@misc{") == 1
+    text = render(drawing=drawing)
+    assert f"```text\n{drawing}\n```" in text
+    assert "![A graph of 2 nodes.](figures/cell.svg)" in text
+    for part in ("94.20", "98.13", "one seed", "seed 3", "K = 5", "| sequence |", "once per epoch", "123,456"):
+        assert part in text
+    for part in ("929,589 tokens", "0123456789abcdef", "`0 0 1 1 1 3`", "> the N mr.", "| torch | 2.13.0 |"):
+        assert part in text
+    assert "trust_remote_code=True" in section(text, "Use")
+    assert "![" not in render(picture="")
+
+
+def test_every_setting_is_in_a_table_but_not_where_the_data_lies():
+    rows = re.findall(r"^\| (\S+) \| (.*) \|$", section(render(), "Training procedure").split("<details>")[1], re.M)
+    assert rows[1:] == [
+        ("mixed_precision", "bf16"),
+        ("trainer.batch_size", "64"),
+        ("trainer.clip_norm", "none"),
+        ("trainer.accumulate", "true"),
+        ("images.split_file", "cifar.pth"),
+        ("images.betas", "0.5, 0.999"),
+    ]
+    assert "king" not in render()
+
+
+def test_every_part_has_its_paper_once():
+    papers = section(render(), "Papers")
+    assert re.findall(r"^- (.*?): ", papers, re.M)[:2] == ["Curriculum", "Search algorithm"]
+    assert [name for name in ("Data", "Network", "Training") if f"\n- {name}: " not in papers] == []
+    assert "Hieu Pham and Jeff Dean" in papers
+    assert papers.count("@misc{") == papers.count("\n- ") == len({*re.findall(r"<(http.*?)>", papers)})
+    both = section(render(papers={"Search algorithm": ENAS, "Search space": ENAS}), "Papers")
+    assert "- Search algorithm; search space: Hieu Pham" in both
+    assert both.count("@misc{") == papers.count("@misc{")
+    assert CURRICULUM_NAS.url not in render({"curriculum": None})
+    assert "None is behind this model." in render({"curriculum": None, "dataset": {}}, papers={}, kind=IMAGE_CLASSIFIER)
 
 
 def test_the_snippet_runs(model_folder, monkeypatch, capsys):
@@ -98,62 +101,102 @@ def test_the_snippet_runs(model_folder, monkeypatch, capsys):
     assert capsys.readouterr().out.split()[0] == "the"
 
 
+def test_where_nothing_was_trained_there_is_nothing_to_load():
+    changes = {"retrain": None, "benchmark": {"dataset": "cifar10", "test_accuracy": 94.37}}
+    text = render(changes, kind=kind_of(result(**changes)))
+    assert front_matter(text)["pipeline_tag"] == "image-classification"
+    assert "```" not in section(text, "Use")
+    assert "no model to load" in section(text, "Use")
+    assert "| test_accuracy | 94.37 |" in section(text, "Results")
+
+
+@pytest.mark.parametrize(
+    ("found", "task"),
+    [
+        ({"retrain": {"test_perplexity": 90.0}}, "text-generation"),
+        ({"retrain": {"valid_accuracy": 90.0}}, "image-classification"),
+        ({"retrain": None, "search": {"valid": {"valid_accuracy": 50.0}}}, "image-classification"),
+        ({}, "text-generation"),
+    ],
+)
+def test_the_kind_of_a_model_is_known_by_what_was_measured(found, task):
+    assert kind_of(found).task == task
+
+
 def test_no_curriculum_is_said():
-    card = render({"curriculum": None})
-    assert "without a curriculum" in card
-    assert "K =" not in card
+    text = render({"curriculum": None})
+    assert "without a curriculum" in text
+    assert "K = " not in text
+    assert "nothing was searched" in render({"search": None})
 
 
 def test_missing_and_infinite_numbers_are_left_out():
     data = front_matter(render({"retrain": {"epochs": 1, "test_perplexity": float("inf")}}))
     assert "model-index" not in data
     assert "No result was recorded" in render({"retrain": None, "environment": None, "search": {}})
-    assert render_card({}, drawing="", samples=[], model_name="m").startswith("---\n")
 
 
 def test_data_of_no_hub_id_is_no_hub_data():
     assert "datasets" not in front_matter(render({"dataset": {"name": "pydoc"}}))
+    assert front_matter(render({"dataset": {"name": "pydoc"}}))["language"] == "en"
+    assert "language" not in front_matter(render({"dataset": {"name": "corpus"}}))
+    named = front_matter(render({"dataset": {"name": "ptb_text_only"}}))
+    assert named["datasets"] == ["ptb-text-only/ptb_text_only"]
 
 
-def everywhere(text):
+def test_a_part_of_a_split_is_not_the_split():
+    dataset = {**result()["dataset"], "used": {"train": 929589, "test": 500}}
+    text = render({"dataset": dataset})
+    assert "| test (the first 500 of 82,430) | perplexity (per word) | 94.20 |" in text
+    entries = front_matter(text)["model-index"][0]["results"]
+    assert [entry["dataset"].get("args") for entry in entries] == [None, {"first": 500, "of": 82430}]
+
+
+def test_several_seeds_have_a_mean_and_a_spread_and_the_model_its_own_number():
+    text = section(render(others=seeds(95.2, 96.2)), "Results")
+    assert "| this model (seed 3) |" in text
+    assert "| test | perplexity (per word) | 94.20 | 95.20 ± 1.00 (n = 3) |" in text
+    assert "3 runs that differ in the seed alone (seeds 3, 10, 11)" in text
+    assert "one seed" not in text
+    (model,) = front_matter(render(others=seeds(95.2)))["model-index"]
+    assert model["results"][1]["metrics"][0]["value"] == 94.2
+
+
+def test_a_seed_without_the_number_is_not_counted():
+    broken = result(seed=20, retrain={"test_perplexity": float("nan"), "valid_perplexity": 99.126})
+    text = section(render(others=[broken]), "Results")
+    assert "| validation | perplexity (per word) | 98.13 | 98.63 ± 0.71 (n = 2) |" in text
+    assert "| test | perplexity (per word) | 94.20 | – |" in text
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({}, "others must differ in their seed, got seed 3 twice"),
+        ({"seed": 4, "algorithm": "rsps"}, "got algorithm 'rsps' beside 'enas'"),
+        ({"seed": 4, "curriculum": None}, "got curriculum None beside"),
+        ({"seed": 4, "dataset": {"fingerprint": "00"}}, "got dataset '00' beside '0123456789abcdef'"),
+    ],
+)
+def test_what_is_no_further_seed_is_refused(other, message):
+    with pytest.raises(UserError, match=message):
+        card(others=[result(**other)])
+
+
+def test_an_image_classifier_is_other_values_of_the_same_card():
     changes = {
-        "recipe": text,
-        "space": text,
-        "algorithm": text,
-        "seed": text,
-        "dataset": {"name": text, "fingerprint": text, "splits": {text: text}},
-        "curriculum": {"name": text, "k": text, "refresh": text, "unit": text},
-        "environment": {text: text},
+        "space": "nats",
+        "dataset": {"name": "cifar10"},
+        "retrain": {"epochs": 1, "valid_accuracy": 90.5, "test_accuracy": 91.25},
+        "benchmark": {"dataset": "cifar10", "test_accuracy": 94.37, "rank": 1, "regret": 0.0},
     }
-    return render(changes, model_name=text, folder=text, samples=[text], drawing=text)
-
-
-def prose(card):
-    """The card without its code blocks and code spans."""
-    outside = re.sub(r"^(`{3,})\w*\n.*?\n\1$", "", card, flags=re.DOTALL | re.MULTILINE)
-    return re.sub(r"(?<!\\)`[^`\n]*`", "", outside)
-
-
-@pytest.mark.parametrize("text", HOSTILE)
-def test_hostile_text_changes_nothing_around_it(text):
-    card = everywhere(text)
-    data = front_matter(card)
-    assert set(data) - {"datasets"} == KEYS
-    assert data["tags"][:3] == ["cnas", "curriculum-nas", "neural-architecture-search"]
-    headings = [line for line in prose(card).splitlines() if line.startswith("#")]
-    assert len(headings) == 8
-    assert "<script" not in prose(card)
-    assert not re.search(r"(?<!\\)\]\(javascript", prose(card).split("\n---\n")[1])
-    assert "49" not in card
-    assert not {"\u202e", "\x00", "\x1b"} & set(card)
-    if "ada" in text:
-        assert "/home" not in render({"dataset": {"name": text}}, model_name=text, folder=text)
-        assert "Users" not in render({"dataset": {"name": text}}, model_name=text, folder=text)
-
-
-@settings(derandomize=True, deadline=None, max_examples=40)
-@given(st.text(alphabet=st.sampled_from([*"-`~\n\r<>#|[]{}%!&:'\"\\/ \t", "a", "1", "\u2028", "\x85"]), max_size=14))
-def test_any_text_leaves_the_front_matter_alone(text):
-    card = everywhere(text)
-    assert set(front_matter(card)) - {"datasets"} == KEYS
-    assert len([line for line in prose(card).splitlines() if line.startswith("#")]) == 8
+    text = render(changes, kind=IMAGE_CLASSIFIER, samples=[])
+    data = front_matter(text)
+    assert (data["pipeline_tag"], data["metrics"]) == ("image-classification", ["accuracy"])
+    assert data["datasets"] == ["uoft-cs/cifar10"]
+    values = {entry["dataset"]["split"]: entry["metrics"][0]["value"] for entry in data["model-index"][0]["results"]}
+    assert values == {"validation": 90.5, "test": 91.25}
+    assert "| cifar10 | test | accuracy (%) | 91.25 |" in text
+    assert "| rank | 1 |" in text
+    assert "perplexity" not in text
+    assert "language" not in data

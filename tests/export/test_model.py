@@ -22,13 +22,18 @@ def transformers_log(caplog):
     logger.removeHandler(caplog.handler)
 
 
-def test_the_folder_holds_the_model_the_tokenizer_and_nothing_else(model_folder):
+def test_the_folder_holds_the_model_its_code_the_tokenizer_and_nothing_else(model_folder):
     assert {path.name for path in model_folder.iterdir()} == {
         "config.json",
         "generation_config.json",
         "model.safetensors",
         "tokenizer.json",
         "tokenizer_config.json",
+        "network.py",
+        "_causal_lm.py",
+        "_gated_cell.py",
+        "_language_model.py",
+        "_memory.py",
     }
     assert [path.name for path in model_folder.parent.iterdir()] == ["model"]
 

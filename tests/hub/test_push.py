@@ -34,7 +34,7 @@ def pictures(run):
 def test_a_run_becomes_a_repository_with_the_model_at_its_root(hub, run):
     url, said = push(run)
     files, model = hub.files(REPO), names(run / "model")
-    assert model > {"config.json", "model.safetensors", "tokenizer.json"}
+    assert model > {"config.json", "model.safetensors", "tokenizer.json", "network.py"}
     assert set(files) == model | CELL | {"samples.txt", "metrics.jsonl"} | pictures(run)
     assert all((run / "model" / name).read_bytes() == files[name] for name in model)
     assert all((run / name).read_bytes() == files[name] for name in set(files) - model - {"README.md"})
@@ -53,13 +53,15 @@ def test_the_card_names_the_repository(hub, run):
 
 
 def test_the_architecture_alone_has_nothing_that_was_trained(hub, run):
-    write(run / "model" / "network.py", "code = 1\n")
     push(run, architecture_only=True)
     files = hub.files(REPO)
-    assert set(files) == CELL | {"config.json", "network.py"} | pictures(run)
+    code = {path.name for path in (run / "model").glob("*.py")}
+    assert "network.py" in code
+    assert set(files) == CELL | {"config.json"} | code | pictures(run)
     card = files["README.md"].decode()
     (snippet,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
     assert f'from_config(AutoConfig.from_pretrained("{REPO}"))' in snippet
+    assert "`trust_remote_code=True`" in card
     assert re.findall("^## .*", card, re.M) == re.findall("^## .*", (run / "README.md").read_text("utf-8"), re.M)
 
 
@@ -85,6 +87,9 @@ def test_checkpoints_go_only_if_asked(hub, run):
         ("figures/.hidden/a.png", "is a dot file"),
         ("model/notes.docx", "is none of .jinja .json .py .safetensors .txt"),
         ("notes.txt", "is no file of a run"),
+        ("recipe.py", "is no file of a run"),
+        ("figures/draw.py", "is none of .png .svg"),
+        ("checkpoints/search/resume.py", "is none of .json .safetensors"),
         (".env", "is no file of a run"),
         ("other/config.json", "is no file of a run"),
     ],

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import torch
+from foreign_process import run_without_cnas
 from made_run import WORDS
 from stub import TOKEN
 from transformers import AutoModelForCausalLM
@@ -31,16 +32,16 @@ print(text.name, text.fingerprint, text.vocabulary.decode(text.test))
 """
 LOAD = """
 import json, sys
-import cnas, torch
+import torch
 from huggingface_hub import snapshot_download
 from transformers import AutoModelForCausalLM, AutoTokenizer
-model, told = AutoModelForCausalLM.from_pretrained(sys.argv[1], output_loading_info=True)
-tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
+model, told = AutoModelForCausalLM.from_pretrained(sys.argv[-1], output_loading_info=True, **trust)
+tokenizer = AutoTokenizer.from_pretrained(sys.argv[-1], **trust)
 assert not any(told.values()), told
 with torch.no_grad():
     logits = model.eval()(torch.arange(len(tokenizer))[None]).logits
 words = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
-print(json.dumps([logits.tolist(), words, snapshot_download(sys.argv[1])]))
+print(json.dumps([logits.tolist(), words, snapshot_download(sys.argv[-1])]))
 """
 
 
@@ -87,10 +88,16 @@ def test_a_run_travels_through_the_hub(hub, run, tmp_path):
     assert words == f"ptb_text_only {same.fingerprint} a dog sat <eos> the <unk> sat <eos>"
 
     # The same files, and the same logits to the bit, in a process that never saw the run.
-    logits, vocabulary, copy = json.loads(child(hub, tmp_path / "b", LOAD, REPO))
+    logits, vocabulary, copy = json.loads(child(hub, tmp_path / "b", f"import cnas\ntrust = {{}}{LOAD}", REPO))
     for name, data in hub.files(REPO).items():
         assert Path(copy, name).read_bytes() == data, name
     with torch.no_grad():
         here = AutoModelForCausalLM.from_pretrained(run / "model").eval()(torch.arange(len(WORDS))[None]).logits
     assert torch.equal(torch.tensor(logits), here)
     assert tuple(vocabulary) == WORDS
+
+    # And where the package is missing.
+    (tmp_path / "c").mkdir()
+    variables = {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1", "HF_TOKEN": TOKEN}
+    told = run_without_cnas(f"trust = {{'trust_remote_code': True}}{LOAD}", tmp_path / "c", REPO, **variables)
+    assert json.loads(told)[:2] == [logits, vocabulary]

@@ -16,7 +16,7 @@ from tiny_recipe import tiny
 
 from cnas.data.text import load_text
 from cnas.run_config import RunConfig
-from cnas.run_data import search_streams
+from cnas.run_text import search_streams
 from cnas.training import checkpoint
 
 CELLS = ("0 0 1 1", "0 1 1 3", "0 1 0 3")

@@ -144,14 +144,14 @@ def test_a_run_that_has_just_begun(home, tmp_path, outline):
 
 
 def test_a_run_reports_before_it_is_finished(home, judged, tmp_path, outline):
-    from cnas.data.text import load_text
+    from cnas.run_data import load_task
 
     config = made_up.config(home)
     run = shutil.copytree(judged, tmp_path / "run", ignore=shutil.ignore_patterns("report.html", "figures"))
     result = json.loads((run / "result.json").read_text("utf-8"))
     for name in ("result.json", "metrics.jsonl"):
         (run / name).unlink()
-    found = outline(report_run(run, result, load_text(config.options.data, config.text)))
+    found = outline(report_run(run, result, load_task(config)))
     assert "seed 1 · finished" in found.text
     assert "Heaviest" in found.text
 

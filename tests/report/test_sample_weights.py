@@ -9,7 +9,9 @@ from cnas.data.text import load_text
 from cnas.export.report import read_run
 from cnas.export.report._drawing import style
 from cnas.export.report.weights import SampleWeights, draw_histogram
-from cnas.run_weights import CONTEXT, SHOWN, sample_weights
+from cnas.run_data import load_task
+from cnas.run_text import CONTEXT, TextTask
+from cnas.run_weights import SHOWN, sample_weights
 
 
 @pytest.fixture
@@ -54,9 +56,9 @@ def test_a_token_is_shown_after_the_words_before_it(home, tmp_path):
 
 def test_the_texts_of_the_caller_are_enough(home, copy):
     config = made_up.config(home)
-    text = load_text(config.options.data, config.text)
+    task = load_task(config)
     made_up.change(copy / "config.json", data=str(home / "gone"))
-    assert sample_weights(read_run(copy), text).heaviest
+    assert sample_weights(read_run(copy), task).heaviest
 
 
 def test_data_out_of_reach_are_told(home, copy):
@@ -64,7 +66,7 @@ def test_data_out_of_reach_are_told(home, copy):
     found = sample_weights(read_run(copy))
     assert len(found.values)
     assert found.heaviest == found.lightest == ()
-    assert found.note.startswith("The texts behind the weights are not shown: ")
+    assert found.note.startswith("The samples behind the weights are not shown: ")
     assert "gone" in found.note
     assert str(home) not in found.note
 
@@ -86,7 +88,7 @@ def test_another_number_of_units_is_told(home, judged):
     config = made_up.config(home)
     text = load_text(config.options.data, config.text)
     short = replace(text, search=text.search[:300])
-    assert "units and the checkpoint" in sample_weights(read_run(judged), short).note
+    assert "units and the checkpoint" in sample_weights(read_run(judged), TextTask(config, short)).note
 
 
 def test_a_damaged_checkpoint_is_told(copy, tmp_path):

@@ -82,11 +82,11 @@ def test_the_size_is_how_many_architectures_there_are(space):
 
 def test_samples_are_uniform(space):
     connected = [one for one in everything(space) if space.is_connected(one)]
-    generator, total = draws(0), 40 * len(connected)
-    counts = Counter(space.sample(generator) for _ in range(total))
-    assert set(counts) == set(connected)
-    # χ² with len - 1 degrees of freedom: mean len - 1, variance twice that.
-    chi = sum((counts[one] - 40) ** 2 / 40 for one in connected)
+    generator, expected = draws(0), 40 if len(connected) < 1000 else 5
+    counts = Counter(space.sample(generator) for _ in range(expected * len(connected)))
+    assert set(counts) <= set(connected)
+    # χ² with len - 1 degrees of freedom: mean len - 1, variance twice that. Missing ones would add to it.
+    chi = sum((counts[one] - expected) ** 2 / expected for one in connected)
     assert chi < len(connected) - 1 + 4 * math.sqrt(2 * len(connected))
 
 
@@ -94,8 +94,10 @@ def test_samples_are_uniform(space):
 @given(seed=st.integers(0, 2**31))
 def test_decoding_finds_the_best_sum_of_scores(space, seed):
     scores = torch.randn(space.shape, generator=draws(seed))
-    best = max(everything(space), key=lambda one: sum(float(scores[pair]) for pair in one.choices))
-    assert space.decode(scores) == best
+    table = scores.tolist()
+    options = itertools.product(*(decision.options for decision in space.decisions()))
+    best = max(options, key=lambda choices: sum(table[edge][operation] for edge, operation in choices))
+    assert space.decode(scores).choices == best
 
 
 def test_decoding_takes_the_first_of_equals(space):

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from cnas.data.streams import TextStreams
 from cnas.errors import NonFiniteError, Stopped, UserError
+from cnas.run_text import probed
 from cnas.training import RetrainConfig, Retrainer
-from cnas.training.evaluate import mean_loss
 
 STEPS = 7
 PROBE = TextStreams(tokens(60, seed=1), 2, LENGTH)
@@ -48,7 +48,7 @@ def build(folder, losses=None, cls=Retrainer, text=None, **config):
     network = space.build_network(space.parse("0 1 1 3"))
     fields = {"epochs": 5, "batch_size": 4, "learning_rate": 3.0, "clip_norm": 1.0, "nonmonotone": 2} | config
     canned = None if losses is None else iter(losses)
-    validate = (lambda network: mean_loss(network, PROBE)) if canned is None else (lambda network: next(canned))
+    validate = (lambda network: probed(network, PROBE)) if canned is None else (lambda _: {"valid_loss": next(canned)})
     train = TextStreams(tokens() if text is None else text, 4, LENGTH)
     return cls(network, train, RetrainConfig(**fields), build_session(folder), validate)
 
@@ -178,9 +178,9 @@ def test_bad_numbers_name_the_phase(tmp_path):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"nonmonotone": 0}, "nonmonotone must be at least 1, got 0"),
+        ({"nonmonotone": 0}, "nonmonotone must be at least 1 or none, got 0"),
         ({"average_from": 1}, "average_from must be at least 2 or none, got 1"),
-        ({"epochs": 0}, "epochs must be at least 1, got 0"),
+        ({"epochs": -1}, "epochs must be at least 0, got -1"),
     ],
 )
 def test_a_wrong_field_is_named(fields, message):

@@ -13,8 +13,8 @@ from outcome import outcome
 
 from cnas.data import TextStreams, VariableStreams, scattered_lengths
 from cnas.errors import Stopped
+from cnas.run_text import probed
 from cnas.training import CurriculumTrainer, RetrainConfig, Retrainer
-from cnas.training.evaluate import mean_loss
 
 EPOCHS = 3
 PROBE = TextStreams(tokens(60, seed=1), 2, LENGTH)
@@ -39,7 +39,7 @@ def retrainer(folder, lengths=scattered_lengths, dtype=torch.float32, **config):
     torch.manual_seed(6)
     network = space.build_network(space.parse("0 1 1 3")).to(dtype)
     fields = {"epochs": EPOCHS, "batch_size": ROWS, "learning_rate": 3.0, "clip_norm": 1.0, "average_from": 2} | config
-    session, validate = build_session(folder), lambda network: mean_loss(network, PROBE)
+    session, validate = build_session(folder), lambda network: probed(network, PROBE)
     return Retrainer(network, streams(lengths), RetrainConfig(**fields), session, validate)
 
 

@@ -61,7 +61,12 @@ def draw_cell_graph(record: RunRecord) -> Drawing | None:
     """The cell that was found or given; None where there is none yet."""
     if record.space is None or record.architecture is None:
         return None
-    graph = cell_graph(record.space, record.architecture)
+    return draw_architecture(record.space, record.architecture)
+
+
+def draw_architecture(space: SearchSpace, architecture: Architecture) -> Drawing:
+    """One cell of a space."""
+    graph = cell_graph(space, architecture)
     where = places(graph)
     depth, breadth = -min(y for _, y in where.values()), max(x for x, _ in where.values())
     figure = Figure(figsize=(WIDTH, 0.4 + 0.55 * max(depth, 1)))
@@ -80,7 +85,7 @@ def draw_cell_graph(record: RunRecord) -> Drawing | None:
         "cell",
         "The cell",
         f"A graph of {len(graph)} nodes: {words}.",
-        f"Arrows carry the name of the operation.{_output(record.space)}",
+        f"Arrows carry the name of the operation.{_output(space)}",
     )
 
 

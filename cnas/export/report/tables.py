@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from cnas.export.report.record import RunRecord, number, part
 from cnas.export.report.weights import Sample
 
 MISSING = "–"
+PICTURE = "data:image/png;base64,"
+"""How the cell of a picture starts, and no other: the page's template shows it."""
 _MEASURES = {"perplexity": ("perplexity", ".2f"), "accuracy": ("accuracy", ".2f"), "loss": ("loss", ".4f")}
 
 
@@ -23,7 +26,7 @@ class Table:
     Args:
         caption: what the table shows.
         columns: the headings.
-        rows: as many cells each as there are columns.
+        rows: as many cells each as there are columns; one that starts with `PICTURE` is shown as the image it is.
         numeric: the columns that hold numbers, which stand to the right.
         wide: its cells are prose, which may break.
         beside: it stands among the figures.
@@ -122,7 +125,12 @@ def operations(collapse: Collapse) -> Table:
 
 
 def texts(samples: Sequence[Sample], caption: str) -> Table:
-    """The texts of some units with their weights."""
+    """The texts, or the images, of some units with their weights."""
+    if any(sample.picture for sample in samples):
+        seen = tuple(
+            (f"{s.weight:.3f}", PICTURE + base64.b64encode(s.picture).decode(), one_line(s.text)) for s in samples
+        )
+        return Table(caption, ("Weight", "Image", "Class"), seen, (0,), beside=True)
     if any(sample.marked for sample in samples):
         marked = tuple((f"{s.weight:.3f}", one_line(s.marked), one_line(s.text)) for s in samples)
         return Table(caption, ("Weight", "Word", "After"), marked, (0,), wide=True)

@@ -38,12 +38,14 @@ class Sample:
         weight: v.
         text: what it says; of a token, the words before it.
         marked: the token itself, where a unit is one token; else empty.
+        picture: a PNG file, where the unit is an image; else empty.
     """
 
     unit: int
     weight: float
     text: str
     marked: str = ""
+    picture: bytes = b""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from cnas.spaces.base import Decision, SearchSpace
 from cnas.spaces.darts_rnn.network import CnasDartsRnnConfig, CnasDartsRnnForCausalLM
 from cnas.spaces.darts_rnn.notation import read, show
 from cnas.spaces.darts_rnn.supernet import DartsRnnSuperNet
-from cnas.types import Architecture, Choice
+from cnas.types import Architecture, Choice, Paper
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,14 @@ class DartsRnnSpace(LanguageModelSizes, SearchSpace):
     """
 
     name: ClassVar[str] = "darts_rnn"
+    batch_statistics: ClassVar[bool] = True
     operations: ClassVar[tuple[str, ...]] = ("none", *ACTIVATIONS)
+    paper: ClassVar[Paper | None] = Paper(
+        title="DARTS: Differentiable Architecture Search",
+        authors="Hanxiao Liu, Karen Simonyan, Yiming Yang",
+        year=2019,
+        url="https://arxiv.org/abs/1806.09055",
+    )
 
     nodes: int = 8
     """Nodes of the cell after the input node."""

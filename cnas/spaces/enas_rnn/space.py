@@ -19,7 +19,7 @@ from cnas.spaces._language_model import LanguageModelSizes
 from cnas.spaces.base import Decision, SearchSpace
 from cnas.spaces.enas_rnn.network import CnasRnnConfig, CnasRnnForCausalLM
 from cnas.spaces.enas_rnn.supernet import EnasRnnSuperNet
-from cnas.types import Architecture, Choice
+from cnas.types import Architecture, Choice, Paper
 
 MAX_TEXT = 4096
 """Longest notation that is looked at; real ones have a few dozen characters."""
@@ -37,6 +37,12 @@ class EnasRnnSpace(LanguageModelSizes, SearchSpace):
 
     name: ClassVar[str] = "enas_rnn"
     operations: ClassVar[tuple[str, ...]] = tuple(ACTIVATIONS)
+    paper: ClassVar[Paper | None] = Paper(
+        title="Efficient Neural Architecture Search via Parameter Sharing",
+        authors="Hieu Pham, Melody Y. Guan, Barret Zoph, Quoc V. Le, Jeff Dean",
+        year=2018,
+        url="https://arxiv.org/abs/1802.03268",
+    )
 
     nodes: int = 8
     """Nodes of the cell after the input node."""

@@ -1,0 +1,124 @@
+"""How the policy ranked chosen architectures as the search went on (Figure 4 of the paper).
+
+Legend: E edges, O operations.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.ticker import LogLocator
+
+from cnas.errors import UserError
+from cnas.export.report._drawing import (
+    SERIES,
+    WIDTH,
+    Drawing,
+    course,
+    epochs_axis,
+    finish,
+    legend,
+    line,
+    log_axis,
+    new_figure,
+    style,
+)
+from cnas.export.report.heat_map import Table
+from cnas.export.report.policy import weight_tables
+from cnas.export.report.record import read_run
+from cnas.spaces.base import SearchSpace
+from cnas.types import Architecture
+
+LARGEST = 1 << 22
+"""Spaces of more architectures are not ranked: all their products are computed."""
+
+
+@dataclass(frozen=True)
+class RankingTraces:
+    """The ranks of some architectures over the epochs of one search.
+
+    Args:
+        epochs: after which the policy was recorded.
+        ranks: by architecture, one rank for each of ``epochs``; 1 is the architecture the policy likes best.
+        size: how many architectures are ranked, disconnected ones too.
+    """
+
+    epochs: tuple[int, ...]
+    ranks: Mapping[str, tuple[int, ...]]
+    size: int
+
+
+def ranking_traces(run: str | Path, architectures: Sequence[str] = ()) -> RankingTraces:
+    """The ranks by the product of the policy's weights, as Figure 4 of Zhou et al. (2022) has them.
+
+    Args:
+        run: the folder of a search whose rows of ``metrics.jsonl`` have ``alphas``: the policy's weights [E][O].
+        architectures: strings of the space; the one the search has found if there are none.
+
+    Raises:
+        UserError: it is no such folder, an architecture is malformed, the rows have no ``alphas``, or the space has too
+            many architectures to rank them all.
+    """
+    record = read_run(Path(run))
+    space, tables = record.space, weight_tables(record)
+    if space is None or not tables:
+        raise UserError(f"run {run} has no policy to trace: no row of its search has alphas, weights per edge")
+    if space.size > LARGEST:
+        raise UserError(f"run {run} is of a space of {space.size:,} architectures; at most {LARGEST:,} are ranked")
+    found = [space.parse(text) for text in architectures or [record.notation]]
+    columns = [_ranks(table, space, found) for _, table in tables]
+    traces = {each.to_str(): tuple(column[place] for column in columns) for place, each in enumerate(found)}
+    return RankingTraces(tuple(int(epoch) for epoch, _ in tables), traces, space.size)
+
+
+def _ranks(table: Table, space: SearchSpace, architectures: Sequence[Architecture]) -> list[int]:
+    """The rank of each architecture; those with equal products share the better one."""
+    total = np.zeros(1)
+    for decision in space.decisions():
+        total = np.add.outer(total, [_log(table[edge][operation]) for edge, operation in decision.options]).ravel()
+    places = [_place(space, architecture) for architecture in architectures]
+    # Equal products are summed in another order, so they may differ in the last digits.
+    return [1 + int((total > total[place] + 1e-9).sum()) for place in places]
+
+
+def _place(space: SearchSpace, architecture: Architecture) -> int:
+    """Where an architecture stands when the last decision varies fastest."""
+    place = 0
+    for decision, choice in zip(space.decisions(), architecture.choices, strict=True):
+        place = place * len(decision.options) + decision.options.index(choice)
+    return place
+
+
+def _log(weight: float) -> float:
+    # A finite number: the difference of two infinities is none.
+    return math.log(weight) if weight > 0 else -1e6
+
+
+def draw_ranking_traces(traces: RankingTraces, labels: Mapping[str, str] | None = None) -> Drawing:
+    """A line for each architecture; the best rank is above.
+
+    Args:
+        traces: what to draw.
+        labels: by architecture, what to call it in the legend; else they are numbered.
+    """
+    known = labels or {}
+    names = {text: known.get(text, f"architecture {place}") for place, text in enumerate(traces.ranks, 1)}
+    curves = {text: list(zip(traces.epochs, ranks, strict=True)) for text, ranks in traces.ranks.items()}
+    with style():
+        figure, axes = new_figure()
+        for place, (text, points) in enumerate(curves.items()):
+            line(axes, points, names[text], SERIES[place % len(SERIES)])
+        log_axis(axes, [1, traces.size])
+        # Ranks reach far: a tick for each power of ten, and room for five digits.
+        axes.yaxis.set_major_locator(LogLocator(subs=(1,)))
+        axes.set_ylim(traces.size * 1.3, 0.8)
+        figure.subplots_adjust(left=0.75 / WIDTH)
+        epochs_axis(axes, f"rank among {traces.size:,}")
+        legend(axes)
+        words = "; ".join(f"{names[text]} ({text}) {course(points, 6)}" for text, points in curves.items())
+        title = "Rank of architectures by the policy"
+        return finish(figure, "ranking_traces", title, f"Ranks, 1 is the best: {words}.")

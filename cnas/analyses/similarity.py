@@ -1,0 +1,93 @@
+"""Whether trained networks fail on the same samples (Figure 1 of the paper).
+
+Legend: W the samples a network misclassifies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.colors import LinearSegmentedColormap
+
+from cnas.analyses.misclassified import read_misclassified
+from cnas.errors import UserError
+from cnas.export.report._drawing import BLUE, INK, PAPER, WIDTH, Drawing, finish, new_figure, style
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """How alike the failures of some networks are.
+
+    Args:
+        split: of the data.
+        names: of the networks.
+        errors: how many samples each gets wrong.
+        matrix: |Wi ∩ Wj| / |Wi ∪ Wj| for each two, from 0 (no common failure) to 1 (all common); 1 on the diagonal.
+    """
+
+    split: str
+    names: tuple[str, ...]
+    errors: tuple[int, ...]
+    matrix: tuple[tuple[float, ...], ...]
+
+
+def similarity(runs: Sequence[str | Path], split: str = "test") -> Similarity:
+    """The misclassification similarity of trained networks (Zhou et al. 2022, section 3.2 and Figure 1).
+
+    Args:
+        runs: folders with ``misclassified.json`` (`write_misclassified`), of networks trained on the same data.
+        split: ``"test"`` or ``"train"``.
+
+    Raises:
+        UserError: there are fewer than two, one lacks the file or the split, or the splits are of different sizes.
+    """
+    if len(runs) < 2:
+        raise UserError(f"runs must name at least two run folders, got {len(runs)}")
+    found = []
+    for run in runs:
+        splits = read_misclassified(run)
+        if split not in splits:
+            raise UserError(f"split must be one of {', '.join(splits)} for run {run}, got {split[:40]!r}")
+        found.append(splits[split])
+    sizes = {each.samples for each in found}
+    if len(sizes) > 1:
+        raise UserError(f"runs must be of the same data; their {split} splits have {sorted(sizes)} samples")
+    sets = [frozenset(each.wrong) for each in found]
+    matrix = tuple(tuple(_jaccard(left, right) for right in sets) for left in sets)
+    names = tuple(Path(run).resolve().name for run in runs)
+    return Similarity(split, names, tuple(map(len, sets)), matrix)
+
+
+def _jaccard(left: frozenset[int], right: frozenset[int]) -> float:
+    """|∩| / |∪|; two networks without any failure fail alike."""
+    either = len(left | right)
+    return len(left & right) / either if either else 1.0
+
+
+def draw_similarity(found: Similarity) -> Drawing:
+    """The matrix with its numbers.
+
+    Args:
+        found: what to draw.
+    """
+    values = np.array(found.matrix)
+    count = len(values)
+    labels = [str(place) for place in range(1, count + 1)]
+    with style():
+        figure, axes = new_figure(WIDTH * 0.8)
+        colours = LinearSegmentedColormap.from_list("similarity", [PAPER, BLUE])
+        axes.imshow(values, cmap=colours, vmin=0, vmax=1)
+        for i, j in np.ndindex(count, count):
+            axes.text(j, i, f"{values[i, j]:.2f}", ha="center", va="center", color=PAPER if values[i, j] > 0.6 else INK)
+        axes.set_xticks(range(count), labels)
+        axes.set_yticks(range(count), labels)
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        off = values[~np.eye(count, dtype=bool)]
+        numbered = ", ".join(f"{label} {name}" for label, name in zip(labels, found.names, strict=True))
+        words = f"{numbered}: between {off.min():.2f} and {off.max():.2f}, mean {off.mean():.2f}"
+        title = f"Common misclassifications on {found.split} data"
+        return finish(figure, f"similarity_{found.split}", title, f"Share of common failures of {words}.", numbered)

@@ -1,0 +1,147 @@
+"""NATS-Bench's topology space from one compact table.
+
+Legend: A architectures (15,625), in the benchmark's own order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnas.benchmarks._columns import TEST_COLUMNS, read_columns
+from cnas.benchmarks._nats_space import SIZE, accuracy, covers, notation
+from cnas.benchmarks.base import Record, check_data_set
+from cnas.errors import UserError
+from cnas.spaces.base import SearchSpace
+from cnas.types import Architecture
+
+Accuracies = NDArray[np.float64]
+
+
+class NatsTable:
+    """Test accuracies of all 15,625 cells after 200 epochs of training (Dong et al. 2021, NATS-Bench, section 3).
+
+    They are means over the benchmark's seeds, in percent, for ``cifar10`` (trained on all 50,000 images), ``cifar100``
+    and ``imagenet16_120`` (their ``x-test`` halves): the figures of the paper's Table 2. Cells that compute the same in
+    different notations were trained apart and are different entries.
+
+    Args:
+        architectures: their strings [A], each cell of the space once; the place is the benchmark's index.
+        test_accuracy: by data set, float [A] in percent.
+        source: where they come from; every `Record` repeats it.
+
+    Raises:
+        UserError: an architecture is missing or malformed, or an accuracy is none; the message names the row.
+    """
+
+    def __init__(self, architectures: Sequence[str], test_accuracy: Mapping[str, Sequence[float]], source: str) -> None:
+        self.architectures = tuple(architectures)
+        self.source = source
+        self._index = {text: index for index, text in enumerate(self.architectures)}
+        self._check(source)
+        self._accuracies: dict[str, Accuracies] = {
+            dataset: np.array([accuracy(value, f"{source}, row {row}, {dataset}") for row, value in enumerate(column)])
+            for dataset, column in test_accuracy.items()
+        }
+        self._ascending = {dataset: np.sort(column) for dataset, column in self._accuracies.items()}
+
+    @classmethod
+    def load(cls, path: str | Path) -> NatsTable:
+        """Read a Parquet table, as ``cnas table build`` writes it.
+
+        Args:
+            path: of a table with the columns ``index``, ``arch``, ``cifar10_test_200``, ``cifar100_test_200`` and
+                ``imagenet16_120_test_200``; others are ignored, and rows may stand in any order.
+
+        Raises:
+            UserError: there is no such file, it is not Parquet, or it lacks rows or columns.
+        """
+        path = Path(path)
+        columns = read_columns(path)
+        order = _order(columns["index"], path)
+        sorted_columns = {name: [values[row] for row in order] for name, values in columns.items()}
+        accuracies = {dataset: sorted_columns[column] for dataset, column in TEST_COLUMNS.items()}
+        return cls(sorted_columns["arch"], accuracies, path.name)
+
+    def __len__(self) -> int:
+        return len(self.architectures)
+
+    @property
+    def data_sets(self) -> tuple[str, ...]:
+        """The data sets there are accuracies for."""
+        return tuple(self._accuracies)
+
+    def accuracies(self, dataset: str) -> Accuracies:
+        """The test accuracies of all architectures on ``dataset``, float64 [A] in percent.
+
+        Raises:
+            UserError: the table has no such data set.
+        """
+        check_data_set(dataset, self._accuracies)
+        return self._accuracies[dataset].copy()
+
+    def query(self, architecture: Architecture | str) -> Record:
+        """What the table says of an architecture, given itself or as its string.
+
+        Raises:
+            UserError: it is of another space, or its string is malformed; the message has the position.
+        """
+        return self._record(self._index[notation(architecture)])
+
+    def best(self, dataset: str = "cifar10") -> Record:
+        """The architecture with the highest test accuracy on ``dataset``; the first of several.
+
+        Raises:
+            UserError: the table has no such data set.
+        """
+        return self._record(int(self.accuracies(dataset).argmax()))
+
+    def covers(self, space: SearchSpace) -> bool:
+        """Whether the architectures of ``space`` are those of the table, whatever the sizes of its networks."""
+        return covers(space)
+
+    def _record(self, index: int) -> Record:
+        found = {dataset: float(column[index]) for dataset, column in self._accuracies.items()}
+        above = {
+            dataset: len(column) - int(np.searchsorted(column, found[dataset], side="right"))
+            for dataset, column in self._ascending.items()
+        }
+        return Record(
+            index,
+            self.architectures[index],
+            found,
+            {dataset: 1 + count for dataset, count in above.items()},
+            {dataset: float(column[-1]) - found[dataset] for dataset, column in self._ascending.items()},
+            self.source,
+        )
+
+    def _check(self, source: str) -> None:
+        for row, text in enumerate(self.architectures):
+            if not isinstance(text, str):
+                raise UserError(f"{source}, row {row}: arch must be a string, got {str(text)[:40]!r}")
+            try:
+                notation(text)
+            except UserError as problem:
+                raise UserError(f"{source}, row {row}: {problem}") from problem
+            if self._index[text] != row:
+                raise UserError(f"{source}, row {row}: {text} is there twice, in row {self._index[text]} too")
+        if len(self) != SIZE:
+            raise UserError(f"{source} must have a row for each of the {SIZE:,} architectures, got {len(self):,}")
+
+
+def _order(indices: Sequence[Any], path: Path) -> list[int]:
+    """The rows in the order of their index, which has to count from 0 without a gap."""
+    for row, index in enumerate(indices):
+        if not isinstance(index, int):
+            raise UserError(f"table {path}, row {row}: index must be a whole number, got {str(index)[:40]!r}")
+    order = sorted(range(len(indices)), key=lambda row: indices[row])
+    for place, row in enumerate(order):
+        if indices[row] != place:
+            wrong = "lacks" if indices[row] > place else "has twice or below 0"
+            which = place if indices[row] > place else indices[row]
+            raise UserError(f"table {path} {wrong} the index {which}; it needs 0 to {SIZE - 1}, each once")
+    return order

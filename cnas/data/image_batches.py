@@ -1,0 +1,138 @@
+"""Images as ordered batches: shuffled in each epoch anew, augmented, normalised.
+
+Everything drawn belongs to (seed, stream, epoch, image), so a resumed run and another number of processes see the same
+batches, and no pass over the data disturbs another one.
+
+Legend: N images of the set, b rows of a batch, C channels, H rows and W columns of pixels, D draws of an image.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor
+
+from cnas.data.augment import Augment
+from cnas.data.base import OrderedBatches
+from cnas.data.image_set import ChannelStatistics, ImageSet
+from cnas.errors import UserError
+from cnas.rng import generator
+from cnas.types import Batch
+
+
+class ImageBatches(OrderedBatches):
+    """Every image once in a pass; the unit of an image is its place in the set.
+
+    The last batch is smaller where B does not divide N; a last batch of a single image, which could not be normalised,
+    joins the one before. As built these are the batches of epoch 0.
+
+    Args:
+        images: the set.
+        batch_size: B, the images of the *global* batch.
+        seed: of the draws.
+        stream: the name of the purpose, e.g. ``"search/train"``; other names, other draws.
+        statistics: what the channels are normalised with.
+        augment: what is done to the images; None leaves them as they are.
+        shuffle: whether every epoch has an order of its own; otherwise it is that of the set.
+
+    Raises:
+        UserError: there are fewer than two images, or ``batch_size`` is below 1.
+
+    Example:
+        >>> images = ImageSet(torch.zeros(7, 3, 8, 8, dtype=torch.uint8), torch.arange(7))
+        >>> plain = ChannelStatistics((0.0,) * 3, (1.0,) * 3)
+        >>> batches = ImageBatches(images, 3, seed=1, stream="example", statistics=plain, shuffle=True)
+        >>> [batches.rows(index) for index in range(len(batches))]
+        [3, 4]
+        >>> later = batches.at_epoch(2)
+        >>> [later.batch(index, slice(0, 4)).unit_ids.tolist() for index in range(2)]
+        [[4, 6, 0], [2, 5, 3, 1]]
+    """
+
+    def __init__(
+        self,
+        images: ImageSet,
+        batch_size: int,
+        *,
+        seed: int,
+        stream: str,
+        statistics: ChannelStatistics,
+        augment: Augment | None = None,
+        shuffle: bool = False,
+    ) -> None:
+        if batch_size < 1 or len(images) < 2:
+            raise UserError(f"batch_size must be at least 1 and images at least 2, got {batch_size} and {len(images)}")
+        self.images, self.batch_size, self.num_units = images, batch_size, len(images)
+        self.seed, self.stream, self.statistics, self.augment, self.shuffle = seed, stream, statistics, augment, shuffle
+        self._enter(0)
+
+    def _enter(self, epoch: int) -> None:
+        self._epoch, count = epoch, len(self.images)
+        order = generator(self.seed, f"{self.stream}/order", epoch)
+        self._order = torch.randperm(count, generator=order) if self.shuffle else torch.arange(count)
+        views = generator(self.seed, f"{self.stream}/augment", epoch)
+        self._draws = self.augment.draws(count, views) if self.augment else None
+
+    def at_epoch(self, epoch: int) -> ImageBatches:
+        """The batches of ``epoch``, from 0, in their order and with their views of the images."""
+        other = copy.copy(self)
+        other._enter(epoch)
+        return other
+
+    def __len__(self) -> int:
+        """How many batches a pass has."""
+        full, rest = divmod(len(self.images), self.batch_size)
+        return max(full + (rest > 1), 1)
+
+    def rows(self, index: int) -> int:
+        """How many images global batch ``index`` has: B, or what is left in the last one.
+
+        Raises:
+            IndexError: there is no such batch.
+        """
+        if not 0 <= index < len(self):
+            raise IndexError(f"batch {index} of {len(self)}")
+        last = index == len(self) - 1
+        return len(self.images) - index * self.batch_size if last else self.batch_size
+
+    def batch(self, index: int, rows: slice) -> Batch:
+        """Images ``rows`` of global batch ``index``: inputs float32 [b, C, H, W], labels and unit ids int64 [b].
+
+        Raises:
+            IndexError: there is no such batch.
+        """
+        return self._view(index, rows, self.augment)
+
+    def judged(self, index: int, rows: slice) -> Batch:
+        """The images of `batch` as K subnets judge them: not augmented, unless the augmentation is ``judged``."""
+        return self._view(index, rows, self.augment if self._judges_augmented() else None)
+
+    def scoring_view(self) -> ImageBatches:
+        """All images in the order of the set, as K subnets judge them.
+
+        They are not augmented, unless the augmentation is ``judged``: then each has one view of its own in this epoch,
+        another one than training has, and the same for all K.
+        """
+        view = ImageBatches(
+            self.images,
+            self.batch_size,
+            seed=self.seed,
+            stream=f"{self.stream}/judged",
+            statistics=self.statistics,
+            augment=self.augment if self._judges_augmented() else None,
+        )
+        return view.at_epoch(self._epoch)
+
+    def _judges_augmented(self) -> bool:
+        return self.augment is not None and self.augment.judged
+
+    def _view(self, index: int, rows: slice, augment: Augment | None) -> Batch:
+        begin = index * self.batch_size
+        chosen = self._order[begin : begin + self.rows(index)][rows]
+        images, labels = self.images.images[chosen], self.images.labels[chosen]
+        if augment is None or self._draws is None:
+            return Batch(self.statistics.normalised(images), labels, chosen)
+        draws_bD: Tensor = self._draws[chosen]
+        inputs = self.statistics.normalised(augment.moved(images, draws_bD))
+        return Batch(augment.blanked(inputs, draws_bD), labels, chosen)

@@ -1,0 +1,184 @@
+"""Labelled images, whichever way they are named: embedded, a local folder, or a data set of the Hub."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from cnas.data._image_folder import read_folder
+from cnas.data._image_hub import read_hub
+from cnas.data._image_source import ImageSource, check, check_classes
+from cnas.data._image_splits import by_file, halved
+from cnas.data.augment import Augment
+from cnas.data.digits import load_digits
+from cnas.data.image_set import ChannelStatistics, ImageSet
+from cnas.data.imagenet16 import is_imagenet16, read_imagenet16
+from cnas.errors import UserError
+from cnas.rng import generator
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageConfig:
+    """How images are divided and augmented, and how many of each split are used.
+
+    Raises:
+        UserError: a field is too small.
+    """
+
+    search_images: int | None = None
+    """The search sees so many of the training images; all by default."""
+
+    train_images: int | None = None
+    """Use so many images of the training split; all by default."""
+
+    valid_images: int | None = None
+    """Use so many images of the validation split; all by default."""
+
+    test_images: int | None = None
+    """Use so many images of the test split; all by default."""
+
+    split_file: str | None = None
+    """A file of NATS-Bench that says which images are validated on; none halves the training images."""
+
+    split_seed: int = 1
+    """Of the draws that halve the training images and choose so many of a split; not the seed of the run."""
+
+    flip: bool | None = None
+    """Mirror one training image in two; by default all images but digits."""
+
+    pad: int | None = None
+    """Move training images by up to so many pixels; by default an eighth of their smaller side."""
+
+    cutout: int = 0
+    """Side of a square blanked in every training image, in pixels; 0 for none."""
+
+    scoring_view: Literal["plain", "augmented"] = "plain"
+    """How the curriculum's K subnets see the images; the authors' code augments them."""
+
+    def __post_init__(self) -> None:
+        counts = dict.fromkeys(("search_images", "train_images", "valid_images", "test_images"), 2)
+        for name, bound in (counts | {"split_seed": 0, "pad": 0, "cutout": 0}).items():
+            value = getattr(self, name)
+            if value is not None and value < bound:
+                raise UserError(f"images.{name} must be at least {bound}, got {value}")
+
+
+@dataclass(frozen=True, eq=False)
+class ImageData:
+    """A data set of images, ready for a run.
+
+    Args:
+        name: what it is called in results; for a local folder only its last part.
+        fingerprint: 16 hex digits of the sha256 of all pixels, labels and class names as they are divided, before any
+            of them is left out; equal images in equal splits have the same one, whatever the format of their files.
+        classes: names of the classes; a label is a place in it.
+        train: like the next ones, cut to the images the config asks for.
+        validation: shares no image with ``train``.
+        test: shares no image with the others.
+        search: those of ``train`` that the search sees.
+        statistics: the published ones of the data set; where there are none, those of ``search``.
+        augment: what is done to training images.
+        splits: ``{"images": ..., "from": ...}`` of each split before it was cut.
+    """
+
+    name: str
+    fingerprint: str
+    classes: tuple[str, ...]
+    train: ImageSet
+    validation: ImageSet
+    test: ImageSet
+    search: ImageSet
+    statistics: ChannelStatistics
+    augment: Augment
+    splits: dict[str, dict[str, Any]]
+
+
+def load_images(name: str, config: ImageConfig) -> ImageData:
+    """Read a data set of images and divide it.
+
+    Args:
+        name: ``digits``; else an existing folder: the official files of ImageNet16, Parquet files, or images in folders
+            ``train/CLASS/`` and ``test/CLASS/``; else ``cifar10``, ``cifar100`` or another id of the Hub.
+        config: how it is divided and augmented, and how much of it to take.
+
+    Raises:
+        UserError: there is no such data set, it is out of reach, an image or a label cannot be used, there is one class
+            only, or the split file does not fit.
+
+    Example:
+        >>> digits = load_images("digits", ImageConfig(search_images=200))
+        >>> len(digits.search), len(digits.train), len(digits.validation), len(digits.test)
+        (200, 719, 719, 359)
+        >>> digits.train.shape, digits.classes[:3], digits.augment.flip
+        ((1, 8, 8), ('0', '1', '2'), False)
+    """
+    source = check(_read(name))
+    file = config.split_file
+    division = by_file(source, Path(file).expanduser()) if file else halved(source, config.split_seed)
+    whole = division.splits
+    train = _some(whole["train"], config.train_images, "train", config.split_seed)
+    search = _some(train, config.search_images, "search", config.split_seed)
+    check_classes(train, f"data {name}: train as it is divided (images.split_seed, images.train_images)")
+    check_classes(search, f"data {name}: the images of the search (images.search_images)")
+    return ImageData(
+        name=source.name,
+        fingerprint=_fingerprint(whole, source.classes),
+        classes=source.classes,
+        train=train,
+        validation=_some(whole["validation"], config.valid_images, "validation", config.split_seed),
+        test=_some(whole["test"], config.test_images, "test", config.split_seed),
+        search=search,
+        statistics=source.statistics or ChannelStatistics.of(search.images),
+        augment=_augment(source, config),
+        splits={split: {"images": len(whole[split]), "from": words} for split, words in division.origin.items()},
+    )
+
+
+def _read(data: str) -> ImageSource:
+    if data == "digits":
+        return load_digits()
+    # Unlike the methods of Path, these two answer for any string a user may type.
+    folder = os.path.expanduser(data)  # noqa: PTH111
+    if os.path.isdir(folder):  # noqa: PTH112
+        return read_imagenet16(Path(folder)) if is_imagenet16(Path(folder)) else read_folder(Path(folder))
+    return read_hub(data)
+
+
+def _some(images: ImageSet, count: int | None, purpose: str, seed: int) -> ImageSet:
+    """So many drawn images in the order of the data set; a larger count contains a smaller one."""
+    if count is None or count >= len(images):
+        return images
+    order = torch.randperm(len(images), generator=generator(seed, f"images/{purpose}"))
+    return images.take(order[:count].sort().values)
+
+
+def _augment(source: ImageSource, config: ImageConfig) -> Augment:
+    """What the config says of training images, and where it says nothing, what is usual for such images."""
+    side = min(source.splits["train"].shape[1:])
+    for field in ("pad", "cutout"):
+        if (getattr(config, field) or 0) > side:
+            raise UserError(
+                f"images.{field} must be at most {side}, the side of an image, got {getattr(config, field)}"
+            )
+    return Augment(
+        flip=source.flip if config.flip is None else config.flip,
+        pad=max(side // 8, 1) if config.pad is None else config.pad,
+        cutout=config.cutout,
+        judged=config.scoring_view == "augmented",
+    )
+
+
+def _fingerprint(splits: Mapping[str, ImageSet], classes: tuple[str, ...]) -> str:
+    digest = hashlib.sha256("\n".join(classes).encode())
+    for split in ("train", "validation", "test"):
+        images = splits[split]
+        digest.update(f"\n{split} {len(images)} {images.shape}\n".encode())
+        digest.update(images.images.contiguous().numpy().data)
+        digest.update(images.labels.numpy().data)
+    return digest.hexdigest()[:16]

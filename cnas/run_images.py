@@ -1,0 +1,179 @@
+"""Runs on images: shuffled and augmented batches, accuracies, the classifier that is left behind."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping, Set
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from cnas.analyses import write_misclassified
+from cnas.benchmarks import NatsTable, supernet_ranking
+from cnas.data.augment import Augment
+from cnas.data.base import OrderedBatches
+from cnas.data.image_batches import ImageBatches
+from cnas.data.image_set import ImageSet
+from cnas.data.images import ImageData, load_images
+from cnas.errors import UserError
+from cnas.export.artifacts import ImageInputs, export_classifier
+from cnas.run_checks import check_search, check_training
+from cnas.run_config import RunConfig
+from cnas.run_task import SearchData, Shown
+from cnas.training.evaluate import classify
+from cnas.types import Architecture, Paper
+
+EVALUATION_BATCH = 512
+"""Images in a batch of a measurement, as in the code of NATS-Bench."""
+
+
+@dataclass(frozen=True, eq=False)
+class ImageTask:
+    """A run on images.
+
+    Args:
+        config: of the run, with the number of classes and of channels filled in.
+        images: the data.
+        benchmark: where architectures are looked up; None where no table was given.
+    """
+
+    config: RunConfig
+    images: ImageData
+    benchmark: NatsTable | None = None
+
+    @classmethod
+    def load(cls, config: RunConfig) -> ImageTask:
+        """Read the images, and the table where there is one.
+
+        Raises:
+            UserError: one of them cannot be used, or the space is none of image classifiers.
+        """
+        table = None if config.options.table is None else NatsTable.load(config.options.table)
+        if table is not None and not table.covers(config.space):
+            raise UserError(
+                f"table {Path(str(config.options.table)).name} does not cover the space {config.space.name}"
+            )
+        assert config.images is not None
+        images = load_images(config.options.data, config.images)
+        space = replace(config.space, classes=len(images.classes), image_channels=images.train.shape[0])  # type: ignore[type-var]
+        return cls(replace(config, space=space), images, table)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the images as they are divided."""
+        return self.images.fingerprint
+
+    def dataset(self) -> dict[str, Any]:
+        """Name, fingerprint, splits, and how many images of each are used."""
+        images = self.images
+        used = {name: len(getattr(images, name)) for name in ("search", "train", "validation", "test")}
+        return {"name": images.name, "fingerprint": images.fingerprint, "splits": images.splits, "used": used}
+
+    def check(self, processes: int) -> None:
+        """Raise what a later part of the run would raise.
+
+        Raises:
+            UserError: a batch is larger than its split or too small for the processes, K above the number of
+                architectures, or the architecture to train is none of the space.
+        """
+        check_search(self.config, processes)
+        check_training(self.config, processes)
+        unit = self.config.curriculum.unit if self.config.curriculum else "sample"
+        if unit != "sample":
+            raise UserError(f"curriculum.unit must be sample for images, got {unit!r}")
+        sizes = {"trainer.batch_size": self.images.search, "trainer.valid_batch_size": self.images.validation}
+        for field, split in sizes.items():
+            size = getattr(self.config.trainer, field.split(".")[1])
+            if self.config.options.architecture is None and size > len(split):
+                raise UserError(f"{field} must be at most {len(split)}, the images there are, got {size}")
+
+    def search_data(self) -> SearchData:
+        """Training images, those on which architectures are compared, and augmented ones of these for their steps."""
+        images, loop = self.images, self.config.trainer
+        return SearchData(
+            train=self._batches(images.search, loop.batch_size, "search/train", images.augment),
+            valid=self._batches(images.validation, loop.valid_batch_size, "search/valid"),
+            arch=self._batches(images.validation, loop.batch_size, "search/arch", images.augment),
+        )
+
+    def _batches(
+        self, images: ImageSet, batch_size: int, stream: str, augment: Augment | None = None, *, shuffle: bool = True
+    ) -> ImageBatches:
+        return ImageBatches(
+            images,
+            min(batch_size, len(images)),
+            seed=self.config.options.seed,
+            stream=stream,
+            statistics=self.images.statistics,
+            augment=augment,
+            shuffle=shuffle,
+        )
+
+    def _in_order(self, images: ImageSet) -> ImageBatches:
+        return self._batches(images, EVALUATION_BATCH, "measure", shuffle=False)
+
+    def training(self) -> tuple[OrderedBatches, Callable[[Any], dict[str, float]]]:
+        """All training images, augmented; loss and accuracy in percent on those of validation."""
+        train = self._batches(self.images.train, self.config.retrain.batch_size, "retrain/train", self.images.augment)
+        probe = self._in_order(self.images.validation)
+
+        def validate(network: Any) -> dict[str, float]:
+            loss, hits_N = classify(network, probe)
+            return {"valid_loss": loss, "valid_accuracy": 100 * float(hits_N.double().mean())}
+
+        return train, validate
+
+    def measure(self, network: Any) -> dict[str, float]:
+        """Accuracies in percent on all images of validation and test."""
+        splits = {"valid": self.images.validation, "test": self.images.test}
+        return {f"{name}_accuracy": 100 * float(self._hits(network, split).mean()) for name, split in splits.items()}
+
+    def _hits(self, network: Any, images: ImageSet) -> Any:
+        return classify(network, self._in_order(images))[1].double()
+
+    @property
+    def has_benchmark(self) -> bool:
+        """Whether a table was given."""
+        return self.benchmark is not None
+
+    def look_up(self, architecture: Architecture, losses: Mapping[str, float]) -> dict[str, Any] | None:
+        """The benchmark's record, on the data set of that name; on CIFAR-10 where the benchmark has no such one."""
+        if self.benchmark is None:
+            return None
+        name = self.images.name.replace("-", "_").lower()
+        dataset = name if name in self.benchmark.data_sets else "cifar10"
+        record = self.benchmark.query(architecture).on(dataset)
+        if len(losses) < 2:
+            return record
+        ranking = supernet_ranking(losses, self.benchmark, dataset)
+        return record | {"kendall_tau": ranking.kendall_tau, "ranked": ranking.architectures}
+
+    def export(self, folder: Path, result: Mapping[str, Any], network: Any | None, paper: Paper) -> None:
+        """The classifier with its image processor, card and pictures; which images it gets wrong."""
+        images, space = self.images, self.config.space
+        _, rows, columns = images.train.shape
+        inputs = ImageInputs(images.classes, images.statistics.mean, images.statistics.std, (rows, columns))
+        export_classifier(folder, result, network, space=space, paper=paper, inputs=inputs)
+        if network is not None:
+            splits = {"train": images.train, "validation": images.validation, "test": images.test}
+            hits = {name: self._hits(network, split) for name, split in splits.items()}
+            wrong = {name: (len(each), (each == 0).nonzero().flatten().tolist()) for name, each in hits.items()}
+            write_misclassified(folder, wrong)
+
+    def shown(self, units: Set[int]) -> dict[int, Shown]:
+        """The images themselves, with the names of their classes."""
+        search, classes = self.images.search, self.images.classes
+        return {
+            unit: Shown(classes[int(search.labels[unit])], picture=_png(search.images[unit].permute(1, 2, 0).numpy()))
+            for unit in units
+        }
+
+
+def _png(pixels: Any) -> bytes:
+    """A PNG file of uint8 [H, W, C]."""
+    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()

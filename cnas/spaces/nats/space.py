@@ -1,0 +1,100 @@
+"""The topology space of NATS-Bench: one cell, repeated, in which each of six edges takes one of five operations.
+
+Legend: C cells, E edges, O operations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+from cnas.spaces.base import Decision, SearchSpace
+from cnas.spaces.nats.network import CnasNatsConfig, CnasNatsForImageClassification
+from cnas.spaces.nats.notation import read, write
+from cnas.spaces.nats.supernet import NatsSuperNet
+from cnas.spaces.nats.topology import EDGES, OPERATIONS, is_connected
+from cnas.types import Architecture, Choice, Paper
+
+
+@dataclass(frozen=True, kw_only=True)
+class NatsSpace(SearchSpace):
+    """The 15,625 image classifiers of NATS-Bench's topology search space (Dong et al. 2021, section 3.1).
+
+    The sizes are those of the published supernet and of its stand-alone networks alike.
+
+    Raises:
+        ValueError: naming the field, its value and what is allowed.
+
+    Example:
+        >>> space = NatsSpace()
+        >>> text = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|avg_pool_3x3~0|none~1|nor_conv_1x1~2|"
+        >>> space.size, space.shape, space.parse(text).choices
+        (15625, (6, 5), ((0, 3), (1, 0), (2, 1), (3, 4), (4, 0), (5, 2)))
+    """
+
+    name: ClassVar[str] = "nats"
+    batch_statistics: ClassVar[bool] = True
+    operations: ClassVar[tuple[str, ...]] = OPERATIONS
+    paper: ClassVar[Paper | None] = Paper(
+        title="NATS-Bench: Benchmarking NAS Algorithms for Architecture Topology and Size",
+        authors="Xuanyi Dong, Lu Liu, Katarzyna Musial, Bogdan Gabrys",
+        year=2021,
+        url="https://arxiv.org/abs/2009.00437",
+    )
+
+    channels: int = 16
+    """Channels of the first stage; the second has twice, the third four times as many."""
+    cells: int = 5
+    """Cells in each of the three stages."""
+    classes: int = 10
+    """Number of labels; a run takes it from its data."""
+    image_channels: int = 3
+    """Channels of an image; a run takes it from its data."""
+
+    def __post_init__(self) -> None:
+        for name in (field.name for field in fields(self)):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+    @property
+    def routed_cells(self) -> int:
+        """How many cells a routing may treat apart: those of all three stages."""
+        return 3 * self.cells
+
+    def decisions(self) -> tuple[Decision, ...]:
+        """One decision per edge, each among all operations."""
+        every = tuple(range(len(OPERATIONS)))
+        return tuple(Decision(target, (edge,), (source,), every) for edge, (target, source) in enumerate(EDGES))
+
+    def is_connected(self, architecture: Architecture) -> bool:
+        """Whether some path from input to output has no ``none`` on it; false for 341 of the architectures."""
+        return is_connected([operation for _, operation in architecture.choices])
+
+    def build_supernet(self) -> NatsSuperNet:
+        """A freshly initialised supernet; 1,692,698 parameters at the published sizes and 10 classes."""
+        return NatsSuperNet(self.channels, self.cells, self.classes, self.image_channels)
+
+    def build_network(self, architecture: Architecture, **sizes: Any) -> CnasNatsForImageClassification:
+        """The stand-alone classifier of ``architecture``; ``sizes`` are fields of this class."""
+        checked = NatsSpace(**{**{field.name: getattr(self, field.name) for field in fields(self)}, **sizes})
+        config = CnasNatsConfig(
+            operations=[OPERATIONS[operation] for _, operation in architecture.choices],
+            channels=checked.channels,
+            cells=checked.cells,
+            image_channels=checked.image_channels,
+            num_labels=checked.classes,
+        )
+        return CnasNatsForImageClassification(config)
+
+    def to_str(self, choices: Sequence[Choice]) -> str:
+        """The notation of NATS-Bench, ``|op~0|+|op~0|op~1|+|op~0|op~1|op~2|``."""
+        return write([operation for _, operation in choices])
+
+    def parse(self, text: str) -> Architecture:
+        """The architecture that a string in the notation of NATS-Bench stands for.
+
+        Raises:
+            UserError: telling the character at which the text departs from the notation, and what is allowed there.
+        """
+        return self.architecture(list(enumerate(read(text))))

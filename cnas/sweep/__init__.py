@@ -1,0 +1,22 @@
+"""Sweeps: many runs from a grid file, each a process with a folder of its own, on one machine or a cluster."""
+
+from cnas.sweep.comparison import UnfinishedError, comparison, conclude, missing
+from cnas.sweep.grid import Grid, read_grid
+from cnas.sweep.many import Job, run_many
+from cnas.sweep.plan import Plan, random_cells
+from cnas.sweep.plan import Rows as Rows
+from cnas.sweep.process import last_line
+
+__all__ = [
+    "Grid",
+    "Job",
+    "Plan",
+    "UnfinishedError",
+    "comparison",
+    "conclude",
+    "last_line",
+    "missing",
+    "random_cells",
+    "read_grid",
+    "run_many",
+]

@@ -1,0 +1,43 @@
+"""A process that belongs to a worker of some engine, on whichever machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+Tend = Callable[[Sequence[str], str, str], int]
+"""(words of the command, file for its output, working directory) to exit code."""
+
+
+def tending() -> Tend:
+    """A function that starts a process, waits for it, and asks it to stop when the worker is interrupted.
+
+    Engines send a function of a module by its name, and a worker would import all of `cnas` to find it. One that is
+    made in a function is sent as it is, so the worker stays small.
+    """
+
+    def tend(command: Sequence[str], log: str, place: str) -> int:
+        import subprocess
+        from pathlib import Path
+
+        with Path(log).open("ab") as output:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=place,
+                start_new_session=True,
+            )
+        while True:
+            try:
+                # An interrupt is noticed between two calls only.
+                code = process.wait(0.2)
+                assert process.stdin is not None
+                process.stdin.close()
+                return code
+            except subprocess.TimeoutExpired:
+                continue
+            except KeyboardInterrupt:
+                process.terminate()
+
+    return tend

@@ -1,0 +1,167 @@
+"""Curriculum search for an image classifier in the topology space of NATS-Bench.
+
+python recipes/nats_cl.py --preset smoke                     # a minute, handwritten digits, no download
+python recipes/nats_cl.py --algorithm gdas --data cifar10 --table tss.parquet
+accelerate launch recipes/nats_cl.py --preset paper --data cifar10 --algorithm darts_v2 --no-curriculum
+
+The found cell is looked up in the table; --retrain.epochs 20 trains it as well.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from cnas import algorithms, launch
+from cnas.cli import exit_code
+from cnas.config import OneLineParser
+from cnas.curriculum import CurriculumConfig
+from cnas.data.images import ImageConfig
+from cnas.errors import UserError
+from cnas.run_config import RunConfig, RunOptions
+from cnas.spaces import NatsNetworkSizes, NatsSpace
+from cnas.training import RetrainConfig, TrainerConfig
+
+NAMES = ("rsps", "darts_v1", "darts_v2", "gdas", "setn", "enas", "spos")
+"""The six algorithms of the paper's Table 2, and SPOS, which it names in section 3.4."""
+
+PUBLISHED: dict[str, dict[str, Any]] = {
+    "darts_v1": {"learning_rate": 3e-4, "betas": (0.5, 0.999), "weight_decay": 1e-3, "order": "after"},
+    "enas": {
+        "controller_size": 32,
+        "tanh_constant": 2.5,
+        "init_range": 0.1,
+        "learning_rate": 1e-3,
+        "betas": (0.5, 0.999),
+        "epsilon": 1e-3,
+        "clip_norm": 5.0,
+        "entropy_weight": 1e-4,
+        "baseline_decay": 0.99,
+        "reward_scale": 1.0,
+        "updates": 50,
+        "samples": 20,
+        "derive_samples": 100,
+    },
+    "darts_v2": {"learning_rate": 3e-4, "betas": (0.5, 0.999), "weight_decay": 1e-3, "order": "after"},
+}
+"""What the code of NATS-Bench sets otherwise than the algorithm's own defaults."""
+
+EVOLUTION = {"population": 12, "parents": 4, "mutations": 6, "crossovers": 6}
+"""What the small presets have of SPOS's evolution."""
+
+
+def paper(algorithm: str = "gdas") -> RunConfig:
+    """The published search (weight-sharing.config of NATS-Bench; Zhou et al. 2022, section 4.1): 100 epochs."""
+    return RunConfig(
+        recipe=f"nats_cl_{algorithm}",
+        preset="paper",
+        options=RunOptions(data="digits"),
+        text=None,
+        images=ImageConfig(),
+        space=NatsSpace(),
+        search=replace(algorithms.default_config(algorithm), **PUBLISHED.get(algorithm, {})),
+        trainer=TrainerConfig(
+            epochs=100,
+            batch_size=64,
+            valid_batch_size=512,
+            learning_rate=0.025,
+            schedule="cosine",
+            final_learning_rate=0.001,
+            momentum=0.9,
+            nesterov=True,
+            weight_decay=5e-4,
+            clip_norm=None,
+        ),
+        curriculum=CurriculumConfig(k=5, refresh="epoch", unit="sample"),
+        retrain=training(epochs=0),
+        network=NatsNetworkSizes(),
+    )
+
+
+def training(epochs: int) -> RetrainConfig:
+    """The benchmark's recipe for stand-alone networks (Dong et al. 2021, Table 2), with so many epochs of its 200."""
+    return RetrainConfig(
+        epochs=epochs,
+        batch_size=256,
+        learning_rate=0.1,
+        schedule="cosine",
+        momentum=0.9,
+        nesterov=True,
+        weight_decay=5e-4,
+        clip_norm=None,
+        nonmonotone=None,
+    )
+
+
+def cpu(algorithm: str = "gdas") -> RunConfig:
+    """A small supernet on some thousand images: minutes on two cores."""
+    whole = paper(algorithm)
+    return replace(
+        whole,
+        preset="cpu",
+        images=ImageConfig(search_images=2000, valid_images=1000),
+        space=NatsSpace(channels=8, cells=1),
+        search=_shortened(
+            whole.search, samples=20, derive_samples=20, proposals=20, updates=10, generations=5, **EVOLUTION
+        ),
+        trainer=replace(whole.trainer, epochs=8, valid_batch_size=250),
+        network=NatsNetworkSizes(channels=16, cells=1),
+    )
+
+
+def smoke(algorithm: str = "gdas") -> RunConfig:
+    """Everything once, the training of the found network included, within a minute."""
+    whole = cpu(algorithm)
+    return replace(
+        whole,
+        preset="smoke",
+        images=ImageConfig(search_images=256, valid_images=128, train_images=512, test_images=256),
+        space=NatsSpace(channels=4, cells=1),
+        search=_shortened(whole.search, samples=5, derive_samples=5, proposals=5, updates=3, generations=1),
+        trainer=replace(whole.trainer, epochs=4, batch_size=32, valid_batch_size=64),
+        retrain=replace(training(epochs=2), batch_size=64),
+        network=NatsNetworkSizes(channels=8, cells=1),
+    )
+
+
+def _shortened(config: Any, **sizes: int) -> Any:
+    """A search configuration with those of ``sizes`` that it has."""
+    known = {field.name for field in fields(config)}
+    return replace(config, **{name: value for name, value in sizes.items() if name in known})
+
+
+def presets(algorithm: str) -> dict[str, Any]:
+    """The presets of one algorithm."""
+    return {preset.__name__: partial(preset, algorithm) for preset in (smoke, cpu, paper)}
+
+
+def parse(argv: Sequence[str]) -> tuple[RunConfig, Path, bool]:
+    """(configuration, run folder, whether to resume) of a command line; `cnas sweep` asks for them."""
+    flag, algorithm = _algorithm(argv)
+    return launch.parse(presets(algorithm), argv, "cpu", [flag])
+
+
+def _algorithm(argv: Sequence[str]) -> tuple[OneLineParser, str]:
+    """The flag that comes before all others, since the presets depend on it, and its value."""
+    flag = OneLineParser(add_help=False)
+    flag.add_argument("--algorithm", metavar="NAME", default="gdas", help=f"one of {', '.join(NAMES)}")
+    name = flag.parse_known_args(argv)[0].algorithm
+    if name not in NAMES:
+        raise UserError(f"--algorithm must be one of {', '.join(NAMES)}, got {name[:40]!r}")
+    return flag, name
+
+
+def _run() -> int:
+    argv = sys.argv[1:]
+    flag, algorithm = _algorithm(argv)
+    return launch.main(presets(algorithm), argv, parents=[flag])
+
+
+PRESETS = presets("gdas")
+
+if __name__ == "__main__":
+    sys.exit(exit_code(_run))

@@ -1,0 +1,55 @@
+"""A search of any algorithm that is stopped amid an epoch, or amid what follows one, goes on as if it had not been."""
+
+from __future__ import annotations
+
+import pytest
+from builders import bits, build_session, build_space, build_trainer, rows
+
+from cnas.curriculum import CurriculumConfig
+from cnas.errors import Stopped
+from cnas.training import CurriculumTrainer
+
+JUDGED = CurriculumConfig(k=2, refresh="step")
+
+
+def build(folder, name, space):
+    return build_trainer(build_session(folder), JUDGED, space=build_space(space), algorithm=name, epochs=3)
+
+
+def left(trainer):
+    return trainer.train().architecture, bits(trainer), rows(trainer.session.folder)
+
+
+@pytest.mark.parametrize("stop_at", [3, 10, 14])
+@pytest.mark.parametrize(
+    ("name", "space"), [("gdas", "darts_rnn"), ("setn", "enas_rnn"), ("spos", "nats"), ("rsps", "nats")]
+)
+def test_it_goes_on_exactly(tmp_path, name, space, stop_at):
+    whole = left(build(tmp_path / "whole", name, space))
+    trainer, calls = build(tmp_path / "run", name, space), []
+
+    def batch_losses(batch):
+        calls.append(None)
+        if len(calls) == stop_at:
+            trainer.session.stop.request("a test")
+        return CurriculumTrainer.batch_losses(trainer, batch)
+
+    trainer.batch_losses = batch_losses
+    with pytest.raises(Stopped):
+        trainer.train()
+    assert trainer.position.step == stop_at
+    resumed = build(tmp_path / "run", name, space)
+    assert resumed.resume()
+    assert left(resumed) == whole
+
+
+def test_an_evolution_that_is_stopped_is_done_again(tmp_path):
+    whole = left(build(tmp_path / "whole", "spos", "enas_rnn"))
+    trainer = build(tmp_path / "run", "spos", "enas_rnn")
+    trainer.run()
+    trainer.session.stop.request("a test")
+    with pytest.raises(Stopped):
+        trainer.train()
+    resumed = build(tmp_path / "run", "spos", "enas_rnn")
+    assert resumed.resume()
+    assert left(resumed) == whole

@@ -1,0 +1,66 @@
+import json
+import statistics
+
+import pytest
+from run_folders import png_size, write_run
+
+from cnas.analyses import KPoint, draw_k_sweep, k_sweep, save
+from cnas.errors import UserError
+
+ACCURACIES = {None: (91.0, 92.0), 1: (92.5,), 5: (93.0, 92.0, 94.0)}
+
+
+@pytest.fixture
+def runs(tmp_path):
+    return [
+        write_run(
+            tmp_path / f"k{k}-s{seed}", k=k, seed=seed, benchmark={"dataset": "cifar10", "test_accuracy": accuracy}
+        )
+        for k, values in ACCURACIES.items()
+        for seed, accuracy in enumerate(values, 1)
+    ]
+
+
+def test_means_and_deviations_by_k(runs):
+    sweep = k_sweep(runs[::-1])
+    assert (sweep.algorithm, sweep.measure) == ("gdas", "cifar10, looked up")
+    assert sweep.points == (
+        KPoint(0, 91.5, statistics.stdev((91.0, 92.0)), (1, 2)),
+        KPoint(1, 92.5, None, (1,)),
+        KPoint(5, 93.0, 1.0, (1, 2, 3)),
+    )
+    assert sweep.plain == sweep.points[0]
+
+
+def test_it_is_drawn_with_and_without_a_plain_run(runs, tmp_path):
+    for chosen, has_line in ((runs, True), (runs[2:], False), (runs[:2], True)):
+        sweep = k_sweep(chosen)
+        drawing = draw_k_sweep(sweep)
+        numbers, png, svg = save(sweep, drawing, tmp_path / f"figures{len(chosen)}")
+        assert (">plain</text>" in svg.read_text()) == has_line
+        assert min(png_size(png)) > 300
+        assert len(json.loads(numbers.read_text())["points"]) == len(sweep.points)
+    assert "K = 5: 93.00 % over 3 seeds" in draw_k_sweep(k_sweep(runs)).alternative
+
+
+def test_trained_networks_have_their_own_accuracy(tmp_path):
+    run = write_run(tmp_path / "run", k=3, retrain={"test_accuracy": 97.5})
+    assert k_sweep([run]).measure == "digits, trained"
+    assert k_sweep([run]).points == (KPoint(3, 97.5, None, (1,)),)
+
+
+def test_what_does_not_belong_together_is_refused(runs, tmp_path):
+    record = {"dataset": "cifar10", "test_accuracy": 90.0}
+    darts = write_run(tmp_path / "darts", algorithm="darts_v1", seed=9, benchmark=record)
+    trained = write_run(tmp_path / "trained", seed=9, retrain={"test_accuracy": 90.0})
+    unfinished = write_run(tmp_path / "unfinished", finished=False)
+    wrong = {
+        "darts is darts_v1 on cifar10, looked up, and kNone-s1 gdas on": [*runs, darts],
+        "trained is gdas on digits, trained": [*runs, trained],
+        "two have k 5 and seed 1": [*runs, write_run(tmp_path / "again", k=5, seed=1, benchmark=record)],
+        "has no test accuracy in result.json": [unfinished],
+        "at least one run folder": [],
+    }
+    for message, chosen in wrong.items():
+        with pytest.raises(UserError, match=message):
+            k_sweep(chosen)

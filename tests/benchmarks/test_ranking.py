@@ -1,0 +1,94 @@
+import itertools
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from made_up_table import columns
+
+from cnas.benchmarks import NatsTable, Ranking, kendall_tau, supernet_ranking
+from cnas.errors import UserError
+
+few = settings(derandomize=True, deadline=None, max_examples=60)
+pairs = st.lists(st.tuples(st.integers(-4, 4), st.integers(-4, 4)), min_size=2, max_size=30)
+
+
+def by_definition(scores, accuracies):
+    """Every pair looked at; ties of each side counted apart."""
+    same = opposite = tied_scores = tied_accuracies = 0
+    every = list(itertools.combinations(zip(scores, accuracies, strict=True), 2))
+    for (x, y), (other_x, other_y) in every:
+        sign = ((x > other_x) - (x < other_x)) * ((y > other_y) - (y < other_y))
+        same, opposite = same + (sign > 0), opposite + (sign < 0)
+        tied_scores, tied_accuracies = tied_scores + (x == other_x), tied_accuracies + (y == other_y)
+    below = (len(every) - tied_scores) * (len(every) - tied_accuracies)
+    return (same - opposite) / math.sqrt(below) if below else None
+
+
+@few
+@given(pairs)
+def test_it_is_tau_b_by_definition(values):
+    scores, accuracies = zip(*values, strict=True)
+    assert kendall_tau(scores, accuracies) == pytest.approx(by_definition(scores, accuracies), abs=1e-12)
+
+
+@few
+@given(pairs)
+def test_only_the_order_counts_and_turning_one_side_turns_the_sign(values):
+    scores, accuracies = zip(*values, strict=True)
+    tau = kendall_tau(scores, accuracies)
+    assert kendall_tau([math.exp(score) for score in scores], accuracies) == tau
+    assert kendall_tau(accuracies, scores) == tau
+    assert kendall_tau([-score for score in scores], accuracies) == (None if tau is None else -tau)
+
+
+@few
+@given(st.lists(st.floats(-10, 10), min_size=2, max_size=30, unique=True))
+def test_equal_orders_give_exactly_one(values):
+    assert kendall_tau(values, sorted(values)) == pytest.approx(by_definition(values, sorted(values)), abs=1e-12)
+    assert kendall_tau(values, [value**3 if abs(value) > 1 else value for value in values]) == 1.0
+    assert kendall_tau(values, [-value for value in values]) == -1.0
+
+
+def test_a_known_value():
+    # Of 15 pairs 11 agree, 2 disagree, and each side ties one.
+    assert kendall_tau([1, 2, 2, 3, 4, 5], [1, 1, 2, 4, 5, 3]) == pytest.approx(9 / 14)
+
+
+@pytest.mark.parametrize(
+    ("scores", "accuracies", "message"),
+    [
+        ([1.0], [2.0], "scores must be at least two numbers, got 1"),
+        ([], [], "scores must be at least two numbers, got 0"),
+        ([1.0, 2.0], [1.0, 2.0, 3.0], "equally many, got 2 and 3"),
+        ([1.0, math.nan], [1.0, 2.0], "scores must be finite, got nan"),
+        ([1.0, 2.0], [1.0, math.inf], "accuracies must be finite, got inf"),
+    ],
+)
+def test_what_cannot_be_ranked(scores, accuracies, message):
+    with pytest.raises(UserError, match=message):
+        kendall_tau(scores, accuracies)
+
+
+@pytest.fixture(scope="module")
+def table():
+    values = columns()
+    return NatsTable(values["arch"], {"cifar10": values["cifar10_test_200"]}, "made up")
+
+
+def test_a_supernet_that_knows_the_truth_has_tau_one(table):
+    chosen = table.architectures[:50]
+    accuracies = {text: table.query(text).test_accuracy["cifar10"] for text in chosen}
+    right = supernet_ranking({text: 3 - value / 50 for text, value in accuracies.items()}, table)
+    assert right == Ranking(1.0, 50, "cifar10")
+    wrong = supernet_ranking({text: value / 50 for text, value in accuracies.items()}, table)
+    assert wrong.kendall_tau == -1.0
+
+
+def test_what_a_supernet_cannot_be_compared_with(table):
+    with pytest.raises(UserError, match="dataset must be one of cifar10, got 'svhn'"):
+        supernet_ranking(dict.fromkeys(table.architectures[:2], 1.0), table, "svhn")
+    with pytest.raises(UserError, match="character 1"):
+        supernet_ranking({"0 1": 1.0}, table)
+    with pytest.raises(UserError, match="at least two"):
+        supernet_ranking({}, table)

@@ -1,0 +1,210 @@
+"""The NATS supernet: candidates together, processes, precision, sizes. Legend: K candidates, B images."""
+
+import copy
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_batch_norm import everywhere
+
+from cnas.errors import UserError
+from cnas.spaces import NatsSpace, SuperNet
+from cnas.types import Batch, Routing
+
+SPACE = NatsSpace(channels=4, cells=2, classes=5)
+EVERY = tuple((edge, operation) for edge in range(6) for operation in range(5))
+NOTHING = "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|"
+
+
+def draws(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+def build(space=SPACE, seed=0, dtype=torch.float64):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return space.build_supernet().to(dtype)
+
+
+def batch_of(rows=6, height=8, width=8, channels=3, seed=0, dtype=torch.float64):
+    images = torch.randn(rows, channels, height, width, generator=draws(seed), dtype=dtype)
+    labels = torch.randint(5, (rows,), generator=draws(seed + 1))
+    return Batch(images, labels, torch.arange(rows))
+
+
+def buffers(supernet):
+    return {name: buffer.clone() for name, buffer in supernet.named_buffers()}
+
+
+def unchanged(supernet, before):
+    return all(torch.equal(buffer, before[name]) for name, buffer in supernet.named_buffers())
+
+
+@settings(derandomize=True, deadline=None, max_examples=12)
+@given(seed=st.integers(0, 999), count=st.integers(1, 6), near=st.booleans())
+def test_candidates_together_are_candidates_one_by_one(seed, count, near):
+    supernet, batch, generator = build(), batch_of(seed=seed), draws(seed)
+    found = [SPACE.sample(generator)]
+    while len(found) < count:
+        found.append(SPACE.mutate(found[-1], generator) if near else SPACE.sample(generator))
+    routings = [SPACE.routing(one) for one in [*found, found[0], SPACE.parse(NOTHING)]]
+    routings.append(Routing.paths([SPACE.sample(generator).choices for _ in range(6)], SPACE.shape))
+    supernet(batch, routings[0])
+    before = buffers(supernet)
+    losses, carries = supernet.forward_many(batch, routings, [None] * len(routings))
+    expected, _ = SuperNet.forward_many(supernet, batch, routings, [None] * len(routings))
+    torch.testing.assert_close(losses, expected, rtol=1e-12, atol=1e-12)
+    assert carries == [None] * len(routings)
+    assert not losses.requires_grad
+    assert torch.equal(supernet.hits_many(batch, routings), SuperNet.hits_many(supernet, batch, routings))
+    assert supernet.training
+    assert unchanged(supernet, before)
+
+
+def test_mixtures_are_scored_one_by_one():
+    supernet, batch = build(), batch_of()
+    routing = Routing(torch.full((1, 6, 5), 0.2, dtype=torch.float64), (EVERY,))
+    losses, _ = supernet.forward_many(batch, [routing, SPACE.routing(SPACE.parse(NOTHING))], [None, None])
+    assert torch.equal(losses[0], supernet.eval()(batch, routing).losses)
+    assert supernet.hits_many(batch, [routing]).shape == (1, 6)
+
+
+def test_what_candidates_share_is_run_once(monkeypatch):
+    supernet, batch, convolve, calls = build(), batch_of(), torch.nn.functional.conv2d, []
+
+    def counted(*args, **kwargs):
+        calls.append(args[1].shape[-1])
+        return convolve(*args, **kwargs)
+
+    texts = (f"|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|{last}~0|none~1|skip_connect~2|" for last in ("none",) * 4)
+    same = [SPACE.routing(SPACE.parse(text)) for text in texts]
+    monkeypatch.setattr(torch.nn.functional, "conv2d", counted)
+    supernet.forward_many(batch, same, [None] * 4)
+    assert calls.count(3) == 6 * 2
+    calls.clear()
+    text = "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|{}~0|none~1|skip_connect~2|"
+    last = [SPACE.routing(SPACE.parse(text.format(name))) for name in ("none", "skip_connect", "avg_pool_3x3")]
+    supernet.forward_many(batch, last, [None] * 3)
+    # The first cell up to where they part, then each for itself.
+    assert calls.count(3) == 2 + 3 * 5 * 2
+
+
+def test_training_moves_the_averages_as_torch_does_and_evaluation_uses_them():
+    supernet, batch = build(), batch_of()
+    routing = SPACE.routing(SPACE.parse("|nor_conv_3x3~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|"))
+    names = {name.rpartition(".")[0] for name, _ in supernet.named_buffers()}
+    assert names == {
+        f"skeleton.{place}"
+        for place in ("stem_norm", *(f"reductions.{stage}.norm_{part}" for stage in (0, 1) for part in "ab"))
+    }
+    own = torch.nn.BatchNorm2d(4).double()
+    own(supernet.skeleton.stem(batch.inputs))
+    supernet(batch, routing)
+    norm = supernet.skeleton.stem_norm
+    torch.testing.assert_close(norm.running_mean, own.running_mean, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(norm.running_var, own.running_var, rtol=1e-12, atol=1e-12)
+    before = buffers(supernet)
+    first = supernet.eval()(batch, routing).losses
+    assert unchanged(supernet, before)
+    norm.running_mean.add_(1.0)
+    assert not torch.allclose(supernet(batch, routing).losses, first)
+
+
+@pytest.mark.parametrize("parts", [[3, 3], [6, 0], [1, 3, 2]])
+@pytest.mark.parametrize("soft", [True, False])
+def test_shared_images_are_one_batch(parts, soft):
+    supernet, batch, generator = build(), batch_of(), draws(7)
+    scores = torch.randn(1, 6, 5, generator=generator, dtype=torch.float64)
+    path, other = (SPACE.routing(SPACE.sample(generator)) for _ in range(2))
+
+    def run(rows, all_sum):
+        own = copy.deepcopy(supernet)
+        leaf = scores.clone().requires_grad_()
+        routing = Routing(leaf.softmax(-1), (EVERY,)) if soft else path
+        share = Batch(batch.inputs[rows], batch.labels[rows], batch.unit_ids[rows], None, None, all_sum)
+        losses = own(share, routing).losses
+        wanted = [*own.parameters(), leaf]
+        slopes = torch.autograd.grad((losses * torch.arange(1.0, 7.0)[rows]).sum(), wanted, allow_unused=True)
+        many, _ = own.forward_many(share, [path, other], [None, None])
+        return losses.detach(), many, slopes, buffers(own)
+
+    whole = run(slice(0, 6), None)
+    edges = [0, *torch.tensor(parts).cumsum(0).tolist()]
+    found = everywhere(len(parts), lambda rank, total: run(slice(edges[rank], edges[rank + 1]), total))
+    torch.testing.assert_close(torch.cat([one[0] for one in found]), whole[0], rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(torch.cat([one[1] for one in found], 1), whole[1], rtol=1e-12, atol=1e-12)
+    for slope, *others in zip(whole[2], *(one[2] for one in found), strict=True):
+        assert len({each is None for each in (slope, *others)}) == 1
+        if slope is not None:
+            torch.testing.assert_close(sum(others), slope, rtol=1e-9, atol=1e-10)
+    for one in found:
+        for name, buffer in whole[3].items():
+            torch.testing.assert_close(one[3][name], buffer, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (9, 7), (28, 28), (1, 5), (3, 3)])
+@pytest.mark.parametrize("channels", [1, 4])
+def test_other_sizes_and_channels_work(size, channels):
+    space = NatsSpace(channels=2, cells=1, classes=5, image_channels=channels)
+    supernet, batch = build(space, dtype=torch.float32), batch_of(4, *size, channels, dtype=torch.float32)
+    routing = Routing(torch.full((1, 6, 5), 0.2).requires_grad_(), (EVERY,))
+    output = supernet(batch, routing)
+    output.losses.sum().backward()
+    assert output.losses.shape == (4,)
+    assert output.logits.shape == (4, 5)
+    assert bool(output.losses.isfinite().all())
+    assert output.carry is None
+    assert output.penalty == 0
+    assert all(bool(p.grad.isfinite().all()) for p in supernet.parameters() if p.grad is not None)
+
+
+@pytest.mark.parametrize("kind", ["soft", "path"])
+def test_autocast_is_close_and_losses_are_float32(kind):
+    supernet, batch = build(dtype=torch.float32), batch_of(8, 16, 16, dtype=torch.float32)
+    scores = torch.randn(1, 6, 5, generator=draws(4)).requires_grad_()
+    path = "|nor_conv_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|nor_conv_3x3~0|avg_pool_3x3~1|nor_conv_3x3~2|"
+    routings = {"soft": lambda: Routing(scores.softmax(-1), (EVERY,)), "path": lambda: SPACE.routing(SPACE.parse(path))}
+    exact = supernet(batch, routings[kind]())
+    with torch.autocast(batch.inputs.device.type, torch.bfloat16):
+        found = supernet(batch, routings[kind]())
+        many, _ = supernet.forward_many(batch, [SPACE.routing(SPACE.parse(path))], [None])
+    assert found.losses.dtype is many.dtype is torch.float32
+    torch.testing.assert_close(found.losses, exact.losses, rtol=0.1, atol=0.1)
+    slopes = [
+        torch.cat(
+            [
+                p.flatten()
+                for p in torch.autograd.grad(one.losses.mean(), supernet.parameters(), allow_unused=True)
+                if p is not None
+            ]
+        )
+        for one in (exact, found)
+    ]
+    assert slopes[1].dtype is torch.float32
+    assert torch.cosine_similarity(*slopes, dim=0) > 0.97
+
+
+def test_a_graph_can_be_gone_back_twice_and_two_can_be_alive():
+    supernet, batch, generator = build(), batch_of(), draws(2)
+    first, second = (SPACE.routing(SPACE.sample(generator)) for _ in range(2))
+    wanted = supernet.skeleton.stem.weight
+    losses = supernet(batch, first).losses.sum()
+    expected = torch.autograd.grad(losses, wanted, retain_graph=True)[0]
+    other = supernet(batch, second).losses.sum()
+    assert torch.equal(torch.autograd.grad(losses, wanted)[0], expected)
+    alone = supernet(batch, second).losses.sum()
+    assert torch.equal(torch.autograd.grad(other, wanted)[0], torch.autograd.grad(alone, wanted)[0])
+
+
+def test_a_routing_of_another_number_of_cells_is_refused():
+    supernet, batch = build(), batch_of()
+    found = [SPACE.sample(draws(0)).choices] * 5
+    with pytest.raises(UserError, match="routing must be of 1 cell or of 6, got 5 and weights of 5"):
+        supernet(batch, Routing.paths(found, SPACE.shape))
+
+
+def test_a_disconnected_cell_puts_out_zero():
+    supernet, batch = build(), batch_of()
+    output = supernet(batch, SPACE.routing(SPACE.parse(NOTHING)))
+    assert torch.equal(output.logits, output.logits[:1].expand(6, 5)), "images of one batch cannot be told apart"
