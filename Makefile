@@ -43,6 +43,7 @@ speed: install
 	$(BIN)/python tests/speed/enas_rnn.py
 	$(BIN)/python tests/speed/darts_rnn.py
 	$(BIN)/python tests/speed/k_best.py
+	$(BIN)/python tests/speed/nats.py
 
 # Runs are kept: they are results.
 clean:

@@ -128,7 +128,7 @@ def _strike(number: int, args: Sequence[Any]) -> None:
 
 def _events() -> dict[str, tuple[Any, str]]:
     """What a fault can wait for."""
-    import cnas.run
+    import cnas.run_text
     from cnas.run_folder import RunFolder
     from cnas.training import checkpoint
     from cnas.training.loop import AccelerateLoop
@@ -142,5 +142,5 @@ def _events() -> dict[str, tuple[Any, str]]:
         "reward": (Scorer, "validation"),
         "judging": (Scorer, "batch_losses"),
         "json": (RunFolder, "write_json"),
-        "export": (cnas.run, "export_run"),
+        "export": (cnas.run_text, "export_run"),
     }

@@ -100,7 +100,7 @@ def kind_of_task(card: str) -> ModelKind:
         card: the text of a ``README.md``.
 
     Example:
-        >>> kind_of_task("---\\npipeline_tag: image-classification\\n---").auto
+        >>> kind_of_task("---\npipeline_tag: image-classification\n---").auto
         'AutoModelForImageClassification'
     """
     return next((kind for kind in _KINDS if f"\npipeline_tag: {kind.task}\n" in card), LANGUAGE_MODEL)

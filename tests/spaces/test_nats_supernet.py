@@ -77,17 +77,16 @@ def test_what_candidates_share_is_run_once(monkeypatch):
         calls.append(args[1].shape[-1])
         return convolve(*args, **kwargs)
 
-    texts = (f"|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|{last}~0|none~1|skip_connect~2|" for last in ("none",) * 4)
-    same = [SPACE.routing(SPACE.parse(text)) for text in texts]
-    monkeypatch.setattr(torch.nn.functional, "conv2d", counted)
-    supernet.forward_many(batch, same, [None] * 4)
-    assert calls.count(3) == 6 * 2
-    calls.clear()
     text = "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|{}~0|none~1|skip_connect~2|"
+    around = 1, 2 * 2  # of the stem and of the reductions
+    monkeypatch.setattr(torch.nn.functional, "conv2d", counted)
+    supernet.forward_many(batch, [SPACE.routing(SPACE.parse(text.format("none")))] * 4, [None] * 4)
+    assert calls.count(3) == sum(around) + 6 * 2
+    calls.clear()
     last = [SPACE.routing(SPACE.parse(text.format(name))) for name in ("none", "skip_connect", "avg_pool_3x3")]
     supernet.forward_many(batch, last, [None] * 3)
     # The first cell up to where they part, then each for itself.
-    assert calls.count(3) == 2 + 3 * 5 * 2
+    assert calls.count(3) == around[0] + 2 + 3 * (around[1] + 5 * 2)
 
 
 def test_training_moves_the_averages_as_torch_does_and_evaluation_uses_them():
@@ -164,25 +163,21 @@ def test_autocast_is_close_and_losses_are_float32(kind):
     supernet, batch = build(dtype=torch.float32), batch_of(8, 16, 16, dtype=torch.float32)
     scores = torch.randn(1, 6, 5, generator=draws(4)).requires_grad_()
     path = "|nor_conv_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|nor_conv_3x3~0|avg_pool_3x3~1|nor_conv_3x3~2|"
-    routings = {"soft": lambda: Routing(scores.softmax(-1), (EVERY,)), "path": lambda: SPACE.routing(SPACE.parse(path))}
-    exact = supernet(batch, routings[kind]())
+    judge = SPACE.routing(SPACE.parse(path))
+    routing = Routing(scores.softmax(-1), (EVERY,)) if kind == "soft" else judge
+    exact = supernet(batch, routing)
     with torch.autocast(batch.inputs.device.type, torch.bfloat16):
-        found = supernet(batch, routings[kind]())
-        many, _ = supernet.forward_many(batch, [SPACE.routing(SPACE.parse(path))], [None])
+        found = supernet(batch, routing)
+        many, _ = supernet.forward_many(batch, [judge], [None])
     assert found.losses.dtype is many.dtype is torch.float32
-    torch.testing.assert_close(found.losses, exact.losses, rtol=0.1, atol=0.1)
-    slopes = [
-        torch.cat(
-            [
-                p.flatten()
-                for p in torch.autograd.grad(one.losses.mean(), supernet.parameters(), allow_unused=True)
-                if p is not None
-            ]
-        )
-        for one in (exact, found)
-    ]
+    torch.testing.assert_close(found.losses, exact.losses, rtol=0.02, atol=0.02)
+    slopes = []
+    for one in (exact, found):
+        parts = torch.autograd.grad(one.losses.mean(), list(supernet.parameters()), allow_unused=True)
+        slopes.append(torch.cat([part.flatten() for part in parts if part is not None]))
     assert slopes[1].dtype is torch.float32
-    assert torch.cosine_similarity(*slopes, dim=0) > 0.97
+    # With torch's own layers it is 0.89 to 0.95.
+    assert torch.cosine_similarity(*slopes, dim=0) > 0.9
 
 
 def test_a_graph_can_be_gone_back_twice_and_two_can_be_alive():

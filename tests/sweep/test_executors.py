@@ -18,6 +18,10 @@ from cnas.sweep import Job, executors, read_grid, run_many
 from cnas.sweep.executors._tend import tending
 from cnas.sweep.process import LOG
 
+pytestmark = pytest.mark.timeout(600)
+PATIENCE = 3 * SECONDS
+"""A cluster takes its time to come and to go."""
+
 
 def test_an_executor_is_a_file_with_settings():
     assert executors.names() == ["local", "ray", "slurm"]
@@ -103,7 +107,7 @@ def test_a_cluster_runs_stops_and_leaves_runs_to_any_other_executor(name, grid_f
     process = sweep(file, home, "--executor", name)
     wait_for(process, home / short / "result.json", home / long / "checkpoints" / "search")
     process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=SECONDS)
+    out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 75, (out, err)
     assert err.splitlines()[-1] == "error: stopped by SIGTERM; go on with the same command"
     assert f"{short}: finished after" in out
@@ -148,7 +152,7 @@ def test_a_queue_that_cannot_be_had_is_named(given, words, tiny, tmp_path, monke
 def test_a_cluster_that_is_not_there_is_named(grid_file, tmp_path):
     file = grid_file(ray={"address": "auto"})
     process = sweep(file, tmp_path / "runs", "--executor", "ray")
-    out, err = process.communicate(timeout=SECONDS)
+    out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 2, (out, err)
     assert err.splitlines()[-1].startswith("error: ray.address auto: Could not find any running Ray instance")
     assert not (tmp_path / "runs").exists()

@@ -337,7 +337,7 @@ def test_more_parts_than_rows_are_refused(tmp_path):
         ("accumulation_steps", 0, "at least 1"),
         ("learning_rate", 0.0, "above 0 and finite"),
         ("learning_rate", math.nan, "above 0 and finite"),
-        ("clip_norm", math.inf, "above 0 and finite"),
+        ("clip_norm", math.inf, "above 0 and finite, or none"),
         ("weight_decay", -1.0, "at least 0 and finite"),
         ("checkpoint_steps", 0, "at least 1 or none"),
     ],

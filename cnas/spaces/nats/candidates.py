@@ -71,7 +71,8 @@ def run_candidates(
                 fan = join_fan(pairs)
                 assert fan is not None
                 rooms = Rooms(torch.empty_like(known[source]), torch.empty_like(known[source]), spare.parts[0])
-                runs[source] = FanRun(known[source], shape, fan, [kernel(pair) for pair in fan.kernels], over, rooms)
+                kernels = [kernel(pair) for pair in fan.kernels]
+                runs[source] = FanRun(known[source], shape, fan, kernels, None, over, rooms)
     order = sorted(set(places))
     return Shared([images(known[place], shape) for place in order], [order.index(place) for place in places])
 
@@ -101,7 +102,7 @@ def _sums(node: int, terms: list[list[list[Term]]], known: list[Tensor], runs: d
             total = Total()
             for source, edge, operation in key:
                 run = runs[source]
-                run.add_to(total, run.fan.edges.index(edge), operation, None)
+                run.add_to(total, run.fan.edges.index(edge), operation)
             value = total.result()
             found[key] = len(known)
             known.append(torch.zeros_like(known[0]) if value is None else value)

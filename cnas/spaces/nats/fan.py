@@ -15,11 +15,11 @@ from torch import Tensor
 
 from cnas.spaces.nats.norm import Pixels, images, pixels
 from cnas.spaces.nats.plan import Fan
-from cnas.spaces.nats.pointwise import Moments, Pointwise
+from cnas.spaces.nats.pointwise import Pointwise
 from cnas.spaces.nats.pooling import pool, pool_gradient
 from cnas.spaces.nats.topology import CONV_1X1, CONV_3X3, POOL, SKIP
 from cnas.spaces.nats.total import Total
-from cnas.spaces.nats.windowed import Incoming, Windowed, window_sums
+from cnas.spaces.nats.windowed import Windowed
 
 
 class Rooms(NamedTuple):
@@ -54,58 +54,62 @@ class FanRun:
         shape: (B, C, height, width).
         fan: what is run.
         kernels: as ``fan.kernels`` lists them.
+        weights_MO: of the edges; None where all are 1.
         over: the pixels to normalise over.
         rooms: where to work.
     """
 
     def __init__(
-        self, x_PC: Tensor, shape: torch.Size, fan: Fan, kernels: Sequence[Tensor], over: Pixels, rooms: Rooms
+        self,
+        x_PC: Tensor,
+        shape: torch.Size,
+        fan: Fan,
+        kernels: Sequence[Tensor],
+        weights_MO: Tensor | None,
+        over: Pixels,
+        rooms: Rooms,
     ) -> None:
-        self.x, self.shape, self.fan, self.over = x_PC, shape, fan, over
-        self.pointwise: dict[int, Pointwise] = {}  # by position in the fan, as are the following
-        self.windowed: dict[int, Windowed] = {}
+        self.x, self.shape, self.fan, self.weights_MO, self.over = x_PC, shape, fan, weights_MO, over
+        self.pointwise: Pointwise | None = None
+        self.windowed: Windowed | None = None
         self.pooled: Tensor | None = None
         if kernels:
-            bent_PC = torch.clamp_min(x_PC, 0, out=rooms.bent)
-            sums_1C, count = over.ones @ bent_PC, len(fan.run[CONV_1X1])
-            self._convolve_points(bent_PC, sums_1C, kernels[:count])
-            self._convolve_windows(bent_PC, sums_1C, kernels[count:], rooms.spare[0])
+            self._convolve(kernels, rooms)
         if fan.run[POOL]:
             places = (images(room, shape) for room in (rooms.pooled, rooms.spare[0]))
             self.pooled = pixels(pool(images(x_PC, shape), *places))
 
-    def _convolve_points(self, bent_PC: Tensor, sums_1C: Tensor, kernels: Sequence[Tensor]) -> None:
-        if kernels:
-            moments = Moments(bent_PC, sums_1C, bent_PC.t() @ bent_PC, self.over)
-            both = moments.mean_and_covariance()
-            runs = [Pointwise(moments, *both, kernel) for kernel in kernels]
-            self.pointwise = dict(zip(self.fan.run[CONV_1X1], runs, strict=True))
+    def _convolve(self, kernels: Sequence[Tensor], rooms: Rooms) -> None:
+        bent_PC = torch.clamp_min(self.x, 0, out=rooms.bent)
+        sums_1C, count = self.over.ones @ bent_PC, len(self.fan.run[CONV_1X1])
+        one, three = (self._weights(operation) for operation in (CONV_1X1, CONV_3X3))
+        if kernels[:count]:
+            self.pointwise = Pointwise(bent_PC, sums_1C, kernels[:count], one, self.over)
+        if kernels[count:]:
+            bent = images(bent_PC, self.shape)
+            self.windowed = Windowed(bent, sums_1C, kernels[count:], three, self.over, rooms.spare[0])
 
-    def _convolve_windows(self, bent_PC: Tensor, sums_1C: Tensor, kernels: Sequence[Tensor], room_PC: Tensor) -> None:
-        if kernels:
-            kind = bent_PC.device.type
-            dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else bent_PC.dtype
-            bent = images(bent_PC, self.shape).to(dtype)
-            (sums_1W,) = self.over.exchange([window_sums(bent.to(bent_PC.dtype), sums_1C[0])])
-            means_W = (sums_1W / self.over.total)[0]
-            runs = [Windowed(bent, means_W, kernel, self.over, room_PC) for kernel in kernels]
-            self.windowed = dict(zip(self.fan.run[CONV_3X3], runs, strict=True))
+    def _weights(self, operation: int) -> Tensor | None:
+        """Those of one operation, of the edges it is run on."""
+        return None if self.weights_MO is None else self.weights_MO[list(self.fan.run[operation]), operation]
 
-    def add_to(self, total: Total, place: int, operation: int, weight: Tensor | None) -> None:
+    def add_to(self, total: Total, place: int, operation: int) -> None:
         """Add what one operation on one edge, counted by position in the fan, gives to the target of that edge."""
-        if operation == CONV_1X1:
-            self.pointwise[place].add_to(total, weight)
-        elif operation == CONV_3X3:
-            self.windowed[place].add_to(total, weight)
+        if operation in (CONV_1X1, CONV_3X3):
+            run = self.pointwise if operation == CONV_1X1 else self.windowed
+            assert run is not None
+            run.add_to(total, self.fan.run[operation].index(place))
         else:
             same = self.pooled if operation == POOL else self.x
             assert same is not None
-            total.add(same, weight)
+            total.add(same, self._weight(place, operation))
+
+    def _weight(self, place: int, operation: int) -> Tensor | None:
+        return None if self.weights_MO is None else self.weights_MO[place, operation]
 
     def differentiate(
         self,
         grads: Sequence[tuple[Tensor, Tensor]],
-        weights_MO: Tensor | None,
         wanted: Wanted,
         rooms: Rooms,
         out: Tensor | None,
@@ -114,79 +118,72 @@ class FanRun:
 
         Args:
             grads: per edge, the gradient [P, C] of its target, and its sum [1, C] over the pixels of this process.
-            weights_MO: of the edges; None where all are 1.
             wanted: what is asked for.
             rooms: ``spare`` is used.
             out: where to write the gradient of the node, unless there is memory for it anyway.
         """
-        incoming = [
-            {place: Incoming(*grads[place], weight_of(weights_MO, place, operation)) for place in places}
-            for operation, places in enumerate(self.fan.run)
-        ]
-        by_weight = torch.zeros_like(weights_MO) if wanted.weights and weights_MO is not None else None
-        total = Total(out)
-        kernels = self._through_convolutions(incoming, by_weight, wanted, rooms.spare[0], total)
+        by_weight = torch.zeros_like(self.weights_MO) if wanted.weights and self.weights_MO is not None else None
+        total, kernels = Total(out), list[Tensor | None]()
+        if self.fan.kernels:
+            kernels = self._through_convolutions(grads, by_weight, wanted, rooms.spare[0], total)
         if by_weight is not None:
-            self._weigh(incoming, by_weight)
+            self._weigh(grads, by_weight)
         if wanted.node:
-            self._through_pool_and_skip(incoming, rooms.spare, total)
+            self._through_pool_and_skip(grads, rooms.spare, total)
         return FanGradients(total.result() if wanted.node else None, by_weight, kernels)
 
     def _through_convolutions(
         self,
-        incoming: Sequence[dict[int, Incoming]],
+        grads: Sequence[tuple[Tensor, Tensor]],
         by_weight: Tensor | None,
         wanted: Wanted,
         room_PC: Tensor,
         total: Total,
     ) -> list[Tensor | None]:
         """The gradients of the kernels; that of the node is added to ``total``, those of weights to ``by_weight``."""
-        one, three = incoming[CONV_1X1], incoming[CONV_3X3]
-        along = {(place, CONV_1X1): self.pointwise[place].along(each) for place, each in one.items()}
-        along |= {(place, CONV_3X3): self.windowed[place].along(each, room_PC) for place, each in three.items()}
+        places = self.fan.run[CONV_1X1] + self.fan.run[CONV_3X3]
+        own, count = [grads[place][0] for place in places], len(self.fan.run[CONV_1X1])
+        sums_MC, along = torch.cat([grads[place][1] for place in places]), list[Tensor]()
+        if self.pointwise is not None:
+            products_MCC, found_MC = self.pointwise.along(own[:count], sums_MC[:count])
+            along.append(found_MC)
+        if self.windowed is not None:
+            along.append(self.windowed.along(own[count:], room_PC))
+        along_MC = torch.cat(along)
         if by_weight is not None:
-            for pair, part in along.items():
-                by_weight[pair] = part.sum()
-        # For each edge Σ g and Σ g·y, over all processes.
-        parts = [torch.cat([incoming[operation][place].sums, part]) for (place, operation), part in along.items()]
-        shared = dict(zip(along, self.over.exchange(parts), strict=True))
+            operations = [CONV_1X1] * count + [CONV_3X3] * (len(places) - count)
+            by_weight[list(places), operations] = along_MC.sum(1)
+        means_MC, slopes_MC = (part / self.over.total for part in self.over.exchange([sums_MC, along_MC]))
         kernels: list[Tensor | None] = []
-        for place, each in one.items():
-            kernels.append(self.pointwise[place].differentiate(each, shared[place, CONV_1X1]))
-        for place, each in three.items():
-            both = shared[place, CONV_3X3]
-            into_bent, into_kernel = self.windowed[place].differentiate(each, both, wanted[::2], room_PC)
-            kernels.append(into_kernel)
-            if into_bent is not None:
-                total.take(into_bent)
-        if wanted.node and one:
-            bends = [self.pointwise[place].bend(each, shared[place, CONV_1X1], total) for place, each in one.items()]
-            total.add_product(self.pointwise[next(iter(one))].moments.bent, torch.stack(bends).sum(0))
-        if wanted.node and kernels:
+        if self.windowed is not None:
+            shared = means_MC[count:], slopes_MC[count:]
+            into_bent, kernels = self.windowed.differentiate(own[count:], *shared, wanted[::2], room_PC)
+            for each in into_bent:
+                total.take(each)
+        if self.pointwise is not None:
+            into = total if wanted.node else None
+            shared = means_MC[:count], slopes_MC[:count]
+            kernels = [*self.pointwise.differentiate(own[:count], products_MCC, *shared, into), *kernels]
+        if wanted.node:
             total.mask(self.x)
         return kernels
 
-    def _weigh(self, incoming: Sequence[dict[int, Incoming]], by_weight: Tensor) -> None:
+    def _weigh(self, grads: Sequence[tuple[Tensor, Tensor]], by_weight: Tensor) -> None:
         """Fill in the gradients of the weights of pooling and of the identity."""
         for operation, values in ((POOL, self.pooled), (SKIP, self.x)):
-            for place, each in incoming[operation].items():
+            for place in self.fan.run[operation]:
                 assert values is not None
-                by_weight[place, operation] = torch.dot(each.grad.reshape(-1), values.reshape(-1))
+                by_weight[place, operation] = torch.dot(grads[place][0].reshape(-1), values.reshape(-1))
 
-    def _through_pool_and_skip(self, incoming: Sequence[dict[int, Incoming]], spare: Tensor, total: Total) -> None:
+    def _through_pool_and_skip(self, grads: Sequence[tuple[Tensor, Tensor]], spare: Tensor, total: Total) -> None:
         """Add the gradient that comes to the node directly, and through pooling, which is linear."""
-        for each in incoming[SKIP].values():
-            total.add(each.grad, each.weight)
+        for place in self.fan.run[SKIP]:
+            total.add(grads[place][0], self._weight(place, SKIP))
         pooled = Total(spare[0])
-        for each in incoming[POOL].values():
-            pooled.add(each.grad, each.weight)
+        for place in self.fan.run[POOL]:
+            pooled.add(grads[place][0], self._weight(place, POOL))
         values = pooled.result()
-        if values is None:
-            return
-        found = pixels(pool_gradient(*(images(each, self.shape) for each in (values, spare[1], spare[2]))))
-        total.add(found, lent=True)
-
-
-def weight_of(weights_MO: Tensor | None, place: int, operation: int) -> Tensor | None:
-    """The weight of one operation on one edge; None where all are 1."""
-    return None if weights_MO is None else weights_MO[place, operation]
+        if values is not None:
+            found = pool_gradient(*(images(each, self.shape) for each in (values, spare[1], spare[2])))
+            # What is left in the spare room is lost.
+            total.add(pixels(found), lent=True)

@@ -52,7 +52,7 @@ class CnasNatsConfig(PreTrainedConfig):
         Raises:
             ValueError: there are not six, or one is unknown.
         """
-        names = self.operations or [OPERATIONS[CONV_3X3]] * len(EDGES)
+        names = [OPERATIONS[CONV_3X3]] * len(EDGES) if self.operations is None else self.operations
         if len(names) != len(EDGES) or not set(names) <= set(OPERATIONS):
             raise ValueError(f"operations must be {len(EDGES)} of {', '.join(OPERATIONS)}, got {names}")
         return [OPERATIONS.index(name) for name in names]

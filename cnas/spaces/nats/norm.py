@@ -31,6 +31,11 @@ def images(flat_PC: Tensor, shape: Sequence[int]) -> Tensor:
     return flat_PC.view(rows, height, width, flat_PC.shape[1]).permute(0, 3, 1, 2)
 
 
+def exactly(values: Tensor) -> torch.autocast:
+    """A context in which products are as precise as their factors, whatever autocast says."""
+    return torch.autocast(values.device.type, enabled=False)
+
+
 class Pixels:
     """Sums and means over the pixels of the global batch.
 
@@ -41,10 +46,12 @@ class Pixels:
     Attributes:
         ones: [1, P]; a product with it is a sum in one call, several times faster than a reduction over rows.
         total: how many pixels there are in all processes.
+        products: the dtype that autocast wanted for products where this was made.
     """
 
     def __init__(self, like: Tensor, all_sum: AllSum | None) -> None:
-        self.all_sum = all_sum
+        self.all_sum, kind = all_sum, like.device.type
+        self.products = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else like.dtype
         rows, _, height, width = like.shape
         self.ones = like.new_ones(1, rows * height * width)
         count = self.ones.new_tensor(float(self.ones.shape[1]))
@@ -121,7 +128,8 @@ class BatchNorm(nn.BatchNorm2d):
             return super().forward(images_BCHW)
         exact = images_BCHW.to(torch.promote_types(images_BCHW.dtype, torch.float32))
         over = Pixels(exact, all_sum)
-        found: tuple[Tensor, Tensor, Tensor] = _Normalise.apply(exact, self.weight, self.bias, over)
+        with exactly(exact):
+            found: tuple[Tensor, Tensor, Tensor] = _Normalise.apply(exact, self.weight, self.bias, over)
         normed, mean, variance = found
         if self.training and self.track_running_stats:
             self._average(mean[0], variance[0], over.total)

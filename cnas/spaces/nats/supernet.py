@@ -15,7 +15,7 @@ from cnas.errors import UserError
 from cnas.spaces.base import SuperNet
 from cnas.spaces.nats.candidates import Shared, run_candidates
 from cnas.spaces.nats.cell import SearchCell
-from cnas.spaces.nats.norm import Pixels
+from cnas.spaces.nats.norm import Pixels, exactly
 from cnas.spaces.nats.plan import Plan, plan_cell
 from cnas.spaces.nats.skeleton import Skeleton, classification_losses
 from cnas.types import Batch, Output, Routing
@@ -95,7 +95,9 @@ class NatsSuperNet(SuperNet):
             over = Pixels(shared.values[0], batch.all_sum)
             for cell in cells:
                 plans = [own[count % len(own)] for own in plans_K]
-                shared, count = run_candidates(shared, plans, cell.kernel, over, cell.memory), count + 1
+                with exactly(shared.values[0]):
+                    shared = run_candidates(shared, plans, cell.kernel, over, cell.memory)
+                count += 1
             shared = shared.each(partial(self.skeleton.reduce, stage, all_sum=batch.all_sum))
         return shared.each(partial(self.skeleton.end, all_sum=batch.all_sum)).all()
 

@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from cnas.spaces._memory import Loan, SpareMemory
-from cnas.spaces.nats.fan import FanRun, Rooms, Wanted, weight_of
-from cnas.spaces.nats.norm import Pixels, images, pixels
-from cnas.spaces.nats.plan import Fan, Plan
+from cnas.spaces.nats.fan import FanRun, Rooms, Wanted
+from cnas.spaces.nats.norm import Pixels, exactly, images, pixels
+from cnas.spaces.nats.plan import Plan
 from cnas.spaces.nats.topology import OUTPUT
 from cnas.spaces.nats.total import Total
 
@@ -36,7 +36,8 @@ def run_cell(
         memory: where to work.
     """
     last = x_BCHW.contiguous(memory_format=torch.channels_last)
-    found: Tensor = _RunCell.apply(last, weights_EO, plan, over, memory, *kernels)
+    with exactly(last):
+        found: Tensor = _RunCell.apply(last, weights_EO, plan, over, memory, *kernels)
     return found
 
 
@@ -80,8 +81,11 @@ class _RunCell(torch.autograd.Function):
             if value is None:
                 value = bench.nodes[node].zero_()
             own, left = left[: len(fan.kernels)], left[len(fan.kernels) :]
-            runs[node] = FanRun(value, x.shape, fan, own, over, bench.rooms(node))
-            _hand_on(runs[node], fan, weights_EO, totals)
+            weights_MO = None if weights_EO is None else weights_EO[list(fan.edges)]
+            runs[node] = FanRun(value, x.shape, fan, own, weights_MO, over, bench.rooms(node))
+            for place, target in enumerate(fan.targets):
+                for operation in fan.operations(place):
+                    runs[node].add_to(totals[target], place, operation)
         ctx.save_for_backward(weights_EO)
         ctx.runs, ctx.plan, ctx.over, ctx.bench, ctx.shape = runs, plan, over, bench, x.shape
         output = totals[OUTPUT].result()
@@ -102,7 +106,6 @@ class _RunCell(torch.autograd.Function):
             edges = list(run.fan.edges)
             found = run.differentiate(
                 [into[target] for target in run.fan.targets],
-                None if weights_EO is None else weights_EO[edges],
                 Wanted(need_x or node > 0, need_weights, any(need_kernels)),
                 ctx.bench.rooms(node),
                 ctx.bench.grads.get(node),
@@ -118,10 +121,3 @@ class _RunCell(torch.autograd.Function):
                     by_weight[pair] = into[node][1].sum()
         into_x = images(into[0][0], ctx.shape) if need_x and 0 in into else None
         return into_x, by_weight, None, None, None, *kernels
-
-
-def _hand_on(run: FanRun, fan: Fan, weights_EO: Tensor | None, totals: list[Total]) -> None:
-    """Add what leaves a node to its targets."""
-    for place, (edge, target) in enumerate(zip(fan.edges, fan.targets, strict=True)):
-        for operation in fan.operations(place):
-            run.add_to(totals[target], place, operation, weight_of(weights_EO, edge, operation))

@@ -1,14 +1,15 @@
-"""One 3×3 convolution behind ReLU, normalised, with its derivative written out.
+"""The 3×3 convolutions that leave one node, each normalised, with their derivative written out.
 
-What a convolution puts out has a mean that follows from sums of its input, so that it is taken away by the bias: the
-result has mean 0 when it comes. The factors that follow are taken into one product with the standard deviation.
+What a convolution puts out has a mean that follows from sums of its input r = ReLU(x), so that it is taken away by the
+bias: the results z have mean 0 when they come. The factors that follow are taken into one product with the standard
+deviation.
 
-Legend: B images, C channels, P pixels of this process.
+Legend: B images, C channels, M edges, P pixels of this process.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -18,83 +19,110 @@ from cnas.spaces.nats.norm import EPSILON, Pixels, images, pixels
 from cnas.spaces.nats.total import Total
 
 
-class Incoming(NamedTuple):
-    """What comes back to the end of one edge."""
-
-    grad: Tensor  # [P, C], of the sum
-    sums: Tensor  # [1, C], Σ of it over the pixels of this process
-    weight: Tensor | None  # with which the operation was added; None is 1
-
-
 class Windowed:
-    """A convolution in the dtype of autocast.
+    """Convolutions in the dtype that ``over`` wants for products.
 
     Args:
-        bent_BCHW: r, ReLU of the node, channels last in memory.
-        means_W: the means of what each channel and place of the window sees, [C·9] of `window_sums`.
-        kernel: [C, C, 3, 3].
+        bent_BCHW: r, channels last in memory.
+        sums_1C: Σ r over the pixels of this process.
+        kernels: M of [C, C, 3, 3].
+        weights_M: with which the results are added; None where all are 1.
         over: the pixels to normalise over.
         room_PC: whose values are lost.
     """
 
-    def __init__(self, bent_BCHW: Tensor, means_W: Tensor, kernel: Tensor, over: Pixels, room_PC: Tensor) -> None:
-        self.over, self.bent, self.kernel = over, bent_BCHW, kernel.to(bent_BCHW.dtype)
-        mean_C, exact = kernel.to(means_W.dtype).flatten(1) @ means_W, means_W.dtype
-        same = bent_BCHW.dtype is exact
+    def __init__(
+        self,
+        bent_BCHW: Tensor,
+        sums_1C: Tensor,
+        kernels: Sequence[Tensor],
+        weights_M: Tensor | None,
+        over: Pixels,
+        room_PC: Tensor,
+    ) -> None:
+        self.over, self.bent = over, bent_BCHW.to(over.products)
+        self.kernels = [kernel.to(over.products) for kernel in kernels]
+        exact = self.bent.to(bent_BCHW.dtype)
+        (sums_W,) = over.exchange([_window_sums(exact, sums_1C[0])])
+        self.maps = [self._convolve(kernel, sums_W / over.total) for kernel in self.kernels]
+        squares_MC = exact.new_empty(len(kernels), exact.shape[1])
+        for each_PC, square_C in zip(self.maps, squares_MC, strict=True):
+            torch.mm(over.ones, torch.mul(each_PC, each_PC, out=room_PC), out=square_C[None])
+        (squares_MC,) = over.exchange([squares_MC])
+        self.scales_MC = (squares_MC / over.total).add_(EPSILON).rsqrt_()
+        self.factors_MC = self.scales_MC if weights_M is None else self.scales_MC * weights_M[:, None]
+
+    def _convolve(self, kernel: Tensor, means_W: Tensor) -> Tensor:
+        """Z [P, C] of one kernel, from the means of what each place of the window sees."""
+        mean_C = torch.mv(kernel.to(means_W.dtype).flatten(1), means_W)
+        same = kernel.dtype is mean_C.dtype
         # In another dtype the bias would be rounded, and what is left of the mean with it.
-        found = F.conv2d(self.bent, self.kernel, -mean_C if same else None, padding=1)
-        values_PC = pixels(found.to(exact).contiguous(memory_format=torch.channels_last))
-        self.values_PC = values_PC if same else values_PC.sub_(mean_C)
-        (variance_1C,) = over.means([torch.mul(self.values_PC, self.values_PC, out=room_PC)])
-        self.scale_C = (variance_1C[0] + EPSILON).rsqrt_()
+        found = F.conv2d(self.bent, kernel, mean_C.neg_() if same else None, padding=1)
+        values_PC = pixels(found.to(mean_C.dtype).contiguous(memory_format=torch.channels_last))
+        return values_PC if same else values_PC.sub_(mean_C)
 
-    def add_to(self, total: Total, weight: Tensor | None) -> None:
-        """Add the normalised result to what enters the target."""
-        total.add(self.values_PC, self._factor(weight))
+    def add_to(self, total: Total, edge: int) -> None:
+        """Add the weighted result of one edge, counted by position, to what enters its target."""
+        total.add(self.maps[edge], self.factors_MC[edge])
 
-    def along(self, incoming: Incoming, room_PC: Tensor) -> Tensor:
-        """Σ g·y [1, C] over the pixels of this process; y is the normalised result."""
-        return (self.over.ones @ torch.mul(incoming.grad, self.values_PC, out=room_PC)).mul_(self.scale_C)
-
-    def differentiate(
-        self, incoming: Incoming, shared_2C: Tensor, wanted: tuple[bool, bool], room_PC: Tensor
-    ) -> tuple[Tensor | None, Tensor | None]:
-        """The gradients of r [P, C] and of the kernel.
+    def along(self, grads: Sequence[Tensor], room_PC: Tensor) -> Tensor:
+        """Σ g·y [M, C] over the pixels of this process; y are the normalised results.
 
         Args:
-            incoming: what comes back.
-            shared_2C: Σ g and Σ g·y over all processes.
+            grads: per edge g, [P, C].
+            room_PC: whose values are lost.
+        """
+        found_MC = torch.empty_like(self.scales_MC)
+        for grad_PC, each_PC, found_C in zip(grads, self.maps, found_MC, strict=True):
+            torch.mm(self.over.ones, torch.mul(grad_PC, each_PC, out=room_PC), out=found_C[None])
+        return found_MC.mul_(self.scales_MC)
+
+    def differentiate(
+        self,
+        grads: Sequence[Tensor],
+        means_MC: Tensor,
+        slopes_MC: Tensor,
+        wanted: tuple[bool, bool],
+        room_PC: Tensor,
+    ) -> tuple[list[Tensor], list[Tensor | None]]:
+        """Gradients of r, [P, C], to be added up, and those of the kernels.
+
+        Args:
+            grads: per edge g, [P, C].
+            means_MC: Σ g/N over all processes, for N pixels.
+            slopes_MC: Σ g·y/N over all processes.
             wanted: which of the two.
             room_PC: whose values are lost.
         """
-        factor_C, exact = self._factor(incoming.weight), room_PC.dtype
-        shift_C, slope_C = shared_2C / self.over.total * -factor_C
-        torch.addcmul(shift_C, incoming.grad, factor_C, out=room_PC).addcmul_(self.values_PC, slope_C * self.scale_C)
-        grad = images(room_PC, self.bent.shape).to(self.bent.dtype)
-        sides = [1, 1]
-        into_bent, into_kernel, _ = torch.ops.aten.convolution_backward(
-            grad, self.bent, self.kernel, None, sides, sides, sides, False, [0, 0], 1, [*wanted, False]
+        into_bent: list[Tensor] = []
+        into_kernels: list[Tensor | None] = []
+        shifts_MC, slopes_MC = self.factors_MC * -means_MC, self.factors_MC * -slopes_MC * self.scales_MC
+        for edge, grad_PC in enumerate(grads if any(wanted) else ()):
+            torch.addcmul(shifts_MC[edge], grad_PC, self.factors_MC[edge], out=room_PC)
+            bent, kernel = self._back(room_PC.addcmul_(self.maps[edge], slopes_MC[edge]), self.kernels[edge], wanted)
+            into_bent += [] if bent is None else [bent]
+            into_kernels.append(kernel)
+        return into_bent, into_kernels or [None] * len(grads)
+
+    def _back(self, grad_PC: Tensor, kernel: Tensor, wanted: tuple[bool, bool]) -> tuple[Tensor | None, Tensor | None]:
+        grad, sides, exact = images(grad_PC, self.bent.shape).to(kernel.dtype), [1, 1], grad_PC.dtype
+        bent, into, _ = torch.ops.aten.convolution_backward(
+            grad, self.bent, kernel, None, sides, sides, sides, False, [0, 0], 1, [*wanted, False]
         )
-        bent = pixels(into_bent.contiguous(memory_format=torch.channels_last)).to(exact) if wanted[0] else None
-        return bent, into_kernel.to(exact) if wanted[1] else None
-
-    def _factor(self, weight: Tensor | None) -> Tensor:
-        return self.scale_C if weight is None else self.scale_C * weight
+        found = pixels(bent.contiguous(memory_format=torch.channels_last)).to(exact) if wanted[0] else None
+        return found, into.to(exact) if wanted[1] else None
 
 
-def window_sums(bent_BCHW: Tensor, whole_C: Tensor) -> Tensor:
-    """[1, C·9]: for every channel and place in the window, the sum of what that place sees; the border is nought.
+def _window_sums(bent_BCHW: Tensor, whole_C: Tensor) -> Tensor:
+    """[C·9]: for every channel and place in the window, the sum of what that place sees; the border is nought.
 
-    Args:
-        bent_BCHW: what is convolved.
-        whole_C: its sum over all pixels.
+    ``whole`` is the sum over all pixels: a place above or beside the middle misses the last row or column, one below
+    or on the other side the first.
     """
-    last_row, first_row = (bent_BCHW[:, :, line].sum((0, 2)) for line in (-1, 0))
-    last_column, first_column = (bent_BCHW[..., line].sum((0, 2)) for line in (-1, 0))
-    corners = [[bent_BCHW[:, :, row, column].sum(0) for column in (-1, 0)] for row in (-1, 0)]
-    nothing = torch.zeros_like(whole_C)
-    rows = torch.stack([last_row, nothing, first_row], 1)[:, :, None]
-    columns = torch.stack([last_column, nothing, first_column], 1)[:, None]
-    (a, b), (c, d) = corners
-    twice = torch.stack([a, nothing, b, nothing, nothing, nothing, c, nothing, d], 1).view(-1, 3, 3)
-    return (whole_C[:, None, None] - rows - columns + twice).reshape(1, -1)
+    rows = bent_BCHW[:, :, [-1, 0]].sum((0, 3))  # [C, 2]
+    columns = bent_BCHW[..., [-1, 0]].sum((0, 2))
+    found = whole_C.view(-1, 1, 1).repeat(1, 3, 3)
+    found[:, ::2] -= rows[:, :, None]
+    found[:, :, ::2] -= columns[:, None]
+    found[:, ::2, ::2] += bent_BCHW[:, :, [-1, 0]][..., [-1, 0]].sum(0)
+    return found.flatten()
