@@ -16,9 +16,15 @@ def tending() -> Tend:
     """
 
     def tend(command: Sequence[str], log: str, place: str) -> int:
+        import signal
         import subprocess
+        import threading
         from pathlib import Path
 
+        ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        if ignored and threading.current_thread() is threading.main_thread():
+            # What a script starts in its background inherits that it is not to be interrupted.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         with Path(log).open("ab") as output:
             process = subprocess.Popen(
                 command,
