@@ -107,7 +107,7 @@ class Curriculum(nn.Module):
         }
 
     def traces(self) -> dict[str, list[float]]:
-        """V of the units that `traced_units` names, to six digits."""
+        """The weights v of the units that `traced_units` names, to six digits."""
         traced = self.v[traced_units(len(self.v))].to(HOST).double()
         return {"weight_traces": [float(f"{weight:.6g}") for weight in traced.tolist()]}
 

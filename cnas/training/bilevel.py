@@ -53,11 +53,15 @@ class ValidationStream:
     def __init__(self, batches: OrderedBatches, session: Session) -> None:
         self.batches, self.session, self.ranks = batches, session, Ranks(session.accelerator)
         self.carry: Tensor | None = None  # [b, H], what the last batch handed on
+        self._turn, self._batches = 0, batches.at_epoch(0)
 
     def part(self, step: int) -> Part:
         """This process's rows of the batch that belongs to ``step``."""
         turn, index = divmod(step, len(self.batches))
-        batches = self.batches.at_epoch(turn)
+        if turn != self._turn:
+            # Entering an epoch draws its order and its views: once, not in every step.
+            self._turn, self._batches = turn, self.batches.at_epoch(turn)
+        batches = self._batches
         total = batches.rows(index)
         rows = self.ranks.rows(total)
         noise = Noise(self.session.seed, "arch/dropout", step, rows, total)

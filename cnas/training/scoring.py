@@ -46,7 +46,7 @@ class Scorer:
             total = batches.rows(index)
             batch = self._placed(batches, index)
             losses, carries = self.batch_losses(architectures, batch, carries, total)
-            yield losses, batches.batch(index, slice(0, total)).unit_ids.to(losses.device)
+            yield losses, self.ranks.gather_rows(batch.unit_ids, total)
 
     def _placed(self, batches: OrderedBatches, index: int) -> Batch:
         """This process's rows of a batch, on the device."""

@@ -170,8 +170,7 @@ class CurriculumTrainer(AccelerateLoop):
         rows = self.ranks.rows(total)
         batch = self.placed(self.batches.judged(index, rows), rows, total)
         losses, _ = self.scorer.batch_losses(judges, batch, [batch.carry] * len(judges), total)
-        unit_ids = self.batches.batch(index, slice(0, total)).unit_ids.to(losses.device)
-        self.curriculum.update(*unit_means(losses, unit_ids))
+        self.curriculum.update(*unit_means(losses, self.ranks.gather_rows(batch.unit_ids, total)))
 
     def batch_losses(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """The chosen routing's losses, times v where there is a curriculum (Eq. 4)."""
