@@ -98,17 +98,17 @@ def training(epochs: int) -> RetrainConfig:
 
 
 def cpu(algorithm: str = "gdas") -> RunConfig:
-    """A small supernet on some thousand images: minutes on two cores."""
+    """A small supernet on four thousand images: minutes on two cores."""
     whole = paper(algorithm)
     return replace(
         whole,
         preset="cpu",
-        images=ImageConfig(search_images=2000, valid_images=1000),
+        images=ImageConfig(search_images=4000, valid_images=1000),
         space=NatsSpace(channels=8, cells=1),
         search=_shortened(
             whole.search, samples=20, derive_samples=20, proposals=20, updates=10, generations=5, **EVOLUTION
         ),
-        trainer=replace(whole.trainer, epochs=8, valid_batch_size=250),
+        trainer=replace(whole.trainer, epochs=12, valid_batch_size=250),
         network=NatsNetworkSizes(channels=16, cells=1),
     )
 

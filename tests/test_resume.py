@@ -164,7 +164,7 @@ def test_no_whole_checkpoint_ends_with_3(home, killed_search):
 
 
 def test_data_that_has_changed_is_no_data_to_go_on_with(home, killed_search, finished):
-    changed = home / "changed"
+    changed = home / "other_data"
     shutil.copytree(home / "corpus", changed / "corpus")
     (changed / "corpus" / "test.txt").write_text("w1 w2 w3\n" * 40, "utf-8")
     shutil.copytree(killed_search, changed / "searching")

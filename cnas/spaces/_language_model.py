@@ -196,9 +196,7 @@ class _TiedCrossEntropy(torch.autograd.Function):
         for rows in blocks:
             logits = logits_NV[rows] if keep else logits_NV[: rows.stop - rows.start]
             torch.mm(hidden_NH[rows], weight_VH.t(), out=logits)
-            if bias is not None:
-                logits += bias.to(dtype)
-            _to_losses(logits, labels[rows], losses_N[rows], keep)
+            _to_losses(logits, bias, labels[rows], losses_N[rows], keep)
         ctx.save_for_backward(hidden_NH, weight_VH)
         ctx.loan = loan if keep else None  # by now the losses' gradients by the logits
         ctx.dtypes = hidden.dtype, weight.dtype, None if bias is None else bias.dtype
@@ -220,20 +218,29 @@ class _TiedCrossEntropy(torch.autograd.Function):
         return *(product().to(kind) if wanted else None for product, wanted, kind in parts), None, None, None
 
 
-def _to_losses(logits_NV: Tensor, labels_N: Tensor, losses_N: Tensor, keep: bool) -> None:
+def _to_losses(logits_NV: Tensor, bias_V: Tensor | None, labels_N: Tensor, losses_N: Tensor, keep: bool) -> None:
     """Fill ``losses_N``, and where ``keep`` is set turn ``logits_NV`` into the gradient by them, in place.
 
     That is the probability of every word, less 1 for the label.
     """
     for rows in row_blocks(len(logits_NV), logits_NV.shape[1], CACHE_ELEMENTS):
-        values = logits_NV[rows].to(losses_N.dtype)
-        label_logits = values.gather(1, labels_N[rows, None])
-        largest = values.amax(1, keepdim=True)
-        # In place, so that one exponential gives loss and probabilities.
-        sums = values.sub_(largest).exp_().sum(1, keepdim=True)
-        losses_N[rows] = (sums.log() - (label_logits - largest)).squeeze(1)
+        logits, labels = logits_NV[rows], labels_N[rows]
+        if bias_V is not None:
+            logits += bias_V.to(logits.dtype)
+        values = logits.to(losses_N.dtype)
         if keep:
-            values.div_(sums)
-            values.scatter_add_(1, labels_N[rows, None], values.new_full((), -1.0).expand(len(values), 1))
-            if values.dtype is not logits_NV.dtype:
-                logits_NV[rows] = values
+            losses_N[rows] = _to_slopes(values, labels)
+            if values.dtype is not logits.dtype:
+                logits.copy_(values)
+        else:
+            losses_N[rows] = nn.functional.cross_entropy(values, labels, reduction="none")
+
+
+def _to_slopes(values_NV: Tensor, labels_N: Tensor) -> Tensor:
+    """The losses [N] of logits, which become the gradient by them: one exponential gives both."""
+    label_logits = values_NV.gather(1, labels_N[:, None])
+    largest = values_NV.amax(1, keepdim=True)
+    sums = values_NV.sub_(largest).exp_().sum(1, keepdim=True)
+    values_NV.div_(sums)
+    values_NV.scatter_add_(1, labels_N[:, None], values_NV.new_full((), -1.0).expand(len(values_NV), 1))
+    return (sums.log() - (label_logits - largest)).squeeze(1)

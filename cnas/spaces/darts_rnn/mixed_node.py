@@ -132,6 +132,5 @@ class MixedNode:
         assert self._sums is not None
         self._steps -= 1
         through_gate, through_all = (part[self._steps] for part in self._sums)
-        for values, grad, out in zip(self._values, into_mixed.flatten(1), through_gate, strict=True):
-            torch.mv(values, grad, out=out)
+        torch.bmm(into_mixed.flatten(1)[:, None], self._values.transpose(1, 2), out=through_gate[:, None])
         torch.mv(sources_SBH.flatten(1), grad_BH.flatten(), out=through_all)
