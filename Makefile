@@ -8,7 +8,7 @@ CNAS_TORCH ?= torch==2.13.0
 # Errors are shown; what pip says about its own configuration is not.
 PIP    := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
-.PHONY: install demo test quality docs speed clean
+.PHONY: install demo test test-long quality docs speed clean
 
 install: $(STAMP)
 
@@ -27,6 +27,11 @@ demo: install
 test: install
 	@status=0; $(MAKE) --no-print-directory quality || status=$$?; \
 	$(BIN)/python -m pytest -n 2 --dist loadfile || status=$$?; exit $$status
+
+# The same faults more often, under an hour and a half; what is measured lands in build/reliability.jsonl.
+test-long: install
+	@mkdir -p build && rm -f build/reliability.jsonl
+	$(BIN)/python -m pytest tests/reliability -n 2 --dist loadfile --long --figures build/reliability.jsonl
 
 quality: install
 	$(BIN)/ruff check .

@@ -8,6 +8,12 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+def pytest_addoption(parser):
+    group = parser.getgroup("reliability")
+    group.addoption("--long", action="store_true", help="the long versions of tests/reliability (make test-long)")
+    group.addoption("--figures", metavar="FILE", help="append what tests/reliability measures, a JSON object a line")
+
+
 @pytest.fixture(autouse=True)
 def forget_accelerator():
     """Accelerate keeps its state in the process; no test may find the precision of another one."""
