@@ -16,10 +16,7 @@ import cnas
 from cnas import commands
 from cnas.completion import SHELLS, script
 from cnas.config import OneLineParser
-from cnas.errors import CnasError, UserError
-
-INTERRUPTED = 130
-"""The exit code by which a shell knows that Ctrl-C ended a command."""
+from cnas.errors import INTERRUPTED, CnasError, StorageError, UserError, told
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,14 +37,20 @@ def exit_code(action: Callable[[], int]) -> int:
     try:
         return action()
     except CnasError as problem:
-        print(f"error: {problem}", file=sys.stderr, flush=True)
-        return problem.exit_code
+        return _failed(problem)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
         # Whoever reads has read enough. What is still buffered must not raise when Python ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as problem:
+        return _failed(StorageError(f"the disk refused: {problem}"))
+
+
+def _failed(problem: CnasError) -> int:
+    print(f"error: {told(problem)}", file=sys.stderr, flush=True)
+    return problem.exit_code
 
 
 def _run(argv: Sequence[str]) -> int:

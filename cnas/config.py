@@ -83,7 +83,9 @@ def field_docs(cls: type) -> dict[str, str]:
     return docs
 
 
-def add_flags(parser: argparse.ArgumentParser, config: DataclassInstance, prefix: str = "") -> None:
+def add_flags(
+    parser: argparse.ArgumentParser, config: DataclassInstance, prefix: str = "", title: str | None = None
+) -> None:
     """Give every leaf field of a nested configuration a flag, e.g. ``--trainer.batch-size 64``.
 
     Underscores are accepted for dashes. Booleans take no value: ``--search.unrolled`` and ``--no-search.unrolled``.
@@ -94,6 +96,7 @@ def add_flags(parser: argparse.ArgumentParser, config: DataclassInstance, prefix
         parser: receives one group per (sub-)configuration.
         config: its current values are the defaults the help shows.
         prefix: dotted name of ``config``; give `apply_flags` the same.
+        title: of the group in the help; ``prefix`` where None.
 
     Example:
         >>> @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -110,7 +113,7 @@ def add_flags(parser: argparse.ArgumentParser, config: DataclassInstance, prefix
         cnas.errors.UserError: --curriculum.k must be an integer, got 'five'
     """
     hints, docs = typing.get_type_hints(type(config)), field_docs(type(config))
-    group = parser.add_argument_group(prefix or "configuration")
+    group = parser.add_argument_group(title or prefix or "configuration")
     nested: dict[str, DataclassInstance] = {}
     for name in _names(type(config)):
         value = getattr(config, name)

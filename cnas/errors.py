@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+INTERRUPTED = 130
+"""The exit code by which a shell knows that Ctrl-C ended a command before there was anything to save."""
+
 
 class CnasError(Exception):
     """Base of the errors `cnas` raises on purpose: one line, no traceback, its own exit code."""
 
     exit_code = 1
+    everywhere = False
+    """Whether each process says so; otherwise all fail alike, and one speaks for them."""
 
 
 class UserError(CnasError, ValueError):
@@ -39,7 +44,25 @@ class PushError(CnasError):
     exit_code = 6
 
 
+class RanksError(CnasError):
+    """The processes of a run have lost one another, or hold different numbers; the last checkpoint is kept."""
+
+    exit_code = 7
+    everywhere = True
+
+
 class Stopped(CnasError):  # noqa: N818 - nothing went wrong
     """A signal asked the run to stop; it has saved its state and can be resumed."""
 
     exit_code = 75
+
+
+def told(problem: BaseException) -> str:
+    r"""A message as it is printed: on one line, without what could steer a terminal.
+
+    Example:
+        >>> print(told(UserError("name 'a\nb\x1b[31m' is not allowed")))
+        name 'a\nb\x1b[31m' is not allowed
+    """
+    text = str(problem)
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)

@@ -6,6 +6,7 @@ A recipe is a dictionary of functions that return a complete `RunConfig`; everyt
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import sys
@@ -14,13 +15,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from cnas.config import OneLineParser
-from cnas.errors import CnasError, UserError
+from cnas.config import OneLineParser, add_flags, apply_flags
+from cnas.errors import INTERRUPTED, CnasError, StorageError, UserError, told
 from cnas.export.artifacts import summary
 from cnas.run import run
 from cnas.run_config import RunConfig
+from cnas.training.process_options import ProcessOptions
 
 Preset = Callable[[], RunConfig]
+REFUSED = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
+"""Of a disk that is full, broken or read-only."""
 
 
 def main(
@@ -39,15 +43,29 @@ def main(
         parents: with flags that the recipe has read itself; the help lists them.
     """
     try:
-        config, folder, resume = parse(presets, sys.argv[1:] if argv is None else argv, default, parents)
+        words = sys.argv[1:] if argv is None else argv
+        config, folder, resume = parse(presets, words, default, parents)
+        processes = process_options(words)
         _say(f"preset {config.preset} · data {config.options.data} · output {folder}")
-        _say(summary(folder, run(config, folder, resume=resume)))
+        _say(summary(folder, run(config, folder, resume=resume, processes=processes)))
     except CnasError as problem:
-        # All processes fail alike; one of each machine says so.
-        if os.environ.get("LOCAL_RANK", "0") == "0":
-            print(f"error: {problem}", file=sys.stderr, flush=True)
-        return problem.exit_code
+        return _failed(problem)
+    except KeyboardInterrupt:
+        # Before the run catches signals, or after it; there is nothing to save.
+        return INTERRUPTED
+    except OSError as problem:
+        # A disk may refuse anything at any time, what is printed into a file among it.
+        if problem.errno not in REFUSED:
+            raise
+        return _failed(StorageError(f"the disk refused: {problem}"))
     return 0
+
+
+def _failed(problem: CnasError) -> int:
+    # All processes fail alike, mostly; one of each machine says so.
+    if problem.everywhere or os.environ.get("LOCAL_RANK", "0") == "0":
+        print(f"error: {told(problem)}", file=sys.stderr, flush=True)
+    return problem.exit_code
 
 
 def parse(
@@ -86,13 +104,29 @@ def parse(
     return config, Path(given.output_dir or config.default_folder), given.resume
 
 
+def process_options(argv: Sequence[str]) -> ProcessOptions:
+    """What a command line says about the processes of this start; it is no part of the run's configuration.
+
+    Args:
+        argv: the command line without the program's name.
+
+    Raises:
+        UserError: a value that is not allowed.
+
+    Example:
+        >>> process_options(["--preset", "smoke", "--check-ranks", "100"])
+        ProcessOptions(check_ranks=100, process_timeout=600.0)
+    """
+    return apply_flags(ProcessOptions(), _first_parser().parse_known_args(argv)[0])
+
+
 def _read(file: Path) -> RunConfig:
     """The configuration that a run has left."""
     try:
         values = json.loads(file.read_text("utf-8"))
     except OSError as problem:
         raise UserError(f"--config {file} cannot be read: {problem.strerror}") from problem
-    except ValueError as problem:
+    except (ValueError, RecursionError) as problem:
         raise UserError(f"--config {file} is not JSON: {problem}") from problem
     return RunConfig.from_json(values)
 
@@ -105,6 +139,7 @@ def _first_parser() -> OneLineParser:
     group.add_argument("--output-dir", "--output_dir", metavar="DIR", help="the run folder (default: runs/...)")
     group.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in the run folder")
     group.add_argument("--no-curriculum", action="store_true", help="the plain algorithm: all data weighs the same")
+    add_flags(parser, ProcessOptions(), title="processes")
     return parser
 
 

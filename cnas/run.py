@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
+from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,18 +15,23 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.tracking import get_available_trackers
-from accelerate.utils import LoggerType, ProjectConfiguration
+from accelerate.utils import InitProcessGroupKwargs, LoggerType, ProjectConfiguration
 from torch import nn
 
+from cnas.algorithms.base import GROUP
 from cnas.curriculum import build_curriculum
-from cnas.errors import StorageError, UserError
+from cnas.errors import CnasError, StorageError, UserError
 from cnas.rng import HOST, generator
 from cnas.run_config import RunConfig
 from cnas.run_data import load_task
 from cnas.run_folder import RunFolder, scalars
+from cnas.run_lock import held
 from cnas.run_report import report_run
-from cnas.run_task import Task
+from cnas.run_task import Task, Trained
+from cnas.training.launcher import launcher_watched
 from cnas.training.loop import AccelerateLoop, Session
+from cnas.training.process_options import ProcessOptions
+from cnas.training.ranks import Ranks
 from cnas.training.retrain import Retrainer
 from cnas.training.stop import StopFlag
 from cnas.training.trackers import start_trackers
@@ -36,20 +42,28 @@ RANKED = 100
 """So many random architectures show how well the shared weights rank, where a benchmark knows the true order."""
 
 
-def run(config: RunConfig, folder: Path | str | None = None, *, resume: bool = False) -> dict[str, Any]:
+def run(
+    config: RunConfig,
+    folder: Path | str | None = None,
+    *,
+    resume: bool = False,
+    processes: ProcessOptions = ProcessOptions(),  # noqa: B008 - frozen
+) -> dict[str, Any]:
     """Do everything a configuration says; returns what ``result.json`` holds.
 
     Args:
         config: e.g. what a recipe's preset returns.
         folder: of the run; ``config.default_folder`` where None.
         resume: go on from the newest checkpoint, or start where there is none.
+        processes: how several processes watch one another; nothing that is computed depends on it.
 
     Raises:
-        UserError: a field, a file or the folder is wrong; raised before any training.
-        CheckpointError, NonFiniteError, StorageError, Stopped: see `cnas.errors`.
+        UserError: a field, a file or the folder is wrong, or another process is at work in it; raised before any
+            training.
+        CheckpointError, NonFiniteError, RanksError, StorageError, Stopped: see `cnas.errors`.
     """
     home = RunFolder(Path(folder or config.default_folder))
-    accelerator = make_accelerator(config, home.path)
+    accelerator = make_accelerator(config, home.path, processes.process_timeout)
     finished = home.look(config, resume=resume)
     if finished is not None:
         if accelerator.is_main_process:
@@ -57,10 +71,11 @@ def run(config: RunConfig, folder: Path | str | None = None, *, resume: bool = F
         return finished
     task = load_task(config)
     task.check(accelerator.num_processes)
-    _begin(home, config, accelerator, resume)
-    with StopFlag().on_signals() as stop:
+    # Signals first, so that no moment is left in which one takes the process and leaves the lock.
+    with StopFlag().on_signals() as stop, launcher_watched(stop), _alone(home, config, accelerator, resume):
+        _begin(home, config, accelerator, resume)
         stamp = f"{home.config_hash}-{task.fingerprint}"
-        session = Session(accelerator, home.path, config.options.seed, stamp, stop)
+        session = Session(accelerator, home.path, config.options.seed, stamp, stop, processes.check_ranks)
         try:
             result = _pipeline(task, session, home, resume)
         finally:
@@ -68,9 +83,29 @@ def run(config: RunConfig, folder: Path | str | None = None, *, resume: bool = F
     return result
 
 
-def _begin(home: RunFolder, config: RunConfig, accelerator: Accelerator, resume: bool) -> None:
+@contextmanager
+def _alone(home: RunFolder, config: RunConfig, accelerator: Accelerator, resume: bool) -> Iterator[None]:
+    """The main process has the lock of the folder while the context lasts; every process learns whether it got it."""
     # Nobody may meet a folder that the main process has just filled, so all have looked before it writes.
-    accelerator.wait_for_everyone()
+    Ranks(accelerator).wait()
+    problem: CnasError | None = None
+    with ExitStack() as stack:
+        if accelerator.is_main_process:
+            try:
+                home.make()
+                stack.enter_context(held(home.path))
+                # Another run may have begun and ended here since the first look.
+                if home.look(config, resume=resume) is not None:
+                    raise UserError(f"run {home.path} was finished by another process meanwhile")
+            except CnasError as error:
+                problem = error
+        (failed,) = Ranks(accelerator).sum_numbers(float(problem is not None))
+        if failed:
+            raise problem or UserError(f"the main process could not begin the run in {home.path}")
+        yield
+
+
+def _begin(home: RunFolder, config: RunConfig, accelerator: Accelerator, resume: bool) -> None:
     # Before the folder holds a run: a tracker that does not start leaves it free for the next try.
     start_trackers(accelerator, home.path, scalars(config.to_json()), resume=resume)
     if accelerator.is_main_process:
@@ -83,7 +118,7 @@ def _pipeline(task: Task, session: Session, home: RunFolder, resume: bool) -> di
     config = task.config
     found = search(task, session, home, resume=resume)
     architecture = config.space.parse(found["string"])
-    network, retrained = retrain(task, session, architecture, resume=resume) if config.retrain.epochs else (None, None)
+    trained = retrain(task, session, architecture, resume=resume) if config.retrain.epochs else None
     judged = found["search"] and config.curriculum is not None and config.curriculum.k > 0
     record = task.look_up(architecture, found.get("supernet_losses", {}))
     result = {
@@ -96,18 +131,18 @@ def _pipeline(task: Task, session: Session, home: RunFolder, resume: bool) -> di
         "dataset": task.dataset(),
         "architecture": architecture.to_json(),
         "search": found["search"],
-        "retrain": retrained,
+        "retrain": None if trained is None else trained.figures,
         **({} if record is None else {"benchmark": record}),
         "environment": environment(session.accelerator),
     }
     if session.accelerator.is_main_process:
         try:
-            task.export(home.path, result, network, _algorithm(config).paper)
+            task.export(home.path, result, trained, _algorithm(config).paper)
             report_run(home.path, result, task)
         except OSError as problem:
             raise StorageError(f"cannot write the model and card to {home.path}: {problem.strerror}") from problem
         home.write_json("result.json", result)
-    session.accelerator.wait_for_everyone()
+    Ranks(session.accelerator).wait()
     return result
 
 
@@ -161,11 +196,11 @@ def _supernet_losses(task: Task, trainer: CurriculumTrainer) -> dict[str, float]
     if not task.has_benchmark:
         return {}
     space, seed = task.config.space, task.config.options.seed
-    drawn = [space.sample(generator(seed, "supernet_losses", index)) for index in range(RANKED)]
-    found: dict[str, float] = {}
-    for architecture in dict.fromkeys(drawn):
-        (found[architecture.to_str()],) = trainer.scorer.validation([architecture], trainer.parts.valid).tolist()
-    return found
+    drawn = (space.sample(generator(seed, "supernet_losses", index)) for index in range(RANKED))
+    distinct = list(dict.fromkeys(drawn))
+    groups = [distinct[start : start + GROUP] for start in range(0, len(distinct), GROUP)]
+    losses = [loss for group in groups for loss in trainer.scorer.validation(group, trainer.parts.valid).tolist()]
+    return {architecture.to_str(): loss for architecture, loss in zip(distinct, losses, strict=True)}
 
 
 def _search_figures(outcome: SearchResult) -> dict[str, Any]:
@@ -211,7 +246,7 @@ def _algorithm(config: RunConfig) -> Any:
     return config.search.build(config.space, config.options.seed)
 
 
-def retrain(task: Task, session: Session, architecture: Architecture, *, resume: bool) -> tuple[Any, dict[str, Any]]:
+def retrain(task: Task, session: Session, architecture: Architecture, *, resume: bool) -> Trained:
     """Train the derived network from scratch and measure it.
 
     Args:
@@ -221,8 +256,7 @@ def retrain(task: Task, session: Session, architecture: Architecture, *, resume:
         resume: go on from the newest checkpoint of the retraining, where there is one.
 
     Returns:
-        (the network with its best weights, what ``result.json`` holds under ``retrain``); perplexities are per word,
-        accuracies in percent.
+        The network with its best weights, and its figures: perplexities are per word, accuracies in percent.
     """
     config = task.config
     with seeded(config.options.seed, "network"):
@@ -234,14 +268,15 @@ def retrain(task: Task, session: Session, architecture: Architecture, *, resume:
             f"retrain: {config.retrain.epochs} epochs of {_steps(config, trainer)}, {parameters(network):,} parameters"
         )
     trainer.train()
-    return network, {
+    measured = task.measure(network)
+    training = {
         "epochs": trainer.position.epoch,
         "steps": trainer.position.step,
         "seconds": trainer.position.seconds,
         "parameters": parameters(network),
         "averaged_from_step": trainer.averaging_since,
-        **task.measure(network),
     }
+    return measured._replace(figures=training | measured.figures)
 
 
 def parameters(network: nn.Module) -> int:
@@ -266,12 +301,13 @@ def seeded(seed: int, purpose: str) -> Iterator[None]:
         torch.default_generator.set_state(before)
 
 
-def make_accelerator(config: RunConfig, folder: Path) -> Accelerator:
+def make_accelerator(config: RunConfig, folder: Path, timeout: float = 600.0) -> Accelerator:
     """Devices, processes, precision and trackers.
 
     Args:
         config: ``options`` says which precision and tracker.
         folder: of the run; trackers write below ``logs/``.
+        timeout: seconds after which a process that waits for another one gives up.
 
     Raises:
         UserError: fp16 where the accelerator is the host's processor.
@@ -290,6 +326,7 @@ def make_accelerator(config: RunConfig, folder: Path) -> Accelerator:
             mixed_precision=options.mixed_precision,
             log_with=options.log_with,
             project_config=project,
+            kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(seconds=timeout))],
         )
     except ValueError as problem:
         raise UserError(f"log_with or mixed_precision: {' '.join(str(problem).split())}") from problem

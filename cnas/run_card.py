@@ -7,13 +7,15 @@ from pathlib import Path
 
 from cnas.compare import group_runs, load_runs
 from cnas.errors import StorageError, UserError
+from cnas.export._reading import reading
 from cnas.export.artifacts import describe_run
 from cnas.export.model_kind import kind_of
 from cnas.run_config import RunConfig
 from cnas.run_folder import RunFolder
+from cnas.run_links import refuse_links
 
 
-def write_card(run: Path | str, seeds: Sequence[Path | str] = ()) -> Path:
+def write_card(run: Path | str, seeds: Sequence[Path | str] = (), licence: str = "") -> Path:
     """Write ``README.md``, ``.eval_results/``, ``cell.txt`` and ``figures/`` of a finished run anew.
 
     The model, and the number that stands for it in the metadata, stay those of ``run``. With further seeds the card
@@ -22,26 +24,36 @@ def write_card(run: Path | str, seeds: Sequence[Path | str] = ()) -> Path:
     Args:
         run: folder of the run whose card it is.
         seeds: folders of finished runs that differ from it in the seed alone.
+        licence: the Hub's identifier of the licence of the weights; empty leaves it ``unknown``.
 
     Returns:
         The path of the card.
 
     Raises:
-        UserError: a folder is not that of a finished run, or the runs differ in more than the seed, or not in it.
+        UserError: a folder is not that of a finished run, the runs differ in more than the seed, or not in it, or
+            ``licence`` is no identifier.
         StorageError: the disk refuses.
     """
-    folder, others = Path(run), _further(run, seeds) if seeds else []
+    folder = Path(run)
+    refuse_links(folder)
+    with reading(folder):
+        _write(folder, _further(run, seeds) if seeds else [], licence)
+    return folder / "README.md"
+
+
+def _write(folder: Path, others: Sequence[dict[str, object]], licence: str) -> None:
     home = RunFolder(folder)
     result, values = home.read_json("result.json"), home.read_json("config.json")
     if not result or not values:
-        raise UserError(f"run must be the folder of a finished run, got {str(run)!r}, which lacks one of its files")
+        raise UserError(f"run must be the folder of a finished run, got {str(folder)!r}, which lacks one of its files")
     config = RunConfig.from_json(values)
     paper = config.search.build(config.space, config.options.seed).paper
     try:
-        describe_run(folder, result, space=config.space, paper=paper, kind=kind_of(result), others=others)
+        describe_run(
+            folder, result, space=config.space, paper=paper, kind=kind_of(result), others=others, licence=licence
+        )
     except OSError as problem:
         raise StorageError(f"cannot write the card to {folder}: {problem.strerror}") from problem
-    return folder / "README.md"
 
 
 def _further(run: Path | str, seeds: Sequence[Path | str]) -> list[dict[str, object]]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cnas.compare import FinishedRun, Group, Pair, group_runs, incomparable, load_run, paired
-from cnas.compare.markdown import figure, find_pairs
+from cnas.compare import FinishedRun, Group, Measure, Pair, group_runs, incomparable, load_run, paired
+from cnas.compare.markdown import NONE, figure, find_pairs, group_figure, measures_of
 from cnas.errors import UserError
 from cnas.export.report import Comparison, RunRecord, Table, spoken
 
-SPLITS = {"test": "Test perplexity", "valid": "Validation perplexity"}
 ONE_SEED = "One seed is no evidence for or against a curriculum."
 
 
@@ -17,14 +16,14 @@ def compare_records(records: Sequence[RunRecord]) -> Comparison:
     """What the finished ones of some runs say of each other, and what keeps them from being compared.
 
     Args:
-        records: of run folders; those that are not finished, or not measured by perplexity, do not count.
+        records: of run folders; those that are not finished, or whose cell nothing judges, do not count.
     """
     try:
         groups = group_runs(_finished(records))
     except UserError as problem:
         return Comparison(notes=(f"Not compared: {spoken(problem, records)}.",))
     pairs = find_pairs(groups)
-    found = (_spread_table([group for group in groups if group.test.n > 1]), _paired_table(pairs))
+    found = (_spread_table([group for group in groups if len(group.runs) > 1]), _paired_table(pairs))
     notes = [f"Not comparable: {line}." for line in incomparable(groups)]
     notes += [ONE_SEED] if any(len(_seeds(pair)) == 1 for pair in pairs) else []
     return Comparison(tuple(table for table in found if table.rows), tuple(notes))
@@ -40,32 +39,50 @@ def _finished(records: Sequence[RunRecord]) -> list[FinishedRun]:
     return found
 
 
+def _columns(groups: Sequence[Group]) -> list[Measure]:
+    """The measures of some groups; what judges their cells comes first."""
+    judges = {measure for group in groups for run in group.runs for measure in run.judges}
+    return sorted(measures_of(groups), key=lambda measure: measure not in judges)
+
+
+def _titles(columns: Sequence[Measure]) -> list[str]:
+    return [measure.name[:1].upper() + measure.name[1:] for measure in columns]
+
+
 def _spread_table(groups: Sequence[Group]) -> Table:
+    columns = _columns(groups)
     rows = tuple(
-        (group.label, str(group.test.n), *(figure(getattr(group, split)) for split in SPLITS)) for group in groups
+        (group.label, str(len(group.runs)), *(group_figure(group, measure) for measure in columns)) for group in groups
     )
-    return Table("Mean ± standard deviation over seeds", ("Runs", "Seeds", *SPLITS.values()), rows, (1, 2, 3))
+    heads = ("Runs", "Seeds", *_titles(columns))
+    return Table("Mean ± standard deviation over seeds", heads, rows, tuple(range(1, len(heads))))
 
 
 def _paired_table(pairs: Sequence[Pair]) -> Table:
-    rows = tuple(row for pair in pairs for row in _differences(pair))
-    return Table("Curriculum minus plain, at equal seeds", ("Runs", "Seed", *SPLITS.values()), rows, (2, 3))
+    columns = _columns([group for pair in pairs for group in (pair.left, pair.right)])
+    rows = tuple(row for pair in pairs for row in _differences(pair, columns))
+    heads = ("Runs", "Seed", *_titles(columns))
+    return Table("Curriculum minus plain, at equal seeds", heads, rows, tuple(range(2, len(heads))))
 
 
 def _seeds(pair: Pair) -> tuple[int, ...]:
-    return paired(pair.left.by_seed("test"), pair.right.by_seed("test"))[0]
+    return tuple(seed for seed in pair.left.seeds if seed in pair.right.seeds)
 
 
-def _differences(pair: Pair) -> list[tuple[str, ...]]:
+def _differences(pair: Pair, columns: Sequence[Measure]) -> list[tuple[str, ...]]:
     """A row for every seed that both have, and their mean where there are several."""
     seeds = _seeds(pair)
     rows: list[tuple[str, tuple[int, ...]]] = [(str(seed), (seed,)) for seed in seeds]
     rows += [(f"{len(seeds)} seeds", seeds)] if len(seeds) > 1 else []
-    return [(pair.right.label, label, *(_difference(pair, split, these) for split in SPLITS)) for label, these in rows]
+    return [
+        (pair.right.label, label, *(_difference(pair, measure, these) for measure in columns)) for label, these in rows
+    ]
 
 
-def _difference(pair: Pair, split: str, seeds: Sequence[int]) -> str:
-    left, right = pair.left.by_seed(split), pair.right.by_seed(split)
-    _, summary = paired({seed: left[seed] for seed in seeds}, {seed: right[seed] for seed in seeds})
-    assert summary is not None
-    return figure(summary, "+").replace("-", "−")
+def _difference(pair: Pair, measure: Measure, seeds: Sequence[int]) -> str:
+    left, right = (
+        {seed: value for seed, value in group.by_seed(measure).items() if seed in seeds}
+        for group in (pair.left, pair.right)
+    )
+    _, summary = paired(left, right)
+    return NONE if summary is None else figure(summary, "+", measure.form).replace("-", "−")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import re
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +24,8 @@ from cnas.training.trainer import TrainerConfig
 
 VERSION = 2
 """Of the layout of ``config.json``; a file of another one is refused."""
+_NAME = re.compile(r"\w[\w.-]{0,63}", re.ASCII)
+"""Of recipes and presets, which are in the name of the default run folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +69,7 @@ class RunConfig:
         network: sizes, dropouts and regularisers of the found network: `LanguageModelSizes`, `NatsNetworkSizes`.
 
     Raises:
-        UserError: there are both text and images, or neither.
+        UserError: there are both text and images, or neither, or a name could not be a part of a folder's.
     """
 
     recipe: str
@@ -84,6 +87,10 @@ class RunConfig:
     def __post_init__(self) -> None:
         if (self.text is None) == (self.images is None):
             raise UserError("a run needs either text or images, and not both")
+        for name in ("recipe", "preset"):
+            if not _NAME.fullmatch(str(getattr(self, name))):
+                allowed = "1 to 64 letters, digits and any of ._-, the first no dot or dash"
+                raise UserError(f"{name} must be {allowed}, got {str(getattr(self, name))[:40]!r}")
 
     @property
     def algorithm(self) -> str:
@@ -110,9 +117,11 @@ class RunConfig:
         Raises:
             UserError: another version of the layout, or a field that is missing, unknown or wrong.
         """
-        if not isinstance(values, dict) or values.get("version") != VERSION:
-            found = values.get("version") if isinstance(values, dict) else None
-            raise UserError(f"config.json: version must be {VERSION}, got {found!r}; start the run anew")
+        if not isinstance(values, dict):
+            raise UserError(f"config.json must hold a JSON object, got {type(values).__name__}")
+        if values.get("version") != VERSION:
+            found = values.get("version")
+            raise UserError(f"config.json: version must be {VERSION}, got {found!r:.60}; start the run anew")
         try:
             rest = {**values}
             rest.pop("version")

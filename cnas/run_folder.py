@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from cnas import run_lock
 from cnas.errors import StorageError, UserError
 from cnas.run_config import RunConfig
+from cnas.run_links import refuse_links
 
 OWN = (
     "result.json",
@@ -23,6 +26,8 @@ OWN = (
     "misclassified.json",
 )
 """What a run writes, and so must not be somebody else's."""
+TOLD = 8
+"""So many fields that differ are named."""
 
 
 class RunFolder:
@@ -44,8 +49,9 @@ class RunFolder:
         """
         self.config_hash = config.hash
         self._check_path()
+        refuse_links(self.path)
         known = self.read_json("config.json")
-        if self._holds("*") and not resume:
+        if not resume and any(path.name != run_lock.NAME for path in self.path.glob("*")):
             raise UserError(f"output_dir {self.path} already holds files; add --resume or name a new folder")
         if known is not None:
             self._compare(known, config)
@@ -61,8 +67,19 @@ class RunFolder:
         except OSError as problem:
             raise UserError(f"output_dir {str(self.path)[:60]!r} cannot be used: {problem.strerror}") from problem
 
+    def make(self) -> None:
+        """Make the folder where there is none.
+
+        Raises:
+            StorageError: the disk refuses.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as problem:
+            raise StorageError(f"cannot write {self.path}: {problem.strerror}") from problem
+
     def begin(self, config: RunConfig) -> None:
-        """Make the folder, and say in it what the run is; only the main process does.
+        """Say in the folder what the run is; only the main process does.
 
         Raises:
             StorageError: it cannot be written.
@@ -80,26 +97,36 @@ class RunFolder:
     def _compare(self, known: dict[str, Any], config: RunConfig) -> None:
         RunConfig.from_json(known)
         mine, theirs = scalars(config.to_json()), scalars(known)
-        changed = [name for name in sorted({*mine, *theirs}) if mine.get(name) != theirs.get(name)]
+        changed = [name for name in sorted({*mine, *theirs}, key=_rank) if mine.get(name) != theirs.get(name)]
         if changed:
-            name = changed[0]
+            told = [
+                f"{name} is {theirs.get(name)!r:.60} there and {mine.get(name)!r:.60} here" for name in changed[:TOLD]
+            ]
+            more = f", and {len(changed) - TOLD} more" if len(changed) > TOLD else ""
             raise UserError(
-                f"output_dir {self.path} holds a run with another configuration: {name} is {theirs.get(name)!r} there "
-                f"and {mine.get(name)!r} here ({len(changed)} field(s) differ); name a new folder"
+                f"output_dir {self.path} holds a run with another configuration: {', '.join(told)}{more}; "
+                "name a new folder"
             )
 
     def read_json(self, name: str) -> dict[str, Any] | None:
         """The contents of one file; None where there is none.
 
         Raises:
-            UserError: it is not JSON.
+            UserError: it cannot be read, or is not a JSON object.
         """
+        file = self.path / name
         try:
-            found: dict[str, Any] = json.loads((self.path / name).read_text("utf-8"))
+            found = json.loads(file.read_text("utf-8"))
         except FileNotFoundError:
             return None
+        except OSError as problem:
+            raise UserError(f"{file} cannot be read: {problem.strerror}") from problem
+        except RecursionError as problem:
+            raise UserError(f"{file} is nested too deeply") from problem
         except ValueError as problem:
-            raise UserError(f"{self.path / name} is not JSON: {problem}") from problem
+            raise UserError(f"{file} is not JSON: {problem}") from problem
+        if not isinstance(found, dict):
+            raise UserError(f"{file} must hold a JSON object, got {type(found).__name__}")
         return found
 
     def write_json(self, name: str, values: dict[str, Any]) -> None:
@@ -108,16 +135,23 @@ class RunFolder:
         Raises:
             StorageError: the disk refuses.
         """
+        self.make()
         stage = self.path / f".{name}.tmp"
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
             with stage.open("w", encoding="utf-8") as file:
                 file.write(json.dumps(values, indent=2, ensure_ascii=False) + "\n")
                 file.flush()
                 os.fsync(file.fileno())
             stage.replace(self.path / name)
         except OSError as problem:
+            with suppress(OSError):
+                stage.unlink()
             raise StorageError(f"cannot write {self.path / name}: {problem.strerror}") from problem
+
+
+def _rank(name: str) -> tuple[bool, str]:
+    """What a part is comes before how it is set."""
+    return not name.endswith(".name"), name
 
 
 def scalars(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -21,7 +21,7 @@ from cnas.errors import UserError
 from cnas.export.artifacts import ImageInputs, export_classifier
 from cnas.run_checks import check_search, check_training
 from cnas.run_config import RunConfig
-from cnas.run_task import SearchData, Shown
+from cnas.run_task import SearchData, Shown, Trained
 from cnas.training.evaluate import classify
 from cnas.types import Architecture, Paper
 
@@ -125,13 +125,14 @@ class ImageTask:
 
         return train, validate
 
-    def measure(self, network: Any) -> dict[str, float]:
-        """Accuracies in percent on all images of validation and test."""
-        splits = {"valid": self.images.validation, "test": self.images.test}
-        return {f"{name}_accuracy": 100 * float(self._hits(network, split).mean()) for name, split in splits.items()}
-
-    def _hits(self, network: Any, images: ImageSet) -> Any:
-        return classify(network, self._in_order(images))[1].double()
+    def measure(self, network: Any) -> Trained:
+        """Accuracies in percent on all images of validation and test; which images of every split it gets right."""
+        images = self.images
+        splits = {"train": images.train, "validation": images.validation, "test": images.test}
+        hits = {name: classify(network, self._in_order(split))[1] for name, split in splits.items()}
+        names = {"valid": "validation", "test": "test"}
+        accuracies = {f"{name}_accuracy": 100 * float(hits[split].double().mean()) for name, split in names.items()}
+        return Trained(network, accuracies, hits)
 
     @property
     def has_benchmark(self) -> bool:
@@ -139,7 +140,7 @@ class ImageTask:
         return self.benchmark is not None
 
     def look_up(self, architecture: Architecture, losses: Mapping[str, float]) -> dict[str, Any] | None:
-        """The benchmark's record, on the data set of that name; on CIFAR-10 where the benchmark has no such one."""
+        """The benchmark's record: rank and regret on the data set of that name, or else on CIFAR-10."""
         if self.benchmark is None:
             return None
         name = self.images.name.replace("-", "_").lower()
@@ -150,17 +151,16 @@ class ImageTask:
         ranking = supernet_ranking(losses, self.benchmark, dataset)
         return record | {"kendall_tau": ranking.kendall_tau, "ranked": ranking.architectures}
 
-    def export(self, folder: Path, result: Mapping[str, Any], network: Any | None, paper: Paper) -> None:
+    def export(self, folder: Path, result: Mapping[str, Any], trained: Trained | None, paper: Paper) -> None:
         """The classifier with its image processor, card and pictures; which images it gets wrong."""
         images, space = self.images, self.config.space
         _, rows, columns = images.train.shape
         inputs = ImageInputs(images.classes, images.statistics.mean, images.statistics.std, (rows, columns))
+        network = trained.network if trained else None
         export_classifier(folder, result, network, space=space, paper=paper, inputs=inputs)
-        if network is not None:
-            splits = {"train": images.train, "validation": images.validation, "test": images.test}
-            hits = {name: self._hits(network, split) for name, split in splits.items()}
-            wrong = {name: (len(each), (each == 0).nonzero().flatten().tolist()) for name, each in hits.items()}
-            write_misclassified(folder, wrong)
+        if trained is not None:
+            missed = {name: (~hits_N).nonzero().flatten().tolist() for name, hits_N in trained.hits.items()}
+            write_misclassified(folder, {name: (len(trained.hits[name]), wrong) for name, wrong in missed.items()})
 
     def shown(self, units: Set[int]) -> dict[int, Shown]:
         """The images themselves, with the names of their classes."""

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from cnas.errors import StorageError, UserError
+from cnas.export._reading import reading
 from cnas.export.report import Page, read_run, render
 from cnas.run_comparison import compare_records
+from cnas.run_links import refuse_links
 from cnas.run_task import Task
 from cnas.run_weights import sample_weights
 
@@ -35,9 +37,11 @@ def write_report(runs: Sequence[Path], out: Path | None = None) -> Path:
     target = out or (folders[0] if len(folders) == 1 else folders[0].parent / "report")
     if target.exists() and not target.is_dir():
         raise UserError(f"out {str(target)[:80]!r} must be a folder, got a file")
-    records = [read_run(folder) for folder in folders]
-    weights = [sample_weights(record) for record in records]
-    return _save(render(records, weights, compare_records(records)), target)
+    refuse_links(target)
+    with reading(", ".join(map(str, folders))):
+        records = [read_run(folder) for folder in folders]
+        page = render(records, [sample_weights(record) for record in records], compare_records(records))
+    return _save(page, target)
 
 
 def report_run(folder: Path, result: Mapping[str, Any], task: Task) -> Path:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
+
+from torch import Tensor
 
 from cnas.data.base import OrderedBatches
 from cnas.run_config import RunConfig
@@ -41,6 +44,20 @@ class Shown(NamedTuple):
     picture: bytes = b""
 
 
+class Trained(NamedTuple):
+    """A network that was trained from new weights, and what it was found to be worth.
+
+    Args:
+        network: with its best weights.
+        figures: of the training and of the measurement, as ``result.json`` has them under ``retrain``.
+        hits: by split, which units it classifies rightly, bool [N]; empty where nothing is classified.
+    """
+
+    network: Any
+    figures: dict[str, Any]
+    hits: Mapping[str, Tensor] = MappingProxyType({})
+
+
 class Task(Protocol):
     """A run's data and what belongs to its kind."""
 
@@ -74,8 +91,8 @@ class Task(Protocol):
         """Training batches of the derived network, and its figures after an epoch, ``valid_loss`` among them."""
         ...
 
-    def measure(self, network: Any) -> dict[str, float]:
-        """The figures of the trained network that ``result.json`` has, by ``valid_...`` and ``test_...``."""
+    def measure(self, network: Any) -> Trained:
+        """What a trained network is worth; the names of its figures begin with ``valid_`` and ``test_``."""
         ...
 
     @property
@@ -92,8 +109,8 @@ class Task(Protocol):
         """
         ...
 
-    def export(self, folder: Path, result: Mapping[str, Any], network: Any | None, paper: Paper) -> None:
-        """Write model, card and pictures into the run folder; ``network`` is None where nothing was trained."""
+    def export(self, folder: Path, result: Mapping[str, Any], trained: Trained | None, paper: Paper) -> None:
+        """Write model, card and pictures into the run folder; ``trained`` is None where nothing was trained."""
         ...
 
     def shown(self, units: Set[int]) -> dict[int, Shown]:

@@ -18,7 +18,7 @@ from cnas.errors import UserError
 from cnas.export.artifacts import export_run
 from cnas.run_checks import check_search, check_training
 from cnas.run_config import RunConfig
-from cnas.run_task import SearchData, Shown
+from cnas.run_task import SearchData, Shown, Trained
 from cnas.training.evaluate import mean_loss, word_perplexity
 from cnas.types import Architecture, Paper
 
@@ -78,23 +78,24 @@ class TextTask:
         train, probe = retrain_streams(self.config, self.text)
         return train, lambda network: probed(network, probe)
 
-    def measure(self, network: Any) -> dict[str, float]:
+    def measure(self, network: Any) -> Trained:
         """The exact perplexity per word of both splits: one stream each, so that every token is predicted once."""
         length, eos = text_config(self.config).length, self.text.vocabulary.eos_id
         streams = {
             split: TextStreams(tokens, 1, length, start=eos, tail="keep")
             for split, tokens in (("valid", self.text.validation), ("test", self.text.test))
         }
-        return {f"{split}_perplexity": word_perplexity(mean_loss(network, each)) for split, each in streams.items()}
+        found = {f"{split}_perplexity": word_perplexity(mean_loss(network, each)) for split, each in streams.items()}
+        return Trained(network, found)
 
     has_benchmark = False
 
     def look_up(self, architecture: Architecture, losses: Mapping[str, float]) -> None:
         """No benchmark knows recurrent cells."""
 
-    def export(self, folder: Path, result: Mapping[str, Any], network: Any | None, paper: Paper) -> None:
+    def export(self, folder: Path, result: Mapping[str, Any], trained: Trained | None, paper: Paper) -> None:
         """The language model with its tokenizer, generated lines, card and pictures."""
-        words = self.text.vocabulary.words
+        words, network = self.text.vocabulary.words, trained.network if trained else None
         export_run(folder, result, network, words, space=self.config.space, paper=paper)
 
     def shown(self, units: Set[int]) -> dict[int, Shown]:

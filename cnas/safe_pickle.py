@@ -2,11 +2,12 @@
 
 A pickle is a small program: it may call whatever it can name. Here it can name what `PLAIN` or a caller's own table
 lists and nothing else, and numbers and arrays of NumPy are put together by functions of this module, since NumPy itself
-trusts what a pickle says of its data types.
+trusts what a pickle says of its data types. What would exhaust memory or stack is refused before it is begun with.
 """
 
 from __future__ import annotations
 
+import io
 import pickle
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -16,6 +17,7 @@ from typing import IO, Any
 import numpy as np
 
 from cnas.errors import UserError
+from cnas.pickle_scan import check_pickle
 
 Names = Mapping[tuple[str, str], Callable[..., Any]]
 """What a pickle calls a thing, as (module, name), and what it gets for it."""
@@ -147,7 +149,13 @@ class _Unpickler(pickle.Unpickler):
             raise UserError(f"it asks for {module[:40]}.{name[:40]}, which is not allowed in a data file") from None
 
 
-def safe_load(file: IO[bytes], where: str, names: Names = PLAIN, encoding: str = "ASCII") -> Any:
+LARGEST = 16 << 20
+"""Bytes of a data pickle, unless its reader knows of larger ones; compressed files may unfold into any number."""
+
+
+def safe_load(
+    file: IO[bytes], where: str, names: Names = PLAIN, encoding: str = "ASCII", largest: int = LARGEST
+) -> Any:
     """What a pickle holds, if it is made of plain values.
 
     Args:
@@ -155,12 +163,14 @@ def safe_load(file: IO[bytes], where: str, names: Names = PLAIN, encoding: str =
         where: what to call the file in a message.
         names: what the pickle may name, and what it gets.
         encoding: of the strings of Python 2; ``"latin1"`` where arrays of Python 2 are read, ``"bytes"`` keeps bytes.
+        largest: bytes the pickle may have.
 
     Returns:
         Python's own containers, texts and numbers, and arrays of numbers.
 
     Raises:
-        UserError: it is no pickle, or it asks for anything else; nothing of it has been run then.
+        UserError: it is no pickle, is too large, or asks for anything else; nothing of it has been run then.
+        OSError, EOFError: ``file`` cannot be read.
 
     Example:
         >>> import io
@@ -170,8 +180,12 @@ def safe_load(file: IO[bytes], where: str, names: Names = PLAIN, encoding: str =
         Traceback (most recent call last):
         cnas.errors.UserError: table was not opened: it asks for builtins.print, which is not allowed in a data file
     """
+    data = file.read(largest + 1)
+    if len(data) > largest:
+        raise UserError(f"{where} was not opened: it has more than {largest >> 20} MiB")
     try:
-        return _Unpickler(file, names, encoding).load()
+        check_pickle(data)
+        return _Unpickler(io.BytesIO(data), names, encoding).load()
     except UserError as problem:
         raise UserError(f"{where} was not opened: {problem}") from problem
     except _BROKEN as problem:

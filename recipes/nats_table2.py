@@ -2,29 +2,62 @@
 
 python recipes/nats_table2.py --data cifar10 --table tss.parquet           # preset cpu, one seed
 python recipes/nats_table2.py --data cifar10 --table tss.parquet --jobs 2  # two runs in work at once
-python recipes/nats_table2.py --table tss.parquet --seeds 1 2 3            # mean ± std; finished runs are kept
+python recipes/nats_table2.py --data cifar10 --table tss.parquet --seeds 1 2 3  # mean ± std; finished runs are kept
 
-Every run has its folder below --output-dir. The same command goes on where it was stopped, and ends with the table.
+The found cells are not trained but looked up, in the file that cnas table build makes. Every run has its folder below
+--output-dir. The same command goes on where it was stopped, and ends with the table.
 The same runs on a cluster: cnas sweep recipes/grids/nats_table2.yaml --executor slurm
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
-import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import nats_cl
 
+from cnas.benchmarks import NatsTable
 from cnas.cli import exit_code
-from cnas.config import OneLineParser
+from cnas.compare import FinishedRun, Group, Measure, Pair, load_run
+from cnas.compare.markdown import NONE, group_figure, pair_row, plain, random_section, search_time, table
+from cnas.compare.measures import KENDALL_TAU, looked_up, rank, regret
 from cnas.errors import UserError
 from cnas.run_config import RunConfig
-from cnas.sweep import Plan, Rows, run_many
+from cnas.sweep import Job, Plan, Rows, conclude, missing, run_many, table_parser, table_plan
+
+METHODS = {
+    "rsps": "RSPS",
+    "darts_v1": "DARTS-V1",
+    "darts_v2": "DARTS-V2",
+    "gdas": "GDAS",
+    "setn": "SETN",
+    "enas": "ENAS",
+    "spos": "SPOS",
+}
+DATA_SETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet16_120": "ImageNet16-120"}
+PAPER = {
+    "rsps": ((91.05, 0.66), (68.26, 0.96), (40.69, 0.36)),
+    "rsps-cl": ((93.25, 0.41), (69.49, 1.33), (42.58, 0.97)),
+    "darts_v1": ((59.84, 7.84), (61.26, 4.43), (37.88, 2.91)),
+    "darts_v1-cl": ((59.84, 7.83), (67.19, 0.65), (42.50, 1.46)),
+    "darts_v2": ((65.38, 7.84), (60.49, 4.95), (36.79, 7.59)),
+    "darts_v2-cl": ((70.92, 0.00), (67.46, 1.00), (38.71, 4.05)),
+    "gdas": ((93.23, 0.58), (68.17, 2.50), (39.40, 0.00)),
+    "gdas-cl": ((93.54, 0.10), (68.17, 0.33), (39.40, 0.00)),
+    "setn": ((92.72, 0.73), (69.36, 1.72), (39.51, 0.33)),
+    "setn-cl": ((93.01, 0.24), (71.03, 0.11), (39.68, 0.16)),
+    "enas": ((93.76, 0.00), (70.67, 0.62), (41.44, 0.00)),
+    "enas-cl": ((93.76, 0.00), (70.75, 0.11), (42.67, 1.73)),
+}
+"""Table 2 of the paper: mean and deviation of three searches on each of `DATA_SETS`; it has no SPOS."""
+HONESTY = (
+    "The paper searched on each data set anew; here one search, on the images above, is looked up on all three.",
+    "The paper's ± is the population deviation of three searches; here it is the sample deviation over the seeds.",
+)
 
 
 def _rows(preset: Callable[[str], RunConfig]) -> Rows:
@@ -55,39 +88,152 @@ def smoke() -> Rows:
 PRESETS = {"smoke": smoke, "cpu": cpu, "paper": paper}
 
 
+def make_table(plan: Plan, home: Path, codes: Mapping[str, int]) -> str:
+    """What the finished runs say, as Markdown.
+
+    Args:
+        plan: the runs there should be.
+        home: the folder of their folders.
+        codes: how each of them ended; 0 is finished.
+    """
+    known = cache(NatsTable.load)
+
+    def group(label: str, jobs: Sequence[Job], random: bool = False) -> Group | None:
+        runs = tuple(_complete(load_run(home / job.name), job.config, known) for job in jobs if codes[job.name] == 0)
+        return Group(label, runs, random) if runs else None
+
+    found = {name: group(_title(name), jobs) for name, jobs in plan.searches().items()}
+    random = [group(f"random cells of {space}", jobs, True) for space, jobs in plan.references().items()]
+    groups = [each for each in [*found.values(), *random] if each is not None]
+    parts = [
+        f"# Table 2, preset {next(iter(plan.rows.values())).preset}",
+        _setting(plan, groups),
+        _methods(found, random),
+        _differences(found),
+        random_section(groups),
+        missing(plan.jobs(), home, codes),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _complete(run: FinishedRun, config: RunConfig, known: Callable[[str], NatsTable]) -> FinishedRun:
+    """The run with its accuracies on all data sets, also where ``result.json`` has but the one it was looked up on."""
+    record = run.result["benchmark"]
+    if "test_accuracies" in record:
+        return run
+    every = known(str(config.options.table)).query(run.architecture).test_accuracy
+    return replace(run, result={**run.result, "benchmark": {**record, "test_accuracies": dict(every)}})
+
+
+def _title(row: str) -> str:
+    name, _, kind = row.partition("-")
+    return f"CL-{METHODS[name]}" if kind else METHODS[name]
+
+
+def _setting(plan: Plan, groups: Sequence[Group]) -> str:
+    """Which images, which budget, which seeds: one for all rows; and what sets the figures apart from the paper's."""
+    config = next(iter(plan.rows.values()))
+    space: Any = config.space
+    lines = [
+        f"- search: {config.trainer.epochs:,} epochs, batch {config.trainer.batch_size}, {space.channels} channels, "
+        f"{_count(space.cells, 'cell')} a stage",
+        "- found cells are looked up, not trained: percent on test data after 200 epochs of NATS-Bench's own training",
+        f"- ranks are among {space.size:,} cells; one drawn at random has {(space.size + 1) // 2:,} on average",
+    ]
+    if groups:
+        run = groups[0].runs[0]
+        images = run.result["dataset"]
+        used = ", ".join(f"{name} {size:,}" for name, size in images["used"].items())
+        about = f"{plain(images['name'])}, fingerprint {plain(images['fingerprint'])}; images used: {plain(used)}"
+        lines.insert(0, f"- images: {about}")
+        record = run.result["benchmark"]
+        lines.append(f"- table: {plain(record['source'])}")
+        if "ranked" in record:
+            ranked = f"of {record['ranked']} random cells, from their validation losses with shared weights"
+            lines.append(
+                f"- Kendall's τ is that of the ranking {ranked}, and of their accuracies on {_judged_on(groups)}"
+            )
+        lines.append(f"- threads of a run: {run.result['environment']['threads']}")
+    lines.append(f"- seeds: {', '.join(map(str, plan.seeds))}")
+    return "\n".join([*lines, *(f"- {sentence}" for sentence in HONESTY)])
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _judged_on(groups: Sequence[Group | None]) -> str:
+    """The data set whose ranks and regrets the runs have."""
+    names = [str(run.result["benchmark"]["dataset"]) for group in groups if group for run in group.runs]
+    return names[0] if names else next(iter(DATA_SETS))
+
+
+def _measures(groups: Sequence[Group | None]) -> list[Measure]:
+    on = _judged_on(groups)
+    return [*(looked_up(name) for name in DATA_SETS), rank(on), regret(on), KENDALL_TAU]
+
+
+def _methods(found: Mapping[str, Group | None], random: Sequence[Group | None]) -> str:
+    measures = _measures([*found.values(), *random])
+    rows = [_row(_title(name), group, measures, _published(name)) for name, group in found.items()]
+    rows += [_row(each.label, each, measures, [NONE] * len(DATA_SETS)) for each in random if each is not None]
+    accuracies = [head for title in DATA_SETS.values() for head in (title, "the paper's")]
+    header = ["method", "n", *accuracies, *(plain(measure.short) for measure in measures[len(DATA_SETS) :]), "search"]
+    return table(header, rows)
+
+
+def _published(row: str) -> list[str]:
+    return [f"{mean:.2f} ± {std:.2f}" for mean, std in PAPER[row]] if row in PAPER else [NONE] * len(DATA_SETS)
+
+
+def _row(label: str, group: Group | None, measures: Sequence[Measure], paper: Sequence[str]) -> list[str]:
+    figures = [NONE if group is None else group_figure(group, measure) for measure in measures]
+    accuracies = [each for pair in zip(figures, paper, strict=False) for each in pair]
+    count, time = (0, NONE) if group is None else (len(group.runs), search_time(group))
+    return [label, str(count), *accuracies, *figures[len(DATA_SETS) :], time]
+
+
+def _differences(found: Mapping[str, Group | None]) -> str:
+    measures, rows = _measures([*found.values()]), []
+    for name, title in METHODS.items():
+        bare, curriculum = found[name], found[f"{name}-cl"]
+        if bare is not None and curriculum is not None:
+            label, seeds, *figures = pair_row(Pair(f"CL-{title} − {title}", bare, curriculum), measures)
+            accuracies = [each for pair in zip(figures, _published_difference(name), strict=False) for each in pair]
+            rows.append([label, seeds, *accuracies, *figures[len(DATA_SETS) :]])
+    accuracies = [head for title in DATA_SETS.values() for head in (title, "the paper's")]
+    header = ["difference", "seeds", *accuracies, *(plain(measure.short) for measure in measures[len(DATA_SETS) :])]
+    text = (
+        "With the curriculum minus without, seed by seed. Above 0 is better for accuracies and Kendall's τ, "
+        "below 0 for ranks and regrets. One seed is no evidence for or against a curriculum."
+    )
+    return f"{text}\n\n{table(header, rows)}" if rows else ""
+
+
+def _published_difference(row: str) -> list[str]:
+    if row not in PAPER:
+        return [NONE] * len(DATA_SETS)
+    return [f"{right - left:+.2f}" for (left, _), (right, _) in zip(PAPER[row], PAPER[f"{row}-cl"], strict=True)]
+
+
 def parse(argv: Sequence[str]) -> tuple[Plan, Path, int]:
     """(plan, folder, runs at once) of a command line.
 
     Raises:
         UserError: an unknown flag, or a value that is not allowed.
     """
-    parser = OneLineParser(
-        description=textwrap.dedent(__doc__ or ""), formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--preset", choices=PRESETS, default="cpu", help="of all runs (default: cpu)")
-    parser.add_argument("--data", metavar="NAME_OR_PATH", help="as in the other recipes (default: of the preset)")
+    parser = table_parser("nats_table2", PRESETS, __doc__ or "")
     parser.add_argument("--table", metavar="FILE", help="accuracies of all architectures, see cnas table build")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[1], metavar="N", help="(default: 1)")
-    parser.add_argument("--random", type=int, default=3, metavar="N", help="random cells of each seed (default: 3)")
-    parser.add_argument("--jobs", type=int, default=1, metavar="J", help="runs in work at once (default: 1)")
-    parser.add_argument("--output-dir", metavar="DIR", help="(default: runs/nats_table2-<preset>)")
-    given = parser.parse_args(list(argv))
-    for name, value in (("--random", given.random), ("--seeds", min(given.seeds))):
-        if value < 0:
-            raise UserError(f"{name} must be at least 0, got {value}")
-    if given.jobs < 1:
-        raise UserError(f"--jobs must be at least 1, got {given.jobs}")
-    told: dict[str, Any] = {name: value for name in ("data", "table") if (value := getattr(given, name)) is not None}
-    rows = {
-        name: replace(config, options=replace(config.options, **told))
-        for name, config in PRESETS[given.preset]().items()
-    }
-    home = Path(given.output_dir or f"runs/nats_table2-{given.preset}")
-    return Plan(rows, tuple(dict.fromkeys(given.seeds)), given.random), home, given.jobs
+    plan, home, at_once = table_plan("nats_table2", PRESETS, parser.parse_args(list(argv)))
+    if any(not config.retrain.epochs and config.options.table is None for config in plan.rows.values()):
+        raise UserError(
+            "--table must be a table of NATS-Bench, got none: found cells are not trained but looked up in it"
+        )
+    return plan, home, at_once
 
 
 def run_table(plan: Plan, home: Path, at_once: int) -> int:
-    """Do all runs that are not finished; returns 0.
+    """Do all runs that are not finished, print the table and write it to ``table.md``; returns 0.
 
     Args:
         plan: the runs.
@@ -95,9 +241,10 @@ def run_table(plan: Plan, home: Path, at_once: int) -> int:
         at_once: how many are in work at the same time.
 
     Raises:
-        UserError, StorageError, Stopped: as `cnas.sweep.run_many`.
+        UserError, StorageError, Stopped, UnfinishedError: as `cnas.sweep.run_many` and `cnas.sweep.conclude`.
     """
-    run_many(plan.jobs(), home, at_once=at_once)
+    codes = run_many(plan.jobs(), home, at_once=at_once)
+    print(conclude(make_table(plan, home, codes), home, codes), flush=True)
     return 0
 
 

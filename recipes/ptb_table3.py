@@ -10,9 +10,7 @@ The same runs on a cluster: cnas sweep recipes/grids/ptb_table3.yaml --executor 
 
 from __future__ import annotations
 
-import argparse
 import sys
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,11 +20,19 @@ import ptb_cl_enas
 
 from cnas.cli import exit_code
 from cnas.compare import Group, Pair, load_run
-from cnas.compare.markdown import NONE, duration, figure, pair_row, plain, random_section, table
-from cnas.config import OneLineParser
-from cnas.errors import UserError
+from cnas.compare.markdown import (
+    NONE,
+    group_figure,
+    pair_row,
+    plain,
+    random_section,
+    search_time,
+    table,
+    training_time,
+)
+from cnas.compare.measures import TEST_PERPLEXITY, VALID_PERPLEXITY
 from cnas.run_config import RunConfig
-from cnas.sweep import Job, Plan, Rows, conclude, missing, run_many
+from cnas.sweep import Job, Plan, Rows, conclude, missing, run_many, table_parser, table_plan
 
 METHODS = {"enas": "ENAS", "darts_v1": "DARTS-V1", "darts_v2": "DARTS-V2"}
 PAPER = {
@@ -38,6 +44,7 @@ PAPER = {
     "darts_v2-cl": (59.29, 56.94),
 }
 """Table 3 of the paper: perplexity on validation and test, one run each."""
+SPLITS = (VALID_PERPLEXITY, TEST_PERPLEXITY)
 
 
 def _rows(preset: str, enas: RunConfig, darts: RunConfig) -> Rows:
@@ -153,9 +160,8 @@ def _methods(found: Mapping[str, Group | None], random: Sequence[Group | None]) 
 def _row(label: str, group: Group | None, paper: Sequence[str]) -> list[str]:
     if group is None:
         return [label, "0", NONE, NONE, *paper, NONE, NONE]
-    searches = [run.search_seconds for run in group.runs if run.search_seconds is not None]
-    times = [duration(searches), duration([run.training_seconds for run in group.runs])]
-    return [label, str(len(group.runs)), figure(group.valid), figure(group.test), *paper, *times]
+    figures = [group_figure(group, measure) for measure in SPLITS]
+    return [label, str(len(group.runs)), *figures, *paper, search_time(group), training_time(group)]
 
 
 def _differences(found: Mapping[str, Group | None]) -> str:
@@ -164,7 +170,7 @@ def _differences(found: Mapping[str, Group | None]) -> str:
         plain, curriculum = found[name], found[f"{name}-cl"]
         if plain is not None and curriculum is not None:
             paper = [f"{b - a:+.2f}" for a, b in zip(PAPER[name], PAPER[f"{name}-cl"], strict=True)]
-            rows.append([*pair_row(Pair(f"CL-{title} − {title}", plain, curriculum)), *paper])
+            rows.append([*pair_row(Pair(f"CL-{title} − {title}", plain, curriculum), SPLITS), *paper])
     header = ["difference", "seeds", "valid", "test", "the paper's valid", "the paper's test"]
     return table(header, rows) if rows else ""
 
@@ -175,28 +181,8 @@ def parse(argv: Sequence[str]) -> tuple[Plan, Path, int]:
     Raises:
         UserError: an unknown flag, or a value that is not allowed.
     """
-    parser = OneLineParser(
-        description=textwrap.dedent(__doc__ or ""), formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--preset", choices=PRESETS, default="cpu", help="of all runs (default: cpu)")
-    parser.add_argument("--data", metavar="NAME_OR_PATH", help="as in the other recipes (default: of the preset)")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[1], metavar="N", help="(default: 1)")
-    parser.add_argument("--random", type=int, default=3, metavar="N", help="cells of each space and seed (default: 3)")
-    parser.add_argument("--jobs", type=int, default=1, metavar="J", help="runs in work at once (default: 1)")
-    parser.add_argument("--output-dir", metavar="DIR", help="(default: runs/ptb_table3-<preset>)")
-    given = parser.parse_args(list(argv))
-    for name, value in (("--random", given.random), ("--seeds", min(given.seeds))):
-        if value < 0:
-            raise UserError(f"{name} must be at least 0, got {value}")
-    if given.jobs < 1:
-        raise UserError(f"--jobs must be at least 1, got {given.jobs}")
-    rows = PRESETS[given.preset]()
-    if given.data is not None:
-        rows = {
-            name: replace(config, options=replace(config.options, data=given.data)) for name, config in rows.items()
-        }
-    home = Path(given.output_dir or f"runs/ptb_table3-{given.preset}")
-    return Plan(rows, tuple(dict.fromkeys(given.seeds)), given.random), home, given.jobs
+    given = table_parser("ptb_table3", PRESETS, __doc__ or "").parse_args(list(argv))
+    return table_plan("ptb_table3", PRESETS, given)
 
 
 def run_table(plan: Plan, home: Path, at_once: int) -> int:

@@ -33,7 +33,10 @@ SECONDS = 120.0
 
 @dataclass(frozen=True)
 class Fault:
-    """Send ``number`` to the process right before, or after, the ``count``-th call of ``event``."""
+    """Send ``number`` to the process right before, or after, the ``count``-th call of ``event``.
+
+    A number below zero is no signal: it makes the call fail as the disk would, with that error number.
+    """
 
     event: str
     count: int
@@ -102,7 +105,7 @@ def launch_ranks(home: Path, world: int, run: Callable[..., int], *args: Any) ->
 
 
 def _arm(fault: Fault) -> None:
-    owner, name = _events()[fault.event]
+    owner, name = events()[fault.event]
     original, calls = getattr(owner, name), 0
 
     def patched(*args: Any, **kwargs: Any) -> Any:
@@ -119,6 +122,8 @@ def _arm(fault: Fault) -> None:
 
 
 def _strike(number: int, args: Sequence[Any]) -> None:
+    if number < 0:
+        raise OSError(-number, os.strerror(-number))
     if number == NAN:
         for parameter in args[0].model.parameters():
             parameter.data.fill_(float("nan"))
@@ -126,14 +131,18 @@ def _strike(number: int, args: Sequence[Any]) -> None:
         os.kill(os.getpid(), number)
 
 
-def _events() -> dict[str, tuple[Any, str]]:
+def events() -> dict[str, tuple[Any, str]]:
     """What a fault can wait for."""
+    import cnas.run
     import cnas.run_text
+    from cnas.algorithms import ENAS
+    from cnas.curriculum import Curriculum
     from cnas.run_folder import RunFolder
     from cnas.training import checkpoint
     from cnas.training.loop import AccelerateLoop
     from cnas.training.metrics_log import MetricsLog
     from cnas.training.scoring import Scorer
+    from cnas.training.trainer import CurriculumTrainer
 
     return {
         "step": (AccelerateLoop, "_step"),
@@ -143,4 +152,11 @@ def _events() -> dict[str, tuple[Any, str]]:
         "judging": (Scorer, "batch_losses"),
         "json": (RunFolder, "write_json"),
         "export": (cnas.run_text, "export_run"),
+        "sync": (os, "fsync"),
+        "rename": (Path, "rename"),
+        "file": (checkpoint, "_write_file"),
+        "weighing": (Curriculum, "update"),
+        "data": (cnas.run, "load_task"),
+        "derive": (ENAS, "derive"),
+        "arch": (CurriculumTrainer, "_arch_step"),
     }

@@ -188,7 +188,7 @@ def test_a_finished_run_is_not_begun_anew(capsys, used):
 
 def test_a_resume_with_another_configuration_names_the_field(capsys, used):
     line = refused(capsys, used, "--output-dir", "run", "--resume", *SAVING, "--trainer.learning-rate", "4")
-    assert "trainer.learning_rate is 5.0 there and 4.0 here (1 field(s) differ)" in line
+    assert "trainer.learning_rate is 5.0 there and 4.0 here; name a new folder" in line
     line = refused(capsys, used, "--output-dir", "run", "--resume", *SAVING, "--no-curriculum")
     assert "curriculum" in line
 
@@ -196,7 +196,7 @@ def test_a_resume_with_another_configuration_names_the_field(capsys, used):
 CONFIGS = [
     (lambda values: {**values, "version": 99}, ["version must be 2, got 99"]),
     (lambda values: {name: values[name] for name in values if name != "version"}, ["version must be 2, got None"]),
-    (lambda values: [values], ["version must be 2"]),
+    (lambda values: [values], ["must hold a JSON object, got list"]),
     (lambda values: {name: values[name] for name in values if name != "trainer"}, ["trainer"]),
     (lambda values: {**values, "trainer": {**values["trainer"], "speed": 1}}, ["trainer.speed"]),
     (lambda values: {**values, "space": {**values["space"], "name": "nosuch"}}, ["nosuch"]),
@@ -224,7 +224,7 @@ def test_a_configuration_that_is_no_json(capsys, used):
 
 def test_a_folder_that_may_not_be_written_ends_with_5(capsys, place):
     assert main(tiny_recipe.PRESETS, ["--output-dir", "/proc/run"], default="tiny") == 5
-    assert capsys.readouterr().err.startswith("error: cannot write /proc/run/config.json: ")
+    assert capsys.readouterr().err.startswith("error: cannot write /proc/run: ")
 
 
 def test_help_lists_every_flag(capsys):

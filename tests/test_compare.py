@@ -20,6 +20,7 @@ from cnas.compare import (
     summarize,
     unequal_searches,
 )
+from cnas.compare.measures import TEST_PERPLEXITY
 from cnas.errors import UserError
 
 FEW = settings(derandomize=True, deadline=None, max_examples=50)
@@ -91,7 +92,7 @@ def test_a_finished_run_is_read(finished):
     run = load_run(finished)
     assert (run.name, run.seed, run.space, run.searched) == ("finished", 1, "enas_rnn", True)
     assert run.curriculum["k"] == 3
-    assert 1 < run.test < 45
+    assert 1 < run.figures[TEST_PERPLEXITY] < 45
     assert run.search_seconds > 0
     assert run.parameters > 0
 
@@ -184,9 +185,9 @@ def test_what_all_seeds_share_is_not_part_of_the_spread_of_a_difference(left):
 
 def test_runs_that_differ_in_the_seed_alone_are_one_group(made):
     groups = compared([*seeds(made, "cl", [30.0, 32.0]), *seeds(made, "plain", [31.0], **PLAIN)])
-    assert [(len(group.runs), group.test.mean) for group in groups] == [(2, 31.0), (1, 31.0)]
+    assert [(len(group.runs), group.summary(TEST_PERPLEXITY).mean) for group in groups] == [(2, 31.0), (1, 31.0)]
     assert [group.label for group in groups] == ["enas on enas_rnn, curriculum, K = 3", "enas on enas_rnn, plain"]
-    assert groups[0].test.std == pytest.approx(2**0.5)
+    assert groups[0].summary(TEST_PERPLEXITY).std == pytest.approx(2**0.5)
 
 
 def test_where_nobody_judges_is_the_same_as_no_curriculum(made):
@@ -285,7 +286,7 @@ def test_whether_random_cells_are_beaten_is_said_plainly(made):
         "level": (False, False),
         "behind": (False, False),
     }
-    assert verdicts["behind"].best.test == 30.0
+    assert verdicts["behind"].best.figures[TEST_PERPLEXITY] == 30.0
     words = render(plain["between"])
     assert "31.00 **beats** the mean of 3 random cells (32.00 ± 2.00) and **does not beat** the best (30.00)" in words
     assert "say little" not in words
@@ -298,7 +299,7 @@ def test_the_best_random_cell_is_chosen_on_validation_text(made):
     lucky = cells(made, "lucky", [20.0], retrain__valid_perplexity=50.0)
     chosen = cells(made, "chosen", [30.0], first=1, retrain__valid_perplexity=40.0)
     (verdict,) = against_random(compared([made("found")], [*lucky, *chosen]))
-    assert verdict.best.test == 30.0
+    assert verdict.best.figures[TEST_PERPLEXITY] == 30.0
 
 
 def test_without_enough_random_cells_the_comparison_says_so(made):

@@ -56,6 +56,9 @@ def test_bash_completes_commands_flags_and_folders(complete):
     assert complete("report", "r") == {"runs"}
     assert complete("generate", "t") == set()
     assert complete("compare", "runs", "--output", "t") == {"text"}
+    assert complete("analyse", "k") == {"k-sweep"}
+    assert complete("analyse", "weights", "--b") == {"--by"}
+    assert complete("analyse", "weights", "r") == {"runs"}
 
 
 def test_another_shell_is_one_line(capsys):

@@ -1,4 +1,4 @@
-"""The package names no device, so that it runs on any; and it neither writes nor reads pickles."""
+"""The package names no device, so that it runs on any; and only safe_pickle.py reads pickles; none writes them."""
 
 import ast
 from pathlib import Path

@@ -124,6 +124,14 @@ def test_long_python_blocks_run_at_a_smaller_size(block, tmp_path, monkeypatch, 
     assert [*tmp_path.glob("runs/*/result.json")]
 
 
+def test_a_block_that_another_test_runs_is_named_there():
+    told = {str(block): re.search(r"tests/\S+\.py", block.kept_from or "") for block in blocks("python")}
+    named = {block: match[0] for block, match in told.items() if match}
+    assert {"docs/analyses.md", "docs/benchmarks.md"} <= {block.split(":")[0] for block in named}
+    for block, test in named.items():
+        assert Path(block.split(":")[0]).name in (ROOT / test).read_text("utf-8"), f"{block} is not run by {test}"
+
+
 def test_the_readme_shows_python_that_is_at_most_ten_lines():
     shown = [block for block in blocks("python") if block.page == "README.md"]
     assert shown
@@ -213,7 +221,7 @@ def test_command_lines_are_accepted_by_cnas(page, words, capsys):
 
 
 def test_make_targets_exist():
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
     called = {words[1] for _, line in command_lines() if (words := shlex.split(line, comments=True))[:1] == ["make"]}
     assert {"demo", "test"} <= called <= targets
 
@@ -228,7 +236,7 @@ def table_rows(page: str, heading: str) -> list[list[str]]:
 
 
 def sizes(config: RunConfig) -> list[int | None]:
-    """Data, width, epochs and batch of the search; the same of the training."""
+    """Data, width, epochs and batch of the search, unless the architecture is given; the same of the training."""
     search, training = config.trainer, config.retrain
     if config.text is not None:
         shown, used = (config.text.search_tokens, config.space.hidden_size), config.text.train_tokens
@@ -236,7 +244,8 @@ def sizes(config: RunConfig) -> list[int | None]:
     else:
         shown, used = (config.images.search_images, config.space.channels), config.images.train_images
         width = config.network.channels
-    return [*shown, search.epochs, search.batch_size, used, width, training.epochs, training.batch_size]
+    searched = [] if config.options.architecture else [*shown, search.epochs, search.batch_size]
+    return [*searched, used, width, training.epochs, training.batch_size]
 
 
 def preset_cells(name: str, preset: RunConfig | dict[str, RunConfig]) -> list[str]:

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "recipes"))
 import nats_cl  # noqa: E402
 
-from cnas import algorithms  # noqa: E402
+from cnas import algorithms, cli  # noqa: E402
 from cnas.data import ImageConfig, load_images  # noqa: E402
 from cnas.launch import main  # noqa: E402
 from cnas.training.metrics_log import read, stable  # noqa: E402
@@ -65,6 +65,11 @@ def test_the_report_shows_the_images_and_the_card_the_accuracy(finished):
     assert "accuracy" in (finished / "README.md").read_text("utf-8")
     wrong = json.loads((finished / "misclassified.json").read_text("utf-8"))
     assert wrong["test"]["samples"] == 32
+
+
+def test_it_goes_on_with_no_text(finished, capsys):
+    assert cli.main(["generate", str(finished), "the"]) == 2
+    assert "holds no language model: its model/ has no tokenizer.json" in capsys.readouterr().err
 
 
 def test_an_equal_run_is_equal_and_one_without_training_leaves_no_model(finished, tmp_path):

@@ -50,6 +50,19 @@ def test_further_seeds_give_mean_and_spread(runs, capsys):
     assert "(seeds 1, 2)" in card
 
 
+def test_a_licence_is_named_where_one_was_chosen(runs, capsys):
+    before = (runs / "one" / "README.md").read_text("utf-8")
+    assert "\nlicense: unknown\n" in before
+    assert "cnas card RUN --license ID" in before
+    assert cli.main(["card", str(runs / "one"), "--license", "cc-by-4.0"]) == 0
+    card = (runs / "one" / "README.md").read_text("utf-8")
+    assert "\nlicense: cc-by-4.0\n" in card
+    assert "The weights: `cc-by-4.0`" in card
+    assert cli.main(["card", str(runs / "one"), "--license", "MIT: all\nof it"]) == 2
+    assert "license must be an identifier of the Hub" in capsys.readouterr().err
+    assert (runs / "one" / "README.md").read_text("utf-8") == card
+
+
 @pytest.mark.parametrize(
     ("run", "seeds", "message"),
     [

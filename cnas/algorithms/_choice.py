@@ -12,12 +12,9 @@ from statistics import median
 
 from torch import Tensor
 
-from cnas.algorithms.base import SearchContext
+from cnas.algorithms.base import GROUP, SearchContext
 from cnas.errors import NonFiniteError
 from cnas.types import Architecture
-
-GROUP = 10
-"""Most architectures scored in one call, which bounds the memory that takes."""
 
 
 def costs_of(context: SearchContext, architectures: Sequence[Architecture], index: int | None) -> list[float]:

@@ -19,6 +19,9 @@ from torch import Tensor, nn
 from cnas.spaces.base import SearchSpace
 from cnas.types import Architecture, Paper, Routing
 
+GROUP = 10
+"""Most architectures scored in one call, which bounds the memory that takes."""
+
 
 @dataclass(frozen=True)
 class SearchContext:

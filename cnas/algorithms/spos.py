@@ -13,10 +13,10 @@ from typing import Any, ClassVar
 
 import torch
 
-from cnas.algorithms._choice import GROUP, costs_of, figure, lowest
+from cnas.algorithms._choice import costs_of, figure, lowest
 from cnas.algorithms._distinct import distinct
 from cnas.algorithms._evolution import Brood
-from cnas.algorithms.base import SearchAlgorithm, SearchContext
+from cnas.algorithms.base import GROUP, SearchAlgorithm, SearchContext
 from cnas.errors import UserError
 from cnas.spaces.base import SearchSpace
 from cnas.types import Architecture, Paper, Routing

@@ -92,7 +92,7 @@ def _accuracy(record: RunRecord) -> tuple[str, float]:
 
 
 def draw_k_sweep(sweep: KSweep) -> Drawing:
-    """Means with their standard deviations, and the plain algorithm as a line.
+    """Means with their standard deviations, and the plain algorithm as a line in a band of its own.
 
     Args:
         sweep: what to draw.
@@ -106,12 +106,22 @@ def draw_k_sweep(sweep: KSweep) -> Drawing:
             axes.errorbar(xs, means, stds, color=BLUE, marker="o", markersize=3.2, capsize=2, label="curriculum")
             axes.set_xticks(xs)
         if sweep.plain is not None:
-            axes.axhline(sweep.plain.mean, color=MUTED, linestyle="--", linewidth=1.2, label="plain")
+            mean, std = sweep.plain.mean, sweep.plain.std or 0.0
+            axes.axhline(mean, color=MUTED, linestyle="--", linewidth=1.2, label="plain")
+            axes.axhspan(mean - std, mean + std, color=MUTED, alpha=0.15, linewidth=0)
         axes.margins(y=0.15)
         axes.set_xlabel("K, subnets that judge")
         axes.set_ylabel("test accuracy (%)")
         tidy(axes)
         legend(axes)
-        words = "; ".join(f"K = {point.k}: {point.mean:.2f} % over {len(point.seeds)} seeds" for point in sweep.points)
+        words = "; ".join(map(_in_words, sweep.points))
         title = f"Accuracy against K ({sweep.algorithm}, {sweep.measure})"
-        return finish(figure, "k_sweep", title, f"Mean test accuracy. {words}.", "Bars: standard deviation over seeds.")
+        caption = "Bars and band: standard deviation over seeds."
+        return finish(figure, "k_sweep", title, f"Mean test accuracy. {words}.", caption)
+
+
+def _in_words(point: KPoint) -> str:
+    name = f"K = {point.k}" if point.k else "plain"
+    spread = "" if point.std is None else f" ± {point.std:.2f}"
+    seeds = len(point.seeds)
+    return f"{name}: {point.mean:.2f}{spread} % over {seeds} seed{'s' if seeds > 1 else ''}"

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 from cnas.errors import UserError
@@ -18,6 +20,7 @@ from cnas.export.report._drawing import (
     SERIES,
     WIDTH,
     Drawing,
+    Points,
     course,
     epochs_axis,
     finish,
@@ -42,11 +45,13 @@ class RankingTraces:
     """The ranks of some architectures over the epochs of one search.
 
     Args:
+        run: the name of its folder.
         epochs: after which the policy was recorded.
         ranks: by architecture, one rank for each of ``epochs``; 1 is the architecture the policy likes best.
         size: how many architectures are ranked, disconnected ones too.
     """
 
+    run: str
     epochs: tuple[int, ...]
     ranks: Mapping[str, tuple[int, ...]]
     size: int
@@ -60,8 +65,8 @@ def ranking_traces(run: str | Path, architectures: Sequence[str] = ()) -> Rankin
         architectures: strings of the space; the one the search has found if there are none.
 
     Raises:
-        UserError: it is no such folder, an architecture is malformed, the rows have no ``alphas``, or the space has too
-            many architectures to rank them all.
+        UserError: it is no such folder, an architecture is malformed, there is none, the rows have no ``alphas``, or
+            the space has too many architectures to rank them all.
     """
     record = read_run(Path(run))
     space, tables = record.space, weight_tables(record)
@@ -69,10 +74,13 @@ def ranking_traces(run: str | Path, architectures: Sequence[str] = ()) -> Rankin
         raise UserError(f"run {run} has no policy to trace: no row of its search has alphas, weights per edge")
     if space.size > LARGEST:
         raise UserError(f"run {run} is of a space of {space.size:,} architectures; at most {LARGEST:,} are ranked")
-    found = [space.parse(text) for text in architectures or [record.notation]]
+    wanted = architectures or [text for text in [record.notation] if text]
+    if not wanted:
+        raise UserError(f"run {run} has found no architecture yet; name those to trace")
+    found = [space.parse(text) for text in wanted]
     columns = [_ranks(table, space, found) for _, table in tables]
     traces = {each.to_str(): tuple(column[place] for column in columns) for place, each in enumerate(found)}
-    return RankingTraces(tuple(int(epoch) for epoch, _ in tables), traces, space.size)
+    return RankingTraces(record.title, tuple(int(epoch) for epoch, _ in tables), traces, space.size)
 
 
 def _ranks(table: Table, space: SearchSpace, architectures: Sequence[Architecture]) -> list[int]:
@@ -98,27 +106,62 @@ def _log(weight: float) -> float:
     return math.log(weight) if weight > 0 else -1e6
 
 
-def draw_ranking_traces(traces: RankingTraces, labels: Mapping[str, str] | None = None) -> Drawing:
+def draw_ranking_traces(*traces: RankingTraces, labels: Mapping[str, str] | None = None) -> Drawing:
     """A line for each architecture; the best rank is above.
 
     Args:
-        traces: what to draw.
+        traces: of one search, or of two: the lines of the second are dashed, and equal architectures have one colour.
         labels: by architecture, what to call it in the legend; else they are numbered.
+
+    Raises:
+        UserError: there are none, more than two, or their spaces are of different sizes.
     """
-    known = labels or {}
-    names = {text: known.get(text, f"architecture {place}") for place, text in enumerate(traces.ranks, 1)}
-    curves = {text: list(zip(traces.epochs, ranks, strict=True)) for text, ranks in traces.ranks.items()}
+    if not 1 <= len(traces) <= 2 or len({each.size for each in traces}) > 1:
+        sizes = ", ".join(f"{each.size:,}" for each in traces)
+        raise UserError(
+            f"traces must be of one search or two of one space, got {len(traces)} of sizes {sizes or 'none'}"
+        )
+    curves = _curves(traces, labels or {})
     with style():
         figure, axes = new_figure()
-        for place, (text, points) in enumerate(curves.items()):
-            line(axes, points, names[text], SERIES[place % len(SERIES)])
-        log_axis(axes, [1, traces.size])
-        # Ranks reach far: a tick for each power of ten, and room for five digits.
-        axes.yaxis.set_major_locator(LogLocator(subs=(1,)))
-        axes.set_ylim(traces.size * 1.3, 0.8)
-        figure.subplots_adjust(left=0.75 / WIDTH)
-        epochs_axis(axes, f"rank among {traces.size:,}")
-        legend(axes)
-        words = "; ".join(f"{names[text]} ({text}) {course(points, 6)}" for text, points in curves.items())
+        for curve in curves:
+            line(axes, curve.points, curve.label, curve.colour, dashed=curve.dashed)
+        _rank_axis(figure, axes, traces[0].size)
+        epochs_axis(axes, f"rank among {traces[0].size:,}")
+        # Long names beside each other would leave the figure.
+        legend(axes, columns=2 if max(len(curve.label) for curve in curves) <= 26 else 1)
+        words = "; ".join(f"{curve.label} ({curve.architecture}) {course(curve.points, 6)}" for curve in curves)
         title = "Rank of architectures by the policy"
         return finish(figure, "ranking_traces", title, f"Ranks, 1 is the best: {words}.")
+
+
+@dataclass(frozen=True)
+class _Curve:
+    """A line of the figure."""
+
+    architecture: str
+    label: str
+    points: Points
+    colour: str
+    dashed: bool
+
+
+def _curves(traces: Sequence[RankingTraces], labels: Mapping[str, str]) -> list[_Curve]:
+    every = list(dict.fromkeys(text for each in traces for text in each.ranks))
+    names = {text: labels.get(text, f"architecture {place}") for place, text in enumerate(every, 1)}
+    found = []
+    for place, text in enumerate(every):
+        for index, each in enumerate(traces):
+            if text in each.ranks:
+                label = names[text] if len(traces) == 1 else f"{names[text]} in {each.run}"
+                points = list(zip(each.epochs, each.ranks[text], strict=True))
+                found.append(_Curve(text, label, points, SERIES[place % len(SERIES)], dashed=index == 1))
+    return found
+
+
+def _rank_axis(figure: Figure, axes: Axes, size: int) -> None:
+    log_axis(axes, [1, size])
+    # Ranks reach far: a tick for each power of ten, and room for five digits.
+    axes.yaxis.set_major_locator(LogLocator(subs=(1,)))
+    axes.set_ylim(size * 1.3, 0.8)
+    figure.subplots_adjust(left=0.75 / WIDTH)

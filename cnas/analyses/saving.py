@@ -15,7 +15,7 @@ def save(values: Any, drawing: Drawing, folder: str | Path) -> list[Path]:
     """Write ``NAME.json``, ``NAME.png`` and ``NAME.svg``; NAME is the drawing's.
 
     Args:
-        values: the dataclass that has been drawn.
+        values: the dataclass that has been drawn, or a list of several.
         drawing: its figure.
         folder: where to; made if it is not there.
 
@@ -29,8 +29,12 @@ def save(values: Any, drawing: Drawing, folder: str | Path) -> list[Path]:
     numbers = folder / f"{drawing.name}.json"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        numbers.write_text(f"{json.dumps(dataclasses.asdict(values), indent=2, ensure_ascii=False)}\n", "utf-8")
+        numbers.write_text(f"{json.dumps(_plain(values), indent=2, ensure_ascii=False)}\n", "utf-8")
         drawing.save(folder, drawing.name)
     except OSError as problem:
         raise StorageError(f"cannot write the analysis to {folder}: {problem.strerror}") from problem
     return [numbers, *(folder / f"{drawing.name}.{kind}" for kind in ("png", "svg"))]
+
+
+def _plain(values: Any) -> Any:
+    return [dataclasses.asdict(each) for each in values] if isinstance(values, list) else dataclasses.asdict(values)

@@ -21,6 +21,9 @@ TEST_COLUMNS = {
 SHORT_COLUMNS = tuple(f"{name}_{split}_12" for name in TEST_COLUMNS for split in ("test", "valid"))
 """Accuracies after 12 epochs; a table may lack them."""
 
+LARGEST = 1 << 20
+"""Rows of a table; a small file may unfold into any number."""
+
 NEEDED = ("index", "arch", *TEST_COLUMNS.values())
 
 
@@ -41,6 +44,8 @@ def read_columns(path: Path) -> dict[str, list[Any]]:
             missing = [name for name in NEEDED if name not in known]
             if missing:
                 raise UserError(f"table {path} lacks the column {missing[0]}; it needs {', '.join(NEEDED)}")
+            if file.metadata.num_rows > LARGEST:
+                raise UserError(f"table {path} has {file.metadata.num_rows:,} rows; at most {LARGEST:,} are read")
             found: dict[str, list[Any]] = file.read(columns=list(NEEDED)).to_pydict()
     except (pa.ArrowException, OSError) as problem:
         short = " ".join(str(problem).split())[:100]

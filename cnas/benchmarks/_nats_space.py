@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from cnas.errors import UserError
 from cnas.spaces.base import SearchSpace
 from cnas.spaces.nats.notation import read
@@ -39,7 +37,7 @@ def accuracy(value: object, where: str) -> float:
     Raises:
         UserError: it is not; ``where`` says which it is.
     """
-    good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not good or not 0 <= value <= 100:  # type: ignore[operator] # a number by now
+    good = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 100
+    if not good:
         raise UserError(f"{where} must be an accuracy from 0 to 100, got {str(value)[:40]!r}")
     return float(value)  # type: ignore[arg-type]

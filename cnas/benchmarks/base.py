@@ -33,14 +33,14 @@ class Record:
     source: str
 
     def on(self, dataset: str) -> dict[str, Any]:
-        """One data set's share, as ``result.json`` has it under ``benchmark``.
+        """What ``result.json`` has under ``benchmark``: one data set's share, and the accuracies on all of them.
 
         Args:
             dataset: one of the keys of ``test_accuracy``.
 
         Returns:
-            ``dataset``, ``test_accuracy``, ``rank``, ``regret``, ``index`` and ``source``; ``rank`` and ``regret`` are
-            None where they are not known.
+            ``dataset``, ``test_accuracy``, ``rank``, ``regret``, ``test_accuracies`` by data set, ``index`` and
+            ``source``; ``rank`` and ``regret`` are None where they are not known.
 
         Raises:
             UserError: the benchmark has no such data set.
@@ -51,6 +51,7 @@ class Record:
             "test_accuracy": self.test_accuracy[dataset],
             "rank": self.rank.get(dataset),
             "regret": self.regret.get(dataset),
+            "test_accuracies": dict(self.test_accuracy),
             "index": self.index,
             "source": self.source,
         }

@@ -2,9 +2,11 @@
 
 cnas card runs/first-s1
 cnas card runs/first-s1 --seeds runs/first-s2 runs/first-s3
+cnas card runs/first-s1 --license cc-by-4.0
 
 A run leaves a card already; it has the numbers of one seed. With --seeds its table also has mean ± standard deviation
-over runs that differ in the seed alone. `cnas push` then takes the card as it is.
+over runs that differ in the seed alone; --license names that of the weights, in place of "unknown". What is not given
+again is not kept. `cnas push` then takes the card as it is.
 """
 
 from __future__ import annotations
@@ -20,13 +22,17 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seeds", nargs="+", default=[], metavar="RUN", help="finished runs that differ in the seed alone"
     )
+    parser.add_argument(
+        "--license", default="", metavar="ID", help="of the weights, as the Hub calls it (default: unknown)"
+    )
 
 
 def run(given: argparse.Namespace) -> str:
     """The path of the card.
 
     Raises:
-        UserError: a folder is not that of a finished run, or the runs are no seeds of one experiment.
+        UserError: a folder is not that of a finished run, the runs are no seeds of one experiment, or there is no such
+            identifier of a licence.
         StorageError: the card cannot be written.
     """
-    return str(write_card(given.run, given.seeds))
+    return str(write_card(given.run, given.seeds, given.license))

@@ -1,4 +1,4 @@
-"""Compare finished runs: mean ± std over seeds, paired differences, random cells as reference.
+"""Compare finished runs, on text or on images: mean ± std over seeds, paired differences, random cells as reference.
 
 cnas compare runs/a-s1 runs/a-s2 runs/b-s1 runs/b-s2
 cnas compare runs/found-* --random runs/random-*        # do the found cells beat random ones?
@@ -6,7 +6,8 @@ cnas compare runs/found-* --output comparison.md        # as a file, beside the 
 
 Runs that differ in the seed alone are one row. Where one row has the curriculum and another differs from it in that
 alone, their difference is taken seed by seed. Runs with a given --architecture are no searches; those named after
---random are the reference the found cells have to beat.
+--random are the reference the found cells have to beat. Cells are judged by the perplexity or accuracy of their trained
+network, and by what a table says of them.
 """
 
 from __future__ import annotations

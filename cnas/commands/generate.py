@@ -27,11 +27,13 @@ def run(given: argparse.Namespace) -> str:
     """The lines.
 
     Raises:
-        UserError: the folder holds no model, or a number is not allowed.
+        UserError: the folder holds no language model, or a number is not allowed.
     """
     model = Path(given.run) / "model"
     if not (model / "config.json").is_file():
         raise UserError(f"run {given.run} holds no model/; name the folder of a finished run")
+    if not (model / "tokenizer.json").is_file():
+        raise UserError(f"run {given.run} holds no language model: its model/ has no tokenizer.json")
     if given.lines < 1:
         raise UserError(f"--lines must be at least 1, got {given.lines}")
     return "\n".join(generate_lines(model, given.lines, given.seed, prompt=given.text))

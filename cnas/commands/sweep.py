@@ -17,7 +17,8 @@ from pathlib import Path
 from cnas.compare.markdown import plain, table
 from cnas.errors import UserError
 from cnas.run_folder import RunFolder
-from cnas.sweep import Grid, comparison, conclude, executors, lock, read_grid, run_many
+from cnas.run_lock import holder
+from cnas.sweep import Grid, comparison, conclude, executors, read_grid, run_many
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -60,7 +61,7 @@ def _list(grid: Grid, home: Path) -> str:
 def _state(folder: Path) -> str:
     """Where a run stands."""
     home = RunFolder(folder)
-    if (other := lock.holder(folder)) is not None and not other.gone:
+    if (other := holder(folder)) is not None and not other.gone:
         return f"in work, by {other}"
     if home.read_json("result.json") is not None:
         return "finished"

@@ -3,6 +3,7 @@
 from cnas.compare.comparable import incomparable, unequal_searches
 from cnas.compare.groups import Group, group_runs
 from cnas.compare.markdown import Pair, render
+from cnas.compare.measures import Measure
 from cnas.compare.reference import AgainstRandom, against_random
 from cnas.compare.runs import FinishedRun, load_run, load_runs
 from cnas.compare.statistics import Summary, paired, summarize
@@ -11,6 +12,7 @@ __all__ = [
     "AgainstRandom",
     "FinishedRun",
     "Group",
+    "Measure",
     "Pair",
     "Summary",
     "against_random",

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from cnas.compare.measures import Measure
 from cnas.compare.runs import FinishedRun
 from cnas.compare.statistics import Summary, summarize
 from cnas.errors import UserError
@@ -17,12 +18,21 @@ IRRELEVANT = (
     "preset",
     "seed",
     "data",
+    "table",
     "log_with",
     "trainer.checkpoint_steps",
     "retrain.checkpoint_steps",
 )
-"""Fields of a configuration that do not tell two experiments apart; data goes by its fingerprint."""
-TRAINING = ("text.vocab_size", "text.length", "text.variable_length", "mixed_precision")
+"""Fields of a configuration that tell no two experiments apart; data goes by its fingerprint, a table by its name."""
+TRAINING = (
+    "text.vocab_size",
+    "text.length",
+    "text.variable_length",
+    "images.flip",
+    "images.pad",
+    "images.cutout",
+    "mixed_precision",
+)
 """What the training of a cell depends on beside ``retrain.*`` and ``network.*``."""
 SHOWN = 3
 """So many of the fields in which two groups differ go into their labels."""
@@ -53,18 +63,27 @@ class Group:
         return self.runs[0].space
 
     @property
-    def valid(self) -> Summary:
-        """Validation perplexities in short."""
-        return summarize([run.valid for run in self.runs])
+    def seeds(self) -> list[int]:
+        """Those of the runs, ascending, each once."""
+        return sorted({run.seed for run in self.runs})
 
     @property
-    def test(self) -> Summary:
-        """Test perplexities in short."""
-        return summarize([run.test for run in self.runs])
+    def measures(self) -> list[Measure]:
+        """What at least one of them has."""
+        return list(dict.fromkeys(measure for run in self.runs for measure in run.figures))
 
-    def by_seed(self, split: str) -> dict[int, float]:
-        """``valid`` or ``test`` perplexities by seed."""
-        return {run.seed: getattr(run, split) for run in self.runs}
+    def values(self, measure: Measure) -> list[float]:
+        """A figure of those runs that have it."""
+        return [run.figures[measure] for run in self.runs if measure in run.figures]
+
+    def summary(self, measure: Measure) -> Summary | None:
+        """A figure in short; None where no run has it."""
+        values = self.values(measure)
+        return summarize(values) if values else None
+
+    def by_seed(self, measure: Measure) -> dict[int, float]:
+        """A figure by the seed of the runs that have it."""
+        return {run.seed: run.figures[measure] for run in self.runs if measure in run.figures}
 
 
 def group_runs(runs: Sequence[FinishedRun], random: Collection[FinishedRun] = ()) -> list[Group]:
@@ -92,13 +111,14 @@ def group_runs(runs: Sequence[FinishedRun], random: Collection[FinishedRun] = ()
 
 
 def identity(run: FinishedRun) -> dict[str, str]:
-    """What makes a run the experiment it is, whatever its seed: the fields of its configuration, and its data.
+    """What makes a run the experiment it is, whatever its seed: its configuration, its data, what judges its cell.
 
     Of a run with a given cell only what that cell's training depends on; the cell itself does not count.
     """
     config = {name: _text(value) for name, value in scalars(dict(run.config)).items()}
     dataset = run.result["dataset"]
     data = {f"used.{name}": str(size) for name, size in dataset["used"].items()} | {"data": dataset["fingerprint"]}
+    data |= {"metric": run.metric, "looked_up": _text(run.looked_up)}
     if not run.searched:
         kept = {name: value for name, value in config.items() if name in TRAINING or _is_training(name)}
         return kept | {name: value for name, value in data.items() if name != "used.search"} | {"space": run.space}

@@ -8,6 +8,7 @@ from statistics import fmean
 
 from cnas.compare.comparable import incomparable, unequal_searches
 from cnas.compare.groups import Group, identity, without_curriculum
+from cnas.compare.measures import Measure
 from cnas.compare.reference import ENOUGH, AgainstRandom, against_random
 from cnas.compare.statistics import Summary, paired
 from cnas.export._markdown import plain
@@ -23,7 +24,7 @@ class Pair:
     Args:
         label: what the difference is called.
         left: it is taken from ``right``, seed by seed.
-        right: lower perplexities here make the difference negative.
+        right: a figure that is lower here makes the difference negative.
     """
 
     label: str
@@ -55,19 +56,38 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     )
 
 
-def figure(summary: Summary, sign: str = "") -> str:
+def figure(summary: Summary, sign: str = "", form: str = ".2f") -> str:
     """``mean ± std``, or the number alone where there is one.
 
     Args:
         summary: of the numbers.
         sign: ``"+"`` shows it always.
+        form: of a number, as `format` takes it.
 
     Example:
         >>> figure(Summary(58.375, 0.25, 3)), figure(Summary(-1.0, None, 1), "+")
         ('58.38 ± 0.25', '-1.00')
     """
-    spread = "" if summary.std is None else f" ± {summary.std:.2f}"
-    return f"{summary.mean:{sign}.2f}{spread}"
+    spread = "" if summary.std is None else f" ± {summary.std:{form}}"
+    return f"{summary.mean:{sign}{form}}{spread}"
+
+
+def group_figure(group: Group, measure: Measure) -> str:
+    """A figure of a group's runs, with how many have it where some do not; a dash where none has.
+
+    Args:
+        group: of runs.
+        measure: which figure.
+    """
+    summary = group.summary(measure)
+    if summary is None:
+        return NONE
+    return figure(summary, form=measure.form) + (f" (n = {summary.n})" if summary.n < len(group.runs) else "")
+
+
+def measures_of(groups: Sequence[Group]) -> list[Measure]:
+    """What at least one of some groups has."""
+    return list(dict.fromkeys(measure for group in groups for measure in group.measures))
 
 
 def duration(seconds: Sequence[float]) -> str:
@@ -91,26 +111,43 @@ def notes(groups: Sequence[Group]) -> str:
 
 
 def groups_table(groups: Sequence[Group]) -> str:
-    """One row per group: perplexities (mean ± sample standard deviation), sizes and wall-clock."""
-    header = ["runs", "n", "seeds", "valid", "test", "parameters", "search", "training"]
-    return table(header, [_group_row(group) for group in groups])
+    """One row per group: figures (mean ± sample standard deviation), sizes and wall-clock.
 
-
-def _group_row(group: Group) -> list[str]:
-    runs = group.runs
-    searches = [run.search_seconds for run in runs if run.search_seconds is not None]
-    sizes = sorted({run.parameters for run in runs})
-    seeds = ", ".join(map(str, sorted({run.seed for run in runs})))
-    return [
-        plain(group.label),
-        str(len(runs)),
-        seeds,
-        figure(group.valid),
-        figure(group.test),
-        f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}",
-        duration(searches),
-        duration([run.training_seconds for run in runs]),
+    Parameters and training are left out where no cell was trained.
+    """
+    measures = measures_of(groups)
+    trained = any(run.parameters is not None for group in groups for run in group.runs)
+    times = {"parameters": _parameters, "search": search_time, "training": training_time}
+    kept = {name: told for name, told in times.items() if trained or name == "search"}
+    header = ["runs", "n", "seeds", *(plain(measure.short) for measure in measures), *kept]
+    rows = [
+        [
+            plain(group.label),
+            str(len(group.runs)),
+            ", ".join(map(str, group.seeds)),
+            *(group_figure(group, measure) for measure in measures),
+            *(told(group) for told in kept.values()),
+        ]
+        for group in groups
     ]
+    return table(header, rows)
+
+
+def search_time(group: Group) -> str:
+    """How long the searches of a group took."""
+    return duration([run.search_seconds for run in group.runs if run.search_seconds is not None])
+
+
+def training_time(group: Group) -> str:
+    """How long the training of its cells took."""
+    return duration([run.training_seconds for run in group.runs if run.training_seconds is not None])
+
+
+def _parameters(group: Group) -> str:
+    sizes = sorted({run.parameters for run in group.runs if run.parameters is not None})
+    if not sizes:
+        return NONE
+    return f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"
 
 
 def find_pairs(groups: Sequence[Group]) -> list[Pair]:
@@ -128,52 +165,75 @@ def find_pairs(groups: Sequence[Group]) -> list[Pair]:
 
 def pairs_table(pairs: Sequence[Pair]) -> str:
     """The differences over the seeds both have, with the standard error of their mean from two seeds on."""
-    rows = [row for pair in pairs for row in [pair_row(pair)]]
+    measures = measures_of([group for pair in pairs for group in (pair.left, pair.right)])
+    rows = [pair_row(pair, measures) for pair in pairs]
     if not rows:
         return ""
     text = "Paired differences: seed by seed, then their mean and, from two seeds on, its standard error."
-    return f"{text}\n\n{table(['difference', 'seeds', 'valid', 'test'], rows)}"
+    header = ["difference", "seeds", *(plain(measure.short) for measure in measures)]
+    return f"{text}{_directions(measures)}\n\n{table(header, rows)}"
 
 
-def pair_row(pair: Pair) -> list[str]:
-    """Label, common seeds, difference of validation and of test perplexity."""
-    found = [paired(pair.left.by_seed(split), pair.right.by_seed(split)) for split in ("valid", "test")]
-    seeds = ", ".join(map(str, found[0][0])) or "none in common"
-    return [plain(pair.label), seeds, *(_difference(summary) for _, summary in found)]
+def _directions(measures: Sequence[Measure]) -> str:
+    """Which sign is the better one, where not all of them are alike."""
+    higher, lower = ([plain(each.name) for each in measures if each.higher is wanted] for wanted in (True, False))
+    if not higher:
+        return ""
+    rest = f", below 0 for {', '.join(lower)}" if lower else ""
+    return f" Above 0 is better for {', '.join(higher)}{rest}."
 
 
-def _difference(summary: Summary | None) -> str:
+def pair_row(pair: Pair, measures: Sequence[Measure]) -> list[str]:
+    """Label, common seeds, and the difference in each measure.
+
+    Args:
+        pair: whose difference it is.
+        measures: the columns.
+    """
+    common = tuple(seed for seed in pair.left.seeds if seed in pair.right.seeds)
+    seeds = ", ".join(map(str, common)) or "none in common"
+    return [plain(pair.label), seeds, *(_difference(pair, measure, common) for measure in measures)]
+
+
+def _difference(pair: Pair, measure: Measure, common: Sequence[int]) -> str:
+    seeds, summary = paired(pair.left.by_seed(measure), pair.right.by_seed(measure))
     if summary is None:
         return NONE
-    error = summary.standard_error
-    return f"{summary.mean:+.2f}" + ("" if error is None else f" (s. e. {error:.2f})")
+    error, form = summary.standard_error, measure.form
+    about = [] if error is None else [f"s. e. {error:{form}}"]
+    about += [f"seeds {', '.join(map(str, seeds))}"] if seeds != common else []
+    return f"{summary.mean:+{form}}" + (f" ({'; '.join(about)})" if about else "")
 
 
 def random_section(groups: Sequence[Group]) -> str:
-    """Whether the found cells beat random ones; says so too where it is not known."""
+    """Whether the found cells beat random ones in every measure that judges them; says so too where it is not known."""
     found = against_random(groups)
-    if not found:
-        return ""
+    by_measure = {each.measure: [one for one in found if one.measure == each.measure] for each in found}
+    return "\n\n".join(_section(measure, those) for measure, those in by_measure.items())
+
+
+def _section(measure: Measure, found: Sequence[AgainstRandom]) -> str:
     lines = [f"- {sentence(each)}" for each in found]
-    counts = [each for each in found if each.random is not None and len(each.random.runs) < ENOUGH]
-    if counts:
+    if any(each.random is not None and len(each.random.runs) < ENOUGH for each in found):
         lines.append(f"- Fewer than {ENOUGH} random cells say little.")
-    text = "Against random cells of the same space and training (test perplexity; *best* is best on validation):"
+    about = f"{plain(measure.name)}{', higher is better' if measure.higher else ''}"
+    best = "on validation" if measure.chosen_on else "by that figure itself"
+    text = f"Against random cells of the same space and training ({about}; *best* is best {best}):"
     return "\n".join([text, "", *lines])
 
 
 def sentence(each: AgainstRandom) -> str:
     """One line: does the search beat the mean of the random cells, does it beat the best of them?"""
-    label = plain(each.found.label)
+    label, form = plain(each.found.label), each.measure.form
     if each.random is None:
         return f"{label}: **not known**, there are no random cells of {plain(each.found.space)}"
     if each.obstacles:
         return f"{label}: **not comparable:** {plain('; '.join(each.obstacles))}"
-    mean, best = each.mean, each.best
+    mean, best = each.mean, each.best.figures[each.measure]
     words = [_beats(each.beats_mean, "the mean"), _beats(each.beats_best, "the best")]
     return (
-        f"{label}: {each.found.test.mean:.2f} {words[0]} of {mean.n} random "
-        f"{'cell' if mean.n == 1 else 'cells'} ({figure(mean)}) and {words[1]} ({best.test:.2f})"
+        f"{label}: {each.reached.mean:{form}} {words[0]} of {mean.n} random "
+        f"{'cell' if mean.n == 1 else 'cells'} ({figure(mean, form=form)}) and {words[1]} ({best:{form}})"
     )
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from cnas.compare import measures
+from cnas.compare.measures import Check, Measure, is_size, is_text
 from cnas.errors import UserError
+from cnas.export._finite import is_finite
+from cnas.export.procedure import part
 from cnas.run_folder import RunFolder
 
-_NUMBERS = ("retrain.valid_perplexity", "retrain.test_perplexity", "retrain.seconds", "retrain.parameters")
 _TEXTS = ("space", "dataset.fingerprint", "architecture.string")
 
 
@@ -61,19 +64,30 @@ class FinishedRun:
         return found
 
     @property
-    def valid(self) -> float:
-        """Perplexity per word on the validation text."""
-        return float(self.result["retrain"]["valid_perplexity"])
+    def metric(self) -> str:
+        """What networks of its kind are measured by, e.g. ``perplexity``."""
+        return measures.metric(self.result)
+
+    @cached_property
+    def figures(self) -> dict[Measure, float]:
+        """What was measured of it, and looked up."""
+        return measures.figures(self.result)
 
     @property
-    def test(self) -> float:
-        """Perplexity per word on the test text."""
-        return float(self.result["retrain"]["test_perplexity"])
+    def judges(self) -> list[Measure]:
+        """By which of `figures` its cell is judged: the test of the trained network, a look-up, or both."""
+        return measures.judges(self.result)
 
     @property
-    def parameters(self) -> int:
-        """Of the trained network."""
-        return int(self.result["retrain"]["parameters"])
+    def looked_up(self) -> str | None:
+        """On which data set in which table its cell was looked up; None where it was not."""
+        table = part(self.result, "benchmark")
+        return f"{table['dataset']} in {table['source']}" if table else None
+
+    @property
+    def parameters(self) -> int | None:
+        """Of the trained network; None where none was trained."""
+        return int(self.result["retrain"]["parameters"]) if part(self.result, "retrain") else None
 
     @property
     def search_seconds(self) -> float | None:
@@ -81,9 +95,9 @@ class FinishedRun:
         return float(self.result["search"]["seconds"]) if self.searched else None
 
     @property
-    def training_seconds(self) -> float:
-        """Wall-clock time of the training of the cell."""
-        return float(self.result["retrain"]["seconds"])
+    def training_seconds(self) -> float | None:
+        """Wall-clock time of the training of the cell; None where it was not trained."""
+        return float(self.result["retrain"]["seconds"]) if part(self.result, "retrain") else None
 
 
 def load_run(folder: Path | str) -> FinishedRun:
@@ -95,15 +109,19 @@ def load_run(folder: Path | str) -> FinishedRun:
     path = Path(folder)
     if not path.is_dir():
         raise UserError(f"run {path} is no folder; name the folder of a finished run")
-    config, result = (_read(path, name) for name in ("config.json", "result.json"))
+    config, result = (RunFolder(path).read_json(name) for name in ("config.json", "result.json"))
     if config is None:
         raise UserError(f"run {path} has no config.json, so it is not the folder of a run")
     if result is None:
         raise UserError(f"run {path} has no result.json, so it is not finished; go on with --resume")
-    needed: dict[str, Callable[[Any], bool]] = {"seed": _is_count, "dataset.used": _is_sizes}
-    needed |= dict.fromkeys(_NUMBERS, _is_number) | dict.fromkeys(_TEXTS, _is_text)
+    if result.get("retrain") is None and result.get("benchmark") is None:
+        raise UserError(
+            f"run {path}: result.json has neither retrain nor benchmark: nothing says what its cell is worth"
+        )
+    needed: dict[str, Check] = {"seed": _is_count, "dataset.used": _is_sizes} | dict.fromkeys(_TEXTS, is_text)
+    needed |= measures.needed(result)
     if result.get("search"):
-        needed |= {"search.seconds": _is_number, "algorithm": _is_text}
+        needed |= {"search.seconds": is_size, "algorithm": is_text}
     for name, fits in needed.items():
         found = _at(result, name)
         if not fits(found):
@@ -127,18 +145,6 @@ def load_runs(folders: Iterable[Path | str]) -> list[FinishedRun]:
     return list(found.values())
 
 
-def _read(path: Path, name: str) -> dict[str, Any] | None:
-    try:
-        values = RunFolder(path).read_json(name)
-    except OSError as problem:
-        raise UserError(f"run {path}: {name} cannot be read: {problem.strerror}") from problem
-    except RecursionError as problem:
-        raise UserError(f"run {path}: {name} is nested too deeply") from problem
-    if values is not None and not isinstance(values, dict):
-        raise UserError(f"run {path}: {name} must hold an object")
-    return values
-
-
 def _at(values: Mapping[str, Any], dotted: str) -> Any:
     found: Any = values
     for key in dotted.split("."):
@@ -147,15 +153,7 @@ def _at(values: Mapping[str, Any], dotted: str) -> Any:
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and value != ""
+    return isinstance(value, int) and is_finite(value)
 
 
 def _is_sizes(value: Any) -> bool:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 import cnas.curriculum
 from cnas.curriculum._traces import traced_units
 from cnas.curriculum._weights import normalized_weights
-from cnas.errors import UserError
+from cnas.errors import NonFiniteError, UserError
 from cnas.rng import HOST
 
 
@@ -88,8 +88,12 @@ class Curriculum(nn.Module):
             losses_KU: float [K, U], the losses of these units, one row per judging subnet.
 
         Raises:
-            NonFiniteError: a loss is NaN or infinite.
+            NonFiniteError: a loss is NaN or infinite; the message names the first such unit, and no weight changes.
         """
+        finite_U = losses_KU.isfinite().all(dim=0)
+        if not bool(finite_U.all()):
+            unit = int(unit_ids_U[~finite_U][0])
+            raise NonFiniteError(f"a candidate's loss of unit {unit} is NaN or infinite, so it cannot be weighed")
         self.v[unit_ids_U] = normalized_weights(self.score(losses_KU)).to(self.v)
 
     def due(self, epoch: int, epochs: int) -> bool:

@@ -17,6 +17,8 @@ from cnas.errors import UserError
 
 _GREY = {"1", "L"}
 _COLOUR = {"RGB", "P"}
+LARGEST = 1 << 24
+"""Pixels of an image; a file of a few kilobytes may say it has billions."""
 
 
 def pixels(data: bytes, where: str) -> Tensor:
@@ -33,6 +35,8 @@ def pixels(data: bytes, where: str) -> Tensor:
 
     try:
         with Image.open(io.BytesIO(data)) as image:
+            if image.width * image.height > LARGEST:
+                raise ValueError(f"{image.width}x{image.height} pixels are more than {LARGEST:,}")
             image.load()
             mode = "RGBA" if "transparency" in image.info else image.mode
             plain = image.convert("L" if mode in _GREY else "RGB") if mode in _GREY | _COLOUR else None

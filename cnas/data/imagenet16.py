@@ -21,6 +21,8 @@ from cnas.errors import UserError
 from cnas.safe_pickle import safe_load
 
 CLASSES, SIDE = 120, 16
+_LARGEST = 256 << 20
+"""Bytes of a file; those of ImageNet16 have up to 99 MB."""
 TRAIN, TEST = tuple(f"train_data_batch_{number}" for number in range(1, 11)), "val_data"
 _STATISTICS = ChannelStatistics(
     tuple(x / 255 for x in (122.68, 116.66, 104.01)), tuple(x / 255 for x in (63.22, 61.26, 65.09))
@@ -51,7 +53,7 @@ def _read(path: Path) -> ImageSet:
     """The images of one file in the first 120 classes: uint8 [n, 3, 16, 16], labels from 0."""
     try:
         with path.open("rb") as file:
-            content = safe_load(file, str(path), encoding="latin1")
+            content = safe_load(file, str(path), encoding="latin1", largest=_LARGEST)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
     if not isinstance(content, dict) or not {"data", "labels"} <= set(content):

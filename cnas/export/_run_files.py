@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cnas.errors import UserError
+from cnas.export._model_code import model_code
 
 Files = dict[str, Path | bytes]
 """By name in the repository, where the bytes are, or the bytes."""
@@ -44,16 +45,23 @@ class Selection:
 
     def folder(self, name: str) -> dict[str, Path]:
         """What may go of one folder of the run, by name below it; what may not joins ``left_out``."""
-        return {
-            path.relative_to(self.run / name).as_posix(): path for path in self._walk(self.run / name, _KINDS[name])
-        }
+        home = self.run / name
+        return {path.relative_to(home).as_posix(): path for path in self._walk(home, _KINDS[name])}
+
+    def model(self) -> dict[str, Path]:
+        """What may go of ``model/``; of the code only what belongs to the network."""
+        found, code = self.folder("model"), model_code(self.run / "model")
+        strangers = [name for name, path in found.items() if path.suffix == ".py" and name not in code]
+        for name in strangers:
+            self._refuse(found.pop(name), "is no code of the network")
+        return found
 
     def top(self, names: tuple[str, ...]) -> dict[str, Path]:
         """Those of ``names`` that lie in the run folder; strangers beside them join ``left_out``."""
         for path in sorted(self.run.iterdir()):
             if path.name not in {*_DESCRIPTION, *_STAYS}:
                 self._refuse(path, "is no file of a run")
-        found = {name: self.run / name for name in names if (self.run / name).exists()}
+        found = {name: self.run / name for name in names if (self.run / name).is_file()}
         return {name: path for name, path in found.items() if not self._is_link(path)}
 
     def _walk(self, place: Path, kinds: set[str]) -> Iterator[Path]:
@@ -95,7 +103,7 @@ def parcels(selection: Selection, *, architecture_only: bool, include_checkpoint
     """
     if not selection.run.is_dir():
         raise UserError(f"run must be the folder of a finished run, got {str(selection.run)!r}, which is no folder")
-    model = selection.folder("model")
+    model = selection.model()
     described = selection.top(_CELL_ALONE if architecture_only else _DESCRIPTION)
     _check_finished(selection.run, model, described)
     for name in ("figures", ".eval_results"):
@@ -120,7 +128,7 @@ def _check_finished(run: Path, model: Mapping[str, Path], described: Mapping[str
         raise UserError(f"run {str(run)!r} is not the folder of a finished run: it has no {', '.join(missing)}")
     try:
         whole = isinstance(json.loads(described["result.json"].read_text("utf-8")), dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         whole = False
     if not whole:
         raise UserError(f"run {str(run)!r}: result.json is not a JSON object")

@@ -98,6 +98,7 @@ def describe_run(
     paper: Paper | None,
     kind: ModelKind,
     others: Sequence[Mapping[str, Any]] = (),
+    licence: str = "",
 ) -> None:
     """Write ``cell.txt``, ``figures/``, ``README.md`` and ``.eval_results/`` into a run folder.
 
@@ -108,9 +109,10 @@ def describe_run(
         paper: of the search algorithm, cited where something was searched.
         kind: of the model.
         others: ``result.json`` of runs that differ in the seed alone.
+        licence: of the weights, as the Hub calls it; empty where none was chosen.
 
     Raises:
-        UserError: one of ``others`` is another experiment, or has a seed that is there already.
+        UserError: one of ``others`` is another experiment, or has a seed that is there already; ``licence`` is none.
         OSError: the disk refuses.
     """
     architecture = space.parse(result["architecture"]["string"])
@@ -126,6 +128,7 @@ def describe_run(
         others=others,
         samples=_read(folder / "samples.txt").splitlines(),
         papers={**searched, "Search space": space.paper},
+        licence=licence,
     )
     draw_figures([json.loads(line) for line in _read(folder / "metrics.jsonl").splitlines()], folder / "figures")
     _write(folder / "cell.txt", drawing)
@@ -155,6 +158,7 @@ def summary(folder: Path, result: Mapping[str, Any]) -> str:
             (folder / "cell.txt").read_text("utf-8").rstrip("\n"),
             *_figures(result),
             *(f"  {line}" for line in _read(folder / "samples.txt").splitlines()),
+            f"report      {folder / 'report.html'}",
             f"model card  {folder / 'README.md'}",
         ]
     )

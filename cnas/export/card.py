@@ -17,6 +17,7 @@ from cnas.export import _markdown
 from cnas.export._markdown import last_part
 from cnas.export.citations import CURRICULUM_NAS, Citation, bibtex, citations
 from cnas.export.known_data import known_data
+from cnas.export.looked_up import looked_up, spreads
 from cnas.export.measures import Measure, cut, measures, spread
 from cnas.export.metadata import front_matter
 from cnas.export.model_kind import LANGUAGE_MODEL, ModelKind
@@ -25,6 +26,7 @@ from cnas.types import Paper
 
 CELL_PICTURE = "figures/cell.svg"
 """Where the drawing of the cell lies, as seen from the card."""
+_LICENCE = re.compile(r"[a-z0-9][a-z0-9.-]*", re.ASCII)
 _ALIKE = ("space", "algorithm", "curriculum")
 """What runs that differ in the seed alone have in common, beside their data."""
 
@@ -45,9 +47,11 @@ class Card:
         samples: lines the model generated.
         papers: what to cite for a part of the run, beside the papers of the curriculum, the data and ``kind``.
         folder: where the model lies as seen from the card, or its id on the Hub.
+        licence: the Hub's identifier of the licence of the weights, e.g. ``cc-by-4.0``; empty where none was chosen.
 
     Raises:
-        UserError: one of ``others`` has the same seed as another run, or differs in more than the seed.
+        UserError: one of ``others`` has the same seed as another run, or differs in more than the seed; ``licence`` is
+            no identifier.
     """
 
     result: Mapping[str, Any]
@@ -60,8 +64,11 @@ class Card:
     samples: Sequence[str] = ()
     papers: Mapping[str, Paper | None] = field(default_factory=dict)
     folder: str = "model"
+    licence: str = ""
 
     def __post_init__(self) -> None:
+        if self.licence and not _LICENCE.fullmatch(self.licence):
+            raise UserError(f"license must be an identifier of the Hub such as apache-2.0, got {self.licence[:40]!r}")
         seeds = [run.get("seed") for run in self.runs]
         for index, run in enumerate(self.others, 1):
             if run.get("seed") in seeds[:index]:
@@ -117,7 +124,8 @@ def _template() -> jinja2.Template:
 def _facts(card: Card) -> dict[str, Any]:
     result, found = card.result, card.citations
     return {
-        "front_matter": front_matter(result, card.kind, card.model_name),
+        "front_matter": front_matter(result, card.kind, card.model_name, card.licence),
+        "licence": card.licence,
         "model_name": last_part(card.model_name),
         "kind": card.kind,
         "algorithm": last_part(result.get("algorithm") or "unnamed"),
@@ -133,7 +141,8 @@ def _facts(card: Card) -> dict[str, Any]:
         "snippet": _snippet(card),
         "results": [_row(measure, card) for measure in measures(result, card.kind.units)],
         "seeds": [last_part(run.get("seed", "unknown")) for run in card.runs],
-        "benchmark": flat(part(result, "benchmark")),
+        "benchmark": looked_up(result),
+        "benchmark_spread": spreads(card.runs) if card.others else {},
         "procedure": procedure(result),
         "settings": settings(card.config),
         "samples": card.samples,

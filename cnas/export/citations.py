@@ -59,7 +59,8 @@ def citations(parts: Iterable[tuple[str, Paper | None]]) -> list[Citation]:
 
 def bibtex(paper: Paper) -> str:
     """A BibTeX entry; a brace that would end one of its fields is left out."""
-    family = re.sub(r"\W", "", paper.authors.split(",")[0].split()[-1].lower()) if paper.authors.strip() else "unknown"
+    first = paper.authors.split(",")[0].split()
+    family = re.sub(r"\W", "", first[-1].lower()) if first else "unknown"
     word = re.sub(r"\W.*", "", one_line(paper.title).lower())
     fields = {"title": paper.title, "author": " and ".join(paper.authors.split(", ")), "year": paper.year}
     lines = [

@@ -12,7 +12,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from cnas.export._finite import is_finite
+
 Row = dict[str, Any]
+Lines = list[tuple[str, str, list[tuple[float, float]]]]
+"""(label, colour, points) of each curve."""
 
 # Blue, vermilion and green of Okabe & Ito (2008), told apart by colour-blind readers too.
 BLUE, RED, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
@@ -25,13 +29,15 @@ _DPI = 150
 def draw_figures(rows: Sequence[Row], folder: str | Path) -> list[Path]:
     """Draw what the rows of ``metrics.jsonl`` allow.
 
-    ``learning_curve.png`` has one panel per phase, with the perplexities of training and validation on a log axis;
-    ``sample_weights.png`` has the smallest, median and largest curriculum weight of every epoch. Missing keys, and
-    values that are not finite, leave gaps; a figure with nothing in it is not drawn.
+    ``learning_curve.png`` has one panel per phase, with training and validation: perplexities on a log axis, or the
+    losses of what is measured by its accuracy. ``sample_weights.png`` has the smallest, median and largest curriculum
+    weight of every epoch. Missing keys, and values that are not finite, leave gaps; a figure with nothing in it is not
+    drawn.
 
     Args:
-        rows: ``phase`` and ``epoch``, and any of ``train_loss``, ``valid_loss``, ``valid_perplexity``, ``weight_min``,
-            ``weight_median``, ``weight_max``, ``effective_sample_size``. Losses are in nats per word.
+        rows: ``phase`` and ``epoch``, and any of ``train_loss``, ``valid_loss``, ``valid_perplexity``,
+            ``valid_accuracy``, ``weight_min``, ``weight_median``, ``weight_max``, ``effective_sample_size``. Losses are
+            in nats per word or image, the effective sample size is a share of the units.
         folder: where the PNGs go; made if it is not there.
 
     Returns:
@@ -50,20 +56,33 @@ def draw_figures(rows: Sequence[Row], folder: str | Path) -> list[Path]:
 
 def _learning_curve(rows: Sequence[Row]) -> Figure | None:
     phases = {phase: [row for row in rows if row.get("phase") == phase] for phase in _TITLES}
-    drawn = {phase: lines for phase, found in phases.items() if (lines := _perplexities(found))}
+    # The exponential of a loss is a perplexity of words; of images it is nothing that anyone reads.
+    classifies = any(_finite(row.get("valid_accuracy")) for row in rows)
+    curves, unit = (_losses, "loss (nats)") if classifies else (_perplexities, "perplexity per word")
+    drawn = {phase: lines for phase, found in phases.items() if (lines := curves(found))}
     if not drawn:
         return None
     figure = Figure(figsize=(4.2 * len(drawn), 3.2), layout="constrained")
     for axes, (phase, lines) in zip(figure.subplots(1, len(drawn), squeeze=False)[0], drawn.items(), strict=True):
         for label, colour, points in lines:
             _line(axes, points, label, colour)
-        _log_axis(axes, [value for _, _, points in lines for _, value in points])
-        _label(axes, _TITLES[phase], "perplexity per word")
+        if not classifies:
+            _log_axis(axes, [value for _, _, points in lines for _, value in points])
+        _label(axes, _TITLES[phase], unit)
         axes.legend(frameon=False, fontsize=9)
     return figure
 
 
-def _perplexities(rows: Sequence[Row]) -> list[tuple[str, str, list[tuple[float, float]]]]:
+def _losses(rows: Sequence[Row]) -> Lines:
+    found = (("training", BLUE, "train_loss"), ("validation", RED, "valid_loss"))
+    lines = [
+        (label, colour, _points(rows, lambda row, key=key: row.get(key)))  # type: ignore[misc] # bound early on purpose
+        for label, colour, key in found
+    ]
+    return [line for line in lines if line[2]]
+
+
+def _perplexities(rows: Sequence[Row]) -> Lines:
     lines = [
         ("training (with dropout)", BLUE, _points(rows, lambda row: _exp(row.get("train_loss")))),
         (
@@ -80,17 +99,18 @@ def _sample_weights(rows: Sequence[Row]) -> Figure | None:
         key: _points(rows, lambda row, key=key: row.get(key))  # type: ignore[misc] # bound early on purpose
         for key in ("weight_min", "weight_median", "weight_max", "effective_sample_size")
     }
+    shares = [(epoch, 100 * share) for epoch, share in columns["effective_sample_size"]]
     if not any(columns[key] for key in ("weight_min", "weight_median", "weight_max")):
         return None
-    panels = 2 if columns["effective_sample_size"] else 1
+    panels = 2 if shares else 1
     figure = Figure(figsize=(5.2, 2.0 + 1.5 * panels), layout="constrained")
     panel = figure.subplots(panels, 1, squeeze=False, sharex=True, height_ratios=[2, 1][:panels])[:, 0]
     _weights_panel(panel[0], columns)
     _label(panel[0], "Curriculum weights of the training units", "weight v", panels == 1)
     if panels == 2:
-        _line(panel[1], columns["effective_sample_size"], "effective sample size", GREEN)
-        panel[1].yaxis.set_major_formatter(_THOUSANDS)
-        _label(panel[1], "", "effective\nsample size (units)")
+        _line(panel[1], shares, "effective sample size", GREEN)
+        panel[1].ticklabel_format(axis="y", useOffset=False)
+        _label(panel[1], "", "effective sample\nsize (% of units)")
     return figure
 
 
@@ -112,7 +132,7 @@ def _points(rows: Sequence[Row], value: Callable[[Row], Any]) -> list[tuple[floa
 
 
 def _finite(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
+    return is_finite(value)
 
 
 def _exp(loss: Any) -> float | None:

@@ -152,7 +152,7 @@ def _data(run: Path) -> str:
     """The data as it was typed."""
     try:
         return str(json.loads((run / "config.json").read_text("utf-8"))["options"]["data"])
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, RecursionError, TypeError):
         return ""
 
 
@@ -160,7 +160,14 @@ def _replace_card(found: list[Parcel], adapt: Callable[[str], str]) -> None:
     for parcel in found:
         source = parcel.files.get("README.md")
         if isinstance(source, Path):
-            parcel.files["README.md"] = adapt(source.read_text("utf-8")).encode()
+            parcel.files["README.md"] = adapt(_card(source)).encode()
+
+
+def _card(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except ValueError as problem:
+        raise UserError(f"run: {path.name} is not UTF-8; nothing was pushed") from problem
 
 
 def with_repo_id(card: str, repo_id: str) -> str:

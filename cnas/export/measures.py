@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeGuard
+from typing import Any
+
+from cnas.export._finite import is_finite
+from cnas.export.procedure import part
 
 _SPLITS = {"validation": "valid", "test": "test"}
 """By the name that readers know, how ``result.json`` begins a split's keys."""
@@ -55,9 +57,9 @@ def measures(result: Mapping[str, Any], units: Mapping[str, str]) -> list[Measur
         >>> measures({"retrain": {"test_perplexity": 94.2}}, {"perplexity": "per word"})
         [Measure(name='perplexity', split='test', value=94.2, unit='per word')]
     """
-    retrain = result.get("retrain") or {}
+    retrain = part(result, "retrain")
     found = [(name, split, retrain.get(f"{key}_{name}")) for name in units for split, key in _SPLITS.items()]
-    return [Measure(name, split, float(value), units[name]) for name, split, value in found if _is_finite(value)]
+    return [Measure(name, split, float(value), units[name]) for name, split, value in found if is_finite(value)]
 
 
 def spread(measure: Measure, results: Sequence[Mapping[str, Any]]) -> Spread | None:
@@ -89,12 +91,8 @@ def cut(result: Mapping[str, Any], split: str) -> tuple[int, int] | None:
         result: the contents of ``result.json``; a split's size is the largest count that it gives, e.g. tokens.
         split: its name there.
     """
-    dataset = result.get("dataset") or {}
-    size, used = (dataset.get("splits") or {}).get(split), (dataset.get("used") or {}).get(split)
+    dataset = part(result, "dataset")
+    size, used = (part(dataset, key).get(split) for key in ("splits", "used"))
     counts = list(size.values()) if isinstance(size, Mapping) else [size]
     there = max((count for count in counts if isinstance(count, int)), default=0)
     return (used, there) if isinstance(used, int) and used < there else None
-
-
-def _is_finite(value: Any) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

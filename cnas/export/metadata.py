@@ -18,21 +18,20 @@ from cnas.export.procedure import part
 TAGS = ("cnas", "curriculum-nas", "neural-architecture-search")
 
 
-def front_matter(result: Mapping[str, Any], kind: ModelKind, model_name: str) -> str:
+def front_matter(result: Mapping[str, Any], kind: ModelKind, model_name: str, licence: str = "") -> str:
     """The YAML between the dashes, ``model-index`` included; its numbers are those of this model alone.
-
-    No licence is named: that is for whoever publishes the weights to choose.
 
     Args:
         result: the contents of ``result.json``.
         kind: of the model.
         model_name: as the card is titled.
+        licence: of the weights; empty where whoever publishes them has not chosen one.
     """
     dataset = last_part(part(result, "dataset").get("name") or "unnamed")
     known = known_data(dataset)
     data = ModelCardData(
         language=known.language,
-        license="unknown",
+        license=licence or "unknown",
         library_name="transformers",
         pipeline_tag=kind.task,
         tags=[*TAGS, *(_bare(result[key]) for key in ("algorithm", "space") if result.get(key))],

@@ -101,12 +101,25 @@ def generate_lines(
         prompt: how every line begins; it is repeated in the result.
 
     Raises:
-        UserError: ``count`` or ``max_words`` is less than 1.
+        UserError: ``count`` or ``max_words`` is less than 1, or the folder is none that `save_model` wrote.
     """
     for name, value in (("count", count), ("max_words", max_words)):
         if value < 1:
             raise UserError(f"{name} must be at least 1, got {value}")
-    network, tokenizer = _load(source)
+    if isinstance(source, tuple):
+        return _lines(*source, count, seed, max_words, prompt)
+    if not (Path(source) / "config.json").is_file():
+        raise UserError(f"model must be a folder with a config.json, got {Path(source).name!r}")
+    try:
+        return _lines(*_load(source), count, seed, max_words, prompt)
+    except Exception as problem:  # four formats, each with parsers of its own
+        told = " ".join(f"{type(problem).__name__}: {problem}".split())[:160]
+        raise UserError(f"model {Path(source).name!r} cannot be used: {told}") from problem
+
+
+def _lines(
+    network: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, count: int, seed: int, max_words: int, prompt: str
+) -> list[str]:
     # In training every line follows an <eos>.
     ids = [tokenizer.eos_token_id, *tokenizer.encode(prompt)]
     inputs = torch.tensor([ids] * count, device=network.device)
@@ -141,15 +154,11 @@ def _set_special_ids(network: PreTrainedModel, tokenizer: PreTrainedTokenizerFas
     network.generation_config.max_new_tokens = MAX_WORDS
 
 
-def _load(
-    source: str | Path | tuple[PreTrainedModel, PreTrainedTokenizerFast],
-) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
-    if isinstance(source, tuple):
-        return source
-    if not (Path(source) / "config.json").is_file():
-        raise UserError(f"model must be a folder with a config.json, got {Path(source).name!r}")
+def _load(folder: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    """The network and the tokenizer of a folder; code of its own and weights that are pickles are refused unasked."""
     with _quiet():
-        return AutoModelForCausalLM.from_pretrained(source), AutoTokenizer.from_pretrained(source)
+        network = AutoModelForCausalLM.from_pretrained(folder, use_safetensors=True, trust_remote_code=False)
+        return network, AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from cnas.export.procedure import part
 from cnas.types import Paper
 
 
@@ -116,6 +117,6 @@ def kind_of(result: Mapping[str, Any]) -> ModelKind:
         >>> kind_of({"retrain": {"test_accuracy": 91.25}}).task
         'image-classification'
     """
-    places = (result.get("retrain"), (result.get("search") or {}).get("valid"), result.get("benchmark"))
-    keys = [str(key) for place in places for key in place or ()]
+    places = (part(result, "retrain"), part(part(result, "search"), "valid"), part(result, "benchmark"))
+    keys = [str(key) for place in places for key in place]
     return next((kind for kind in _KINDS if any(key.endswith(tuple(kind.units)) for key in keys)), LANGUAGE_MODEL)

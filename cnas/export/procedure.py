@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from cnas.export._finite import is_finite
 from cnas.export._markdown import last_part
 
 Rows = list[tuple[str, str]]
@@ -24,7 +25,7 @@ def procedure(result: Mapping[str, Any]) -> Rows:
         ("Sizes of its splits", _sizes(part(dataset, "splits"))),
         ("Of it used", _sizes(part(dataset, "used"))),
         ("Search", _counts(search, {"epochs": "{:,} epochs", "steps": "{:,} weight steps", "seconds": "{:,.0f} s"})),
-        *(_curriculum(result.get("curriculum")) if search else []),
+        *(_curriculum(part(result, "curriculum")) if search else []),
         (
             "Training of the cell, from new weights",
             _counts(retrain, {"epochs": "{:,} epochs", "steps": "{:,} steps", "seconds": "{:,.0f} s"}),
@@ -72,7 +73,7 @@ def _shown(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else last_part(value)
 
 
-def _curriculum(curriculum: Mapping[str, Any] | None) -> Rows:
+def _curriculum(curriculum: Mapping[str, Any]) -> Rows:
     if not curriculum:
         return [("Curriculum", "none; every training sample weighs the same")]
     said = {key: last_part(curriculum.get(key, "unknown")) for key in ("name", "k", "unit", "refresh")}
@@ -85,17 +86,17 @@ def _curriculum(curriculum: Mapping[str, Any] | None) -> Rows:
 
 
 def _counts(values: Mapping[str, Any], formats: Mapping[str, str]) -> str:
-    return ", ".join(
-        text.format(values[key]) for key, text in formats.items() if isinstance(values.get(key), int | float)
-    )
+    return ", ".join(text.format(values[key]) for key, text in formats.items() if is_finite(values.get(key)))
 
 
 def _sizes(splits: Mapping[str, Any]) -> str:
-    """``train 42,068 sentences, 929,589 tokens; ...``, or counts alone."""
+    """``train 42,068 sentences, 929,589 tokens; ...``, or counts alone; what is said of a split is in parentheses."""
     return "; ".join(f"{last_part(split)} {_size(size)}" for split, size in splits.items())
 
 
 def _size(size: Any) -> str:
     if isinstance(size, Mapping):
-        return ", ".join(f"{_size(count)} {last_part(kind)}" for kind, count in size.items())
+        counts = [f"{count:,} {last_part(kind)}" for kind, count in size.items() if isinstance(count, int)]
+        said = [last_part(value) for value in size.values() if not isinstance(value, int)]
+        return " ".join([", ".join(counts), *(f"({each})" for each in said)]).strip()
     return f"{size:,}" if isinstance(size, int) else last_part(size)

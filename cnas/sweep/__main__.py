@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cnas.cli import exit_code
 from cnas.launch import main as launch
-from cnas.sweep.lock import held
+from cnas.run_lock import held
 
 
 def work(folder: Path) -> int:

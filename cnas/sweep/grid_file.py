@@ -6,6 +6,7 @@ Every message begins with the file and names the key, its value and what is allo
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from cnas.sweep.recipe import SET_ELSEWHERE
 
 KEYS = ("recipe", "preset", "flags", "grid", "random")
 """What a part of a grid file may say, and the file itself for all of its parts."""
+LARGEST = 256 << 10
+"""Bytes of a grid file."""
 FLAG = re.compile(r"[a-z][a-z0-9_-]*(\.[a-z][a-z0-9_-]*)*")
 
 
@@ -76,20 +79,36 @@ def read(path: Path) -> GridFile:
 
 def _load(path: Path) -> Any:
     try:
-        return yaml.load(path.read_text("utf-8"), _Strict)
+        with path.open("rb") as file:
+            data = file.read(LARGEST + 1)
+        if len(data) > LARGEST:
+            raise UserError(f"it is larger than {LARGEST >> 10} KiB")
+        return yaml.load(data.decode(), _Strict)
+    except UserError:
+        raise
     except OSError as problem:
         raise UserError(f"it cannot be read: {problem.strerror}") from problem
-    except (yaml.YAMLError, ValueError, RecursionError) as problem:
+    except (yaml.YAMLError, AttributeError, TypeError, ValueError, RecursionError) as problem:
         raise UserError(f"it is not YAML: {' '.join(str(problem).split())[:200]}") from problem
 
 
 class _Strict(yaml.SafeLoader):
-    """The safe loader, which besides refuses a key that is there twice: the second would silently win."""
+    """The safe loader without aliases, which can unfold into any size; a key that is there twice is refused too.
+
+    The second key would silently win.
+    """
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """The next node, which must be written out."""
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()
+            raise yaml.MarkedYAMLError(problem=f"alias *{event.anchor}: write it out", problem_mark=event.start_mark)
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         """The mapping of a node."""
         keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
-        if repeated := next((key for key in keys if keys.count(key) > 1), None):
+        if repeated := next((key for key, count in Counter(keys).items() if count > 1), None):
             raise yaml.MarkedYAMLError(problem=f"key {repeated!r} is there twice", problem_mark=node.start_mark)
         return super().construct_mapping(node, deep)
 
@@ -174,4 +193,7 @@ def _count(value: Any, where: str) -> int:
 
 
 def _shown(value: Any) -> str:
-    return " ".join(repr(value).split())[:60]
+    try:
+        return " ".join(repr(value).split())[:60]
+    except ValueError:  # Python does not print numbers of thousands of digits
+        return f"a {type(value).__name__} too long to be shown"

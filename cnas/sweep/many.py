@@ -16,7 +16,7 @@ from pathlib import Path
 from cnas.errors import CnasError, Stopped, UserError
 from cnas.run_config import RunConfig
 from cnas.run_folder import RunFolder, scalars
-from cnas.sweep import lock
+from cnas.run_lock import holder
 from cnas.sweep.executors.base import Executor, Settings, Work
 from cnas.sweep.executors.local import Settings as LocalSettings
 from cnas.sweep.process import LOG, command, last_line, note
@@ -151,7 +151,7 @@ class _Batch:
     def _start(self, job: Job) -> list[_Running]:
         """The run, or nothing where somebody else is at it."""
         folder = self.folders[job.name].path
-        if (other := lock.holder(folder)) is not None and not other.gone:
+        if (other := holder(folder)) is not None and not other.gone:
             _say(f"{job.name}: in work elsewhere, by {other}")
             self.codes[job.name] = Stopped.exit_code
             return []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import runpy
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,7 +38,8 @@ class Recipe:
         Raises:
             UserError: there is no such file, it fails, or it has no presets.
         """
-        if not path.is_file():
+        # Unlike the method of Path, this answers for names that no file can have.
+        if not os.path.isfile(path):  # noqa: PTH113
             raise UserError(f"recipe {path} is no file; its path is relative to the grid file")
         try:
             with _beside(path.parent):

@@ -2,6 +2,7 @@
 
 from cnas.training.loop import AccelerateLoop, Session
 from cnas.training.loop_config import LoopConfig
+from cnas.training.process_options import ProcessOptions
 from cnas.training.retrain import RetrainConfig, Retrainer
 from cnas.training.trainer import CurriculumTrainer, SearchParts, TrainerConfig
 
@@ -9,6 +10,7 @@ __all__ = [
     "AccelerateLoop",
     "CurriculumTrainer",
     "LoopConfig",
+    "ProcessOptions",
     "RetrainConfig",
     "Retrainer",
     "SearchParts",

@@ -23,7 +23,7 @@ from cnas.data.base import OrderedBatches
 from cnas.errors import NonFiniteError
 from cnas.rng import Noise, generator
 from cnas.spaces.base import SuperNet
-from cnas.training.loop import Session, to_device
+from cnas.training.loop import Session, mean, to_device
 from cnas.training.loop_config import LoopConfig
 from cnas.training.ranks import Ranks
 from cnas.types import Batch, Output, Routing
@@ -149,7 +149,7 @@ class Bilevel:
             losses = output.losses if part.v is None or not weighted else output.losses * part.v
             # What a routing does not use has the gradient zero.
             found = torch.autograd.grad(
-                losses.mean() * part.share * scale, inputs, retain_graph=True, allow_unused=True, materialize_grads=True
+                mean(losses) * part.share * scale, inputs, retain_graph=True, allow_unused=True, materialize_grads=True
             )
             totals = [a + b for a, b in zip(totals, found, strict=True)] if totals else list(found)
         return self._checked(self._summed(totals), scale)

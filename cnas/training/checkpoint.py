@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load as from_safetensors
 from safetensors.torch import save as to_safetensors
 from torch import Tensor
@@ -121,11 +122,11 @@ def load_newest(root: Path, *, config_hash: str | None = None) -> Loaded | None:
     broken: list[str] = []
     for path, step in _found(root):
         try:
-            body, tree, tensors = _read(path, step, config_hash)
+            body, state = _read(path, step, config_hash)
         except _NotWholeError as reason:
             broken.append(f"{path}: {reason}")
         else:
-            return Loaded(step, _unpack(tree, tensors), path, tuple(broken), body["info"])
+            return Loaded(step, state, path, tuple(broken), body["info"])
     if broken:
         raise CheckpointError("no whole checkpoint is left; " + "; ".join(broken))
     return None
@@ -154,13 +155,23 @@ def _found(root: Path) -> list[tuple[Path, int]]:
     return [(path, int(match[1])) for path, match in matches]
 
 
-def _read(path: Path, step: int, config_hash: str | None) -> tuple[dict[str, Any], Any, dict[str, Tensor]]:
-    """The manifest, the structure and the tensors of one checkpoint, all verified."""
+def _read(path: Path, step: int, config_hash: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The manifest and the state of one checkpoint, verified."""
+    try:
+        return _verified_contents(path, step, config_hash)
+    except (UserError, _NotWholeError):
+        raise
+    # Checksums keep accidents away; these come of a manifest that somebody has sealed himself.
+    except (AttributeError, LookupError, RecursionError, SafetensorError, TypeError, ValueError) as problem:
+        raise _NotWholeError(f"it is not what a run writes ({type(problem).__name__})") from problem
+
+
+def _verified_contents(path: Path, step: int, config_hash: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
     body = _unsealed(_bytes(path / MANIFEST))
     if body["format"] != FORMAT:
-        raise UserError(f"{path} has checkpoint format {body['format']}, this version of cnas reads {FORMAT}")
+        raise UserError(f"{path} has checkpoint format {str(body['format'])[:40]}, this version of cnas reads {FORMAT}")
     if body["step"] != step:
-        raise _NotWholeError(f"{MANIFEST} is that of step {body['step']}")
+        raise _NotWholeError(f"{MANIFEST} is that of step {str(body['step'])[:40]}")
     data = {name: _verified(path / name, **body["files"][name]) for name in (STATE, TRAINER)}
     if config_hash not in (None, body["config_hash"]):
         raise UserError(
@@ -169,7 +180,10 @@ def _read(path: Path, step: int, config_hash: str | None) -> tuple[dict[str, Any
         )
     # A copy, because the bytes need not be aligned as torch would align them, and alignment may change last bits.
     tensors = {name: tensor.clone() for name, tensor in from_safetensors(data[STATE]).items()}
-    return body, json.loads(data[TRAINER]), tensors
+    state = _unpack(json.loads(data[TRAINER]), tensors)
+    if not isinstance(state, dict) or not isinstance(body["info"], dict):
+        raise _NotWholeError("it holds no state")
+    return body, state
 
 
 def _bytes(path: Path) -> bytes:

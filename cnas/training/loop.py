@@ -27,6 +27,7 @@ from cnas.data.base import OrderedBatches
 from cnas.errors import NonFiniteError, Stopped, StorageError
 from cnas.rng import Noise
 from cnas.training import checkpoint
+from cnas.training.equal_ranks import check_equal
 from cnas.training.loop_config import LoopConfig
 from cnas.training.metrics_log import MetricsLog, read
 from cnas.training.progress import describe
@@ -56,6 +57,7 @@ class Session:
         seed: of every draw.
         config_hash: stamped into checkpoints; another one is refused on resume.
         stop: set by signals.
+        check_ranks: how often the processes are compared, see `cnas.training.ProcessOptions`.
     """
 
     accelerator: Accelerator
@@ -63,6 +65,7 @@ class Session:
     seed: int
     config_hash: str
     stop: StopFlag
+    check_ranks: int | None = None
 
     def say(self, text: str) -> None:
         """Print one line, once."""
@@ -158,6 +161,7 @@ class AccelerateLoop(ABC):
             Stopped: a signal asked for it; the state is saved.
             NonFiniteError: a loss or gradient is NaN or infinite; the last checkpoint is kept.
             StorageError: a checkpoint could not be written; the one before is kept.
+            RanksError: the processes have lost one another, or hold different numbers.
         """
         while self.position.epoch < self.config.epochs:
             start = time.perf_counter()
@@ -185,11 +189,15 @@ class AccelerateLoop(ABC):
                 bar.update()
                 place = self.position
                 self.position = replace(place, batch=index + 1, step=place.step + 1, loss_sum=place.loss_sum + loss)
-                every = self.config.checkpoint_steps
                 if stop:
                     self.stop_here(start)
-                elif every and self.position.step % every == 0 and index + 1 < total:
+                elif self._due(self.config.checkpoint_steps) and index + 1 < total:
                     self.save()
+                elif self._due(self.session.check_ranks):
+                    self._check_ranks(self.state())
+
+    def _due(self, every: int | None) -> bool:
+        return every is not None and self.position.step % every == 0
 
     def stop_here(self, since: float | None = None) -> None:
         """Save and leave.
@@ -201,8 +209,12 @@ class AccelerateLoop(ABC):
             spent = time.perf_counter() - since
             self.position = replace(self.position, seconds=self.position.seconds + spent)
         self.save()
+        raise self.stopped()
+
+    def stopped(self) -> Stopped:
+        """What tells that the run was asked to stop, where, and how to go on."""
         reason = self.session.stop.reason or "another process"
-        raise Stopped(f"stopped by {reason} at step {self.position.step} of the {self.phase}; go on with --resume")
+        return Stopped(f"stopped by {reason} at step {self.position.step} of the {self.phase}; go on with --resume")
 
     def _step(self, index: int) -> tuple[float, bool]:
         """One update; returns the global batch's mean loss and whether any process was asked to stop."""
@@ -212,8 +224,8 @@ class AccelerateLoop(ABC):
             with self.accelerator.autocast():
                 weighted, losses, penalty, carry = self.batch_losses(batch)
             share = (rows.stop - rows.start) / total
-            self.accelerator.backward((weighted.mean() + penalty) * share)
-            plain += float(losses.detach().mean()) * share
+            self.accelerator.backward((mean(weighted) + penalty) * share)
+            plain += float(mean(losses.detach())) * share
             carries.append(carry)
         if carries[0] is not None:
             self.carry = torch.cat([carry.detach() for carry in carries if carry is not None])
@@ -318,15 +330,23 @@ class AccelerateLoop(ABC):
             StorageError: the disk refused; older checkpoints are untouched.
         """
         state, problem = self.state(), None
+        if self.session.check_ranks:
+            self._check_ranks(state)
         if self.accelerator.is_main_process:
             try:
-                checkpoint.save(self.checkpoints, self.position.step, state, config_hash=self.session.config_hash)
+                stamp, info = self.session.config_hash, {"processes": self.ranks.world}
+                checkpoint.save(self.checkpoints, self.position.step, state, config_hash=stamp, info=info)
             except StorageError as error:
                 problem = error
         (failed,) = self.ranks.sum_numbers(float(problem is not None))
         if failed:
             raise problem or StorageError("the main process could not write a checkpoint")
         self._saved_step = self.position.step
+
+    def _check_ranks(self, state: dict[str, Any]) -> None:
+        """Before a checkpoint, so that the one that is kept is of a time when all were one."""
+        kept = "no checkpoint yet" if self._saved_step is None else f"the checkpoint of step {self._saved_step} is kept"
+        check_equal(self.accelerator, state, f"step {self.position.step} of the {self.phase} ({kept})")
 
     def resume(self) -> bool:
         """Load the newest whole checkpoint; False where there is none yet.
@@ -341,11 +361,14 @@ class AccelerateLoop(ABC):
             return False
         for broken in loaded.broken:
             self.session.say(f"warning: skipped {broken}")
-        if loaded.info["threads"] != torch.get_num_threads():
-            self.session.say(
-                f"warning: saved with {loaded.info['threads']} threads, now {torch.get_num_threads()}; "
-                "the result is no longer the uninterrupted one bit for bit"
-            )
+        now = {"threads": torch.get_num_threads(), "processes": self.ranks.world}
+        for name, count in now.items():
+            # Checkpoints of earlier versions do not say how many processes there were.
+            if (before := loaded.info.get(name, count)) != count:
+                self.session.say(
+                    f"warning: saved with {before} {name}, now {count}; sums are taken in another order, and the "
+                    "result is no longer the uninterrupted one bit for bit"
+                )
         self.load_state(dict(loaded.state))
         self._saved_step = self.position.step
         self.session.say(f"resumed from step {self.position.step} of the {self.phase}")
@@ -356,6 +379,11 @@ class AccelerateLoop(ABC):
         if self.log is not None:
             phases = [row.get("phase") for row in read(self.log.path)]
             self.log.truncate(phases.index(self.phase) if self.phase in phases else len(phases))
+
+
+def mean(losses: Tensor) -> Tensor:
+    """The mean, and 0 of no losses at all: a process without a row in a batch still takes part in every sum."""
+    return losses.mean() if losses.numel() else losses.sum()
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:

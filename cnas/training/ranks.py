@@ -8,7 +8,9 @@ Legend: B rows of the global batch, b rows of this process.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -17,6 +19,27 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from cnas.data.base import rank_rows
+from cnas.errors import RanksError
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """What processes do together; where one of them is gone or stuck, the others say so in one line.
+
+    Raises:
+        RanksError: the exchange failed, at once where a process has ended, otherwise after the time it may take.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as problem:
+        # Without the place in the source it comes from, and what one should do about that.
+        reason = re.sub(r"^\[[^\]]*\] *", "", str(problem).strip()).partition("\n")[0].partition(". ")[0][:200]
+        raise RanksError(
+            f"another process of this run has ended or is stuck ({reason}); the last checkpoint is kept, "
+            "go on with --resume"
+        ) from problem
 
 
 class Ranks:
@@ -38,8 +61,14 @@ class Ranks:
         """The sum over processes, on every one of them."""
         if self.world == 1:
             return values
-        total: Tensor = self.accelerator.reduce(values, "sum")
+        with together():
+            total: Tensor = self.accelerator.reduce(values, "sum")
         return total
+
+    def wait(self) -> None:
+        """Wait until every process is here."""
+        with together():
+            self.accelerator.wait_for_everyone()
 
     @property
     def all_sum(self) -> Callable[[Tensor], Tensor] | None:

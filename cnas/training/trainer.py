@@ -125,7 +125,11 @@ class CurriculumTrainer(AccelerateLoop):
         """Search to the end, from wherever the trainer stands, and derive the architecture."""
         self.run()
         with self.located():
-            architecture, figures = self.algorithm.derive(self.context("derive"))
+            try:
+                architecture, figures = self.algorithm.derive(self.context("derive"))
+            except Stopped as stop:
+                # All epochs are saved; what comes after them is done again.
+                raise self.stopped() from stop
         place = self.position
         return SearchResult(architecture, place.epoch, place.step, place.seconds, figures)
 

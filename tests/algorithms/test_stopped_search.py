@@ -48,7 +48,7 @@ def test_an_evolution_that_is_stopped_is_done_again(tmp_path):
     trainer = build(tmp_path / "run", "spos", "enas_rnn")
     trainer.run()
     trainer.session.stop.request("a test")
-    with pytest.raises(Stopped):
+    with pytest.raises(Stopped, match=r"^stopped by a test at step \d+ of the search; go on with --resume$"):
         trainer.train()
     resumed = build(tmp_path / "run", "spos", "enas_rnn")
     assert resumed.resume()

@@ -2,6 +2,7 @@ import itertools
 import json
 import math
 import random
+from dataclasses import replace
 
 import pytest
 from run_folders import FOUND, png_size, write_run
@@ -61,12 +62,26 @@ def test_without_a_choice_the_found_cell_is_traced_and_saved(tmp_path):
     run = write_run(tmp_path / "run", [{"epoch": epoch, "alphas": table(epoch)} for epoch in range(1, 6)])
     traces = ranking_traces(run)
     assert list(traces.ranks) == [FOUND]
-    drawing = draw_ranking_traces(traces, {FOUND: "found"})
+    drawing = draw_ranking_traces(traces, labels={FOUND: "found"})
     assert f"found ({FOUND}) from " in drawing.alternative
     numbers, png, svg = save(traces, drawing, tmp_path / "figures")
     assert json.loads(numbers.read_text())["ranks"] == {FOUND: list(traces.ranks[FOUND])}
     assert min(png_size(png)) > 300
     assert ">found</text>" in svg.read_text()
+
+
+def test_two_searches_are_one_figure(tmp_path):
+    runs = [write_run(tmp_path / name, [{"epoch": 1, "alphas": table(1)}]) for name in ("plain", "curriculum")]
+    traces = [ranking_traces(run, [FOUND, OTHER]) for run in runs]
+    assert [each.run for each in traces] == ["plain", "curriculum"]
+    drawing = draw_ranking_traces(*traces, labels={FOUND: "found"})
+    names = ["found in plain", "found in curriculum", "architecture 2 in plain", "architecture 2 in curriculum"]
+    assert [name for name in names if f">{name}</text>" not in drawing.svg] == []
+    numbers, *_ = save(traces, drawing, tmp_path / "figures")
+    assert [each["run"] for each in json.loads(numbers.read_text())] == ["plain", "curriculum"]
+    for chosen in ([], [*traces, traces[0]], [traces[0], replace(traces[1], size=7)]):
+        with pytest.raises(UserError, match="traces must be of one search or two of one space, got"):
+            draw_ranking_traces(*chosen)
 
 
 @pytest.mark.parametrize(
@@ -80,6 +95,13 @@ def test_without_a_choice_the_found_cell_is_traced_and_saved(tmp_path):
 def test_what_cannot_be_traced_is_said(tmp_path, rows, architectures, message):
     with pytest.raises(UserError, match=message):
         ranking_traces(write_run(tmp_path / "run", rows), architectures)
+
+
+def test_a_search_that_has_found_nothing_yet_needs_architectures(tmp_path):
+    run = write_run(tmp_path / "run", [{"epoch": 1, "alphas": table(1)}], finished=False)
+    with pytest.raises(UserError, match="has found no architecture yet; name those to trace"):
+        ranking_traces(run)
+    assert ranking_traces(run, [FOUND]).epochs == (1,)
 
 
 def test_a_space_too_large_to_rank_is_refused(tmp_path):

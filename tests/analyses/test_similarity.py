@@ -65,6 +65,17 @@ def test_it_is_drawn_with_its_numbers(runs, tmp_path):
     assert min(png_size(png)) > 300
 
 
+def test_names_stand_beside_the_matrix_where_they_have_room(runs):
+    named = similarity(runs, names=["found", "random 1", "random 2"])
+    assert named.names == ("found", "random 1", "random 2")
+    assert ">3: random 2</text>" in draw_similarity(named).svg
+    long = draw_similarity(similarity(runs, names=["found", "random 1", "a" * 19]))
+    assert "random 1</text>" not in long.svg
+    assert "1 found, 2 random 1" in long.caption
+    with pytest.raises(UserError, match="names must be one for each of the 3 runs, got 1"):
+        similarity(runs, names=["found"])
+
+
 @pytest.mark.parametrize(
     "content",
     [

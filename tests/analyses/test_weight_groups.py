@@ -67,6 +67,19 @@ def test_it_is_drawn_and_saved(run, tmp_path):
     assert all(f">{name}</text>" in svg.read_text() for name in ("low", "mid", "high"))
 
 
+def test_several_searches_have_a_panel_each(run, tmp_path):
+    other = write_run(tmp_path / "other", rows([[2 - v for v in row] for row in TRACES]))
+    groups = [weight_groups(folder) for folder in (run, other, run)]
+    drawing = draw_weight_groups(*groups)
+    assert [drawing.svg.count(f">{name}</text>") for name in ("run", "other", "mean weight v", "epoch")] == [2, 1, 2, 2]
+    assert "run: high from 1 in epoch 1" in drawing.alternative
+    assert "other: high from 1 in epoch 1 to 0.4 in epoch 3" in drawing.alternative
+    assert [drawing.svg.count(f">{name}</text>") for name in ("low", "mid", "high")] == [1, 1, 1]
+    for wrong in ([], [groups[0], weight_groups(run, "last")]):
+        with pytest.raises(UserError, match="groups must be of at least one search, all by first or all by last"):
+            draw_weight_groups(*wrong)
+
+
 @few
 @given(st.integers(1, 10_000), st.integers(1, 200))
 def test_traced_units_are_different_and_spread(num_units, count):

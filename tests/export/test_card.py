@@ -198,5 +198,27 @@ def test_an_image_classifier_is_other_values_of_the_same_card():
     assert values == {"validation": 90.5, "test": 91.25}
     assert "| cifar10 | test | accuracy (%) | 91.25 |" in text
     assert "| rank | 1 |" in text
+    assert "| regret | 0.00 |" in text
     assert "perplexity" not in text
     assert "language" not in data
+
+
+def test_what_was_looked_up_has_a_spread_over_seeds_too():
+    def found(rank, accuracy, **more):
+        record = {"dataset": "cifar10", "rank": rank, "index": 9, "test_accuracies": {"cifar100": accuracy}}
+        return {"retrain": None, "benchmark": record | more}
+
+    others = [result(seed=4, **found(5, 62.0)), result(seed=5, **found(8, 64.0, kendall_tau=None))]
+    text = section(render(found(2, 60.0, kendall_tau=0.5), kind=IMAGE_CLASSIFIER, others=others), "Results")
+    assert "| looked up | this cell (seed 3) | mean ± standard deviation |" in text
+    assert "| rank | 2 | 5.00 ± 3.00 (n = 3) |" in text
+    assert "| test_accuracies.cifar100 | 60.00 | 62.00 ± 2.00 (n = 3) |" in text
+    for alone in ("| dataset | cifar10 | – |", "| index | 9 | – |", "| kendall_tau | 0.50 | – |"):
+        assert alone in text
+    assert "(seeds 3, 4, 5)" in text
+
+
+def test_what_is_said_of_a_split_is_no_count():
+    splits = {"train": {"images": 5000, "from": "half of train"}, "test": {"images": 2000}}
+    text = render({"dataset": {"name": "digits", "splits": splits}})
+    assert "train 5,000 images (half of train); test 2,000 images |" in text

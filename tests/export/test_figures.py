@@ -1,7 +1,7 @@
 import math
 import struct
 
-from cnas.export import draw_figures
+from cnas.export import draw_figures, figures
 
 SEARCH = [
     {
@@ -14,7 +14,7 @@ SEARCH = [
         "weight_min": 0.8,
         "weight_median": 1.0,
         "weight_max": 1.5,
-        "effective_sample_size": 900.0,
+        "effective_sample_size": 0.9,
         "reward": 0.4,
     }
     for epoch in range(1, 5)
@@ -54,6 +54,20 @@ def test_nothing_to_draw(tmp_path):
     assert draw_figures([], tmp_path) == []
     assert draw_figures(rows, tmp_path) == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_images_have_losses_and_words_perplexities():
+    images = [{key: row[key] for key in row if key != "valid_perplexity"} | {"valid_accuracy": 9.0} for row in SEARCH]
+    for rows, unit, first in ((SEARCH, "perplexity per word", math.exp(5.9)), (images, "loss (nats)", 5.9)):
+        (axes,) = figures._learning_curve(rows).axes
+        assert axes.get_ylabel() == unit
+        assert axes.lines[0].get_ydata()[0] == first
+
+
+def test_the_effective_sample_size_is_a_share():
+    _, axes = figures._sample_weights(SEARCH).axes
+    assert "% of units" in axes.get_ylabel()
+    assert list(axes.lines[0].get_ydata()) == [90.0] * 4
 
 
 def test_gaps_and_one_epoch_are_drawn(tmp_path):

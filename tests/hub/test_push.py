@@ -65,6 +65,19 @@ def test_the_architecture_alone_has_nothing_that_was_trained(hub, run):
     assert re.findall("^## .*", card, re.M) == re.findall("^## .*", (run / "README.md").read_text("utf-8"), re.M)
 
 
+def test_code_that_the_network_does_not_need_stays(hub, run):
+    before = {path.name for path in (run / "model").glob("*.py")}
+    for name in ("notes.py", "network_old.py", "__init__.py"):
+        write(run / "model" / name, "import os\n")
+    _, said = push(run)
+    assert {name for name in hub.files(REPO) if name.endswith(".py")} == before
+    assert sorted(line for line in said if ".py " in line) == [
+        "left out: model/__init__.py is no code of the network",
+        "left out: model/network_old.py is no code of the network",
+        "left out: model/notes.py is no code of the network",
+    ]
+
+
 def test_checkpoints_go_only_if_asked(hub, run):
     push(run)
     saved = {f"checkpoints/search/step-2/{name}" for name in ("state.safetensors", "trainer.json", "manifest.json")}

@@ -37,8 +37,15 @@ def test_the_graph_holds_every_choice(nodes, seed):
 
 
 def test_a_node_that_reads_several_hangs_on_the_deepest():
-    where = places(nx.DiGraph([(0, 1), (1, 2), (0, 2)]))
-    assert where == {0: (0.0, 0.0), 1: (0.0, -1.0), 2: (0.0, -2.0)}
+    where = places(nx.DiGraph([(0, 1), (0, 3), (1, 2), (0, 2)]))
+    assert where == {0: (0.5, 0.0), 1: (0.0, -1.0), 2: (0.0, -2.0), 3: (1.0, -1.0)}
+
+
+def test_a_column_with_arrows_past_its_nodes_steps_aside():
+    column = nx.DiGraph([(0, 1), (1, 2), (2, 3)])
+    assert {x for x, _ in places(column).values()} == {0.0}
+    column.add_edge(0, 2)
+    assert [x for x, _ in places(column).values()] == [1.0, 0.0, 2.0, 1.0]
 
 
 @settings(derandomize=True, deadline=None, max_examples=60)

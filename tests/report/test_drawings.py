@@ -10,11 +10,14 @@ import pytest
 from cnas.export.report import read_run
 from cnas.export.report._drawing import VARIABLES, course, style
 from cnas.export.report.cell_graph import draw_cell_graph
-from cnas.export.report.curves import draw_comparison, draw_learning_curve
+from cnas.export.report.curves import draw_accuracy, draw_comparison, draw_learning_curve
+from cnas.export.report.heat_map import HeatMap, draw_heat_map
 from cnas.export.report.policy import draw_policy, entropy, weight_tables
 from cnas.export.report.probes import draw_probes
 from cnas.export.report.record import RunRecord
 from cnas.export.report.weights import draw_weights
+
+NATS = "|nor_conv_1x1~0|+|nor_conv_3x3~0|nor_conv_1x1~1|+|none~0|nor_conv_3x3~1|none~2|"
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +108,44 @@ def test_a_loss_without_perplexity_is_drawn_as_it_is(record, tmp_path):
     rows = [{"phase": "retrain", "epoch": 1, "train_loss": 2.0, "valid_loss": 2.5}]
     (drawing,) = everything(RunRecord(tmp_path, {}, rows))
     assert "loss over epochs: training 2 in epoch 1; validation 2.5 in epoch 1" in drawing.alternative
+
+
+def classified(record, **more):
+    rows = [{"phase": "search", "epoch": n, "valid_loss": 2.5, "valid_accuracy": 10.0 * n, **more} for n in (1, 2, 3)]
+    return RunRecord(record.path, {"space": {"name": "nats"}}, rows, {}, {"architecture": {"string": NATS}})
+
+
+def test_what_is_classified_has_its_accuracy(record):
+    found = classified(record)
+    with style():
+        assert draw_accuracy(record, "search") is None
+        drawing = draw_accuracy(found, "search")
+        both = draw_comparison([found, found], "search")
+    assert "Validation accuracy in % over epochs: from 10 in epoch 1 to 30 in epoch 3" in drawing.alternative
+    assert "highest 30" in drawing.alternative
+    assert "Validation accuracy in % over epochs: run 1" in both.alternative
+
+
+def letters(drawing):
+    return [node.text for node in ET.fromstring(drawing.svg).iter() if node.tag.endswith("text") and node.text]
+
+
+def test_rows_of_a_cell_whose_nodes_read_several_name_the_edges_and_the_legend_fits(record):
+    with style():
+        drawing = draw_probes(classified(record, probe_architecture=NATS))
+    assert [word for word in letters(drawing) if "→" in word] == ["0 → 1", "0 → 2", "1 → 2", "0 → 3", "1 → 3", "2 → 3"]
+    spans = [float(at) for at in re.findall(r'x="([-\d.]+)"[^>]*>', drawing.svg)]
+    assert min(spans) >= 0
+
+
+def test_small_changes_are_numbers_and_long_headings_have_two_lines(record):
+    space = classified(record).space
+    edges, operations = space.shape
+    table = [[0.0012, -0.0007, -0.00001, *[0.0] * (operations - 3)] for _ in range(edges)]
+    with style():
+        found = letters(draw_heat_map(space, None, HeatMap("x", "x", "x", table, 0.0012)))
+    assert {word for word in found if re.fullmatch(r"−?\d\.\d+", word)} == {"0.0012", "−0.0007", "0.0000"}
+    assert {"none", "skip_", "connect", "nor_conv_", "1x1"} <= set(found)
 
 
 def test_a_long_search_is_thinned(record, tmp_path):

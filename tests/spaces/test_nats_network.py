@@ -121,7 +121,7 @@ def test_a_pipeline_answers_for_a_picture(folder):
     shares = model(**inputs).logits.softmax(-1)[0].tolist()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        answers = pipeline("image-classification", str(folder), trust_remote_code=False)(shown)
+        answers = pipeline("image-classification", str(folder))(shown)
     assert {one["label"]: pytest.approx(one["score"], rel=1e-5) for one in answers} == {
         f"LABEL_{index}": share for index, share in enumerate(shares)
     }

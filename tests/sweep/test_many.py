@@ -16,9 +16,9 @@ from outcome import outcome
 
 from cnas.errors import Stopped, UserError
 from cnas.run_folder import RunFolder
+from cnas.run_lock import Holder, held
 from cnas.sweep import Job, run_many
 from cnas.sweep.executors import settings
-from cnas.sweep.lock import Holder, held
 from cnas.sweep.process import LOG, command
 
 

@@ -5,8 +5,8 @@ from finished_folders import figures, finished_copy
 from forked import Forked
 
 from cnas import cli
+from cnas.run_lock import held
 from cnas.sweep import executors, read_grid
-from cnas.sweep.lock import held
 
 AXES = {"seed": [1, 2], "curriculum": [False, True]}
 

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 
+from cnas.export.report._arrow_labels import SIZE, Arrow, Label, place_labels
 from cnas.export.report._drawing import INK, MUTED, PAPER, SERIES, WIDTH, Drawing, finish
 from cnas.export.report.record import RunRecord
 from cnas.spaces.base import SearchSpace
@@ -37,6 +38,8 @@ def cell_graph(space: SearchSpace, architecture: Architecture) -> nx.DiGraph:
 def places(graph: nx.DiGraph) -> Places:
     """(x, y) of every node: y is minus its longest way from the input; a node stands above the middle of its readers.
 
+    Where all nodes would stand in one column and arrows lead past some of them, the inner ones step aside by turns.
+
     Example:
         >>> places(nx.DiGraph([(0, 1), (0, 2), (2, 3)]))
         {0: (0.5, 0.0), 1: (0.0, -1.0), 2: (1.0, -1.0), 3: (1.0, -2.0)}
@@ -54,6 +57,9 @@ def places(graph: nx.DiGraph) -> Places:
         below = [xs[child] for child in tree.successors(node)]
         xs[node] = (below[0] + below[-1]) / 2 if below else float(leaves)
         leaves += not below
+    if not any(xs.values()) and any(depth[source] - depth[target] > 1 for source, target in graph.edges):
+        last = min(depth.values())
+        xs = {node: 1.0 if level in (0, last) else 2.0 * (level % 2 == 0) for node, level in depth.items()}
     return {node: (xs[node], float(depth[node])) for node in sorted(graph)}
 
 
@@ -75,8 +81,7 @@ def draw_architecture(space: SearchSpace, architecture: Architecture) -> Drawing
     # A lonely chain stands in the middle, and its labels have room.
     axes.set_xlim(-0.75, max(breadth, 1e-9) + 0.75)
     axes.set_ylim(-depth - 0.4, 0.4)
-    for source, target, reading in graph.edges(data=True):
-        _arrow(axes, where[source], where[target], reading)
+    _arrows(axes, graph, where)
     for node, place in where.items():
         _circle(axes, place, str(node) if node else "input")
     words = ", ".join(f"node {b} = {op} of {f'node {a}' if a else 'the input'}" for a, b, op in _sorted(graph))
@@ -98,10 +103,29 @@ def _sorted(graph: nx.DiGraph) -> list[tuple[int, int, str]]:
     return sorted(graph.edges(data="operation"), key=lambda edge: (edge[1], edge[0]))
 
 
-def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], reading: dict[str, object]) -> None:
-    # An arrow that passes other levels goes round their nodes.
-    bend = 0.28 if start[1] - end[1] > 1 else 0.0
-    colour = SERIES[int(str(reading["series"])) % len(SERIES)]
+def _arrows(axes: Axes, graph: nx.DiGraph, where: Places) -> None:
+    """All arrows with their names."""
+    inch = axes.figure.dpi
+    points = {node: tuple(axes.transData.transform(place) * 72 / inch) for node, place in where.items()}
+    arrows = [
+        Arrow(points[source], points[target], _bend(where, source, target), str(operation))
+        for source, target, operation in graph.edges(data="operation")
+    ]
+    labels = place_labels(arrows, list(points.values()), WIDTH * 72)
+    for (source, target, series), arrow, label in zip(graph.edges(data="series"), arrows, labels, strict=True):
+        colour = SERIES[series % len(SERIES)]
+        _arrow(axes, where[source], where[target], arrow.bend, colour)
+        _name(axes, label, arrow.name, colour)
+
+
+def _bend(where: Places, source: int, target: int) -> float:
+    """How far an arrow swings out: only where a node is in its way."""
+    (x0, y0), (x1, y1) = where[source], where[target]
+    between = [(x, (y - y0) / (y1 - y0)) for x, y in where.values() if y1 < y < y0]
+    return 0.28 if any(abs(x0 + share * (x1 - x0) - x) < 0.25 for x, share in between) else 0.0
+
+
+def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], bend: float, colour: str) -> None:
     axes.add_patch(
         FancyArrowPatch(
             start,
@@ -115,15 +139,13 @@ def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], rea
             linewidth=1.5,
         )
     )
-    # Nearer to the end, where arrows from one node are apart; the middle of a curve lies half of its bend beside.
-    x, y = start[0] + 0.7 * (end[0] - start[0]), start[1] + 0.6 * (end[1] - start[1])
-    x, y = x + bend * (end[1] - start[1]) / 2, y - bend * (end[0] - start[0]) / 2
-    # Outside of what branches off: left of an arrow to the left.
-    side, shift = ("right", -4) if end[0] < start[0] or bend else ("left", 4)
+
+
+def _name(axes: Axes, label: Label, words: str, colour: str) -> None:
     # The ground behind the letters keeps them apart from an arrow that crosses.
     ground = {"boxstyle": "square,pad=0.06", "facecolor": PAPER, "edgecolor": "none"}
-    label: dict[str, Any] = {"ha": side, "va": "center", "fontsize": 8, "color": colour, "bbox": ground}
-    axes.annotate(str(reading["operation"]), (x, y), xytext=(shift, 1), textcoords="offset points", **label)
+    look: dict[str, Any] = {"ha": "right" if label.left else "left", "va": "center", "fontsize": SIZE, "bbox": ground}
+    axes.annotate(words, (label.x, label.y), xycoords="figure points", color=colour, **look)
 
 
 def _circle(axes: Axes, place: tuple[float, float], label: str) -> None:

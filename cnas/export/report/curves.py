@@ -22,6 +22,7 @@ from cnas.export.report._drawing import (
 from cnas.export.report.record import Row, RunRecord, number
 
 PHASES = {"search": "Search: shared weights", "retrain": "Training of the cell"}
+ACCURACY = "accuracy in %"
 
 _COLOURED = len(SERIES)
 """So many runs have a colour of their own; more would not be told apart."""
@@ -51,6 +52,18 @@ def draw_learning_curve(record: RunRecord, phase: str) -> Drawing | None:
     return finish(figure, f"{phase}_curve", PHASES[phase], f"{unit} over epochs: {words}.")
 
 
+def draw_accuracy(record: RunRecord, phase: str) -> Drawing | None:
+    """Validation accuracy of one phase; None where nothing was classified."""
+    found = points(record.phase(phase), "valid_accuracy")
+    if not found:
+        return None
+    figure, axes = new_figure()
+    line(axes, found, "validation", RED)
+    epochs_axis(axes, f"validation {ACCURACY}")
+    words = f"Validation {ACCURACY} over epochs: {course(found)}, highest {max(y for _, y in found):.4g}."
+    return finish(figure, f"{phase}_accuracy", f"{PHASES[phase]}, accuracy", words)
+
+
 def draw_comparison(records: Sequence[RunRecord], phase: str) -> Drawing | None:
     """The validation curves of all runs; None where fewer than two have any."""
     everything = {index: _validation(record.phase(phase)) for index, record in enumerate(records)}
@@ -62,7 +75,7 @@ def draw_comparison(records: Sequence[RunRecord], phase: str) -> Drawing | None:
         plain = not records[index].curriculum
         line(axes, found, f"{index + 1} · {records[index].variant}", _colour(index, plain, len(records)), dashed=plain)
     unit = next(iter(curves.values()))[0]
-    if unit != "loss":
+    if unit == "perplexity":
         log_axis(axes, [value for _, found in curves.values() for _, value in found])
     epochs_axis(axes, f"validation {unit}")
     if len(curves) <= _COLOURED:
@@ -94,6 +107,6 @@ def _losses(rows: Sequence[Row]) -> dict[str, Points]:
 
 
 def _validation(rows: Sequence[Row]) -> tuple[str, Points]:
-    if _has_perplexity(rows):
-        return "perplexity", points(rows, "valid_perplexity")
-    return "loss", points(rows, "valid_loss")
+    known = {"perplexity": "valid_perplexity", ACCURACY: "valid_accuracy", "loss": "valid_loss"}
+    found = {unit: points(rows, key) for unit, key in known.items()}
+    return next(((unit, curve) for unit, curve in found.items() if curve), ("loss", []))

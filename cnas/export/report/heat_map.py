@@ -5,6 +5,7 @@ Legend: E edges, O operations.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from matplotlib.axes import Axes
@@ -17,6 +18,12 @@ from cnas.types import Architecture
 Table = list[list[float]]
 """[E][O]."""
 
+_DIGITS = 4
+"""Most digits behind the point: rows of ``metrics.jsonl`` keep no more."""
+_LETTER = 0.075
+"""Inches that a letter of a heading takes."""
+_LEFT = 0.75
+"""Inches for the names of the rows."""
 _NUMBERED = 60
 """Tables with more entries show no numbers: they would not be read."""
 
@@ -29,7 +36,7 @@ class HeatMap:
         name: of the figure.
         title: stands above it.
         caption: says how to read it.
-        table: the entries; negative ones are red.
+        table: the entries; negative ones are orange.
         largest: the magnitude that has the full colour.
     """
 
@@ -46,18 +53,21 @@ def draw_heat_map(space: SearchSpace, architecture: Architecture | None, heat_ma
     edges = sorted(labels)
     height = max(1.4, 0.46 + 0.19 * len(edges))
     figure, axes = new_figure(height)
-    figure.subplots_adjust(left=0.75 / WIDTH, top=1 - 0.36 / height, bottom=0.1 / height)
+    headings = _headings(space.operations)
+    top = 0.36 + 0.13 * max(heading.count("\n") for heading in headings)
+    figure.subplots_adjust(left=_LEFT / WIDTH, top=1 - top / height, bottom=0.1 / height)
+    digits = _digits(heat_map.largest)
     for row, edge in enumerate(edges):
         for column, value in enumerate(heat_map.table[edge]):
             _entry(axes, (column, row), value, heat_map.largest)
             if len(edges) * len(space.operations) <= _NUMBERED:
-                text = f"{value:.2f}".replace("-", "−")
+                text = f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
                 axes.text(column, row, text, ha="center", va="center", fontsize=7.5, color=INK)
     # After all of them, so that no neighbour covers an edge of the frame.
     for edge, column in architecture.choices if architecture is not None else ():
         corner = (column - 0.5, edges.index(edge) - 0.5)
         axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=INK, linewidth=1.4))
-    _label(axes, [labels[edge] for edge in edges], space.operations)
+    _label(axes, [labels[edge] for edge in edges], headings)
     caption = heat_map.caption + (" Framed: what the cell took." if architecture is not None else "")
     return finish(figure, heat_map.name, heat_map.title, _in_words(space, heat_map.table), caption)
 
@@ -75,6 +85,19 @@ def edge_labels(space: SearchSpace) -> dict[int, str]:
         for decision in space.decisions()
         for edge, source in zip(decision.edges, decision.sources, strict=True)
     }
+
+
+def _digits(largest: float) -> int:
+    """Behind the point, so that the largest entry has two that say something."""
+    return min(_DIGITS, max(2, 1 - math.floor(math.log10(largest))))
+
+
+def _headings(operations: tuple[str, ...]) -> tuple[str, ...]:
+    """The names in two lines where they would run into each other."""
+    room = (WIDTH - _LEFT) / len(operations)
+    if max(map(len, operations)) * _LETTER <= room:
+        return operations
+    return tuple("_\n".join(name.rsplit("_", 1)) for name in operations)
 
 
 def _entry(axes: Axes, place: tuple[int, int], value: float, largest: float) -> None:

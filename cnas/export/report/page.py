@@ -15,7 +15,7 @@ from cnas.export.report import tables
 from cnas.export.report._drawing import Drawing, style
 from cnas.export.report.cell_graph import draw_cell_graph
 from cnas.export.report.collapse import judge
-from cnas.export.report.curves import PHASES, draw_comparison, draw_learning_curve
+from cnas.export.report.curves import PHASES, draw_accuracy, draw_comparison, draw_learning_curve
 from cnas.export.report.policy import draw_policy
 from cnas.export.report.probes import draw_probes
 from cnas.export.report.record import RunRecord
@@ -79,8 +79,11 @@ class Page:
         for name, drawing in self.drawings:
             drawing.save(figures, name)
         stage, target = folder / ".report.html.tmp", folder / "report.html"
-        stage.write_text(self.html, "utf-8")
-        return stage.replace(target)
+        try:
+            stage.write_text(self.html, "utf-8")
+            return stage.replace(target)
+        finally:
+            stage.unlink(missing_ok=True)
 
 
 def render(
@@ -151,7 +154,7 @@ def _sections(
 
 
 _ABOUT = {
-    "curves": "Perplexities of the search are those of shared weights and compare only among themselves; those of the "
+    "curves": "Numbers of the search are those of shared weights and compare only among themselves; those of the "
     "training are probes. What was measured in the end stands at the top.",
     "cell": "What the search chose, and what it would have chosen earlier.",
     "policy": "How decided the algorithm is, and for what.",
@@ -160,6 +163,7 @@ _ABOUT = {
     "benchmark": "What training from scratch gives, looked up in a table.",
 }
 
+_UNITS = {"sequence": "chunks", "token": "tokens", "sample": "samples"}
 _UNREAD = "The cell is not drawn: this version of cnas does not read its notation with the settings of the run."
 _SOUND = "No sign of a collapse: operations that do no work of their own are no majority."
 _COLLAPSED = (
@@ -175,7 +179,8 @@ def _overview(records: Sequence[RunRecord], comparison: Comparison) -> Section:
 
 
 def _curves(record: RunRecord, heading: str) -> Block:
-    return Block(heading, [drawing for phase in PHASES if (drawing := draw_learning_curve(record, phase))])
+    drawings = [draw(record, phase) for draw in (draw_learning_curve, draw_accuracy) for phase in PHASES]
+    return Block(heading, [drawing for drawing in drawings if drawing])
 
 
 def _cell(record: RunRecord, heading: str) -> Block:
@@ -192,7 +197,9 @@ def _weights(record: RunRecord, heading: str, found: SampleWeights | None) -> Bl
     if found is None:
         return block
     if len(found.values):
-        unit = {"sequence": "chunks", "token": "tokens"}.get(str(record.curriculum.get("unit")), "units")
+        unit = {"sequence": "chunks", "token": "tokens", "sample": "samples"}.get(
+            str(record.curriculum.get("unit")), "units"
+        )
         block.drawings.append(draw_histogram(found, unit))
     if found.heaviest:
         block.tables.append(tables.texts(found.heaviest, "Heaviest: what the subnets are least sure of"))

@@ -26,6 +26,8 @@ from cnas.export.report.heat_map import HeatMap, Table, draw_heat_map
 from cnas.export.report.record import RunRecord, number
 from cnas.spaces.base import SearchSpace
 
+_CHANGE = "Blue has gained, orange has lost, up to {:.2g}."
+
 Tables = Sequence[tuple[float, Table]]
 """(epoch, weights) in the order of the epochs."""
 
@@ -138,5 +140,5 @@ def _heat_maps(tables: Tables) -> list[HeatMap]:
         change = [[b - a for a, b in zip(*rows, strict=True)] for rows in zip(begin, end, strict=True)]
         largest = max(abs(value) for row in change for value in row) or 1.0
         title = f"Their change since epoch {first:.0f}"
-        found.append(HeatMap("alphas_change", title, "Blue has gained, red has lost.", change, largest))
+        found.append(HeatMap("alphas_change", title, _CHANGE.format(largest), change, largest))
     return found

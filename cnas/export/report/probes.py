@@ -27,9 +27,10 @@ def draw_probes(record: RunRecord) -> Drawing | None:
     columns: list[Column] = _thinned(known)
     if record.architecture is not None:
         columns.append(("cell", record.architecture))
-    height = 0.85 + 0.23 * len(record.space.decisions())
+    below = 0.45 + 0.17 * -(-len(record.space.operations) // _legend_columns(record.space))
+    height = 0.23 + below + 0.23 * len(record.space.decisions())
     figure = Figure(figsize=(WIDTH, height))
-    axes = figure.add_axes((0.62 / WIDTH, 0.62 / height, 1 - 0.7 / WIDTH, 1 - 0.72 / height))
+    axes = figure.add_axes((0.62 / WIDTH, below / height, 1 - 0.7 / WIDTH, 1 - (below + 0.1) / height))
     for x, (label, architecture) in enumerate(columns):
         _column(axes, x + (0.35 if label == "cell" else 0.0), record.space, architecture, len(columns))
     _label(axes, columns, record.space)
@@ -52,7 +53,7 @@ def _column(axes: Axes, x: float, space: SearchSpace, architecture: Architecture
 
 
 def _label(axes: Axes, columns: list[Column], space: SearchSpace) -> None:
-    targets = [f"node {decision.target}" for decision in space.decisions()]
+    targets = _rows(space)
     axes.set_ylim(len(targets) - 0.5, -0.5)
     axes.set_yticks(range(len(targets)), targets)
     axes.set_xlim(-0.6, len(columns) - 0.4 + 0.35 * (columns[-1][0] == "cell"))
@@ -73,13 +74,27 @@ def _label(axes: Axes, columns: list[Column], space: SearchSpace) -> None:
         squares,
         space.operations,
         loc="lower center",
-        ncols=min(5, len(squares)),
+        ncols=_legend_columns(space),
         frameon=False,
         fontsize=8,
         handletextpad=0.1,
         columnspacing=0.9,
         borderpad=0,
     )
+
+
+def _rows(space: SearchSpace) -> list[str]:
+    """What each decision is about: a node, or one of several edges that lead to it."""
+    decisions = space.decisions()
+    if len({decision.target for decision in decisions}) == len(decisions):
+        return [f"node {decision.target}" for decision in decisions]
+    return [f"{', '.join(map(str, decision.sources))} → {decision.target}" for decision in decisions]
+
+
+def _legend_columns(space: SearchSpace) -> int:
+    """As many as find room beside each other."""
+    longest = max(map(len, space.operations))
+    return max(1, min(len(space.operations), int(WIDTH / (0.32 + 0.07 * longest))))
 
 
 def _changed(one: Architecture, other: Architecture) -> int:

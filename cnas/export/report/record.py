@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,6 +11,7 @@ from typing import Any
 
 from cnas.config import from_dict
 from cnas.errors import UserError
+from cnas.export._finite import is_finite
 from cnas.export._markdown import name
 from cnas.spaces import space_class
 from cnas.spaces.base import SearchSpace
@@ -137,8 +137,7 @@ def part(values: Mapping[str, Any], key: str) -> Row:
 
 def number(value: Any) -> float | None:
     """``value`` where it is a finite number, else None."""
-    good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return value if good else None
+    return value if is_finite(value) else None
 
 
 def spoken(problem: Exception, records: Sequence[RunRecord]) -> str:

@@ -16,7 +16,8 @@ from cnas.export.report.weights import Sample
 MISSING = "–"
 PICTURE = "data:image/png;base64,"
 """How the cell of a picture starts, and no other: the page's template shows it."""
-_MEASURES = {"perplexity": ("perplexity", ".2f"), "accuracy": ("accuracy", ".2f"), "loss": ("loss", ".4f")}
+_MEASURES = {"perplexity": "{:.2f}", "accuracy": "{:.2f} %", "loss": "{:.4f}"}
+"""By the end of a key of ``result.json``, how its number is written."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,10 @@ def measures(record: RunRecord) -> list[tuple[str, str]]:
     """(name, value) of what was measured in the end, test before validation."""
     found = part(record.result, "retrain")
     return [
-        (f"{split} {words}", format(value, form))
+        (f"{split} {metric}", form.format(value))
         for prefix, split in (("test", "Test"), ("valid", "Validation"))
-        for suffix, (words, form) in _MEASURES.items()
-        if (value := number(found.get(f"{prefix}_{suffix}"))) is not None
+        for metric, form in _MEASURES.items()
+        if (value := number(found.get(f"{prefix}_{metric}"))) is not None
     ]
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from cnas.errors import Stopped, UserError
+from cnas.run_lock import holder
 from cnas.sweep.executors._tend import tending
-from cnas.sweep.lock import holder
 
 FILES = ".submitit"
 """What submitit writes, in the folder of the run folders."""

@@ -1,12 +1,14 @@
 """One run folder, one process: a lock file that says who is at work, and by which a dead process is recognised.
 
-Only creating a file exclusively is asked of the file system, so it serves on network drives as well. A lock of this
-machine is stale when its process is gone; whether a process of another machine lives cannot be known, and its lock
-holds.
+Creating a file exclusively is all that is needed, so it serves on network drives as well. A lock of this machine is
+stale when its process is gone; whether a process of another machine lives cannot be known, and its lock holds. Where
+the file system locks open files too, the holder has that lock as well: it proves that somebody lives, whatever the
+clock says of the moment a process started.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import socket
@@ -46,6 +48,12 @@ class Holder:
         return cls(socket.gethostname(), os.getpid(), psutil.Process().create_time())
 
     @property
+    def mine(self) -> bool:
+        """Whether it is this process."""
+        here = Holder.here()
+        return (self.host, self.pid) == (here.host, here.pid) and abs(self.started - here.started) <= SAME
+
+    @property
     def gone(self) -> bool:
         """Whether the process was one of this machine and is no more."""
         if self.host != socket.gethostname():
@@ -82,7 +90,7 @@ def holder(folder: Path) -> Holder | None:
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Have the lock of a folder while the context lasts.
+    """Have the lock of a folder while the context lasts; a process that has it already goes on with it.
 
     Args:
         folder: of a run.
@@ -91,41 +99,72 @@ def held(folder: Path) -> Iterator[None]:
         UserError: somebody else has it.
         StorageError: it cannot be written.
     """
-    lock = folder / NAME
-    if (found := holder(folder)) is not None and found.gone:
+    found = holder(folder)
+    if found is not None and found.mine:
+        yield
+        return
+    if found is not None and found.gone:
         _clear(folder, found)
-    if not _create(lock, json.dumps(asdict(Holder.here()))):
-        raise UserError(
-            f"run {folder} is in work already, by {holder(folder) or 'another process'}; if that is no more, "
-            f"delete {lock}"
-        )
+    lock = folder / NAME
+    handle = _create(lock, json.dumps(asdict(Holder.here())))
+    if handle is None:
+        raise _taken(folder)
     try:
         yield
     finally:
         with suppress(OSError):
             lock.unlink()
+        os.close(handle)
+
+
+def _taken(folder: Path) -> UserError:
+    who = holder(folder) or "another process"
+    return UserError(f"run {folder} is in work already, by {who}; if that is no more, delete {folder / NAME}")
 
 
 def _clear(folder: Path, stale: Holder) -> None:
     """Remove the lock of a dead process; the guard keeps two from doing so, or the second removes the first one's."""
     guard = folder / f"{NAME}.guard"
-    if not _create(guard, ""):
+    handle = _create(guard, "")
+    if handle is None:
         raise UserError(f"run {folder}: another process is clearing its stale lock; if it is no more, delete {guard}")
     try:
         if holder(folder) == stale:
+            if _is_locked(folder / NAME):
+                raise _taken(folder)
             (folder / NAME).unlink()
             print(f"stale lock removed: {stale} is no more", flush=True)
     finally:
         guard.unlink()
+        os.close(handle)
 
 
-def _create(file: Path, text: str) -> bool:
-    """Whether the file could be made, by this process alone."""
+def _create(file: Path, text: str) -> int | None:
+    """The open and locked file, made by this process alone; None where it is there already."""
     try:
-        with file.open("x", encoding="utf-8") as opened:
-            opened.write(text)
+        handle = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
     except FileExistsError:
-        return False
+        return None
     except OSError as problem:
         raise StorageError(f"cannot write {file}: {problem.strerror}") from problem
-    return True
+    try:
+        with suppress(OSError):  # not every file system locks
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.write(handle, text.encode())
+    except OSError as problem:
+        os.close(handle)
+        file.unlink()
+        raise StorageError(f"cannot write {file}: {problem.strerror}") from problem
+    return handle
+
+
+def _is_locked(file: Path) -> bool:
+    """Whether a process, or one that it has forked, still has the file open and locked."""
+    with file.open("rb") as opened:
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+    return False

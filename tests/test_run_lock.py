@@ -1,16 +1,18 @@
 """One folder, one process: who holds it, when a lock is stale, and that two never both have it."""
 
+import fcntl
 import json
 import multiprocessing
 import os
 import time
 from dataclasses import asdict, replace
 
+import psutil
 import pytest
 
+from cnas import run_lock
 from cnas.errors import StorageError, UserError
-from cnas.sweep import lock
-from cnas.sweep.lock import NAME, Holder, held, holder
+from cnas.run_lock import NAME, Holder, held, holder
 
 
 def put(folder, found):
@@ -33,6 +35,26 @@ def test_a_lock_is_there_while_the_context_lasts(tmp_path):
     assert [*tmp_path.iterdir()] == []
 
 
+def test_the_process_that_has_a_lock_goes_on_with_it(tmp_path):
+    with held(tmp_path):
+        with held(tmp_path):
+            assert holder(tmp_path) == Holder.here()
+        assert holder(tmp_path) == Holder.here()
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_a_lock_that_a_living_process_holds_open_is_not_stale_whatever_it_says(tmp_path):
+    put(tmp_path, gone := dead())
+    with (tmp_path / NAME).open("rb") as opened:
+        fcntl.flock(opened, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match=f"in work already, by process {gone.pid} "):
+            held(tmp_path).__enter__()
+        assert holder(tmp_path) == gone
+    with held(tmp_path):
+        assert holder(tmp_path) == Holder.here()
+    assert [*tmp_path.iterdir()] == []
+
+
 def test_a_lock_goes_when_the_work_fails(tmp_path):
     with pytest.raises(RuntimeError, match="work"), held(tmp_path):
         raise RuntimeError("work")
@@ -41,7 +63,10 @@ def test_a_lock_goes_when_the_work_fails(tmp_path):
 
 @pytest.mark.parametrize(
     "change",
-    [{}, {"host": "elsewhere", "pid": 1, "started": 0.0}],
+    [
+        {"pid": os.getppid(), "started": psutil.Process(os.getppid()).create_time()},
+        {"host": "elsewhere", "pid": 1, "started": 0.0},
+    ],
     ids=["of this machine", "of another machine, where nobody can look"],
 )
 def test_the_lock_of_a_living_process_is_respected_and_named(tmp_path, change):
@@ -84,7 +109,7 @@ def test_only_one_clears_a_stale_lock(tmp_path):
 
 def test_what_was_taken_meanwhile_is_not_cleared(tmp_path):
     put(tmp_path, Holder.here())
-    lock._clear(tmp_path, dead())
+    run_lock._clear(tmp_path, dead())
     assert holder(tmp_path) == Holder.here()
 
 

@@ -1,0 +1,61 @@
+"""The command line of a recipe that makes a whole table: preset, data, seeds, random cells, how many runs at once."""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from cnas.config import OneLineParser
+from cnas.errors import UserError
+from cnas.sweep.plan import Plan, Rows
+
+Presets = Mapping[str, Callable[[], Rows]]
+"""The rows of a table by the preset's name."""
+OPTIONS = ("data", "table")
+"""Options of every run that the command line may set for all of them."""
+
+
+def table_parser(recipe: str, presets: Presets, description: str) -> OneLineParser:
+    """The flags that such recipes share; a recipe may add its own before it parses.
+
+    Args:
+        recipe: its name, part of the folder of the runs.
+        presets: what ``--preset`` chooses among; ``cpu`` is the default.
+        description: what ``--help`` begins with.
+    """
+    parser = OneLineParser(
+        description=textwrap.dedent(description), formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--preset", choices=presets, default="cpu", help="of all runs (default: cpu)")
+    parser.add_argument("--data", metavar="NAME_OR_PATH", help="as in the other recipes (default: of the preset)")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1], metavar="N", help="(default: 1)")
+    parser.add_argument("--random", type=int, default=3, metavar="N", help="cells of each space and seed (default: 3)")
+    parser.add_argument("--jobs", type=int, default=1, metavar="J", help="runs in work at once (default: 1)")
+    parser.add_argument("--output-dir", metavar="DIR", help=f"(default: runs/{recipe}-<preset>)")
+    return parser
+
+
+def table_plan(recipe: str, presets: Presets, given: argparse.Namespace) -> tuple[Plan, Path, int]:
+    """(plan, folder of the runs, runs at once) that the parsed flags ask for.
+
+    Args:
+        recipe: as `table_parser` got it.
+        presets: as `table_parser` got them.
+        given: what its parser found; ``data`` and ``table`` go to every run where they are given.
+
+    Raises:
+        UserError: a number is too small.
+    """
+    for name, value, least in (("random", given.random, 0), ("seeds", min(given.seeds), 0), ("jobs", given.jobs, 1)):
+        if value < least:
+            raise UserError(f"--{name} must be at least {least}, got {value}")
+    told = {name: value for name in OPTIONS if (value := getattr(given, name, None)) is not None}
+    rows = {
+        name: replace(config, options=replace(config.options, **told))
+        for name, config in presets[given.preset]().items()
+    }
+    home = Path(given.output_dir or f"runs/{recipe}-{given.preset}")
+    return Plan(rows, tuple(dict.fromkeys(given.seeds)), given.random), home, given.jobs

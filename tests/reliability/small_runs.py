@@ -1,0 +1,80 @@
+"""Whole runs of a second or two, for any space, algorithm and refresh of the curriculum; and what they leave.
+
+Legend of sizes: text as in `tiny_recipe`; 64 images for the search, 16 in a batch, one cell a stage.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import tiny_recipe
+from builders import algorithm_config, build_space
+from outcome import saved, timeless
+
+from cnas import algorithms, spaces
+from cnas.curriculum import CurriculumConfig
+from cnas.run_config import RunConfig
+from cnas.training.metrics_log import read, stable
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "recipes"))
+import nats_cl
+
+EVERY = [*itertools.product(spaces.names(), algorithms.names(), ("epoch", "step"))]
+"""(space, algorithm, refresh): new ones are found by name."""
+
+
+def small(space: str, algorithm: str, refresh: str) -> RunConfig:
+    """The configuration of one case: search, training of what was found, checkpoints amid the epochs of both."""
+    built = build_space(space)
+    config = _images(algorithm) if hasattr(built, "classes") else _text(tiny_recipe.tiny(), built)
+    unit = "sample" if config.images else "token"
+    return replace(
+        config,
+        search=algorithm_config(algorithm),
+        curriculum=CurriculumConfig(k=3, refresh=refresh, unit=unit),
+        trainer=replace(config.trainer, epochs=2, checkpoint_steps=3),
+        retrain=replace(config.retrain, epochs=1, checkpoint_steps=3, average_from=None),
+    )
+
+
+def _text(tiny: RunConfig, space: Any) -> RunConfig:
+    sizes = {name: getattr(tiny.space, name) for name in ("hidden_size", "init_range")}
+    return replace(tiny, space=replace(space, **sizes), trainer=replace(tiny.trainer, learning_rate=1.0))
+
+
+def _images(algorithm: str) -> RunConfig:
+    smoke = nats_cl.smoke(algorithm)
+    counts = {"search_images": 64, "valid_images": 32, "train_images": 64, "test_images": 32}
+    return replace(
+        smoke,
+        images=replace(smoke.images, **counts),
+        trainer=replace(smoke.trainer, batch_size=16, valid_batch_size=32),
+        retrain=replace(smoke.retrain, batch_size=16),
+        network=replace(smoke.network, channels=4),
+    )
+
+
+def flags(home: Path, case: tuple[str, str, str], folder: str) -> list[str]:
+    """The command line of a case in a folder of ``home``, which may hold some of it already."""
+    file = home / f"{'-'.join(case)}.json"
+    if not file.exists():
+        file.write_text(json.dumps(small(*case).to_json()), "utf-8")
+    return ["--config", file.name, "--output-dir", folder, "--resume"]
+
+
+def left(run: Path) -> dict[str, Any]:
+    """Everything a finished run of any space leaves that does not depend on how long it took."""
+    return {
+        "result": timeless(json.loads((run / "result.json").read_text("utf-8"))),
+        "found": timeless(json.loads((run / "search.json").read_text("utf-8"))),
+        "rows": [stable(row) for row in read(run / "metrics.jsonl")],
+        "search": saved(run / "checkpoints" / "search"),
+        "retrain": saved(run / "checkpoints" / "retrain"),
+        "model": (run / "model" / "model.safetensors").read_bytes(),
+        "cell": (run / "cell.txt").read_bytes(),
+    }

@@ -1,0 +1,95 @@
+"""A checkpoint of one process goes on with two, and the other way round: the same numbers but for rounding."""
+
+from itertools import pairwise
+
+import pytest
+import rank_cases
+import torch
+from process_cases import numbers
+from rank_cases import Cell, distance, launched
+
+from cnas.errors import Stopped
+from cnas.training import Session
+from cnas.training.stop import StopFlag
+
+pytestmark = [pytest.mark.distributed, pytest.mark.timeout(1200)]
+LIMIT = 1e-12
+CELLS = [
+    Cell("enas", "enas_rnn", "step", "token"),
+    Cell("gdas", "nats", "epoch", "sample"),
+    Cell("darts_v1", "enas_rnn", "epoch", "sequence"),
+    Cell("setn", "nats", "step", "sample"),
+    Cell("spos", "enas_rnn", "epoch", "token"),
+    Cell("rsps", "nats", "epoch", "sample"),
+]
+STOPS = (3, 6, 9, 11)
+"""Amid an epoch, at the end of the first of two, and twice amid the second."""
+
+
+def session(accelerator, folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    return Session(accelerator, folder, 1, "same", StopFlag(), check_ranks=4)
+
+
+def stopped(cell, accelerator, folder, step):
+    """Leave a checkpoint of ``step``."""
+    trainer = cell.trainer(session(accelerator, folder))
+    original = trainer.begin_step
+
+    def begin_step(index):
+        if trainer.position.step + 1 == step and accelerator.is_main_process:
+            trainer.session.stop.request("the test")
+        original(index)
+
+    trainer.begin_step = begin_step
+    try:
+        trainer.train()
+    except Stopped:
+        assert trainer.position.step == step
+    else:
+        raise AssertionError("it was not stopped")
+
+
+def work(out, world, cells, stops, halves):
+    """Whole runs, runs that are stopped, and those of ``halves`` gone on with."""
+    accelerator, results = rank_cases.start(world), {}
+    for cell in cells:
+        if halves is None:
+            results[cell.name] = numbers(rank_cases.trained(cell, accelerator, out / cell.name))
+        for step in stops:
+            place = f"{cell.name}-{step}"
+            stopped(cell, accelerator, out / place, step)
+            if halves is not None:
+                trainer = cell.trainer(session(accelerator, halves / place))
+                assert trainer.resume()
+                assert trainer.position.step == step
+                trainer.train()
+                results[place] = numbers(trainer)
+    if accelerator.is_main_process:
+        torch.save(results, out / "results.pt")
+    accelerator.end_training()
+    return 0
+
+
+def test_another_number_of_processes_goes_on_with_a_checkpoint(tmp_path, budget, measured):
+    cells, stops = budget(CELLS[:2], CELLS), budget(STOPS[1:3], STOPS)
+    chain = [1, *budget((2, 1), (2, 1, 4, 2, 3))]
+    worst, count = 0.0, 0
+    whole, before = None, None
+    for turn, world in enumerate(chain):
+        out = launched(tmp_path / f"{turn}", world, work, cells, stops, before)
+        found = torch.load(out / "results.pt")
+        if before is None:
+            whole = found
+        else:
+            said = (out / "rank-0" / "out-0").read_text("utf-8")
+            warning = f"warning: saved with {chain[turn - 1]} processes, now {world}; "
+            assert said.count(warning) == len(cells) * len(stops)
+            for cell in cells:
+                for step in stops:
+                    apart = distance(whole[cell.name], found[f"{cell.name}-{step}"])
+                    assert apart <= LIMIT, (cell.name, step, world, apart)
+                    worst, count = max(worst, apart), count + 1
+        before = out
+    ways = ", ".join(f"{one} to {other}" for one, other in pairwise(chain))
+    measured(f"{count} resumed searches, processes {ways}: at most {worst:.0e} from the uninterrupted one")
