@@ -57,6 +57,10 @@ class Stopped(CnasError):  # noqa: N818 - nothing went wrong
     exit_code = 75
 
 
+LONGEST = 1500
+"""Characters of a message that are printed; it may quote what somebody else has written."""
+
+
 def told(problem: BaseException) -> str:
     r"""A message as it is printed: on one line, without what could steer a terminal.
 
@@ -65,4 +69,5 @@ def told(problem: BaseException) -> str:
         name 'a\nb\x1b[31m' is not allowed
     """
     text = str(problem)
+    text = text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)

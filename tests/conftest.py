@@ -1,4 +1,5 @@
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -22,21 +23,31 @@ def forget_accelerator():
         sys.modules["accelerate.state"].AcceleratorState._reset_state(reset_partial_state=True)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def home(tmp_path_factory) -> Path:
-    """A folder with the made-up corpus; runs go beside it."""
+    """A folder with the made-up corpus; runs go beside it. Each file of tests has its own, and names are its own."""
+    return _home(tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def finished_once(tmp_path_factory) -> Path:
+    from launching import SAVING, launch
+
+    home = _home(tmp_path_factory)
+    ended = launch(home, *SAVING, "--output-dir", "finished").wait()
+    assert (ended.code, ended.err) == (0, ""), ended
+    return home / "finished"
+
+
+@pytest.fixture(scope="module")
+def finished(home, finished_once) -> Path:
+    """An uninterrupted run with checkpoints amid the epochs."""
+    return Path(shutil.copytree(finished_once, home / "finished", dirs_exist_ok=True))
+
+
+def _home(tmp_path_factory) -> Path:
     from tiny_recipe import write_corpus
 
     folder = tmp_path_factory.mktemp("home")
     write_corpus(folder / "corpus")
     return folder
-
-
-@pytest.fixture(scope="session")
-def finished(home) -> Path:
-    """An uninterrupted run with checkpoints amid the epochs."""
-    from launching import SAVING, launch
-
-    ended = launch(home, *SAVING, "--output-dir", "finished").wait()
-    assert (ended.code, ended.err) == (0, ""), ended
-    return home / "finished"

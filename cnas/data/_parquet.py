@@ -59,8 +59,9 @@ def read_parquet(folder: Path, split: str, rows: Callable[[Any, str], Rows]) -> 
             return rows(table, where)
     except UserError:
         raise
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        raise UserError(f"{where} cannot be read as Parquet: {' '.join(str(error).split())}") from error
+    except Exception as error:  # two libraries read the file, and what it says about itself, each with its own errors
+        told = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise UserError(f"{where} cannot be read as Parquet: {told}") from error
 
 
 def missing(folder: Path, split: str, names: Iterable[str]) -> UserError:

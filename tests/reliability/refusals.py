@@ -20,7 +20,7 @@ def taken(call: Callable[[], Any]) -> bool:
     except CnasError as refusal:
         message = told(refusal)
         assert message.isprintable(), message
-        assert 10 < len(message) < 2000, message
+        assert 10 < len(message) < 4000, message
         return False
     return True
 

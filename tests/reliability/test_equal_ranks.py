@@ -18,8 +18,8 @@ from cnas.training.equal_ranks import first_difference
 pytestmark = [pytest.mark.distributed, pytest.mark.timeout(1200)]
 LIMIT, LIMIT_32 = 1e-12, 1e-5
 COARSE = 1e-8
-"""For DARTS-V2, which divides rounding by the step of a finite difference, and for cells that normalise five rows at every
-step: a last bit changed in the weights moves such a search, on one process, by up to 2e-9 in 24 steps."""
+"""For DARTS-V2, which divides rounding by the step of a finite difference, and for cells that normalise five rows at
+every step: a last bit changed in the weights moves such a search, on one process, by up to 2e-9 in 24 steps."""
 KNOWN = {*process_cases.OTHERS, "enas-enas_rnn"}
 SHORT = [
     at(cell, epochs=2 if cell.refresh == "epoch" else 1)

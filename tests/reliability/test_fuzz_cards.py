@@ -14,7 +14,8 @@ import test_card_injection as injection
 from damage import HOSTILE
 
 from cnas.export import card as cards
-from cnas.export._markdown import one_line
+from cnas.export._markdown import last_part, one_line
+from cnas.export.metadata import TAGS
 
 LETTERS = st.text(injection.LETTERS | st.characters(), min_size=1, max_size=30)
 
@@ -32,7 +33,8 @@ def test_whatever_a_field_says_a_card_stays_a_card(budget, measured):
     @settings(derandomize=True, deadline=None, max_examples=budget(60, 3_000), database=None)
     @given(LETTERS)
     def fuzzed(text):
-        assume(one_line(text))
+        # A tag that is there already is not there twice.
+        assume(one_line(text) and last_part(text) not in TAGS)
         checked(text)
 
     fuzzed()

@@ -134,7 +134,7 @@ def test_a_command_line_is_read_or_refused(flag_names, budget, measured):
         st.sampled_from(VALUES) | st.integers(0, 40).map(str) | st.text(max_size=8),
     )
 
-    @settings(derandomize=True, deadline=None, max_examples=budget(40, 2_000), database=None)
+    @settings(derandomize=True, deadline=None, max_examples=budget(40, 800), database=None)
     @given(st.lists(word, max_size=2))
     def words(argv):
         counted.add(lambda: read(argv))

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import made_up
 import pytest
+from tiny_recipe import write_corpus
 
 from cnas.run_report import write_report
 
@@ -46,6 +47,14 @@ class Outline(HTMLParser):
 @pytest.fixture(scope="session")
 def outline():
     return lambda path: Outline(path.read_text("utf-8"))
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory) -> Path:
+    """One for all files of this folder, since their reports take seconds to draw."""
+    folder = tmp_path_factory.mktemp("home")
+    write_corpus(folder / "corpus")
+    return folder
 
 
 @pytest.fixture(scope="session")
