@@ -47,7 +47,9 @@ def read_columns(path: Path) -> dict[str, list[Any]]:
             if file.metadata.num_rows > LARGEST:
                 raise UserError(f"table {path} has {file.metadata.num_rows:,} rows; at most {LARGEST:,} are read")
             found: dict[str, list[Any]] = file.read(columns=list(NEEDED)).to_pydict()
-    except (pa.ArrowException, OSError) as problem:
+    except UserError:
+        raise
+    except (pa.ArrowException, OSError, ValueError) as problem:
         short = " ".join(str(problem).split())[:100]
         raise UserError(f"table {path} cannot be read as Parquet: {short}") from problem
     return found

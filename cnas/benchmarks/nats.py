@@ -41,8 +41,7 @@ class NatsTable:
     def __init__(self, architectures: Sequence[str], test_accuracy: Mapping[str, Sequence[float]], source: str) -> None:
         self.architectures = tuple(architectures)
         self.source = source
-        self._index = {text: index for index, text in enumerate(self.architectures)}
-        self._check(source)
+        self._index = self._checked(source)
         self._accuracies: dict[str, Accuracies] = {
             dataset: np.array([accuracy(value, f"{source}, row {row}, {dataset}") for row, value in enumerate(column)])
             for dataset, column in test_accuracy.items()
@@ -119,7 +118,9 @@ class NatsTable:
             self.source,
         )
 
-    def _check(self, source: str) -> None:
+    def _checked(self, source: str) -> dict[str, int]:
+        """The row of every architecture."""
+        rows: dict[str, int] = {}
         for row, text in enumerate(self.architectures):
             if not isinstance(text, str):
                 raise UserError(f"{source}, row {row}: arch must be a string, got {str(text)[:40]!r}")
@@ -127,10 +128,11 @@ class NatsTable:
                 notation(text)
             except UserError as problem:
                 raise UserError(f"{source}, row {row}: {problem}") from problem
-            if self._index[text] != row:
-                raise UserError(f"{source}, row {row}: {text} is there twice, in row {self._index[text]} too")
+            if (first := rows.setdefault(text, row)) != row:
+                raise UserError(f"{source}, row {row}: {text} is there twice, in row {first} too")
         if len(self) != SIZE:
             raise UserError(f"{source} must have a row for each of the {SIZE:,} architectures, got {len(self):,}")
+        return rows
 
 
 def _order(indices: Sequence[Any], path: Path) -> list[int]:

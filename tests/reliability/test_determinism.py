@@ -52,4 +52,4 @@ def test_the_same_run_again_has_the_same_bits(tmp_path, budget, measured):
             assert all(len(mine[cell.name]) > 10 for cell in cells)
         runs += TIMES * len(cells)
     shown = ", ".join(f"{world}/{threads}" for world, threads in settings)
-    measured(f"{runs} of {runs} runs, each {TIMES} times, on {shown} processes/threads: equal to the bit")
+    measured(f"{runs} runs, {TIMES} of each search, on {shown} processes/threads: equal to the bit")

@@ -88,14 +88,14 @@ def watched(folder, steps, monkeypatch, leak=lambda: None):
 
 
 def check(seen):
-    assert seen.done >= 0.95 * seen.steps
+    assert seen.done >= seen.steps - 7
     assert seen.grown() < 0.02, seen.sizes
     assert max(seen.files[len(seen.files) // PARTS :]) <= max(seen.files[: len(seen.files) // PARTS]), seen.files
     assert seen.slowed() < 1.3, (seen.slowed(), seen.steps)
 
 
 def test_memory_files_and_steps_stay_what_they_were(tmp_path, budget, monkeypatch, measured):
-    seen = watched(tmp_path / "run", budget(400, 10_000), monkeypatch)
+    seen = watched(tmp_path / "run", budget(400, 10_010), monkeypatch)
     check(seen)
     measured(
         f"{seen.done:,} steps: memory {100 * seen.grown():+.1f} %, {max(seen.files)} open files throughout, "
