@@ -31,8 +31,6 @@ _SPECIAL = {
     _FRAME: ("FRAME",),
     _STOP: ("STOP",),
 }
-_NUMBERED = (_PUT, _GET, _FRAME)
-"""Operations whose operand is a place in the memo, which is a list up to the largest one, or a length."""
 _KINDS = {name: kind for kind, names in _SPECIAL.items() for name in names}
 
 
@@ -91,19 +89,24 @@ def check_pickle(data: bytes) -> None:
     depths: list[int] = []
     memo: dict[int, int] = {}
     marks: list[int] = []
-    position = 0
+    position = frame = 0
     for _ in range(OPERATIONS):
         step = _STEPS[data[position]]
         kind, width, *_ = step
         start = position + 1
         position = start + width if width >= 0 else _behind(data, start, step)
+        if start <= frame < position:
+            # Who opens it would go on elsewhere than it is looked through here.
+            raise ValueError("an operation reaches beyond its frame")
         if kind == _PUSH:
             depths.append(0)
         elif kind in (_MOVE, _TUPLE):
             _move(depths, marks, step)
         elif kind == _STOP:
             return
-        elif kind in _NUMBERED:
+        elif kind == _FRAME:
+            frame = _frame(position, frame, _number(data[start:position], step, len(data)))
+        elif kind in (_PUT, _GET):
             _remember(depths, memo, kind, _number(data[start:position], step, len(data)))
         else:
             _arrange(depths, memo, marks, kind)
@@ -111,11 +114,18 @@ def check_pickle(data: bytes) -> None:
 
 
 def _remember(depths: list[int], memo: dict[int, int], kind: int, number: int) -> None:
-    """Put the top of the stack in a place of the memo, or get what is there; a frame does neither."""
+    """Put the top of the stack in a place of the memo, which is a list up to the largest one, or get what is there."""
     if kind == _PUT:
         memo[number] = depths[-1]
-    elif kind == _GET:
+    else:
         depths.append(memo.get(number, 0))
+
+
+def _frame(position: int, open_until: int, size: int) -> int:
+    """Where a frame ends that begins at ``position``; frames follow one another."""
+    if position < open_until:
+        raise ValueError("a frame begins within another")
+    return position + size
 
 
 def _arrange(depths: list[int], memo: dict[int, int], marks: list[int], kind: int) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -39,14 +40,19 @@ _BROKEN = (
 """What unpickling raises where the bytes are no pickle, or where one calls things wrongly."""
 
 
+_NUMBERS = re.compile(r"[<>=|]?(?:b1|\?|[iu](?:1|2|4|8)|f(?:2|4|8))")
+"""What a pickle calls a type of booleans, whole numbers or floating ones."""
+
+
 class _Kind:
     """A data type of plain numbers; what else a pickle says of it has to be what such a type says."""
 
     def __init__(self, name: str, align: bool = False, copy: bool = True) -> None:
         del align, copy  # a plain number has neither parts to align nor a description to copy
-        self.dtype = np.dtype(str(name))
-        if self.dtype.kind not in "biuf":
+        # NumPy reads longer names as descriptions, for which it parses Python.
+        if not _NUMBERS.fullmatch(str(name)):
             raise UserError(f"an array of {str(name)[:40]!r} is not opened; allowed are plain numbers")
+        self.dtype = np.dtype(str(name))
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         # (version, byte order, sub-array, names, fields, size, alignment, flags)

@@ -94,6 +94,14 @@ def test_what_may_be_named_may_not_be_altered(evil):
     assert opened(np.float64(0.5)) == 0.5
 
 
+@pytest.mark.parametrize("name", ["(01)f4", "f4,i4", "O", "(2,2)f8", "__import__('os')", "f4" * 99, "M8[s]", "c8"])
+def test_a_type_is_a_name_and_not_a_description(name):
+    # Of a longer name NumPy parses parts as Python.
+    evil = b"\x80\x02cnumpy\ndtype\n" + pickle.dumps((name,), 2)[2:-1] + b"R."
+    with pytest.raises(UserError, match="is not opened; allowed are plain numbers"):
+        safe_load(io.BytesIO(evil), "it")
+
+
 def test_text_may_not_be_turned_into_anything():
     evil = b"\x80\x02c_codecs\nencode\nX\x03\x00\x00\x00abcU\x04zlib\x86R."
     with pytest.raises(UserError, match="text in 'zlib' is not opened"):

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from cnas.compare import group_runs, load_runs, render
 from cnas.errors import StorageError
+from cnas.export._reading import reading
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -35,9 +36,10 @@ def run(given: argparse.Namespace) -> str:
         UserError: a folder is not that of a finished run, or the same run is named twice.
         StorageError: the file cannot be written.
     """
-    runs = load_runs([*given.runs, *given.random])
-    count = len(given.runs)
-    text = render(group_runs(runs[:count], runs[count:])).rstrip("\n")
+    with reading(", ".join([*given.runs, *given.random])):
+        runs = load_runs([*given.runs, *given.random])
+        count = len(given.runs)
+        text = render(group_runs(runs[:count], runs[count:])).rstrip("\n")
     if given.output is not None:
         try:
             Path(given.output).write_text(f"{text}\n", "utf-8")

@@ -121,7 +121,7 @@ def load_run(folder: Path | str) -> FinishedRun:
     needed: dict[str, Check] = {"seed": _is_count, "dataset.used": _is_sizes} | dict.fromkeys(_TEXTS, is_text)
     needed |= measures.needed(result)
     if result.get("search"):
-        needed |= {"search.seconds": is_size, "algorithm": is_text}
+        needed |= {"search.seconds": is_size, "algorithm": is_text, "curriculum": _is_settings}
     for name, fits in needed.items():
         found = _at(result, name)
         if not fits(found):
@@ -154,6 +154,10 @@ def _at(values: Mapping[str, Any], dotted: str) -> Any:
 
 def _is_count(value: Any) -> bool:
     return isinstance(value, int) and is_finite(value)
+
+
+def _is_settings(value: Any) -> bool:
+    return value is None or isinstance(value, dict)
 
 
 def _is_sizes(value: Any) -> bool:

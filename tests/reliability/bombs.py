@@ -23,15 +23,21 @@ from cnas.spaces import NatsSpace
 from cnas.sweep import grid_file
 from cnas.training import checkpoint
 
+META = "meta.pickle.pbz2"
 Bomb = tuple[Callable[[Path], Any], Callable[[Path], Any]]
 """(writes it into a folder, opens it there)."""
 
 
-def _pickle(data: bytes, squeeze: bool = True) -> Bomb:
-    def write(folder: Path) -> None:
-        (folder / "meta.pickle.pbz2").write_bytes(bz2.compress(data) if squeeze else data)
+def _pickle(data: bytes) -> Bomb:
+    return lambda folder: (folder / META).write_bytes(bz2.compress(data)), NatsFiles
 
-    return write, NatsFiles
+
+def _hidden(bomb: bytes) -> bytes:
+    """A pickle whose frame ends within a text: Python reads another one then, and goes on elsewhere."""
+    # Two of the four bytes lie in the frame, so what it reads ends two bytes later than they do.
+    frame = b"\x8c\x04ab"
+    rest = b"cd" + b"C" + bytes([len(bomb)]) + bomb + b"0."
+    return b"\x80\x04\x95" + struct.pack("<Q", len(frame)) + frame + rest
 
 
 def _unfolding(megabytes: int) -> bytes:
@@ -106,12 +112,13 @@ def _grid(text: Callable[[], str]) -> Bomb:
 
 
 BOMBS: dict[str, Bomb] = {
-    "bz2 of 300 MiB": _pickle(_unfolding(300), squeeze=False),
+    "bz2 of 300 MiB": (lambda folder: (folder / META).write_bytes(_unfolding(300)), NatsFiles),
     "pickle: 2 GiB of memo": _pickle(b"\x80\x02Nr\xff\xff\xff\x7f."),
     "pickle: 1 TiB of bytes": _pickle(b"\x80\x04\x8e" + struct.pack("<Q", 1 << 40) + b"."),
     "pickle: 1 TiB of bytearray": _pickle(b"\x80\x05\x96" + struct.pack("<Q", 1 << 40) + b"."),
     "pickle: 4 GiB of text": _pickle(b"\x80\x02X" + struct.pack("<I", (1 << 32) - 1) + b"."),
     "pickle: frame of 1 EiB": _pickle(b"\x80\x04\x95" + struct.pack("<Q", 1 << 60) + b"N."),
+    "pickle: memo behind a frame that ends amid a text": _pickle(_hidden(b"Nr\xff\xff\xff\x1f.")),
     "pickle: a million tuples, one in the other": _pickle(b"\x80\x04})" + b"\x85" * 1_000_000 + b"Ns."),
     "pickle: ten million lists": _pickle(b"\x80\x04(" + b"]" * 10_000_000 + b"t."),
     "pickle: an array of 8 TiB": _pickle(
@@ -130,6 +137,7 @@ BOMBS: dict[str, Bomb] = {
     "JSON: a number of a million digits": _text("result.json", lambda: f'{{"seed": {"9" * 1_000_000}}}', _result),
     "YAML: a billion laughs": _grid(_laughs),
     "YAML: brackets": _grid(lambda: "[" * 250_000),
+    "YAML: twenty thousand keys": _grid(lambda: "".join(f"k{number}: 1\n" for number in range(20_000))),
     "YAML: 10 MB": _grid(lambda: "a: 1\n" * 2_000_000),
     "PNG of 10,000 megapixels": _pictures(100_000, 100_000),
     "PNG of 100 megapixels": _pictures(10_000, 10_000),

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import random
+import re
 import shutil
 
 import pytest
@@ -10,6 +11,7 @@ from damage import damage_file, damaged_bytes, damaged_json
 from refusals import Counted, command, tree
 
 from cnas import analyses
+from cnas.errors import CnasError
 from cnas.export import hub
 from cnas.launch import parse
 from cnas.run_folder import RunFolder
@@ -101,6 +103,26 @@ def test_whatever_draws_a_damaged_run_folder_writes_into_it_alone(run, budget, m
     counted = fuzzed(run, DRAWN, painters(run), budget(8, 300))
     counted.both()
     measured(f"{counted}; nothing written outside the run folder")
+
+
+FOUND = [
+    ("result.json", "curriculum", [1], "compare", "has an unusable value '[1]' for curriculum"),
+    ("result.json", "seed", 10**400, "compare", "for seed"),
+    ("result.json", "retrain", {"test_perplexity": 10**400}, "compare", "retrain"),
+    ("result.json", "architecture", 3, "card", "holds values that no run writes"),
+    ("config.json", "space", {"name": "enas_rnn", "dropout_input": -1.0}, "card", "space"),
+    ("model/config.json", "vocab_size", "x", "generate", "cannot be used"),
+    ("model/config.json", "model_type", "stranger", "generate", "cannot be used"),
+]
+"""What the tests above have found: file, key, value, command, and what it says now."""
+
+
+@pytest.mark.parametrize(("file", "key", "value", "name", "words"), FOUND)
+def test_what_was_found_is_refused_by_name(run, file, key, value, name, words):
+    whole = json.loads((run / file).read_text("utf-8"))
+    (run / file).write_text(json.dumps(whole | {key: value}), "utf-8")
+    with pytest.raises(CnasError, match=re.escape(words)):
+        command(name, str(run))()
 
 
 def sealed(folder, draws):

@@ -1,7 +1,8 @@
 """A search that goes on and on: memory, open files and the time of a step stay what they were."""
 
-import contextlib
 import errno
+import json
+import os
 import shutil
 import statistics
 import time
@@ -11,12 +12,14 @@ import pytest
 from accelerate.tracking import GeneralTracker
 from bombs import resident
 from builders import build_session, build_trainer, rows
-from launching import Fault, launch
+from launching import Fault, Launched, launch
 
 from cnas.curriculum import CurriculumConfig
 from cnas.training.metrics_log import read
 from cnas.training.trackers import start_trackers
 
+SECONDS = 1200.0
+"""Of 10,000 steps on a busy machine."""
 PARTS = 10
 """Tenths of a run, of which the first warms up."""
 
@@ -69,8 +72,10 @@ class Watched:
         return statistics.median(self.times[-per:]) / statistics.median(self.times[per : 2 * per])
 
 
-def watched(folder, steps, monkeypatch, leak=lambda: None):
-    """A search of so many steps, checkpoints and scoring passes among them."""
+def search(folder, steps, leak=None):
+    """A search of so many steps, checkpoints and scoring passes among them, with what it took in a file."""
+    kept = []
+    leaks = {"memory": lambda: kept.append(b"x" * 100_000), "files": lambda: kept.append(os.dup(0))}
     session = build_session(folder)
     trainer = build_trainer(session, CurriculumConfig(k=2), epochs=steps // 7, checkpoint_steps=50)
     assert len(trainer.batches) == 7
@@ -78,12 +83,23 @@ def watched(folder, steps, monkeypatch, leak=lambda: None):
 
     def noted(*given):
         result = step(*given)
-        leak()
+        if leak is not None:
+            leaks[leak]()
         seen.note()
         return result
 
-    monkeypatch.setattr(trainer, "_step", noted)
+    trainer._step = noted
     trainer.train()
+    (folder / "seen.json").write_text(json.dumps(vars(seen)), "utf-8")
+    return 0
+
+
+def watched(folder, steps, leak=None):
+    """The search in a process that has done nothing else."""
+    ended = Launched(folder / "output", search, folder, steps, leak).wait(SECONDS)
+    assert ended.code == 0, ended
+    seen = Watched(steps)
+    vars(seen).update(json.loads((folder / "seen.json").read_text("utf-8")))
     return seen
 
 
@@ -94,8 +110,8 @@ def check(seen):
     assert seen.slowed() < 1.3, (seen.slowed(), seen.steps)
 
 
-def test_memory_files_and_steps_stay_what_they_were(tmp_path, budget, monkeypatch, measured):
-    seen = watched(tmp_path / "run", budget(400, 10_010), monkeypatch)
+def test_memory_files_and_steps_stay_what_they_were(tmp_path, budget, measured):
+    seen = watched(tmp_path, budget(400, 10_010))
     check(seen)
     measured(
         f"{seen.done:,} steps: memory {100 * seen.grown():+.1f} %, {max(seen.files)} open files throughout, "
@@ -104,16 +120,10 @@ def test_memory_files_and_steps_stay_what_they_were(tmp_path, budget, monkeypatc
 
 
 @pytest.mark.parametrize("kind", ["memory", "files"])
-def test_a_leak_is_found(tmp_path, monkeypatch, kind):
-    kept = []
-    with contextlib.ExitStack() as stack:
-        leaks = {
-            "memory": lambda: kept.append(b"x" * 100_000),
-            "files": lambda: stack.enter_context(Path(__file__).open()),
-        }
-        seen = watched(tmp_path / "run", 400, monkeypatch, leaks[kind])
-        with pytest.raises(AssertionError):
-            check(seen)
+def test_a_leak_is_found(tmp_path, kind):
+    seen = watched(tmp_path, 400, kind)
+    with pytest.raises(AssertionError):
+        check(seen)
 
 
 def test_a_tracker_that_fails_ends_nothing(tmp_path, capsys, measured):
@@ -137,7 +147,8 @@ def test_a_trackers_disk_that_fails_ends_nothing(home, measured):
     running = launch(home, *argv)
     while not (home / "tracked" / "metrics.jsonl").exists() and running.process.is_alive():
         time.sleep(0.01)
-    shutil.rmtree(home / "tracked" / "logs")
+    while (home / "tracked" / "logs").exists():
+        shutil.rmtree(home / "tracked" / "logs", ignore_errors=True)
     ended = running.wait()
     # TensorBoard writes in a thread of its own, whose traceback is not ours to catch.
     assert ended.code == 0, ended

@@ -91,7 +91,7 @@ class RunRecord:
         try:
             found = space_class(str(name_of_space))
             return from_dict(found, values) if values else found()  # type: ignore[type-var] # spaces are dataclasses
-        except UserError:  # the folder is of another version
+        except ValueError:  # the folder is of another version, or says what no run does
             return None
 
     @property
