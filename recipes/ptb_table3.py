@@ -32,7 +32,7 @@ from cnas.compare.markdown import (
 )
 from cnas.compare.measures import TEST_PERPLEXITY, VALID_PERPLEXITY
 from cnas.run_config import RunConfig
-from cnas.sweep import Job, Plan, Rows, conclude, missing, run_many, table_parser, table_plan
+from cnas.sweep import Job, Plan, Rows, missing, run_table, table_parser, table_plan
 
 METHODS = {"enas": "ENAS", "darts_v1": "DARTS-V1", "darts_v2": "DARTS-V2"}
 PAPER = {
@@ -185,25 +185,9 @@ def parse(argv: Sequence[str]) -> tuple[Plan, Path, int]:
     return table_plan("ptb_table3", PRESETS, given)
 
 
-def run_table(plan: Plan, home: Path, at_once: int) -> int:
-    """Do all runs that are not finished, print the table and write it to ``table.md``; returns 0.
-
-    Args:
-        plan: the runs.
-        home: the folder of their folders.
-        at_once: how many are in work at the same time.
-
-    Raises:
-        UserError, StorageError, Stopped, UnfinishedError: as `cnas.sweep.run_many` and `cnas.sweep.conclude`.
-    """
-    codes = run_many(plan.jobs(), home, at_once=at_once)
-    print(conclude(make_table(plan, home, codes), home, codes), flush=True)
-    return 0
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the table; returns the exit code (see `cnas.errors`)."""
-    return exit_code(lambda: run_table(*parse(sys.argv[1:] if argv is None else argv)))
+    return exit_code(lambda: run_table(*parse(sys.argv[1:] if argv is None else argv), make_table))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import pytest
 from image_folders import looked_up, write_image_run
 
 from cnas.run_config import RunConfig
-from cnas.sweep import read_grid
+from cnas.sweep import read_grid, run_table
 from cnas.sweep.process import LOG
 
 RECIPES = Path(__file__).parents[1] / "recipes"
@@ -109,7 +109,7 @@ def row_of(text, label):
 
 
 def test_the_table_says_what_the_runs_say(table2, table_of_two_seeds, tmp_path, capsys):
-    assert table2["run_table"](table_of_two_seeds, tmp_path, 1) == 0
+    assert run_table(table_of_two_seeds, tmp_path, 1, table2["make_table"]) == 0
     text = (tmp_path / "table.md").read_text("utf-8")
     assert text in capsys.readouterr().out
     assert row_of(text, "CL-RSPS")[1:] == [

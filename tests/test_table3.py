@@ -11,7 +11,7 @@ from finished_folders import figures, finished_copy
 
 from cnas.errors import UserError
 from cnas.run_config import RunConfig
-from cnas.sweep import Plan, read_grid
+from cnas.sweep import Plan, read_grid, run_table
 from cnas.sweep.process import LOG
 
 RECIPES = Path(__file__).parents[1] / "recipes"
@@ -187,7 +187,7 @@ def row_of(text, label):
 
 
 def test_the_table_says_what_the_runs_say(table3, table_of_two_seeds, tmp_path, capsys):
-    assert table3["run_table"](table_of_two_seeds, tmp_path, 1) == 0
+    assert run_table(table_of_two_seeds, tmp_path, 1, table3["make_table"]) == 0
     text = (tmp_path / "table.md").read_text("utf-8")
     assert text in capsys.readouterr().out
     assert row_of(text, "CL-ENAS")[1:6] == ["2", "60.50 ± 0.71", "59.50 ± 0.71", "61.58", "58.38"]

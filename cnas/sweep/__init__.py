@@ -6,7 +6,7 @@ from cnas.sweep.many import Job, run_many
 from cnas.sweep.plan import Plan, random_cells
 from cnas.sweep.plan import Rows as Rows
 from cnas.sweep.process import last_line
-from cnas.sweep.table_flags import table_parser, table_plan
+from cnas.sweep.table_recipe import run_table, table_parser, table_plan
 
 __all__ = [
     "Grid",
@@ -20,6 +20,7 @@ __all__ = [
     "random_cells",
     "read_grid",
     "run_many",
+    "run_table",
     "table_parser",
     "table_plan",
 ]

@@ -1,4 +1,4 @@
-"""A checkpoint of one process goes on with two, and the other way round: the same numbers but for rounding."""
+"""A checkpoint goes on with as many processes to the bit, and with more or fewer to rounding."""
 
 from itertools import pairwise
 
@@ -93,3 +93,18 @@ def test_another_number_of_processes_goes_on_with_a_checkpoint(tmp_path, budget,
         before = out
     ways = ", ".join(f"{one} to {other}" for one, other in pairwise(chain))
     measured(f"{count} resumed searches, processes {ways}: at most {worst:.0e} from the uninterrupted one")
+
+
+def test_as_many_processes_go_on_with_a_checkpoint_to_the_bit(tmp_path, budget, measured):
+    cells, stops = budget(CELLS[:1], CELLS), budget(STOPS[1:3], STOPS)
+    worlds = budget((2,), (2, 4))
+    for world in worlds:
+        before = launched(tmp_path / f"{world}-stopped", world, work, cells, stops, None)
+        after = launched(tmp_path / f"{world}-resumed", world, work, cells, stops, before)
+        assert "warning" not in (after / "rank-0" / "out-0").read_text("utf-8")
+        whole, found = torch.load(before / "results.pt"), torch.load(after / "results.pt")
+        for cell in cells:
+            for step in stops:
+                assert distance(whole[cell.name], found[f"{cell.name}-{step}"]) == 0.0, (cell, step, world)
+    count = len(worlds) * len(cells) * len(stops)
+    measured(f"{count} of {count} resumed searches, {' and '.join(map(str, worlds))} processes: equal to the bit")

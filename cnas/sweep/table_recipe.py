@@ -1,4 +1,4 @@
-"""The command line of a recipe that makes a whole table: preset, data, seeds, random cells, how many runs at once."""
+"""What recipes that make a whole table share: a command line (preset, data, seeds, random cells), and the runs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from pathlib import Path
 
 from cnas.config import OneLineParser
 from cnas.errors import UserError
+from cnas.sweep.comparison import conclude
+from cnas.sweep.many import run_many
 from cnas.sweep.plan import Plan, Rows
 
 Presets = Mapping[str, Callable[[], Rows]]
@@ -59,3 +61,20 @@ def table_plan(recipe: str, presets: Presets, given: argparse.Namespace) -> tupl
     }
     home = Path(given.output_dir or f"runs/{recipe}-{given.preset}")
     return Plan(rows, tuple(dict.fromkeys(given.seeds)), given.random), home, given.jobs
+
+
+def run_table(plan: Plan, home: Path, at_once: int, make_table: Callable[[Plan, Path, Mapping[str, int]], str]) -> int:
+    """Do all runs that are not finished, print the table and write it beside them; returns 0.
+
+    Args:
+        plan: the runs.
+        home: the folder of their folders.
+        at_once: how many are in work at the same time.
+        make_table: the table as Markdown, from the plan, the folder and how each run ended (0 is finished).
+
+    Raises:
+        UserError, StorageError, Stopped, UnfinishedError: as `cnas.sweep.run_many` and `cnas.sweep.conclude`.
+    """
+    codes = run_many(plan.jobs(), home, at_once=at_once)
+    print(conclude(make_table(plan, home, codes), home, codes), flush=True)
+    return 0
