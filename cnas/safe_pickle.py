@@ -71,13 +71,8 @@ class _Array(np.ndarray[Any, Any]):
             data = data.encode("latin1")
         if not isinstance(kind, _Kind) or not isinstance(data, bytes):
             raise UserError("an array is not opened that is more than plain numbers")
-        checked: Any = (
-            1,
-            shape,
-            kind.dtype,
-            bool(fortran),
-            data,
-        )  # NumPy's stubs want a boolean of NumPy, it refuses one
+        # NumPy's stubs want a boolean of NumPy, which NumPy itself refuses.
+        checked: Any = (1, shape, kind.dtype, bool(fortran), data)
         super().__setstate__(checked)
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from measuring import Pair, Products, high_water, read_options, report
+from measuring import TEXT, Pair, Products, high_water, read_options, report
 from torch import Tensor
 
 from cnas import algorithms
@@ -33,7 +33,7 @@ from cnas.types import Batch
 
 def main() -> None:
     """Print a line per figure, and the whole as JSON."""
-    options = read_options(str(__doc__))
+    options = read_options(str(__doc__), TEXT)
     torch.set_num_threads(options.threads)
     if options.memory:
         print(peak_memory(options))

@@ -14,7 +14,7 @@ import argparse
 from functools import cache
 
 import torch
-from measuring import Pair, Products, high_water, read_options, report
+from measuring import TEXT, Pair, Products, high_water, read_options, report
 from torch import Tensor
 
 from cnas.algorithms import ENAS
@@ -27,7 +27,7 @@ from cnas.types import Batch
 
 def main() -> None:
     """Print a line per figure, and the whole as JSON."""
-    options = read_options(str(__doc__))
+    options = read_options(str(__doc__), TEXT)
     torch.set_num_threads(options.threads)
     if options.memory:
         print(peak_memory(options))

@@ -9,7 +9,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -54,11 +54,14 @@ def high_water() -> int:
     return int(status.split("VmHWM:")[1].split()[0])
 
 
-def read_options(description: str) -> argparse.Namespace:
-    """The sizes, from the command line."""
+TEXT = {"batch": 64, "length": 35, "hidden": 300, "vocabulary": 10000}
+"""Sizes of a step on text, at the size of the published searches."""
+
+
+def read_options(description: str, sizes: Mapping[str, int]) -> argparse.Namespace:
+    """The sizes, from the command line; ``sizes`` are what they are otherwise."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    sizes = {"batch": 64, "length": 35, "hidden": 300, "vocabulary": 10000, "threads": 2, "repeats": 9}
-    for name, value in sizes.items():
+    for name, value in {**sizes, "threads": 2, "repeats": 9}.items():
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--memory", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()

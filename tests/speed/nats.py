@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from measuring import Pair, high_water, report
+from measuring import Pair, high_water, read_options, report
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -34,7 +34,7 @@ Run = Callable[[Routing], Tensor]
 
 def main() -> None:
     """Print a line per figure, and the whole as JSON."""
-    options = read_options()
+    options = read_options(str(__doc__), {"channels": 16, "cells": 1, "batch": 64, "size": 32})
     torch.set_num_threads(options.threads)
     if options.memory:
         print(peak_memory(options))
@@ -154,16 +154,6 @@ def peak_memory(options: argparse.Namespace) -> float:
     for _ in range(2):
         bench.darts_step(bench.fast)
     return (high_water() - before) / 1024
-
-
-def read_options() -> argparse.Namespace:
-    """The sizes, from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    sizes = {"channels": 16, "cells": 1, "batch": 64, "size": 32, "threads": 2, "repeats": 9}
-    for name, value in sizes.items():
-        parser.add_argument(f"--{name}", type=int, default=value)
-    parser.add_argument("--memory", action="store_true", help=argparse.SUPPRESS)
-    return parser.parse_args()
 
 
 if __name__ == "__main__":
