@@ -12,7 +12,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 def pytest_addoption(parser):
     group = parser.getgroup("reliability")
     group.addoption("--long", action="store_true", help="the long versions of tests/reliability (make test-long)")
-    group.addoption("--figures", metavar="FILE", help="append what tests/reliability measures, a JSON object a line")
+    # Absolute, since tests change the current folder.
+    figures = "append what tests/reliability measures, a JSON object a line"
+    group.addoption("--figures", metavar="FILE", type=os.path.abspath, help=figures)
 
 
 @pytest.fixture(autouse=True)
