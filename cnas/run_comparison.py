@@ -25,7 +25,7 @@ def compare_records(records: Sequence[RunRecord]) -> Comparison:
     pairs = find_pairs(groups)
     found = (_spread_table([group for group in groups if len(group.runs) > 1]), _paired_table(pairs))
     notes = [f"Not comparable: {line}." for line in incomparable(groups)]
-    notes += [ONE_SEED] if any(len(_seeds(pair)) == 1 for pair in pairs) else []
+    notes += [ONE_SEED] if any(len(pair.seeds) == 1 for pair in pairs) else []
     return Comparison(tuple(table for table in found if table.rows), tuple(notes))
 
 
@@ -65,15 +65,10 @@ def _paired_table(pairs: Sequence[Pair]) -> Table:
     return Table("Curriculum minus plain, at equal seeds", heads, rows, tuple(range(2, len(heads))))
 
 
-def _seeds(pair: Pair) -> tuple[int, ...]:
-    return tuple(seed for seed in pair.left.seeds if seed in pair.right.seeds)
-
-
 def _differences(pair: Pair, columns: Sequence[Measure]) -> list[tuple[str, ...]]:
     """A row for every seed that both have, and their mean where there are several."""
-    seeds = _seeds(pair)
-    rows: list[tuple[str, tuple[int, ...]]] = [(str(seed), (seed,)) for seed in seeds]
-    rows += [(f"{len(seeds)} seeds", seeds)] if len(seeds) > 1 else []
+    rows: list[tuple[str, tuple[int, ...]]] = [(str(seed), (seed,)) for seed in pair.seeds]
+    rows += [(f"{len(pair.seeds)} seeds", pair.seeds)] if len(pair.seeds) > 1 else []
     return [
         (pair.right.label, label, *(_difference(pair, measure, these) for measure in columns)) for label, these in rows
     ]

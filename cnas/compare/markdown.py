@@ -31,6 +31,11 @@ class Pair:
     left: Group
     right: Group
 
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Those that both have, in the order of ``left``."""
+        return tuple(seed for seed in self.left.seeds if seed in self.right.seeds)
+
 
 def render(groups: Sequence[Group]) -> str:
     """The whole comparison of groups of runs.
@@ -190,18 +195,17 @@ def pair_row(pair: Pair, measures: Sequence[Measure]) -> list[str]:
         pair: whose difference it is.
         measures: the columns.
     """
-    common = tuple(seed for seed in pair.left.seeds if seed in pair.right.seeds)
-    seeds = ", ".join(map(str, common)) or "none in common"
-    return [plain(pair.label), seeds, *(_difference(pair, measure, common) for measure in measures)]
+    seeds = ", ".join(map(str, pair.seeds)) or "none in common"
+    return [plain(pair.label), seeds, *(_difference(pair, measure) for measure in measures)]
 
 
-def _difference(pair: Pair, measure: Measure, common: Sequence[int]) -> str:
+def _difference(pair: Pair, measure: Measure) -> str:
     seeds, summary = paired(pair.left.by_seed(measure), pair.right.by_seed(measure))
     if summary is None:
         return NONE
     error, form = summary.standard_error, measure.form
     about = [] if error is None else [f"s. e. {error:{form}}"]
-    about += [f"seeds {', '.join(map(str, seeds))}"] if seeds != common else []
+    about += [f"seeds {', '.join(map(str, seeds))}"] if seeds != pair.seeds else []
     return f"{summary.mean:+{form}}" + (f" ({'; '.join(about)})" if about else "")
 
 
