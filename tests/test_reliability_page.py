@@ -51,3 +51,11 @@ def test_the_figures_are_those_of_the_long_run():
 
 def test_what_the_long_run_measured_is_in_the_matrix():
     assert recorded().keys() <= {row[-1].strip("`") for row in matrix()}
+
+
+def test_the_inputs_of_the_fuzz_tests_are_as_many_as_the_page_says():
+    counts = [found[1] for text in recorded().values() if (found := re.match(r"([\d,]+) inputs:", text))]
+    inputs = sum(int(count.replace(",", "")) for count in counts)
+    page = (ROOT / "docs" / "reliability.md").read_text("utf-8")
+    assert inputs >= 100_000
+    assert f"{inputs:,} inputs" in page

@@ -142,18 +142,21 @@ def _token() -> str:
 
 def _secrets(run: Path, token: str) -> Mapping[str, str]:
     """What must not be in a pushed text, each with what it is."""
-    places = {str(run.resolve()), str(run.absolute()), f"{Path.home()}/", _data(run)}
+    places = {str(run.resolve()), str(run.absolute()), f"{Path.home()}/", *_typed(run)}
     return {token: "the token"} | {
         place: "a path of this machine" for place in places if Path(place).is_absolute() and len(Path(place).parts) > 1
     }
 
 
-def _data(run: Path) -> str:
-    """The data as it was typed."""
+def _typed(run: Path) -> list[str]:
+    """The files and folders of the user that the configuration names, as they were typed."""
     try:
-        return str(json.loads((run / "config.json").read_text("utf-8"))["options"]["data"])
-    except (OSError, ValueError, LookupError, RecursionError, TypeError):
-        return ""
+        config = json.loads((run / "config.json").read_text("utf-8"))
+        images = config.get("images") or {}
+        found = [config.get("data"), config.get("table"), images.get("split_file")]
+    except (OSError, ValueError, RecursionError, AttributeError):
+        return []
+    return [name for name in found if isinstance(name, str)]
 
 
 def _replace_card(found: list[Parcel], adapt: Callable[[str], str]) -> None:

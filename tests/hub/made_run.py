@@ -1,9 +1,11 @@
 """A run folder with everything a run leaves, and things beside it that must not go anywhere; nothing is trained."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import torch
+from tiny_recipe import tiny
 
 from cnas.export.artifacts import export_run
 from cnas.spaces import EnasRnnSpace
@@ -11,8 +13,8 @@ from cnas.types import Paper
 
 WORDS = ("<unk>", "<eos>", "N", "the", "mr.", *(f"w{index}" for index in range(15)))
 PAPER = Paper("A search", "Ada Lovelace", 1843, "https://example.org")
-PLACE = "/srv/somewhere/corpus"
-"""The data as it was typed; it is in ``config.json`` and nowhere else."""
+PLACE, TABLE = "/srv/somewhere/corpus", "/srv/tables/tss.parquet"
+"""Data and table as they were typed; they are in ``config.json`` and nowhere else."""
 
 
 def result(space, architecture) -> dict:
@@ -40,7 +42,9 @@ def make_run(folder: Path) -> Path:
     found = result(space, architecture)
     export_run(folder, found, network, WORDS, space=space, paper=PAPER)
     write(folder / "result.json", json.dumps(found))
-    write(folder / "config.json", json.dumps({"options": {"data": PLACE}}))
+    config = tiny()
+    config = replace(config, options=replace(config.options, data=PLACE, table=TABLE))
+    write(folder / "config.json", json.dumps(config.to_json()))
     for name in ("state.safetensors", "trainer.json", "manifest.json"):
         write(folder / "checkpoints/search/step-2" / name, "{}")
     write(folder / ".eval_results/run.yaml", "- value: 21.0\n")

@@ -6,7 +6,7 @@ import re
 
 import pytest
 from huggingface_hub import ModelCard, constants
-from made_run import PLACE, write
+from made_run import PLACE, TABLE, write
 from stub import TOKEN
 
 from cnas.errors import UserError
@@ -131,14 +131,14 @@ def test_links_are_not_followed(hub, run, tmp_path):
 def test_nothing_private_travels(hub, run):
     push(run, include_checkpoints=True)
     sent = b"".join(hub.files(REPO).values()).decode("utf-8", "replace")
-    assert not [word for word in (TOKEN, str(run), PLACE, os.path.expanduser("~/")) if word in sent]  # noqa: PTH111
+    assert not [word for word in (TOKEN, str(run), PLACE, TABLE, os.path.expanduser("~/")) if word in sent]  # noqa: PTH111
     assert json.loads(hub.files(REPO)["config.json"])["model_type"] == "cnas-rnn"
     assert "logs/events.out" not in hub.files(REPO)
 
 
-@pytest.mark.parametrize("secret", ["token", "run", "data"])
+@pytest.mark.parametrize("secret", ["token", "run", "data", "table"])
 def test_a_file_that_names_a_secret_stops_the_push_before_it_begins(hub, run, secret):
-    text = {"token": TOKEN, "run": str(run), "data": PLACE}[secret]
+    text = {"token": TOKEN, "run": str(run), "data": PLACE, "table": TABLE}[secret]
     write(run / "model" / "tokenizer_config.json", json.dumps({"name": f"x {text}/y"}))
     with pytest.raises(UserError, match=r"tokenizer_config.json holds (the token|a path of this machine)") as caught:
         push(run)
