@@ -16,7 +16,7 @@ import cnas
 from cnas import commands
 from cnas.completion import SHELLS, script
 from cnas.config import OneLineParser
-from cnas.errors import INTERRUPTED, CnasError, StorageError, UserError, told
+from cnas.errors import INTERRUPTED, CnasError, StorageError, UserError, reported
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,7 +37,7 @@ def exit_code(action: Callable[[], int]) -> int:
     try:
         return action()
     except CnasError as problem:
-        return _failed(problem)
+        return reported(problem)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
@@ -45,12 +45,7 @@ def exit_code(action: Callable[[], int]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as problem:
-        return _failed(StorageError(f"the disk refused: {problem}"))
-
-
-def _failed(problem: CnasError) -> int:
-    print(f"error: {told(problem)}", file=sys.stderr, flush=True)
-    return problem.exit_code
+        return reported(StorageError(f"the disk refused: {problem}"))
 
 
 def _run(argv: Sequence[str]) -> int:

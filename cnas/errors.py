@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 INTERRUPTED = 130
 """The exit code by which a shell knows that Ctrl-C ended a command before there was anything to save."""
 
@@ -71,3 +74,13 @@ def told(problem: BaseException) -> str:
     text = str(problem)
     text = text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
+def reported(problem: CnasError) -> int:
+    """Print an error as one line on stderr; returns its exit code.
+
+    All processes fail alike, mostly; one of each machine says so.
+    """
+    if problem.everywhere or os.environ.get("LOCAL_RANK", "0") == "0":
+        print(f"error: {told(problem)}", file=sys.stderr, flush=True)
+    return problem.exit_code

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cnas.config import OneLineParser, add_flags, apply_flags
-from cnas.errors import INTERRUPTED, CnasError, StorageError, UserError, told
+from cnas.errors import INTERRUPTED, CnasError, StorageError, UserError, reported
 from cnas.export.artifacts import summary
 from cnas.run import run
 from cnas.run_config import RunConfig
@@ -42,14 +42,27 @@ def main(
         default: the preset that is taken where none is named.
         parents: with flags that the recipe has read itself; the help lists them.
     """
-    try:
-        words = sys.argv[1:] if argv is None else argv
+    words = sys.argv[1:] if argv is None else argv
+
+    def action() -> None:
         config, folder, resume = parse(presets, words, default, parents)
         processes = process_options(words)
         _say(f"preset {config.preset} · data {config.options.data} · output {folder}")
         _say(summary(folder, run(config, folder, resume=resume, processes=processes)))
+
+    return exit_code(action)
+
+
+def exit_code(action: Callable[[], object]) -> int:
+    """0, or the exit code of the error that ends ``action``, which is printed as one line (see `cnas.errors`).
+
+    Args:
+        action: a run, or what a recipe does before its run.
+    """
+    try:
+        action()
     except CnasError as problem:
-        return _failed(problem)
+        return reported(problem)
     except KeyboardInterrupt:
         # Before the run catches signals, or after it; there is nothing to save.
         return INTERRUPTED
@@ -57,15 +70,8 @@ def main(
         # A disk may refuse anything at any time, what is printed into a file among it.
         if problem.errno not in REFUSED:
             raise
-        return _failed(StorageError(f"the disk refused: {problem}"))
+        return reported(StorageError(f"the disk refused: {problem}"))
     return 0
-
-
-def _failed(problem: CnasError) -> int:
-    # All processes fail alike, mostly; one of each machine says so.
-    if problem.everywhere or os.environ.get("LOCAL_RANK", "0") == "0":
-        print(f"error: {told(problem)}", file=sys.stderr, flush=True)
-    return problem.exit_code
 
 
 def parse(

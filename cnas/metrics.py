@@ -14,12 +14,12 @@ _DESCRIPTION = (
 )
 
 
-def perplexity(total_loss: float, tokens: int) -> float:
+def perplexity(total_loss: float, tokens: int = 1) -> float:
     """``exp(total_loss / tokens)``; infinite where that is too large for a float.
 
     Args:
         total_loss: summed negative log-likelihood, natural logarithm.
-        tokens: how many words it was summed over.
+        tokens: how many words it was summed over; 1 where the loss is a mean already.
 
     Raises:
         UserError: there is no word.

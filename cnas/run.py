@@ -18,7 +18,6 @@ from accelerate.tracking import get_available_trackers
 from accelerate.utils import InitProcessGroupKwargs, LoggerType, ProjectConfiguration
 from torch import nn
 
-from cnas.algorithms.base import GROUP
 from cnas.curriculum import build_curriculum
 from cnas.errors import CnasError, StorageError, UserError
 from cnas.rng import HOST, generator
@@ -198,8 +197,7 @@ def _supernet_losses(task: Task, trainer: CurriculumTrainer) -> dict[str, float]
     space, seed = task.config.space, task.config.options.seed
     drawn = (space.sample(generator(seed, "supernet_losses", index)) for index in range(RANKED))
     distinct = list(dict.fromkeys(drawn))
-    groups = [distinct[start : start + GROUP] for start in range(0, len(distinct), GROUP)]
-    losses = [loss for group in groups for loss in trainer.scorer.validation(group, trainer.parts.valid).tolist()]
+    losses = trainer.validation_losses(distinct)
     return {architecture.to_str(): loss for architecture, loss in zip(distinct, losses, strict=True)}
 
 

@@ -12,6 +12,7 @@ from cnas import run_lock
 from cnas.errors import StorageError, UserError
 from cnas.run_config import RunConfig
 from cnas.run_links import refuse_links
+from cnas.training.metrics_log import json_safe
 
 OWN = (
     "result.json",
@@ -130,7 +131,7 @@ class RunFolder:
         return found
 
     def write_json(self, name: str, values: dict[str, Any]) -> None:
-        """Write one file whole or not at all.
+        """Write one file whole or not at all; a number that is none becomes null.
 
         Raises:
             StorageError: the disk refuses.
@@ -139,7 +140,7 @@ class RunFolder:
         stage = self.path / f".{name}.tmp"
         try:
             with stage.open("w", encoding="utf-8") as file:
-                file.write(json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+                file.write(json.dumps(json_safe(values), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
                 file.flush()
                 os.fsync(file.fileno())
             stage.replace(self.path / name)

@@ -75,18 +75,24 @@ class ImageTask:
         """Raise what a later part of the run would raise.
 
         Raises:
-            UserError: a batch is larger than its split or too small for the processes, K above the number of
-                architectures, or the architecture to train is none of the space.
+            UserError: a batch is larger than its split, cut into parts, or too small for the processes; K is above the
+                number of architectures, or the architecture to train is none of the space.
         """
         check_search(self.config, processes)
         check_training(self.config, processes)
         unit = self.config.curriculum.unit if self.config.curriculum else "sample"
         if unit != "sample":
             raise UserError(f"curriculum.unit must be sample for images, got {unit!r}")
-        sizes = {"trainer.batch_size": self.images.search, "trainer.valid_batch_size": self.images.validation}
-        for field, split in sizes.items():
-            size = getattr(self.config.trainer, field.split(".")[1])
-            if self.config.options.architecture is None and size > len(split):
+        images, config = self.images, self.config
+        sizes: list[tuple[str, int, ImageSet]] = []
+        if config.options.architecture is None:
+            sizes += [("trainer.batch_size", config.trainer.batch_size, images.search)]
+            sizes += [("trainer.valid_batch_size", config.trainer.valid_batch_size, images.validation)]
+        if config.retrain.epochs:
+            config.retrain.check_whole_batches("retrain.")
+            sizes += [("retrain.batch_size", config.retrain.batch_size, images.train)]
+        for field, size, split in sizes:
+            if size > len(split):
                 raise UserError(f"{field} must be at most {len(split)}, the images there are, got {size}")
 
     def search_data(self) -> SearchData:
@@ -143,7 +149,8 @@ class ImageTask:
         """The benchmark's record: rank and regret on the data set of that name, or else on CIFAR-10."""
         if self.benchmark is None:
             return None
-        name = self.images.name.replace("-", "_").lower()
+        # Data of the Hub is called owner/name.
+        name = self.images.name.rpartition("/")[2].replace("-", "_").lower()
         dataset = name if name in self.benchmark.data_sets else "cifar10"
         record = self.benchmark.query(architecture).on(dataset)
         if len(losses) < 2:

@@ -16,10 +16,11 @@ from cnas.data.text import TextConfig, TextData, load_text
 from cnas.data.variable import VariableStreams, halving_lengths, scattered_lengths
 from cnas.errors import UserError
 from cnas.export.artifacts import export_run
+from cnas.metrics import perplexity
 from cnas.run_checks import check_search, check_training
 from cnas.run_config import RunConfig
 from cnas.run_task import SearchData, Shown, Trained
-from cnas.training.evaluate import mean_loss, word_perplexity
+from cnas.training.evaluate import mean_loss
 from cnas.types import Architecture, Paper
 
 PROBE_STREAMS = 10
@@ -85,7 +86,7 @@ class TextTask:
             split: TextStreams(tokens, 1, length, start=eos, tail="keep")
             for split, tokens in (("valid", self.text.validation), ("test", self.text.test))
         }
-        found = {f"{split}_perplexity": word_perplexity(mean_loss(network, each)) for split, each in streams.items()}
+        found = {f"{split}_perplexity": perplexity(mean_loss(network, each)) for split, each in streams.items()}
         return Trained(network, found)
 
     has_benchmark = False
@@ -133,7 +134,7 @@ def used(text: TextData) -> dict[str, int]:
 def probed(network: Any, streams: OrderedBatches) -> dict[str, float]:
     """Mean loss in nats and perplexity per word, as a row of the training has them."""
     loss = mean_loss(network, streams)
-    return {"valid_loss": loss, "valid_perplexity": word_perplexity(loss)}
+    return {"valid_loss": loss, "valid_perplexity": perplexity(loss)}
 
 
 def search_streams(config: RunConfig, text: TextData) -> tuple[OrderedBatches, TextStreams]:

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from cnas import algorithms, launch
-from cnas.cli import exit_code
 from cnas.config import OneLineParser
 from cnas.curriculum import CurriculumConfig
 from cnas.data.images import ImageConfig
@@ -155,13 +154,17 @@ def _algorithm(argv: Sequence[str]) -> tuple[OneLineParser, str]:
     return flag, name
 
 
-def _run() -> int:
-    argv = sys.argv[1:]
-    flag, algorithm = _algorithm(argv)
-    return launch.main(presets(algorithm), argv, parents=[flag])
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the recipe; returns the exit code (see `cnas.errors`)."""
+    words = sys.argv[1:] if argv is None else argv
+    # A name that is wrong is told like every other mistake.
+    if code := launch.exit_code(lambda: _algorithm(words)):
+        return code
+    flag, algorithm = _algorithm(words)
+    return launch.main(presets(algorithm), words, parents=[flag])
 
 
 PRESETS = presets("gdas")
 
 if __name__ == "__main__":
-    sys.exit(exit_code(_run))
+    sys.exit(main())

@@ -18,7 +18,6 @@ from pathlib import Path
 import nats_cl
 
 from cnas import launch
-from cnas.cli import exit_code
 from cnas.data.images import ImageConfig
 from cnas.errors import UserError
 from cnas.run_config import RunConfig, RunOptions
@@ -83,11 +82,11 @@ def parse(argv: Sequence[str]) -> tuple[RunConfig, Path, bool]:
     return config, folder, resume
 
 
-def _run() -> int:
-    argv = sys.argv[1:]
-    parse(argv)
-    return launch.main(PRESETS, argv)
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the recipe; returns the exit code (see `cnas.errors`)."""
+    words = sys.argv[1:] if argv is None else argv
+    return launch.exit_code(lambda: parse(words)) or launch.main(PRESETS, words)
 
 
 if __name__ == "__main__":
-    sys.exit(exit_code(_run))
+    sys.exit(main())

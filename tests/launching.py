@@ -75,6 +75,8 @@ class Launched:
 
 def _child(files: Sequence[Path], env: Mapping[str, str], run: Callable[..., int], args: Sequence[Any]) -> None:
     os.environ.update(env)
+    # Ctrl-C is heard as in a terminal; whatever runs the tests in the background may have it ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for number, file in zip((1, 2), files, strict=True):
         os.dup2(os.open(file, os.O_WRONLY | os.O_APPEND), number)
     sys.exit(run(*args))

@@ -86,3 +86,21 @@ def test_architectures_are_scored_in_groups_as_each_would_be_alone(table, tmp_pa
     for text in list(losses)[::20]:
         (alone,) = score([task.config.space.parse(text)], trainer.parts.valid).tolist()
         assert losses[text] == pytest.approx(alone, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "column"),
+    [
+        ("digits", "cifar10"),
+        ("cifar100", "cifar100"),
+        ("uoft-cs/cifar100", "cifar100"),
+        ("a/ImageNet16-120", "imagenet16_120"),
+    ],
+)
+def test_data_is_judged_in_the_column_of_its_name(table, accuracies, name, column):
+    config = nats_cl.smoke()
+    task = load_task(replace(config, options=replace(config.options, table=table)))
+    text = accuracies["arch"][7]
+    named = replace(task, images=replace(task.images, name=name))
+    record = named.look_up(task.config.space.parse(text), {})
+    assert record["test_accuracy"] == accuracies[f"{column}_test_200"][7]

@@ -98,6 +98,8 @@ def test_the_recipe_offers_what_there_is():
         (["--trainer.batch-size", "65"], "trainer.batch_size must be at most 64, the images there are, got 65"),
         (["--curriculum.unit", "token"], "curriculum.unit must be sample for images, got 'token'"),
         (["--trainer.accumulation-steps", "2"], "trainer.accumulation_steps must be 1"),
+        (["--retrain.epochs", "1", "--retrain.accumulation-steps", "2"], "retrain.accumulation_steps must be 1"),
+        (["--retrain.epochs", "1", "--retrain.batch-size", "513"], "retrain.batch_size must be at most"),
         (["--table", "nowhere.parquet"], "nowhere.parquet"),
         (["--data", "nowhere"], "nowhere"),
     ],
@@ -112,7 +114,7 @@ def test_bad_input_is_one_line_before_anything_is_written(argv, message, tmp_pat
 
 def test_an_unknown_algorithm_is_named_with_those_there_are(capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["nats_cl.py", "--algorithm", "magic"])
-    assert nats_cl.exit_code(nats_cl._run) == 2
+    assert nats_cl.main() == 2
     assert "rsps, darts_v1, darts_v2, gdas, setn, enas, spos, got 'magic'" in capsys.readouterr().err
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-COMMON = ("cnas.errors", "cnas.types", "cnas.rng", "cnas.config")
+COMMON = ("cnas.errors", "cnas.types", "cnas.rng", "cnas.config", "cnas.metrics")
 
 # Beside its own package; a trailing ".*" means everything below as well. The longest matching key counts.
 ALLOWED = {

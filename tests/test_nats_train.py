@@ -11,7 +11,6 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "recipes"))
 import nats_train  # noqa: E402
 
-from cnas.cli import exit_code  # noqa: E402
 from cnas.errors import UserError  # noqa: E402
 from cnas.run_config import RunConfig  # noqa: E402
 from cnas.sweep import read_grid  # noqa: E402
@@ -78,7 +77,7 @@ def test_a_malformed_cell_is_one_line_before_anything_is_written(tmp_path, monke
     assert capsys.readouterr().err.count("\n") == 1
     assert not (tmp_path / "run").exists()
     monkeypatch.setattr(sys, "argv", ["nats_train.py", "--architecture", "none"])
-    assert exit_code(nats_train._run) == 2
+    assert nats_train.main() == 2
 
 
 def test_the_grids_of_the_figures_ask_for_the_runs_they_name():

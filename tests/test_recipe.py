@@ -11,8 +11,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import cnas
 from cnas.data.streams import TextStreams
 from cnas.data.text import load_text
+from cnas.metrics import perplexity
 from cnas.run_config import RunConfig
-from cnas.training.evaluate import mean_loss, word_perplexity
+from cnas.training.evaluate import mean_loss
 from cnas.training.metrics_log import read, stable
 
 FILES = ("config.json", "metrics.jsonl", "result.json", "README.md", "cell.txt", "samples.txt")
@@ -88,8 +89,8 @@ def test_the_model_loads_by_itself_and_has_the_perplexity_of_the_result(home, fi
     text = load_text(str(home / "corpus"), config.text)
     for split, tokens in (("valid", text.validation), ("test", text.test)):
         streams = TextStreams(tokens, 1, config.text.length, start=tokenizer.eos_token_id, tail="keep")
-        perplexity = word_perplexity(mean_loss(network, streams))
-        assert perplexity == pytest.approx(result(finished)["retrain"][f"{split}_perplexity"], rel=1e-6)
+        found = perplexity(mean_loss(network, streams))
+        assert found == pytest.approx(result(finished)["retrain"][f"{split}_perplexity"], rel=1e-6)
     lines = (home / "corpus" / "test.txt").read_text("utf-8").replace("\n", " <eos> ")
     assert tokenizer.encode(lines) == text.test.tolist()
 

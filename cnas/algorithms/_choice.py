@@ -14,11 +14,12 @@ from torch import Tensor
 
 from cnas.algorithms.base import GROUP, SearchContext
 from cnas.errors import NonFiniteError
+from cnas.metrics import perplexity
 from cnas.types import Architecture
 
 
 def costs_of(context: SearchContext, architectures: Sequence[Architecture], index: int | None) -> list[float]:
-    """The cost of each architecture, smaller is better; an infinite loss is passed on.
+    """The cost of each architecture, smaller is better; an infinite loss is passed on. A stop is heard between groups.
 
     Args:
         context: gives validation losses and, where there is something to classify, accuracies.
@@ -27,10 +28,11 @@ def costs_of(context: SearchContext, architectures: Sequence[Architecture], inde
 
     Raises:
         NonFiniteError: a loss is NaN.
+        Stopped: a signal asked for it.
     """
     if context.validation_accuracies is None:
         return _losses_of(context, architectures, index)
-    return [1.0 - share for share in _in_groups(context.validation_accuracies, architectures, index)]
+    return [1.0 - share for share in _in_groups(context, context.validation_accuracies, architectures, index)]
 
 
 def quality(context: SearchContext, cost: float) -> float:
@@ -89,7 +91,7 @@ def lowest(
         raise NonFiniteError(f"the validation losses of all {len(costs)} architectures to choose from are infinite")
     found = figure(context, costs[best])
     if context.validation_accuracies is None:
-        found["valid_perplexity"] = math.exp(min(costs[best], 700.0))
+        found["valid_perplexity"] = perplexity(costs[best])
     else:
         (found["valid_loss"],) = _losses_of(context, [architectures[best]], None)
     about = {"scored": float(len(costs))}
@@ -98,7 +100,7 @@ def lowest(
 
 
 def _losses_of(context: SearchContext, architectures: Sequence[Architecture], index: int | None) -> list[float]:
-    losses = _in_groups(context.validation_losses, architectures, index)
+    losses = _in_groups(context, context.validation_losses, architectures, index)
     where = "the validation set" if index is None else f"validation batch {index}"
     for architecture, loss in zip(architectures, losses, strict=True):
         if math.isnan(loss):
@@ -107,9 +109,13 @@ def _losses_of(context: SearchContext, architectures: Sequence[Architecture], in
 
 
 def _in_groups(
+    context: SearchContext,
     score: Callable[[Sequence[Architecture], int | None], Tensor],
     architectures: Sequence[Architecture],
     index: int | None,
 ) -> list[float]:
-    starts = range(0, len(architectures), GROUP)
-    return [value for start in starts for value in score(architectures[start : start + GROUP], index).tolist()]
+    found: list[float] = []
+    for start in range(0, len(architectures), GROUP):
+        context.checkpoint()
+        found += score(architectures[start : start + GROUP], index).tolist()
+    return found

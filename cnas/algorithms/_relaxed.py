@@ -104,7 +104,7 @@ class Relaxed(SearchAlgorithm):
         weights = self.alphas.weights().tolist()
         return {
             "alpha_entropy": self.alphas.entropy(),
-            "alphas": [[round(weight, 4) for weight in row] for row in weights],
+            "alphas": [[float(f"{weight:.6g}") for weight in row] for row in weights],
             "operation_counts": {name: chosen[name] for name in self.space.operations},
         }
 

@@ -34,7 +34,6 @@ class SearchContext:
         validation_losses: ``validation_losses(architectures, index)`` is the mean validation loss float64 [K], in host
             memory, of K architectures with inherited weights, without dropout or gradient, on validation batch
             ``index`` (counted on past the end from the beginning again) or, where it is None, on all of them in order.
-        validation_batches: how many validation batches there are.
         validation_accuracies: the same for the share of right predictions; None where nothing is classified.
         checkpoint: called between the updates of a long phase; raises `Stopped` where a signal asks for it.
     """
@@ -43,7 +42,6 @@ class SearchContext:
     epochs: int
     generator: Callable[..., torch.Generator]
     validation_losses: Callable[[Sequence[Architecture], int | None], Tensor]
-    validation_batches: int
     checkpoint: Callable[[], None]
     validation_accuracies: Callable[[Sequence[Architecture], int | None], Tensor] | None = None
 

@@ -149,7 +149,6 @@ class ENAS(SearchAlgorithm):
         """
         rows = []
         for update in range(self.config.updates):
-            context.checkpoint()
             rows.append(self._update(context, update))
         metrics = {key: fmean(row[key] for row in rows) for key in rows[0]}
         return metrics | {

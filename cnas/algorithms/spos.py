@@ -7,7 +7,6 @@ random ones are compared with those that lead. The defaults of the evolution are
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -16,7 +15,7 @@ import torch
 from cnas.algorithms._choice import costs_of, figure, lowest
 from cnas.algorithms._distinct import distinct
 from cnas.algorithms._evolution import Brood
-from cnas.algorithms.base import GROUP, SearchAlgorithm, SearchContext
+from cnas.algorithms.base import SearchAlgorithm, SearchContext
 from cnas.errors import UserError
 from cnas.spaces.base import SearchSpace
 from cnas.types import Architecture, Paper, Routing
@@ -117,7 +116,8 @@ class SPOS(SearchAlgorithm):
             NonFiniteError: a loss is NaN.
         """
         fresh = distinct(self.space, self.config.challengers, context.generator("challengers"), self.leaders)
-        costs = self._scored(context, [*self.leaders, *fresh], context.epoch)
+        compared = [*self.leaders, *fresh]
+        costs = dict(zip(compared, costs_of(context, compared, context.epoch), strict=True))
         self.leaders = sorted(costs, key=costs.__getitem__)[: self.config.leaders]
         first, last = costs[self.leaders[0]], costs[self.leaders[-1]]
         return (
@@ -135,7 +135,7 @@ class SPOS(SearchAlgorithm):
             found = self._next_generation(costs, context.generator("generation", generation))
             if not found:
                 break
-            costs |= self._scored(context, found, None)
+            costs |= zip(found, costs_of(context, found, None), strict=True)
         return lowest(context, list(costs), list(costs.values()))
 
     def _next_generation(self, costs: dict[Architecture, float], draws: torch.Generator) -> list[Architecture]:
@@ -144,16 +144,6 @@ class SPOS(SearchAlgorithm):
             return distinct(self.space, self.config.population, draws)
         parents = sorted(costs, key=costs.__getitem__)[: self.config.parents]
         return self.brood.breed(self.space, parents, set(costs), draws)
-
-    def _scored(
-        self, context: SearchContext, architectures: Sequence[Architecture], index: int | None
-    ) -> dict[Architecture, float]:
-        """Costs on validation data; between groups the search can be stopped."""
-        costs: list[float] = []
-        for start in range(0, len(architectures), GROUP):
-            context.checkpoint()
-            costs += costs_of(context, architectures[start : start + GROUP], index)
-        return dict(zip(architectures, costs, strict=True))
 
     def get_extra_state(self) -> Any:
         """The leaders, in the notation of the space."""

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from ._memory import SpareMemory
 
@@ -203,6 +204,7 @@ class _TiedCrossEntropy(torch.autograd.Function):
         return losses_N
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         hidden_NH, weight_VH = ctx.saved_tensors
         (slopes_NV,) = ctx.loan.parts

@@ -6,7 +6,6 @@ once, whatever the chunk length.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -60,13 +59,3 @@ def classify(network: Any, batches: OrderedBatches) -> tuple[float, Tensor]:
     finally:
         network.train(was_training)
     return total / batches.num_units, hits_N
-
-
-def word_perplexity(loss: float) -> float:
-    """``exp(loss)``, infinite where that overflows.
-
-    Example:
-        >>> word_perplexity(0.0)
-        1.0
-    """
-    return math.exp(loss) if loss < 700 else math.inf

@@ -95,6 +95,7 @@ class AccelerateLoop(ABC):
         self.carry: Tensor | None = None
         self.log = MetricsLog(session.folder / "metrics.jsonl") if self.accelerator.is_main_process else None
         self._saved_step: int | None = None
+        self._clock = time.perf_counter()  # until when the position's seconds count
 
     # What a subclass says -------------------------------------------------------------------------------------------
 
@@ -163,20 +164,26 @@ class AccelerateLoop(ABC):
             StorageError: a checkpoint could not be written; the one before is kept.
             RanksError: the processes have lost one another, or hold different numbers.
         """
+        self._clock = time.perf_counter()
         while self.position.epoch < self.config.epochs:
             start = time.perf_counter()
             self._run_steps()
             with self.located():
                 row = self._row() | self.finish_epoch()
-            place, spent = self.position, time.perf_counter() - start
-            seconds = place.seconds + spent
-            self._record(row | {"epoch_seconds": spent, "total_seconds": seconds})
-            self.position = replace(place, epoch=place.epoch + 1, batch=0, loss_sum=0.0, seconds=seconds)
+            spent, total = time.perf_counter() - start, self.count_time()
+            self._record(row | {"epoch_seconds": spent, "total_seconds": total})
+            self.position = replace(self.position, epoch=self.position.epoch + 1, batch=0, loss_sum=0.0)
             self.carry = None
             self.save()
 
+    def count_time(self) -> float:
+        """Bring the seconds of `position` up to now; returns them."""
+        now = time.perf_counter()
+        self.position = replace(self.position, seconds=self.position.seconds + now - self._clock)
+        self._clock = now
+        return self.position.seconds
+
     def _run_steps(self) -> None:
-        start = time.perf_counter()
         self.batches = self.batches.at_epoch(self.position.epoch)
         total = len(self.batches)
         with self._progress(total) as bar:
@@ -190,7 +197,7 @@ class AccelerateLoop(ABC):
                 place = self.position
                 self.position = replace(place, batch=index + 1, step=place.step + 1, loss_sum=place.loss_sum + loss)
                 if stop:
-                    self.stop_here(start)
+                    self.stop_here()
                 elif self._due(self.config.checkpoint_steps) and index + 1 < total:
                     self.save()
                 elif self._due(self.session.check_ranks):
@@ -199,15 +206,12 @@ class AccelerateLoop(ABC):
     def _due(self, every: int | None) -> bool:
         return every is not None and self.position.step % every == 0
 
-    def stop_here(self, since: float | None = None) -> None:
+    def stop_here(self) -> None:
         """Save and leave.
 
         Raises:
             Stopped: always.
         """
-        if since is not None:
-            spent = time.perf_counter() - since
-            self.position = replace(self.position, seconds=self.position.seconds + spent)
         self.save()
         raise self.stopped()
 
@@ -329,6 +333,7 @@ class AccelerateLoop(ABC):
         Raises:
             StorageError: the disk refused; older checkpoints are untouched.
         """
+        self.count_time()
         state, problem = self.state(), None
         if self.session.check_ranks:
             self._check_ranks(state)

@@ -24,7 +24,8 @@ class LoopConfig:
     batch_size: int = 64
     """Rows of the global batch, whatever the number of processes."""
     accumulation_steps: int = 1
-    """Parts a process cuts its share of a batch into, to save memory; the update is the same."""
+    """Parts a process cuts its share of a batch into, to save memory; the update is the same. 1 where a network
+    normalises over whole batches."""
     learning_rate: float = 20.0
     """Of SGD on the weights, in the first epoch."""
     schedule: Literal["constant", "cosine"] = "constant"
@@ -74,6 +75,14 @@ class LoopConfig:
             return self.learning_rate
         way = (1 + math.cos(math.pi * epoch / self.epochs)) / 2
         return self.final_learning_rate + (self.learning_rate - self.final_learning_rate) * way
+
+    def check_whole_batches(self, prefix: str) -> None:
+        """Raise a `UserError` where a network that normalises over whole batches would get parts of them."""
+        if self.accumulation_steps > 1:
+            raise UserError(
+                f"{prefix}accumulation_steps must be 1 where the network normalises over whole batches, "
+                f"got {self.accumulation_steps}"
+            )
 
     def check_processes(self, world: int, prefix: str = "") -> None:
         """Raise a `UserError`, the field after ``prefix``, where a part of one of ``world`` processes has no row."""

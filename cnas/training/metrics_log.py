@@ -58,7 +58,7 @@ class MetricsLog:
             StorageError: the disk refuses; the rows before are untouched.
             TypeError: ``row`` holds what JSON cannot, e.g. a tensor.
         """
-        line = json.dumps(_finite(row), allow_nan=False).encode() + b"\n"
+        line = json.dumps(json_safe(row), allow_nan=False).encode() + b"\n"
         try:
             with self.path.open("ab") as file:
                 file.write(line)
@@ -134,12 +134,12 @@ def _row(path: Path, number: int, line: bytes) -> dict[str, Any]:
     return row
 
 
-def _finite(value: Any) -> Any:
+def json_safe(value: Any) -> Any:
     """``value`` with null for every float that JSON cannot write."""
     if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: json_safe(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
+        return [json_safe(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
+
+from cnas.metrics import perplexity
 
 
 def describe(row: dict[str, Any], epochs: int) -> str:
@@ -17,7 +18,7 @@ def describe(row: dict[str, Any], epochs: int) -> str:
     if "valid_accuracy" in row:
         words += [f"train loss {row['train_loss']:.3f}", f"valid accuracy {row['valid_accuracy']:.2f} %"]
     else:
-        words.append(f"train perplexity {_shown(math.exp(min(row['train_loss'], 700)))}")
+        words.append(f"train perplexity {_shown(perplexity(row['train_loss']))}")
     if "valid_perplexity" in row:
         words.append(f"valid perplexity {_shown(row['valid_perplexity'])}")
     if "weight_min" in row:

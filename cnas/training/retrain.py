@@ -60,6 +60,9 @@ class Retrainer(AccelerateLoop):
         config: sizes of the loop.
         session: accelerator, run folder, seed.
         validate: figures of the network as it stands; ``valid_loss`` is the mean validation loss.
+
+    Raises:
+        UserError: batches are cut into parts, and the network normalises over whole ones.
     """
 
     phase = "retrain"
@@ -75,6 +78,9 @@ class Retrainer(AccelerateLoop):
         session: Session,
         validate: Callable[[Any], Mapping[str, float]],
     ) -> None:
+        self._whole_batches = bool(getattr(network, "batch_statistics", False))
+        if self._whole_batches:
+            config.check_whole_batches("retrain.")
         super().__init__(network, train, config, session)
         self.network, self.validate = network, validate
         self.history: list[float] = []
@@ -88,8 +94,8 @@ class Retrainer(AccelerateLoop):
 
     def batch_losses(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """Every unit counts the same."""
-        # Only networks that normalise whole batches have a use for the sum over processes.
-        wants = batch.all_sum is not None and getattr(self.network, "batch_statistics", False)
+        # Only networks that normalise over whole batches have a use for the sum over processes.
+        wants = batch.all_sum is not None and self._whole_batches
         shared = {"all_sum": batch.all_sum} if wants else {}
         output = Output(*self.network.run(batch.inputs, batch.labels, batch.carry, batch.noise, **shared))
         return output.losses, output.losses, output.penalty, output.carry

@@ -11,18 +11,19 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from cnas.algorithms.base import SearchAlgorithm, SearchContext
+from cnas.algorithms.base import GROUP, SearchAlgorithm, SearchContext
 from cnas.curriculum import Curriculum, CurriculumConfig
 from cnas.data.base import OrderedBatches
 from cnas.errors import NonFiniteError, Stopped, UserError
+from cnas.metrics import perplexity
 from cnas.rng import generator
 from cnas.spaces.base import SearchSpace, SuperNet
 from cnas.training.bilevel import Bilevel, GradientOverflowError, Part, ValidationStream
@@ -81,11 +82,7 @@ def check_judges(config: CurriculumConfig, space: SearchSpace) -> None:
 
 def check_batches(config: TrainerConfig) -> None:
     """Raise a `UserError` where a supernet that normalises whole batches would get parts, or single rows."""
-    if config.accumulation_steps > 1:
-        raise UserError(
-            "trainer.accumulation_steps must be 1 where the supernet normalises whole batches, "
-            f"got {config.accumulation_steps}"
-        )
+    config.check_whole_batches("trainer.")
     for name in ("batch_size", "valid_batch_size"):
         if getattr(config, name) < 2:
             raise UserError(f"trainer.{name} must be at least 2 where the supernet normalises batches, got 1")
@@ -122,16 +119,41 @@ class CurriculumTrainer(AccelerateLoop):
         self.routing = parts.algorithm.route(generator(session.seed, "route", 0))
 
     def train(self) -> SearchResult:
-        """Search to the end, from wherever the trainer stands, and derive the architecture."""
+        """Search to the end, from wherever the trainer stands, and derive the architecture.
+
+        Raises:
+            Stopped, NonFiniteError, StorageError, RanksError: as `run`.
+        """
         self.run()
+        with self._afterwards():
+            architecture, figures = self.algorithm.derive(self.context("derive"))
+        seconds, place = self.count_time(), self.position
+        return SearchResult(architecture, place.epoch, place.step, seconds, figures)
+
+    def validation_losses(self, architectures: Sequence[Architecture]) -> list[float]:
+        """The mean loss of each architecture on all validation batches, with the weights the search has left.
+
+        Args:
+            architectures: connected, of the space.
+
+        Raises:
+            Stopped: a signal asked for it; the search is saved.
+        """
+        losses: list[float] = []
+        with self._afterwards():
+            for start in range(0, len(architectures), GROUP):
+                self._between()
+                losses += self.scorer.validation(architectures[start : start + GROUP], self.parts.valid).tolist()
+        return losses
+
+    @contextmanager
+    def _afterwards(self) -> Iterator[None]:
+        """All epochs are saved; what comes after them is done again once it was stopped."""
         with self.located():
             try:
-                architecture, figures = self.algorithm.derive(self.context("derive"))
+                yield
             except Stopped as stop:
-                # All epochs are saved; what comes after them is done again.
                 raise self.stopped() from stop
-        place = self.position
-        return SearchResult(architecture, place.epoch, place.step, place.seconds, figures)
 
     # The weight step ------------------------------------------------------------------------------------------------
 
@@ -208,7 +230,7 @@ class CurriculumTrainer(AccelerateLoop):
         if self.parts.supernet.classifies:
             figure = {"valid_accuracy": 100 * float(self.scorer.accuracy([probe], self.parts.valid)[0])}
         else:
-            figure = {"valid_perplexity": math.exp(min(loss, 700))}
+            figure = {"valid_perplexity": perplexity(loss)}
         return {"valid_loss": loss, **figure, "probe_architecture": probe.to_str()}
 
     def _weigh_all(self) -> None:
@@ -240,10 +262,8 @@ class CurriculumTrainer(AccelerateLoop):
         def accuracies(architectures: Sequence[Architecture], index: int | None) -> Tensor:
             return self.scorer.accuracy(architectures, self.parts.valid, index)
 
-        batches, classifies = len(self.parts.valid), self.parts.supernet.classifies
-        return SearchContext(
-            epoch, self.config.epochs, draw, losses, batches, self._between, accuracies if classifies else None
-        )
+        classified = accuracies if self.parts.supernet.classifies else None
+        return SearchContext(epoch, self.config.epochs, draw, losses, self._between, classified)
 
     def state(self) -> dict[str, Any]:
         """The loop's state, the algorithm's (policy, optimiser, baseline) and the curriculum's weights."""

@@ -111,7 +111,6 @@ class Judge:
             epochs=100,
             generator=lambda name, *counters: generator(self.seed, name, epoch, *counters),
             validation_losses=self.validation_losses,
-            validation_batches=7,
             checkpoint=self.checkpoint,
             validation_accuracies=self.validation_accuracies if self.accuracy else None,
         )

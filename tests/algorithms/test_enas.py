@@ -100,7 +100,7 @@ def test_updates_take_successive_validation_batches_and_can_be_stopped_between(r
     for epoch in range(2):
         algorithm.end_epoch(trainer.context(epoch))
     assert sorted({index for _, index in trainer.calls}) == list(range(8))
-    assert trainer.checkpoints == 8
+    assert trainer.checkpoints == len(trainer.calls) >= 8
     assert max(len(architectures) for architectures, _ in trainer.calls) <= 10
     for index in range(8):
         run = [found for architectures, of in trainer.calls if of == index for found in architectures]

@@ -65,17 +65,18 @@ def torchrun(home, fault, *argv):
 
 def workers_of(program, file):
     """The processes that a launcher has started, once they have written ``file``."""
-    deadline = time.monotonic() + 5 * MINUTE
-    while not file.exists() and time.monotonic() < deadline:
+    deadline, found = time.monotonic() + 5 * MINUTE, {}
+    # Looked for all the time: soon after the file is there, one of them may be gone.
+    while len(found) < 2 or not file.exists():
         assert program.poll() is None, "the launcher has ended"
+        assert time.monotonic() < deadline
+        for child in psutil.Process(program.pid).children(recursive=True):
+            with suppress(psutil.Error):
+                if child.environ().get("WORLD_SIZE") == "2" and rank_faults.__file__ in child.cmdline():
+                    found[child.environ()["RANK"]] = child
         time.sleep(0.05)
-    found = [
-        worker
-        for worker in psutil.Process(program.pid).children(recursive=True)
-        if worker.environ().get("WORLD_SIZE") == "2" and rank_faults.__file__ in worker.cmdline()
-    ]
-    assert sorted(worker.environ()["RANK"] for worker in found) == ["0", "1"]
-    return found
+    assert sorted(found) == ["0", "1"]
+    return list(found.values())
 
 
 def living(workers):

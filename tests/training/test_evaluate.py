@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnas.data.streams import TextStreams
-from cnas.training.evaluate import mean_loss, word_perplexity
+from cnas.metrics import perplexity
+from cnas.training.evaluate import mean_loss
 
 EOS, COUNT = 4, 47
 
@@ -72,10 +73,10 @@ def test_a_uniform_network_has_the_perplexity_of_its_vocabulary(network):
     space = build_space(init_range=0.0)
     uniform = space.build_network(space.parse("0 1 1 3"))
     loss = mean_loss(uniform, TextStreams(tokens(COUNT), 1, 5, start=EOS, tail="keep"))
-    assert word_perplexity(loss) == pytest.approx(WORDS, rel=1e-6)
+    assert perplexity(loss) == pytest.approx(WORDS, rel=1e-6)
 
 
 def test_a_perplexity_beyond_floats_is_infinite():
-    assert word_perplexity(800.0) == math.inf
-    assert word_perplexity(math.inf) == math.inf
-    assert word_perplexity(math.log(50)) == pytest.approx(50)
+    assert perplexity(800.0) == math.inf
+    assert perplexity(math.inf) == math.inf
+    assert perplexity(math.log(50)) == pytest.approx(50)
