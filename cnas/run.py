@@ -28,10 +28,11 @@ from cnas.run_lock import held
 from cnas.run_report import report_run
 from cnas.run_task import Task, Trained
 from cnas.training.launcher import launcher_watched
-from cnas.training.loop import AccelerateLoop, Session
+from cnas.training.loop import AccelerateLoop
 from cnas.training.process_options import ProcessOptions
 from cnas.training.ranks import Ranks
 from cnas.training.retrain import Retrainer
+from cnas.training.session import Session
 from cnas.training.stop import StopFlag
 from cnas.training.trackers import start_trackers
 from cnas.training.trainer import CurriculumTrainer, SearchParts

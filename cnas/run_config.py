@@ -16,9 +16,7 @@ from cnas.curriculum import CurriculumConfig
 from cnas.data.images import ImageConfig
 from cnas.data.text import TextConfig
 from cnas.errors import UserError
-from cnas.spaces._language_model import LanguageModelSizes
 from cnas.spaces.base import SearchSpace
-from cnas.spaces.nats.sizes import NatsNetworkSizes
 from cnas.training.retrain import RetrainConfig
 from cnas.training.trainer import TrainerConfig
 
@@ -66,7 +64,7 @@ class RunConfig:
         trainer: the loop of the search.
         curriculum: how the data is weighed; None is the plain algorithm.
         retrain: the loop of the training of the found network; no epochs leave it untrained.
-        network: sizes, dropouts and regularisers of the found network: `LanguageModelSizes`, `NatsNetworkSizes`.
+        network: sizes, dropouts and regularisers of the found network: the space's `network_sizes`.
 
     Raises:
         UserError: there are both text and images, or neither, or a name could not be a part of a folder's.
@@ -126,15 +124,15 @@ class RunConfig:
             rest = {**values}
             rest.pop("version")
             space, search = _named(rest, "space"), _named(rest, "search")
-            sizes: type[Any] = NatsNetworkSizes if rest["text"] is None else LanguageModelSizes
+            kind = spaces.space_class(space.pop("name"))
             parts = {name: _part(part, rest.pop(name), name) for name, part in _PLAIN_PARTS.items()}
             head = {name: rest.pop(name) for name in ("recipe", "preset")}
             return cls(
                 **head,
                 **parts,
-                space=from_dict(spaces.space_class(space.pop("name")), space, "space"),  # type: ignore[type-var]
+                space=from_dict(kind, space, "space"),  # type: ignore[type-var]
                 search=from_dict(type(algorithms.default_config(search.pop("name"))), search, "search"),
-                network=from_dict(sizes, rest.pop("network"), "network"),
+                network=from_dict(kind.network_sizes, rest.pop("network"), "network"),
                 options=from_dict(RunOptions, rest),
             )
         except UserError:

@@ -25,8 +25,8 @@ from cnas.run_config import RunConfig, RunOptions
 from cnas.spaces import NatsNetworkSizes, NatsSpace
 from cnas.training import RetrainConfig, TrainerConfig
 
-NAMES = ("rsps", "darts_v1", "darts_v2", "gdas", "setn", "enas", "spos")
-"""The six algorithms of the paper's Table 2, and SPOS, which it names in section 3.4."""
+NAMES = tuple(algorithms.names())
+"""All there are: the six algorithms of the paper's Table 2, and SPOS, which it names in section 3.4, among them."""
 
 PUBLISHED: dict[str, dict[str, Any]] = {
     "darts_v1": {"learning_rate": 3e-4, "betas": (0.5, 0.999), "weight_decay": 1e-3, "order": "after"},

@@ -63,7 +63,7 @@ HONESTY = (
 def _rows(preset: Callable[[str], RunConfig]) -> Rows:
     """Every algorithm plain and with the curriculum: images, supernet, epochs are those of ``preset`` for all."""
     rows: Rows = {}
-    for name in nats_cl.NAMES:
+    for name in METHODS:
         config = replace(preset(name), recipe="nats_table2")
         rows |= {name: replace(config, curriculum=None), f"{name}-cl": config}
     return rows

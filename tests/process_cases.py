@@ -21,8 +21,9 @@ from cnas.run import build_trainer
 from cnas.run_config import RunConfig
 from cnas.run_data import load_task
 from cnas.run_task import Task
-from cnas.training.loop import AccelerateLoop, Session
+from cnas.training.loop import AccelerateLoop
 from cnas.training.retrain import Retrainer
+from cnas.training.session import Session
 from cnas.training.stop import StopFlag
 
 CURRICULA = {"none": None} | {

@@ -15,7 +15,7 @@ from cnas.export.artifacts import summary
 from cnas.launch import main
 from cnas.run import _supernet_losses, build_trainer
 from cnas.run_data import load_task
-from cnas.training.loop import Session
+from cnas.training.session import Session
 from cnas.training.stop import StopFlag
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "recipes"))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cnas.export.auto import image_processor
 from cnas.export.card import Card, render_card
 from cnas.export.cell import draw_cell
 from cnas.export.cell_picture import save_cell_picture
@@ -17,7 +18,6 @@ from cnas.export.metadata import eval_results
 from cnas.export.model import generate_lines, save_model, save_network
 from cnas.export.model_kind import IMAGE_CLASSIFIER, LANGUAGE_MODEL, ModelKind, kind_of
 from cnas.spaces.base import SearchSpace
-from cnas.spaces.nats.network import CnasNatsImageProcessor
 from cnas.types import Paper
 
 LINES = 3
@@ -83,7 +83,7 @@ def export_classifier(
         network.config.id2label = dict(enumerate(inputs.classes))
         network.config.label2id = {name: index for index, name in enumerate(inputs.classes)}
         height, width = inputs.size
-        processor = CnasNatsImageProcessor(
+        processor = image_processor(type(network))(
             image_mean=inputs.mean, image_std=inputs.std, size={"height": height, "width": width}
         )
         save_network(network, processor, folder / "model")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import pkgutil
+import sys
 from types import ModuleType
 from typing import Any
 
@@ -49,9 +50,21 @@ def register() -> None:
     for module in _network_modules():
         for model in _own(module, PreTrainedModel):
             _register(model)
-            for processor in _own(module, BaseImageProcessor):
+            for processor in _own(module, BaseImageProcessor):  # one, where images are read
                 by_backend = dict.fromkeys(BACKENDS, processor)
                 AutoImageProcessor.register(model.config_class, image_processor_classes=by_backend, exist_ok=True)
+
+
+def image_processor(model: type[PreTrainedModel]) -> type[Any]:
+    """The image processor that a network's file brings along.
+
+    Example:
+        >>> from cnas.spaces.nats.network import CnasNatsForImageClassification
+        >>> image_processor(CnasNatsForImageClassification).__name__
+        'CnasNatsImageProcessor'
+    """
+    (processor,) = _own(sys.modules[model.__module__], BaseImageProcessor)
+    return processor
 
 
 def auto_classes(kind: type[Any]) -> dict[str, type]:

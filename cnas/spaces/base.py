@@ -114,6 +114,8 @@ class SearchSpace(ABC):
     operations: ClassVar[tuple[str, ...]]
     batch_statistics: ClassVar[bool] = False
     """Whether its supernet normalises the rows of a batch together; see `SuperNet`."""
+    network_sizes: ClassVar[type[Any]]
+    """The dataclass of what `build_network` takes as ``sizes``: a run's ``network``."""
     paper: ClassVar[Paper | None] = None
     """Where the space was published; cards cite it."""
 

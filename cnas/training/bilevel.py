@@ -23,9 +23,10 @@ from cnas.data.base import OrderedBatches
 from cnas.errors import NonFiniteError
 from cnas.rng import Noise, generator
 from cnas.spaces.base import SuperNet
-from cnas.training.loop import Session, mean, to_device
+from cnas.training.loop import mean, to_device
 from cnas.training.loop_config import LoopConfig
 from cnas.training.ranks import Ranks
+from cnas.training.session import Session
 from cnas.types import Batch, Output, Routing
 
 

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -32,7 +31,7 @@ from cnas.training.loop_config import LoopConfig
 from cnas.training.metrics_log import MetricsLog, read
 from cnas.training.progress import describe
 from cnas.training.ranks import Ranks
-from cnas.training.stop import StopFlag
+from cnas.training.session import Session
 from cnas.types import Batch
 
 
@@ -45,32 +44,6 @@ class Position:
     step: int = 0
     loss_sum: float = 0.0
     seconds: float = 0.0
-
-
-@dataclass(frozen=True)
-class Session:
-    """What the loops of one run share.
-
-    Args:
-        accelerator: devices, processes, precision, trackers.
-        folder: the run folder; checkpoints go to ``checkpoints/`` in it, rows to ``metrics.jsonl``.
-        seed: of every draw.
-        config_hash: stamped into checkpoints; another one is refused on resume.
-        stop: set by signals.
-        check_ranks: how often the processes are compared, see `cnas.training.ProcessOptions`.
-    """
-
-    accelerator: Accelerator
-    folder: Path
-    seed: int
-    config_hash: str
-    stop: StopFlag
-    check_ranks: int | None = None
-
-    def say(self, text: str) -> None:
-        """Print one line, once."""
-        if self.accelerator.is_main_process:
-            print(text, flush=True)
 
 
 class AccelerateLoop(ABC):

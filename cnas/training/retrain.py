@@ -20,8 +20,9 @@ from torch import Tensor
 
 from cnas.data.base import OrderedBatches
 from cnas.errors import NonFiniteError, UserError
-from cnas.training.loop import AccelerateLoop, Session
+from cnas.training.loop import AccelerateLoop
 from cnas.training.loop_config import LoopConfig
+from cnas.training.session import Session
 from cnas.types import Batch, Output
 
 

@@ -16,8 +16,9 @@ from torch import Tensor
 from cnas.data.base import OrderedBatches
 from cnas.rng import HOST
 from cnas.spaces.base import SearchSpace, SuperNet
-from cnas.training.loop import Session, to_device
+from cnas.training.loop import to_device
 from cnas.training.ranks import Ranks
+from cnas.training.session import Session
 from cnas.types import Architecture, Batch
 
 

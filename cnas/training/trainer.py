@@ -27,9 +27,10 @@ from cnas.metrics import perplexity
 from cnas.rng import generator
 from cnas.spaces.base import SearchSpace, SuperNet
 from cnas.training.bilevel import Bilevel, GradientOverflowError, Part, ValidationStream
-from cnas.training.loop import AccelerateLoop, Session
+from cnas.training.loop import AccelerateLoop
 from cnas.training.loop_config import LoopConfig
 from cnas.training.scoring import Scorer, unit_means
+from cnas.training.session import Session
 from cnas.types import Architecture, Batch, SearchResult
 
 

@@ -92,6 +92,32 @@ def test_a_stop_while_the_controller_learns_is_done_again(whole, tmp_path, updat
     assert finish(tmp_path, curriculum) == expected
 
 
+def test_a_stop_in_the_derivation_is_heard_between_groups_and_done_again(whole, tmp_path, monkeypatch):
+    curriculum, expected = whole
+    monkeypatch.setattr("cnas.algorithms._choice.GROUP", 1)
+    trainer = build(tmp_path, curriculum)
+    trainer.run()
+    request = lambda: trainer.session.stop.request("a test")  # noqa: E731
+    trainer.scorer.validation = after_call(2, trainer.scorer.validation, request)
+    with pytest.raises(Stopped, match=f"stopped by a test at step {EPOCHS * STEPS} of the search"):
+        trainer.train()
+    monkeypatch.undo()
+    assert finish(tmp_path, curriculum) == expected
+
+
+def test_a_stop_is_heard_while_architectures_are_scored_afterwards(tmp_path):
+    trainer = build(tmp_path)
+    trainer.train()
+    space = trainer.parts.space
+    found = list(dict.fromkeys(space.sample(generator(1, "scored", index)) for index in range(40)))
+    losses = trainer.validation_losses(found)
+    assert losses == pytest.approx(trainer.scorer.validation(found, trainer.parts.valid).tolist(), rel=1e-6)
+    request = lambda: trainer.session.stop.request("a test")  # noqa: E731
+    trainer.scorer.validation = after_call(1, trainer.scorer.validation, request)
+    with pytest.raises(Stopped):
+        trainer.validation_losses(found)
+
+
 @pytest.mark.parametrize("batch", [1, STEPS + 2])
 def test_a_stop_while_the_data_is_judged_is_done_again(tmp_path, batch):
     curriculum = CURRICULA[0]
@@ -345,73 +371,6 @@ def test_more_parts_than_rows_are_refused(tmp_path):
 def test_a_wrong_field_is_named(field, value, allowed):
     with pytest.raises(UserError, match=rf"^{field} must be {allowed}, got {value}$"):
         TrainerConfig(**{field: value})
-
-
-class Clock:
-    """Time that passes where it is told to."""
-
-    now = 0.0
-
-    def perf_counter(self):
-        return self.now
-
-    def takes(self, seconds, function):
-        """``function``, taking so long."""
-
-        def call(*args, **kwargs):
-            self.now += seconds
-            return function(*args, **kwargs)
-
-        return call
-
-
-def test_the_seconds_are_those_of_steps_passes_and_derivation_in_all_parts(tmp_path, monkeypatch):
-    clock = Clock()
-    monkeypatch.setattr("cnas.training.loop.time", clock)
-
-    def timed(folder):
-        trainer = build(folder, epochs=2, checkpoint_steps=2)
-        trainer.begin_step = clock.takes(1.0, trainer.begin_step)
-        trainer.algorithm.end_epoch = clock.takes(100.0, trainer.algorithm.end_epoch)
-        trainer.algorithm.derive = clock.takes(1000.0, trainer.algorithm.derive)
-        clock.now += 7777.0  # nobody's work
-        return trainer
-
-    assert timed(tmp_path / "whole").train().seconds == 2 * STEPS + 200 + 1000
-    trainer = timed(tmp_path / "killed")
-    trainer.batch_losses = after_call(STEPS - 1, trainer.batch_losses, lambda: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        trainer.train()
-    trainer = timed(tmp_path / "killed")
-    assert trainer.resume()
-    # The step that was lost is done again, and counts once.
-    assert trainer.train().seconds == 2 * STEPS + 200 + 1000
-
-
-def test_a_stop_in_the_derivation_is_heard_between_groups_and_done_again(whole, tmp_path, monkeypatch):
-    curriculum, expected = whole
-    monkeypatch.setattr("cnas.algorithms._choice.GROUP", 1)
-    trainer = build(tmp_path, curriculum)
-    trainer.run()
-    request = lambda: trainer.session.stop.request("a test")  # noqa: E731
-    trainer.scorer.validation = after_call(2, trainer.scorer.validation, request)
-    with pytest.raises(Stopped, match=f"stopped by a test at step {EPOCHS * STEPS} of the search"):
-        trainer.train()
-    monkeypatch.undo()
-    assert finish(tmp_path, curriculum) == expected
-
-
-def test_a_stop_is_heard_while_architectures_are_scored_afterwards(tmp_path):
-    trainer = build(tmp_path)
-    trainer.train()
-    space = trainer.parts.space
-    found = list(dict.fromkeys(space.sample(generator(1, "scored", index)) for index in range(40)))
-    losses = trainer.validation_losses(found)
-    assert losses == pytest.approx(trainer.scorer.validation(found, trainer.parts.valid).tolist(), rel=1e-6)
-    request = lambda: trainer.session.stop.request("a test")  # noqa: E731
-    trainer.scorer.validation = after_call(1, trainer.scorer.validation, request)
-    with pytest.raises(Stopped):
-        trainer.validation_losses(found)
 
 
 def test_the_result_tells_what_the_search_took(tmp_path):

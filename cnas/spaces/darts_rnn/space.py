@@ -35,6 +35,7 @@ class DartsRnnSpace(LanguageModelSizes, SearchSpace):
     """
 
     name: ClassVar[str] = "darts_rnn"
+    network_sizes: ClassVar[type[Any]] = LanguageModelSizes
     batch_statistics: ClassVar[bool] = True
     operations: ClassVar[tuple[str, ...]] = ("none", *ACTIVATIONS)
     paper: ClassVar[Paper | None] = Paper(

@@ -36,6 +36,7 @@ class EnasRnnSpace(LanguageModelSizes, SearchSpace):
     """
 
     name: ClassVar[str] = "enas_rnn"
+    network_sizes: ClassVar[type[Any]] = LanguageModelSizes
     operations: ClassVar[tuple[str, ...]] = tuple(ACTIVATIONS)
     paper: ClassVar[Paper | None] = Paper(
         title="Efficient Neural Architecture Search via Parameter Sharing",

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from cnas.spaces.base import Decision, SearchSpace
 from cnas.spaces.nats.network import CnasNatsConfig, CnasNatsForImageClassification
 from cnas.spaces.nats.notation import read, write
+from cnas.spaces.nats.sizes import NatsNetworkSizes
 from cnas.spaces.nats.supernet import NatsSuperNet
 from cnas.spaces.nats.topology import EDGES, OPERATIONS, is_connected
 from cnas.types import Architecture, Choice, Paper
@@ -34,6 +35,7 @@ class NatsSpace(SearchSpace):
     """
 
     name: ClassVar[str] = "nats"
+    network_sizes: ClassVar[type[Any]] = NatsNetworkSizes
     batch_statistics: ClassVar[bool] = True
     operations: ClassVar[tuple[str, ...]] = OPERATIONS
     paper: ClassVar[Paper | None] = Paper(
