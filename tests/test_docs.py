@@ -268,7 +268,7 @@ def test_the_table_of_presets_is_true(page, heading, recipe):
 def test_the_table_of_exit_codes_is_complete():
     listed = {int(code) for code, _ in table_rows("docs/recipes.md", "Exit codes")}
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and kind is not errors.CnasError]
-    assert listed == {0, *(kind.exit_code for kind in kinds if issubclass(kind, errors.CnasError))}
+    assert listed == {0, errors.INTERRUPTED, *(kind.exit_code for kind in kinds if issubclass(kind, errors.CnasError))}
 
 
 def imports() -> dict[str, set[str]]:

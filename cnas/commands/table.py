@@ -1,6 +1,6 @@
 """Build the compact table of a benchmark from its official files.
 
-cnas table build NATS-tss-v1_0-3ffb9-simple nats.parquet
+cnas table build NATS-tss-v1_0-3ffb9-simple tss.parquet
 
 The folder is NATS-Bench's (topology space, the "simple" archive). Its pickles are opened without running anything of
 theirs; all 15,625 take some minutes. `pip install cnas[bench]` brings the package that knows their layout.

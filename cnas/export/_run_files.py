@@ -22,7 +22,7 @@ _KINDS = {
     "checkpoints": {".json", ".safetensors"},
 }
 """By folder of a run, what may leave it."""
-_STAYS = {"config.json", "search.json", "report.html", "logs", *_KINDS}
+_STAYS = {"config.json", "search.json", "report.html", "misclassified.json", "output.log", "logs", *_KINDS}
 """Of a run's own, what never goes: ``config.json`` names the data as it was typed, a report shows texts of it."""
 _PICKLES = {".bin", ".ckpt", ".joblib", ".npy", ".npz", ".pickle", ".pkl", ".pt", ".pth"}
 _TEXTS = {".jinja", ".json", ".jsonl", ".md", ".py", ".svg", ".txt", ".yaml"}

@@ -50,6 +50,8 @@ def make_run(folder: Path) -> Path:
     write(folder / ".eval_results/run.yaml", "- value: 21.0\n")
     write(folder / "report.html", "<p>")
     write(folder / "logs/events.out", "log")
+    write(folder / "misclassified.json", "{}")
+    write(folder / "output.log", "of a sweep")
     return folder
 
 
