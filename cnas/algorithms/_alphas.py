@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from cnas.algorithms._checks import no_such_count
 from cnas.algorithms._k_best import k_best
-from cnas.errors import UserError
 from cnas.rng import HOST, generator
 from cnas.spaces.base import SearchSpace
 from cnas.types import Architecture, Routing
@@ -87,10 +87,10 @@ class Alphas(nn.Module):
             UserError: there are fewer connected ones, or ``count`` is below 1; the message speaks of ``curriculum.k``.
         """
         if count < 1:
-            raise self._refusal(count, self.space.size)
+            raise no_such_count(count, self.space.size, self.space)
         found, skipped = self.best_available(count)
         if len(found) < count:
-            raise self._refusal(count, len(found))
+            raise no_such_count(count, len(found), self.space)
         return found, skipped
 
     def best_available(self, count: int) -> tuple[list[tuple[Architecture, float]], int]:
@@ -108,11 +108,6 @@ class Alphas(nn.Module):
         """The architecture that takes option ``indices[i]`` in decision i."""
         decisions = self.space.decisions()
         return self.space.architecture([row.options[index] for row, index in zip(decisions, indices, strict=True)])
-
-    def _refusal(self, count: int, most: int) -> UserError:
-        return UserError(
-            f"curriculum.k is {count}; allowed: 1 to {most}, the connected architectures of {self.space.name}"
-        )
 
     def gathered(self) -> Tensor:
         """The logits by mixture, [G, M]; ``-inf`` where a mixture is shorter."""

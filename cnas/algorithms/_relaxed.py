@@ -17,15 +17,16 @@ import torch
 from torch import Tensor
 
 from cnas.algorithms._alphas import Alphas
+from cnas.algorithms._checks import Checked
 from cnas.algorithms._choice import best_of
 from cnas.algorithms.base import SearchAlgorithm, SearchContext, StepContext
-from cnas.errors import NonFiniteError, UserError
+from cnas.errors import NonFiniteError
 from cnas.spaces.base import SearchSpace
 from cnas.types import Architecture
 
 
 @dataclass(frozen=True, kw_only=True)
-class AlphaConfig:
+class AlphaConfig(Checked):
     """How α descends; the defaults are those of the NATS-Bench code on images."""
 
     learning_rate: float = 3e-4
@@ -40,13 +41,8 @@ class AlphaConfig:
     def __post_init__(self) -> None:
         self._require("learning_rate", 0 < self.learning_rate < math.inf, "a finite number above 0")
         self._require("weight_decay", 0 <= self.weight_decay < math.inf, "0 or a finite number above it")
-        two = len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas)
-        self._require("betas", two, "two numbers, each at least 0 and below 1")
+        self._require_betas(self.betas)
         self._require("order", self.order in {"before", "after"}, "before, after")
-
-    def _require(self, field: str, holds: bool, allowed: str) -> None:
-        if not holds:
-            raise UserError(f"search.{field} is {getattr(self, field)!r}; allowed: {allowed}")
 
 
 class Relaxed(SearchAlgorithm):

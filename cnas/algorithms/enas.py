@@ -19,10 +19,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from cnas.algorithms._checks import Checked, no_such_count
 from cnas.algorithms._choice import best_of, costs_of, quality
 from cnas.algorithms._controller import Controller, Rollout, Squash
 from cnas.algorithms.base import SearchAlgorithm, SearchContext
-from cnas.errors import NonFiniteError, UserError
+from cnas.errors import NonFiniteError
 from cnas.spaces.base import SearchSpace
 from cnas.types import Architecture, Paper, Routing
 
@@ -49,7 +50,7 @@ class ENAS(SearchAlgorithm):
     baseline: Tensor
 
     @dataclass(frozen=True, kw_only=True)
-    class Config:
+    class Config(Checked):
         """Hyper-parameters; `enas_lm` is google-research's code of that name."""
 
         name: ClassVar[str] = "enas"
@@ -93,15 +94,10 @@ class ENAS(SearchAlgorithm):
                 self._require(field, 0 < getattr(self, field) < math.inf, "a finite number above 0")
             for field in ("distance_weight", "entropy_weight"):
                 self._require(field, 0 <= getattr(self, field) < math.inf, "0 or a finite number above it")
-            two = len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas)
-            self._require("betas", two, "two numbers, each at least 0 and below 1")
+            self._require_betas(self.betas)
             clips = self.clip_norm is None or 0 < self.clip_norm < math.inf
             self._require("clip_norm", clips, "a finite number above 0, or none")
             self._require("baseline_decay", 0 < self.baseline_decay <= 1, "above 0, at most 1")
-
-        def _require(self, field: str, holds: bool, allowed: str) -> None:
-            if not holds:
-                raise UserError(f"search.{field} is {getattr(self, field)!r}; allowed: {allowed}")
 
         def build(self, space: SearchSpace, seed: int) -> ENAS:
             """The algorithm of this configuration on ``space``."""
@@ -133,9 +129,7 @@ class ENAS(SearchAlgorithm):
             UserError: where there are not as many architectures in the space.
         """
         if not 1 <= count <= self.space.size:
-            raise UserError(
-                f"curriculum.k is {count}; allowed: 1 to {self.space.size}, the architectures of {self.space.name}"
-            )
+            raise no_such_count(count, self.space.size, self.space, "architectures")
         return self._draw(count, generator)
 
     def end_epoch(self, context: SearchContext) -> dict[str, float]:

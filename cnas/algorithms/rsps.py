@@ -12,10 +12,10 @@ from typing import ClassVar
 
 import torch
 
+from cnas.algorithms._checks import Checked, no_such_count
 from cnas.algorithms._choice import best_of
 from cnas.algorithms._distinct import distinct
 from cnas.algorithms.base import SearchAlgorithm, SearchContext
-from cnas.errors import UserError
 from cnas.spaces.base import SearchSpace
 from cnas.types import Architecture, Paper, Routing
 
@@ -37,7 +37,7 @@ class RSPS(SearchAlgorithm):
     )
 
     @dataclass(frozen=True, kw_only=True)
-    class Config:
+    class Config(Checked):
         """Hyper-parameters."""
 
         name: ClassVar[str] = "rsps"
@@ -46,8 +46,7 @@ class RSPS(SearchAlgorithm):
         """Architectures among which the final one is found; each is scored on all validation batches."""
 
         def __post_init__(self) -> None:
-            if self.samples < 1:
-                raise UserError(f"search.samples is {self.samples!r}; allowed: 1 or more")
+            self._require("samples", self.samples >= 1, "1 or more")
 
         def build(self, space: SearchSpace, seed: int) -> RSPS:  # noqa: ARG002
             """The algorithm of this configuration on ``space``; it keeps nothing that a seed would start."""
@@ -71,9 +70,7 @@ class RSPS(SearchAlgorithm):
         found = distinct(self.space, min(count, self.space.size), generator)
         if not found or len(found) < count:
             most = len(found) or self.space.size
-            raise UserError(
-                f"curriculum.k is {count}; allowed: 1 to {most}, the connected architectures of {self.space.name}"
-            )
+            raise no_such_count(count, most, self.space)
         return found
 
     def derive(self, context: SearchContext) -> tuple[Architecture, dict[str, float]]:

@@ -12,11 +12,11 @@ from typing import Any, ClassVar
 
 import torch
 
+from cnas.algorithms._checks import Checked, no_such_count
 from cnas.algorithms._choice import costs_of, figure, lowest
 from cnas.algorithms._distinct import distinct
 from cnas.algorithms._evolution import Brood
 from cnas.algorithms.base import SearchAlgorithm, SearchContext
-from cnas.errors import UserError
 from cnas.spaces.base import SearchSpace
 from cnas.types import Architecture, Paper, Routing
 
@@ -41,7 +41,7 @@ class SPOS(SearchAlgorithm):
     )
 
     @dataclass(frozen=True, kw_only=True)
-    class Config:
+    class Config(Checked):
         """Hyper-parameters."""
 
         name: ClassVar[str] = "spos"
@@ -71,10 +71,6 @@ class SPOS(SearchAlgorithm):
             self._require("crossovers", 0 <= self.crossovers <= most, f"0 to {most}, population without mutations")
             self._require("mutation_rate", 0 < self.mutation_rate <= 1, "above 0, at most 1")
 
-        def _require(self, field: str, holds: bool, allowed: str) -> None:
-            if not holds:
-                raise UserError(f"search.{field} is {getattr(self, field)!r}; allowed: {allowed}")
-
         def build(self, space: SearchSpace, seed: int) -> SPOS:  # noqa: ARG002
             """The algorithm of this configuration on ``space``; nothing in it is started from a seed."""
             return SPOS(space, self)
@@ -100,9 +96,7 @@ class SPOS(SearchAlgorithm):
         found = leading + distinct(self.space, missing, generator, leading)
         if not found or len(found) < count:
             most = len(found) or self.space.size
-            raise UserError(
-                f"curriculum.k is {count}; allowed: 1 to {most}, the connected architectures of {self.space.name}"
-            )
+            raise no_such_count(count, most, self.space)
         return found
 
     def end_epoch(self, context: SearchContext) -> dict[str, Any]:
