@@ -22,12 +22,12 @@ import nats_cl
 
 from cnas.benchmarks import NatsTable
 from cnas.cli import exit_code
-from cnas.compare import FinishedRun, Group, Measure, Pair, load_run
+from cnas.compare import FinishedRun, Group, Measure, Pair
 from cnas.compare.markdown import NONE, group_figure, pair_row, plain, random_section, search_time, table
 from cnas.compare.measures import KENDALL_TAU, looked_up, rank, regret
 from cnas.errors import UserError
 from cnas.run_config import RunConfig
-from cnas.sweep import Job, Plan, Rows, missing, run_table, table_parser, table_plan
+from cnas.sweep import Plan, Rows, TableGroups, missing, run_table, table_groups, table_parser, table_plan
 
 METHODS = {
     "rsps": "RSPS",
@@ -97,20 +97,13 @@ def make_table(plan: Plan, home: Path, codes: Mapping[str, int]) -> str:
         codes: how each of them ended; 0 is finished.
     """
     known = cache(NatsTable.load)
-
-    def group(label: str, jobs: Sequence[Job], random: bool = False) -> Group | None:
-        runs = tuple(_complete(load_run(home / job.name), job.config, known) for job in jobs if codes[job.name] == 0)
-        return Group(label, runs, random) if runs else None
-
-    found = {name: group(_title(name), jobs) for name, jobs in plan.searches().items()}
-    random = [group(f"random cells of {space}", jobs, True) for space, jobs in plan.references().items()]
-    groups = [each for each in [*found.values(), *random] if each is not None]
+    groups = table_groups(plan, home, codes, _title, lambda run, config: _complete(run, config, known))
     parts = [
         f"# Table 2, preset {next(iter(plan.rows.values())).preset}",
-        _setting(plan, groups),
-        _methods(found, random),
-        _differences(found),
-        random_section(groups),
+        _setting(plan, groups.all),
+        _methods(groups),
+        _differences(groups.found),
+        random_section(groups.all),
         missing(plan.jobs(), home, codes),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -173,10 +166,10 @@ def _measures(groups: Sequence[Group | None]) -> list[Measure]:
     return [*(looked_up(name) for name in DATA_SETS), rank(on), regret(on), KENDALL_TAU]
 
 
-def _methods(found: Mapping[str, Group | None], random: Sequence[Group | None]) -> str:
-    measures = _measures([*found.values(), *random])
-    rows = [_row(_title(name), group, measures, _published(name)) for name, group in found.items()]
-    rows += [_row(each.label, each, measures, [NONE] * len(DATA_SETS)) for each in random if each is not None]
+def _methods(groups: TableGroups) -> str:
+    measures = _measures(groups.all)
+    rows = [_row(_title(name), group, measures, _published(name)) for name, group in groups.found.items()]
+    rows += [_row(each.label, each, measures, [NONE] * len(DATA_SETS)) for each in groups.random]
     accuracies = [head for title in DATA_SETS.values() for head in (title, "the paper's")]
     header = ["method", "n", *accuracies, *(plain(measure.short) for measure in measures[len(DATA_SETS) :]), "search"]
     return table(header, rows)

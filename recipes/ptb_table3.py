@@ -19,7 +19,7 @@ import ptb_cl_darts
 import ptb_cl_enas
 
 from cnas.cli import exit_code
-from cnas.compare import Group, Pair, load_run
+from cnas.compare import Group, Pair
 from cnas.compare.markdown import (
     NONE,
     group_figure,
@@ -32,7 +32,7 @@ from cnas.compare.markdown import (
 )
 from cnas.compare.measures import TEST_PERPLEXITY, VALID_PERPLEXITY
 from cnas.run_config import RunConfig
-from cnas.sweep import Job, Plan, Rows, missing, run_table, table_parser, table_plan
+from cnas.sweep import Plan, Rows, TableGroups, missing, run_table, table_groups, table_parser, table_plan
 
 METHODS = {"enas": "ENAS", "darts_v1": "DARTS-V1", "darts_v2": "DARTS-V2"}
 PAPER = {
@@ -104,20 +104,13 @@ def make_table(plan: Plan, home: Path, codes: Mapping[str, int]) -> str:
         home: the folder of their folders.
         codes: how each of them ended; 0 is finished.
     """
-
-    def group(label: str, jobs: Sequence[Job], random: bool = False) -> Group | None:
-        runs = tuple(load_run(home / job.name) for job in jobs if codes[job.name] == 0)
-        return Group(label, runs, random) if runs else None
-
-    found = {name: group(_title(name), jobs) for name, jobs in plan.searches().items()}
-    random = [group(f"random cells of {space}", jobs, True) for space, jobs in plan.references().items()]
-    groups = [each for each in [*found.values(), *random] if each is not None]
+    groups = table_groups(plan, home, codes, _title)
     parts = [
         f"# Table 3, preset {next(iter(plan.rows.values())).preset}",
-        _setting(plan, groups),
-        _methods(found, random),
-        _differences(found),
-        random_section(groups),
+        _setting(plan, groups.all),
+        _methods(groups),
+        _differences(groups.found),
+        random_section(groups.all),
         missing(plan.jobs(), home, codes),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -150,9 +143,11 @@ def _hidden(config: RunConfig) -> int:
     return int(config.space.hidden_size)  # type: ignore[attr-defined] # every recurrent space has one
 
 
-def _methods(found: Mapping[str, Group | None], random: Sequence[Group | None]) -> str:
-    rows = [_row(_title(name), group, [f"{value:.2f}" for value in PAPER[name]]) for name, group in found.items()]
-    rows += [_row(group.label, group, [NONE, NONE]) for group in random if group is not None]
+def _methods(groups: TableGroups) -> str:
+    rows = [
+        _row(_title(name), group, [f"{value:.2f}" for value in PAPER[name]]) for name, group in groups.found.items()
+    ]
+    rows += [_row(group.label, group, [NONE, NONE]) for group in groups.random]
     header = ["method", "n", "valid", "test", "the paper's valid", "the paper's test", "search", "training"]
     return table(header, rows)
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from cnas.algorithms._checks import no_such_count
+from cnas.algorithms._checks import refuse_count
 from cnas.algorithms._k_best import k_best
 from cnas.rng import HOST, generator
 from cnas.spaces.base import SearchSpace
@@ -87,10 +87,10 @@ class Alphas(nn.Module):
             UserError: there are fewer connected ones, or ``count`` is below 1; the message speaks of ``curriculum.k``.
         """
         if count < 1:
-            raise no_such_count(count, self.space.size, self.space)
+            refuse_count(count, self.space.size, self.space)
         found, skipped = self.best_available(count)
         if len(found) < count:
-            raise no_such_count(count, len(found), self.space)
+            refuse_count(count, len(found), self.space)
         return found, skipped
 
     def best_available(self, count: int) -> tuple[list[tuple[Architecture, float]], int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 from cnas.errors import UserError
 from cnas.spaces.base import SearchSpace
 
@@ -20,13 +22,16 @@ class Checked:
         self._require("betas", holds, "two numbers, each at least 0 and below 1")
 
 
-def no_such_count(count: int, most: int, space: SearchSpace, kind: str = "connected architectures") -> UserError:
-    """The error of more judges than there are architectures, or of none.
+def refuse_count(count: int, most: int, space: SearchSpace, kind: str = "connected architectures") -> NoReturn:
+    """Say that there are not so many judges.
 
     Args:
         count: how many were asked for.
         most: how many there are.
         space: which has no more.
         kind: what is counted.
+
+    Raises:
+        UserError: always.
     """
-    return UserError(f"curriculum.k is {count}; allowed: 1 to {most}, the {kind} of {space.name}")
+    raise UserError(f"curriculum.k is {count}; allowed: 1 to {most}, the {kind} of {space.name}")

@@ -19,7 +19,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from cnas.algorithms._checks import Checked, no_such_count
+from cnas.algorithms._checks import Checked, refuse_count
 from cnas.algorithms._choice import best_of, costs_of, quality
 from cnas.algorithms._controller import Controller, Rollout, Squash
 from cnas.algorithms.base import SearchAlgorithm, SearchContext
@@ -129,7 +129,7 @@ class ENAS(SearchAlgorithm):
             UserError: where there are not as many architectures in the space.
         """
         if not 1 <= count <= self.space.size:
-            raise no_such_count(count, self.space.size, self.space, "architectures")
+            refuse_count(count, self.space.size, self.space, "architectures")
         return self._draw(count, generator)
 
     def end_epoch(self, context: SearchContext) -> dict[str, float]:

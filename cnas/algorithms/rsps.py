@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import torch
 
-from cnas.algorithms._checks import Checked, no_such_count
+from cnas.algorithms._checks import Checked, refuse_count
 from cnas.algorithms._choice import best_of
 from cnas.algorithms._distinct import distinct
 from cnas.algorithms.base import SearchAlgorithm, SearchContext
@@ -70,7 +70,7 @@ class RSPS(SearchAlgorithm):
         found = distinct(self.space, min(count, self.space.size), generator)
         if not found or len(found) < count:
             most = len(found) or self.space.size
-            raise no_such_count(count, most, self.space)
+            refuse_count(count, most, self.space)
         return found
 
     def derive(self, context: SearchContext) -> tuple[Architecture, dict[str, float]]:

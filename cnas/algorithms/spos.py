@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from cnas.algorithms._checks import Checked, no_such_count
+from cnas.algorithms._checks import Checked, refuse_count
 from cnas.algorithms._choice import costs_of, figure, lowest
 from cnas.algorithms._distinct import distinct
 from cnas.algorithms._evolution import Brood
@@ -96,7 +96,7 @@ class SPOS(SearchAlgorithm):
         found = leading + distinct(self.space, missing, generator, leading)
         if not found or len(found) < count:
             most = len(found) or self.space.size
-            raise no_such_count(count, most, self.space)
+            refuse_count(count, most, self.space)
         return found
 
     def end_epoch(self, context: SearchContext) -> dict[str, Any]:

@@ -6,12 +6,13 @@ from cnas.sweep.many import Job, run_many
 from cnas.sweep.plan import Plan, random_cells
 from cnas.sweep.plan import Rows as Rows
 from cnas.sweep.process import last_line
-from cnas.sweep.table_recipe import run_table, table_parser, table_plan
+from cnas.sweep.table_recipe import TableGroups, run_table, table_groups, table_parser, table_plan
 
 __all__ = [
     "Grid",
     "Job",
     "Plan",
+    "TableGroups",
     "UnfinishedError",
     "comparison",
     "conclude",
@@ -21,6 +22,7 @@ __all__ = [
     "read_grid",
     "run_many",
     "run_table",
+    "table_groups",
     "table_parser",
     "table_plan",
 ]

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 import textwrap
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cnas.compare import FinishedRun, Group, load_run
 from cnas.config import OneLineParser
 from cnas.errors import UserError
+from cnas.run_config import RunConfig
 from cnas.sweep.comparison import conclude
-from cnas.sweep.many import run_many
+from cnas.sweep.many import Job, run_many
 from cnas.sweep.plan import Plan, Rows
 
 Presets = Mapping[str, Callable[[], Rows]]
@@ -61,6 +63,53 @@ def table_plan(recipe: str, presets: Presets, given: argparse.Namespace) -> tupl
     }
     home = Path(given.output_dir or f"runs/{recipe}-{given.preset}")
     return Plan(rows, tuple(dict.fromkeys(given.seeds)), given.random), home, given.jobs
+
+
+@dataclass(frozen=True)
+class TableGroups:
+    """The finished runs of a table.
+
+    Args:
+        found: by row, None where no run of it is finished.
+        random: those of random cells, a group for each space.
+    """
+
+    found: Mapping[str, Group | None]
+    random: Sequence[Group]
+
+    @property
+    def all(self) -> list[Group]:
+        """Rows first."""
+        return [each for each in [*self.found.values(), *self.random] if each is not None]
+
+
+def table_groups(
+    plan: Plan,
+    home: Path,
+    codes: Mapping[str, int],
+    title: Callable[[str], str],
+    adapt: Callable[[FinishedRun, RunConfig], FinishedRun] = lambda run, _: run,
+) -> TableGroups:
+    """Read the finished runs of a plan.
+
+    Args:
+        plan: the runs there should be.
+        home: the folder of their folders.
+        codes: how each of them ended; 0 is finished.
+        title: what a row is called.
+        adapt: makes of every run what the table needs.
+
+    Raises:
+        UserError: a run cannot be read.
+    """
+
+    def group(label: str, jobs: Sequence[Job], random: bool = False) -> Group | None:
+        runs = tuple(adapt(load_run(home / job.name), job.config) for job in jobs if codes[job.name] == 0)
+        return Group(label, runs, random) if runs else None
+
+    found = {name: group(title(name), jobs) for name, jobs in plan.searches().items()}
+    random = [group(f"random cells of {space}", jobs, True) for space, jobs in plan.references().items()]
+    return TableGroups(found, [each for each in random if each is not None])
 
 
 def run_table(plan: Plan, home: Path, at_once: int, make_table: Callable[[Plan, Path, Mapping[str, int]], str]) -> int:
