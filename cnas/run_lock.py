@@ -119,7 +119,7 @@ def held(folder: Path) -> Iterator[None]:
 
 def _taken(folder: Path) -> UserError:
     who = holder(folder) or "another process"
-    return UserError(f"run {folder} is in work already, by {who}; if that is no more, delete {folder / NAME}")
+    return UserError(f"run {folder} is running already, by {who}; if that is no more, delete {folder / NAME}")
 
 
 def _clear(folder: Path, stale: Holder) -> None:

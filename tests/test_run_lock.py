@@ -47,7 +47,7 @@ def test_a_lock_that_a_living_process_holds_open_is_not_stale_whatever_it_says(t
     put(tmp_path, gone := dead())
     with (tmp_path / NAME).open("rb") as opened:
         fcntl.flock(opened, fcntl.LOCK_EX)
-        with pytest.raises(UserError, match=f"in work already, by process {gone.pid} "):
+        with pytest.raises(UserError, match=f"running already, by process {gone.pid} "):
             held(tmp_path).__enter__()
         assert holder(tmp_path) == gone
     with held(tmp_path):
@@ -72,7 +72,7 @@ def test_a_lock_goes_when_the_work_fails(tmp_path):
 def test_the_lock_of_a_living_process_is_respected_and_named(tmp_path, change):
     other = replace(Holder.here(), **change)
     put(tmp_path, other)
-    with pytest.raises(UserError, match=rf"in work already, by process {other.pid} on {other.host} since .*delete"):
+    with pytest.raises(UserError, match=rf"running already, by process {other.pid} on {other.host} since .*delete"):
         held(tmp_path).__enter__()
     assert holder(tmp_path) == other
 

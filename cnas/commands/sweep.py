@@ -40,7 +40,7 @@ def run(given: argparse.Namespace) -> str:
     Raises:
         UserError: the grid, a flag in it or the executor is wrong; raised before anything starts.
         Stopped, StorageError: as `cnas.sweep.run_many`.
-        UnfinishedError: some runs failed, or are in work elsewhere.
+        UnfinishedError: some runs failed, or are running elsewhere.
     """
     grid = read_grid(given.grid)
     if given.jobs is not None and given.jobs < 1:
@@ -62,7 +62,7 @@ def _state(folder: Path) -> str:
     """Where a run stands."""
     home = RunFolder(folder)
     if (other := holder(folder)) is not None and not other.gone:
-        return f"in work, by {other}"
+        return f"running, by {other}"
     if home.read_json("result.json") is not None:
         return "finished"
     return "begun" if home.read_json("config.json") is not None else "not begun"

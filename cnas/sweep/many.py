@@ -23,7 +23,7 @@ from cnas.sweep.process import LOG, command, last_line, note
 from cnas.training.stop import StopFlag
 
 POLL = 0.2
-"""Seconds between two looks at the runs in work, and at whether a signal has come."""
+"""Seconds between two looks at the runs that go on, and at whether a signal has come."""
 
 
 @dataclass(frozen=True)
@@ -66,13 +66,13 @@ def run_many(
 
     Returns:
         Exit codes by name (see `cnas.errors`); 0 is finished, 75 is to be gone on with: the run was stopped by somebody
-        else, or is in work elsewhere. A run that fails does not keep the others from going on.
+        else, or is running elsewhere. A run that fails does not keep the others from going on.
 
     Raises:
         UserError: two names are equal, a folder holds another configuration, `torchrun` has started this process, or
             the executor cannot be had; raised before anything starts.
         StorageError: a folder or log cannot be written.
-        Stopped: a signal asked for it; all runs that were in work have saved, and the same call goes on from there.
+        Stopped: a signal asked for it; all that were running have saved, and the same call goes on from there.
     """
     how = LocalSettings() if executor is None else executor
     at_once = how.AT_ONCE or max(1, len(jobs)) if at_once is None else at_once
@@ -152,7 +152,7 @@ class _Batch:
         """The run, or nothing where somebody else is at it."""
         folder = self.folders[job.name].path
         if (other := holder(folder)) is not None and not other.gone:
-            _say(f"{job.name}: in work elsewhere, by {other}")
+            _say(f"{job.name}: running elsewhere, by {other}")
             self.codes[job.name] = Stopped.exit_code
             return []
         self.folders[job.name].begin(job.config)

@@ -37,7 +37,7 @@ def table_parser(recipe: str, presets: Presets, description: str) -> OneLinePars
     parser.add_argument("--data", metavar="NAME_OR_PATH", help="as in the other recipes (default: of the preset)")
     parser.add_argument("--seeds", nargs="+", type=int, default=[1], metavar="N", help="(default: 1)")
     parser.add_argument("--random", type=int, default=3, metavar="N", help="cells of each space and seed (default: 3)")
-    parser.add_argument("--jobs", type=int, default=1, metavar="J", help="runs in work at once (default: 1)")
+    parser.add_argument("--jobs", type=int, default=1, metavar="J", help="runs at a time (default: 1)")
     parser.add_argument("--output-dir", metavar="DIR", help=f"(default: runs/{recipe}-<preset>)")
     return parser
 
@@ -118,7 +118,7 @@ def run_table(plan: Plan, home: Path, at_once: int, make_table: Callable[[Plan, 
     Args:
         plan: the runs.
         home: the folder of their folders.
-        at_once: how many are in work at the same time.
+        at_once: how many run at the same time.
         make_table: the table as Markdown, from the plan, the folder and how each run ended (0 is finished).
 
     Raises:

@@ -39,7 +39,7 @@ def refused(home, name, pid):
     ended = launch(home, *SAVING, "--output-dir", name, "--resume").wait()
     assert ended.code == 2, ended
     who = rf"process {pid} on {re.escape(socket.gethostname())} since [\d: -]+"
-    assert re.fullmatch(rf"error: run {name} is in work already, by {who}; if .* delete {name}/\.lock\n", ended.err)
+    assert re.fullmatch(rf"error: run {name} is running already, by {who}; if .* delete {name}/\.lock\n", ended.err)
     assert contents(home / name) == before
 
 
@@ -64,7 +64,7 @@ def test_two_processes_of_a_second_run_both_learn_of_it(home, measured):
         ended = [rank.wait() for rank in launch_ranks(home / "ranks", 2, recipe, argv, home)]
         assert contents(home / "pair") == before
     assert [rank.code for rank in ended] == [2, 2]
-    assert re.fullmatch(rf"error: run pair is in work already, by process {os.getpid()} .*\n", ended[0].err)
+    assert re.fullmatch(rf"error: run pair is running already, by process {os.getpid()} .*\n", ended[0].err)
     assert ended[1].err == ""
     measured("codes 2 and 2, one line, nothing written")
 
@@ -102,7 +102,7 @@ def test_of_many_that_start_at_once_one_does_the_work(home, finished, budget, me
     assert set(codes) <= {0, 2}
     did = [each for each in ended if "search 1/3" in each.out]
     assert len(did) == 1
-    assert all("is in work already" in each.err for each in ended if each.code == 2)
+    assert all("is running already" in each.err for each in ended if each.code == 2)
     assert outcome(home / "rush") == outcome(finished)
     measured(f"1 of {count} did the work, equal to the bit; {codes.count(2)} refused")
 

@@ -131,7 +131,7 @@ def test_a_run_in_work_elsewhere_is_left_to_who_has_it(tiny, tmp_path, capsys):
     (tmp_path / "one").mkdir()
     with held(tmp_path / "one"):
         assert run_many([Job("one", tiny)], tmp_path, executor=Forked()) == {"one": 75}
-    assert capsys.readouterr().out == f"one: in work elsewhere, by {Holder.here()}\n"
+    assert capsys.readouterr().out == f"one: running elsewhere, by {Holder.here()}\n"
     assert [*(tmp_path / "one").iterdir()] == []
 
 
@@ -149,7 +149,7 @@ def test_a_run_that_is_taken_at_the_last_moment_is_not_run_twice(tiny, tmp_path,
     assert run_many([Job("one", tiny)], tmp_path, executor=executor) == {"one": 2}
     executor.taken.__exit__(None, None, None)
     assert "one: failed with exit code 2: error: run " in capfd.readouterr().out
-    assert "in work already, by process" in (tmp_path / "one" / LOG).read_text("utf-8")
+    assert "running already, by process" in (tmp_path / "one" / LOG).read_text("utf-8")
     assert {path.name for path in (tmp_path / "one").iterdir()} == {"config.json", LOG}
 
 

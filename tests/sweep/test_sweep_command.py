@@ -56,7 +56,7 @@ def test_a_dry_run_lists_and_starts_nothing(grid_file, finished, tmp_path, capsy
     assert [row[2].split(",")[0].removesuffix(" |") for row in rows] == [
         "finished",
         "begun",
-        "in work",
+        "running",
         *["not begun"] * 3,
     ]
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == sorted(job.name for job in jobs[:3])
