@@ -24,6 +24,8 @@ VERSION = 2
 """Of the layout of ``config.json``; a file of another one is refused."""
 _NAME = re.compile(r"\w[\w.-]{0,63}", re.ASCII)
 """Of recipes and presets, which are in the name of the default run folder."""
+_HEAD = {"recipe", "preset", "options"}
+"""What is no part of a `RunConfig` with flags of its own prefix."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +99,7 @@ class RunConfig:
 
     def sections(self) -> dict[str, Any]:
         """The parts that have flags, by the prefix of these; those that a run does without have none."""
-        named = {field.name: getattr(self, field.name) for field in fields(self)[3:]}
+        named = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in _HEAD}
         return {name: part for name, part in named.items() if part is not None}
 
     def to_json(self) -> dict[str, Any]:
