@@ -58,12 +58,19 @@ def test_a_run_that_is_killed_every_few_steps_gets_done(home, finished, budget, 
     )
 
 
-def killed_from_outside(home, name, draws):
-    """How often the run in the folder ``name`` was killed after a drawn time before it was done."""
+def seconds_of(home, name):
+    """Of a run that nothing happens to."""
+    begun = time.monotonic()
+    assert Launched(home / "output", undrawn, (*SAVING, "--output-dir", name), home).wait().code == 0
+    return time.monotonic() - begun
+
+
+def killed_from_outside(home, name, draws, longest):
+    """How often the run in the folder ``name`` was killed, after ``longest`` seconds or less, before it was done."""
     argv, kills = (*SAVING, "--output-dir", name, "--resume"), 0
     while True:
         run = Launched(home / "output", undrawn, argv, home)
-        begun, wait = time.monotonic(), draws.uniform(0.05, 2.5)
+        begun, wait = time.monotonic(), draws.uniform(0.05, longest)
         while run.process.is_alive() and kills < 20 and time.monotonic() - begun < wait:
             time.sleep(0.005)
         if kills < 20:
@@ -77,8 +84,10 @@ def killed_from_outside(home, name, draws):
 
 def test_a_run_that_is_killed_at_any_time_gets_done(home, finished, budget, measured):
     rounds, kills, draws = budget(1, 10), 0, random.Random(4)
+    # Amid a run, however fast the machine is.
+    longest = 0.8 * seconds_of(home, "timed")
     for number in range(rounds):
-        kills += killed_from_outside(home, f"outside-{number}", draws)
+        kills += killed_from_outside(home, f"outside-{number}", draws, longest)
         assert same(home / f"outside-{number}", finished)
     assert kills >= rounds
     measured(f"{kills} kills at drawn times in {rounds} run(s); equal to the bit")
