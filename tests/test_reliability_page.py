@@ -26,9 +26,8 @@ def names_of_tests() -> set[str]:
 
 
 def recorded() -> dict[str, str]:
-    """By test, what the last whole `make test-long` counted; nothing before there was one."""
-    lines = FIGURES.read_text("utf-8").splitlines() if FIGURES.exists() else []
-    return {row["test"]: row["measured"] for row in map(json.loads, lines)}
+    """By test, what the last whole `make test-long` counted."""
+    return {row["test"]: row["measured"] for row in map(json.loads, FIGURES.read_text("utf-8").splitlines())}
 
 
 def test_there_are_thirty_rows_of_five_cells():
