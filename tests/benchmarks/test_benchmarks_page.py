@@ -17,7 +17,7 @@ def test_the_look_up_of_the_page_prints_what_it_says(tmp_path, monkeypatch, caps
     values = columns()
     place = values["arch"].index(cell)
     values["cifar10_test_200"][place] = 94.37333333333333
-    save("nats.parquet", values)
+    save("tss.parquet", values)
     exec(compile(block, str(PAGE), "exec"), {"__name__": "block"})
     found, best = capsys.readouterr().out.splitlines()
     (said,) = re.findall(r"# ([\d.]+)… (\d+) ([\d.]+)$", block, re.MULTILINE)

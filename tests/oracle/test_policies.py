@@ -87,7 +87,7 @@ def test_rsps_compares_and_judges_with_one_structure_for_all_cells():
         asked.extend(architectures)
         return torch.arange(len(architectures), dtype=torch.float64)
 
-    context = SearchContext(0, 1, lambda name: generator(0, name), losses, 1, lambda: None)
+    context = SearchContext(0, 1, lambda name: generator(0, name), losses, lambda: None)
     best, _ = algorithm.derive(context)
     assert len(set(asked)) == 5
     assert best == asked[0]

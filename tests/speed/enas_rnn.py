@@ -85,7 +85,7 @@ class Bench:
 
         self.step += 1
         context = SearchContext(
-            self.step, 10**6, lambda name, *at: generator(0, name, self.step, *at), losses, 1, lambda: None
+            self.step, 10**6, lambda name, *at: generator(0, name, self.step, *at), losses, lambda: None
         )
         self.algorithm.end_epoch(context)
 
