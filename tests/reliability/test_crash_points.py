@@ -84,7 +84,7 @@ def kill_amid_saves(root, keep, wait):
 
 
 def test_kill_9_amid_saves_loses_none_that_had_ended(tmp_path, budget, measured):
-    kills, draws = budget(6, 150), random.Random(9)
+    kills, draws = budget(25, 150), random.Random(9)
     amid = sum(
         kill_amid_saves(tmp_path / str(number), 1 + number % 2, draws.uniform(0, 0.05)) for number in range(kills)
     )
