@@ -35,7 +35,7 @@ class SearchContext:
             memory, of K architectures with inherited weights, without dropout or gradient, on validation batch
             ``index`` (counted on past the end from the beginning again) or, where it is None, on all of them in order.
         validation_accuracies: the same for the share of right predictions; None where nothing is classified.
-        checkpoint: called between the updates of a long phase; raises `Stopped` where a signal asks for it.
+        checkpoint: called between the groups of a long pass; raises `Stopped` where a signal asks for it.
     """
 
     epoch: int
