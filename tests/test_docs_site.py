@@ -118,7 +118,7 @@ def test_search_works_in_a_browser_without_server_or_network(site, tmp_path):
     alone = ["--host-resolver-rules=MAP * ~NOTFOUND", "--enable-logging=stderr", "--virtual-time-budget=10000"]
     address = f"{(site / 'index.html').as_uri()}?q=normalized_weights"
     done = subprocess.run(
-        [*browser, *alone, "--dump-dom", address], capture_output=True, text=True, check=True, timeout=60
+        [*browser, *alone, "--dump-dom", address], capture_output=True, text=True, check=True, timeout=300
     )
     assert re.search(r"md-search-result__meta\">\d+ matching document", done.stdout)
     assert "CONSOLE" not in done.stderr

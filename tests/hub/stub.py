@@ -107,7 +107,7 @@ def running() -> Iterator[Hub]:
 class _Handler(BaseHTTPRequestHandler):
     server: Hub
     protocol_version = "HTTP/1.1"
-    timeout = 30
+    timeout = 300
     disable_nagle_algorithm = True
 
     def log_message(self, format: str, *args: object) -> None:

@@ -21,7 +21,7 @@ from cnas.training.loop import AccelerateLoop
 from cnas.training.ranks import Ranks
 from cnas.training.stop import StopFlag
 
-pytestmark = [pytest.mark.distributed, pytest.mark.timeout(1200)]
+pytestmark = pytest.mark.distributed
 LIMIT = 1e-10
 """The loosest of the limits that the searches below are held to."""
 TEXT = Cell("darts_v1", "enas_rnn", "step", "sequence")

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 PROGRAM = shutil.which("chromium")
-SECONDS = 60.0
+SECONDS = 300.0
 """How long the browser may take to answer on a busy machine."""
 _FLAGS = (
     "--headless=new",
