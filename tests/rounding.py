@@ -28,6 +28,11 @@ NORMED = apart(torch.float64, 2**12, NORM)
 TRAINED = apart(torch.float64, 60 * 400, NORM)
 """Weights after up to 60 steps of a small search that converges: 25 rows and positions, 30 words and 8 hidden units are
 some 400 additions a step."""
+TRAINED_COARSELY = apart(torch.float64, 60 * 400, NORM**2)
+"""The same where one norm follows another at every step of a text, or a gradient is divided by the step of a finite
+difference: on one process, a last bit changed in the weights moves such a search by up to 2e-9 in 24 steps."""
+TRAINED_SINGLE = apart(torch.float32, 60 * 400)
+"""A search in float32 whose policy is not learned, or without norms."""
 SINGLE = apart(torch.float32, 2**12)
 """A pass in float32, where no norm sees equal rows."""
 

@@ -13,13 +13,13 @@ import tiny_recipe
 import torch
 from launching import SECONDS, Fault, launch, launch_ranks, recipe
 from process_cases import CASES, EXTRA
-from rounding import TRAINED
+from rounding import TRAINED, TRAINED_COARSELY, TRAINED_SINGLE
 
 pytestmark = pytest.mark.distributed
-LIMITS = {"float64": TRAINED, "float32": 1e-5}
-UNROLLED_LIMIT = 1e-8
-LIMIT = 420.0
-"""Seconds for all cases in one launch on a busy machine; on an idle one they take half a minute."""
+LIMITS = {"float64": TRAINED, "float32": TRAINED_SINGLE}
+UNROLLED_LIMIT = TRAINED_COARSELY
+LIMIT = 600.0
+"""Seconds for all cases in one launch, against hanging: on an idle machine they take half a minute."""
 
 
 def run_world(home, name, world, cases, halves=None):

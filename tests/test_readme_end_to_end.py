@@ -126,7 +126,7 @@ with torch.no_grad():
 
 
 @pytest.mark.browser
-@pytest.mark.skipif(chromium.PROGRAM is None, reason="there is no chromium on the PATH")
+@pytest.mark.skipif(chromium.PROGRAM is None, reason=chromium.MISSING)
 def test_its_report_opens_in_a_browser(walk):
     _, report, _, _ = walk.printed
     page = walk.home / walk.printed[report].strip()
