@@ -90,14 +90,16 @@ def refuse_unmet(precision: str, words: Sequence[str] | None = None) -> None:
         raise UserError(
             f"mixed_precision is {precision} here and {said} in accelerate launch; leave out one of the two"
         )
+    launched = PRECISION in os.environ
     if words is None:
-        words = _launcher_words() if PRECISION in os.environ else []
+        words = _launcher_words() if launched else []
     for flag, value in [*_told(os.environ), *_changed(words)]:
         if value.lower() not in _OFF and (flag, value) != ("gradient_accumulation_steps", "1"):
             instead = _INSTEAD.get(flag, "")
             raise UserError(f"--{flag} of accelerate launch must be left out, got {value[:60]!r}{instead}")
     # It gives an address to several processes, and then starts one.
-    if "ACCELERATE_USE_CPU" in os.environ and "MASTER_ADDR" in os.environ and get_int_from_env(_WORLD, 0) == 0:
+    alone = "ACCELERATE_USE_CPU" in os.environ and get_int_from_env(_WORLD, 0) == 0
+    if launched and alone and "MASTER_ADDR" in os.environ:
         raise UserError(
             "--num_processes of accelerate launch must be 1 where there are no several GPUs: it starts one process "
             "only; use torchrun --nproc-per-node (or, if one is meant, unset MASTER_ADDR)"

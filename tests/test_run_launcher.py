@@ -153,6 +153,7 @@ def test_what_a_file_of_settings_brings_is_refused_before_anything_is_written(va
 def test_several_processes_of_which_one_is_started_are_refused(monkeypatch):
     # As the launcher does without GPUs: it tells the address and no number.
     monkeypatch.setenv("ACCELERATE_USE_CPU", "True")
+    monkeypatch.setenv(PRECISION, "no")
     refuse_unmet("no", [])
     monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
     with pytest.raises(UserError, match=r"^--num_processes of accelerate launch must be 1 .* torchrun"):

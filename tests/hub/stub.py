@@ -101,7 +101,7 @@ def running() -> Iterator[Hub]:
     finally:
         hub.shutdown()
         hub.server_close()
-        thread.join(10)
+        thread.join(60)
 
 
 class _Handler(BaseHTTPRequestHandler):
