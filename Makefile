@@ -28,10 +28,13 @@ test: install
 	@status=0; $(MAKE) --no-print-directory quality || status=$$?; \
 	$(BIN)/python -m pytest -n 2 --dist loadfile || status=$$?; exit $$status
 
-# The same faults more often, under an hour and a half; what is measured lands in build/reliability.jsonl.
+# The same faults more often, under an hour and a half; what is measured lands in build/reliability.jsonl. Then the
+# whole crosses of options of which make test runs a pairwise choice.
 test-long: install
 	@mkdir -p build && rm -f build/reliability.jsonl
-	$(BIN)/python -m pytest tests/reliability -n 2 --dist loadfile --long --figures build/reliability.jsonl
+	@status=0; \
+	$(BIN)/python -m pytest tests/reliability -n 2 --dist loadfile --long --figures build/reliability.jsonl || status=$$?; \
+	$(BIN)/python -m pytest tests -m cross -n 2 --dist loadfile --long || status=$$?; exit $$status
 
 quality: install
 	$(BIN)/ruff check .

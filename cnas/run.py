@@ -24,6 +24,7 @@ from cnas.rng import HOST, generator
 from cnas.run_config import RunConfig
 from cnas.run_data import load_task
 from cnas.run_folder import RunFolder, scalars
+from cnas.run_launcher import refuse_unmet
 from cnas.run_lock import held
 from cnas.run_report import report_run
 from cnas.run_task import Task, Trained
@@ -309,14 +310,12 @@ def make_accelerator(config: RunConfig, folder: Path, timeout: float = 600.0) ->
         timeout: seconds after which a process that waits for another one gives up.
 
     Raises:
-        UserError: fp16 where the accelerator is the host's processor.
+        UserError: an unknown tracker, a precision that the device does not have, or a setting of the launcher that a
+            run does not follow.
     """
     options = config.options
-    known, installed = LoggerType.list(), [str(tracker) for tracker in get_available_trackers()]
-    if options.log_with in known and options.log_with not in [*installed, "all"]:
-        raise UserError(
-            f"log_with {options.log_with!r} is not installed; tensorboard and trackio come with pip install cnas[track]"
-        )
+    refuse_unmet(options.mixed_precision)
+    _check_tracker(options.log_with)
     project = ProjectConfiguration(project_dir=str(folder), logging_dir=str(folder / "logs"))
     try:
         accelerator = Accelerator(
@@ -328,10 +327,24 @@ def make_accelerator(config: RunConfig, folder: Path, timeout: float = 600.0) ->
             kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(seconds=timeout))],
         )
     except ValueError as problem:
-        raise UserError(f"log_with or mixed_precision: {' '.join(str(problem).split())}") from problem
+        raise UserError(
+            f"mixed_precision {options.mixed_precision!r}, or the launcher's processes, cannot be had in this process"
+        ) from problem
+    except ImportError as problem:
+        raise UserError("--enable_cpu_affinity of accelerate launch needs a package that is not installed") from problem
     if options.mixed_precision == "fp16" and accelerator.device.type == HOST.type:
         raise UserError(f"mixed_precision must be no or bf16 on {accelerator.device}, got 'fp16'")
     return accelerator
+
+
+def _check_tracker(name: str | None) -> None:
+    known, installed = LoggerType.list(), [str(tracker) for tracker in get_available_trackers()]
+    if name is not None and name not in known:
+        raise UserError(f"log_with must be one of {', '.join(known)}, got {name!r:.60}")
+    if name is not None and name not in [*installed, "all"]:
+        raise UserError(
+            f"log_with {name!r} is not installed; tensorboard and trackio come with pip install cnas[track]"
+        )
 
 
 def environment(accelerator: Accelerator) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import argparse
 import hashlib
 import json
 import re
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ from cnas.curriculum import CurriculumConfig
 from cnas.data.images import ImageConfig
 from cnas.data.text import TextConfig
 from cnas.errors import UserError
+from cnas.run_launcher import told_precision
 from cnas.spaces.base import SearchSpace
 from cnas.training.retrain import RetrainConfig
 from cnas.training.trainer import TrainerConfig
@@ -41,8 +42,9 @@ class RunOptions:
     """Train this architecture instead of searching for one."""
     table: str | None = None
     """A table of NATS-Bench, as Parquet, in which the found image classifier is looked up."""
-    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
-    """Arithmetic of the matrix products; losses and weights stay in float32."""
+    mixed_precision: Literal["no", "bf16", "fp16"] = field(default_factory=told_precision)  # type: ignore[arg-type]
+    """Arithmetic of the matrix products; losses and weights stay in float32. What `accelerate launch` was told counts
+    where nothing is said here."""
     log_with: str | None = None
     """A tracker of Accelerate, e.g. tensorboard or trackio."""
 

@@ -47,7 +47,7 @@ def run_without_cnas(code: str, place: Path, *args: str, **variables: str) -> st
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -20,15 +20,17 @@ import tiny_recipe
 from cnas.launch import main
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["cnas.launch", "cnas.spaces", "cnas.algorithms", "tensorboard", "cnas.export.figures"])
+PRELOADED = ["cnas.launch", "cnas.spaces", "cnas.algorithms", "tensorboard", "cnas.export.figures"]
+"""None of them asks for a device, and nobody else runs in the server: what has met one must not fork."""
+CONTEXT.set_forkserver_preload(PRELOADED)
 SAVING = ("--trainer.checkpoint-steps", "5", "--retrain.checkpoint-steps", "5")
 """Flags of a run with checkpoints amid its epochs."""
 NAN = 0
 """In place of a signal's number: the weights become NaN."""
 NOBODY = "zoe-the-canary"
 """The user who runs everything here."""
-SECONDS = 120.0
-"""How long a tiny run may take on a busy machine."""
+SECONDS = 300.0
+"""Against hanging: a tiny run takes seconds, and a busy machine several times as long."""
 
 
 @dataclass(frozen=True)

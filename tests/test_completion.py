@@ -42,7 +42,7 @@ def complete(tmp_path, capsys, monkeypatch):
 
     def ask(*words):
         command = ["bash", "--norc", "-c", ASK, "ask", str(script), "cnas", *words]
-        done = subprocess.run(command, cwd=home, capture_output=True, text=True, check=True, timeout=20)
+        done = subprocess.run(command, cwd=home, capture_output=True, text=True, check=True, timeout=120)
         assert done.stderr == ""
         return set(done.stdout.split())
 

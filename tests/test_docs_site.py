@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import chromium
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -112,13 +113,13 @@ def test_the_search_index_is_there_for_a_server_and_for_a_folder(site):
     assert (site / "search" / "search_index.js").read_text("utf-8") == f"var __index = {index}"
 
 
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not on PATH")
+@pytest.mark.skipif(chromium.PROGRAM is None, reason=chromium.MISSING)
 def test_search_works_in_a_browser_without_server_or_network(site, tmp_path):
-    browser = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}"]
+    browser = [chromium.PROGRAM, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}"]
     alone = ["--host-resolver-rules=MAP * ~NOTFOUND", "--enable-logging=stderr", "--virtual-time-budget=10000"]
     address = f"{(site / 'index.html').as_uri()}?q=normalized_weights"
     done = subprocess.run(
-        [*browser, *alone, "--dump-dom", address], capture_output=True, text=True, check=True, timeout=60
+        [*browser, *alone, "--dump-dom", address], capture_output=True, text=True, check=True, timeout=300
     )
     assert re.search(r"md-search-result__meta\">\d+ matching document", done.stdout)
     assert "CONSOLE" not in done.stderr

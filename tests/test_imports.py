@@ -33,6 +33,7 @@ ALLOWED = {
     "cnas.run_checks": ("cnas.*",),
     "cnas.run_data": ("cnas.*",),
     "cnas.run_images": ("cnas.*",),
+    "cnas.run_launcher": ("cnas.errors",),
     "cnas.run_links": ("cnas.errors",),
     "cnas.run_lock": ("cnas.errors",),
     "cnas.run_task": ("cnas.*",),

@@ -2,13 +2,14 @@
 
 import fcntl
 import json
-import multiprocessing
 import os
+import subprocess
 import time
 from dataclasses import asdict, replace
 
 import psutil
 import pytest
+from launching import CONTEXT
 
 from cnas import run_lock
 from cnas.errors import StorageError, UserError
@@ -21,9 +22,8 @@ def put(folder, found):
 
 def dead():
     """A process of this machine that has been and is no more."""
-    process = multiprocessing.get_context("fork").Process(target=int)
-    process.start()
-    process.join()
+    process = subprocess.Popen(["true"])
+    process.wait()
     return replace(Holder.here(), pid=process.pid, started=time.time())
 
 
@@ -131,9 +131,8 @@ def _try(folder, together, results):
 
 def test_of_many_that_try_at_once_over_a_stale_lock_never_two_have_it(tmp_path):
     put(tmp_path, dead())
-    fork = multiprocessing.get_context("fork")
-    together, results = fork.Barrier(4), fork.SimpleQueue()
-    tries = [fork.Process(target=_try, args=(tmp_path, together, results)) for _ in range(4)]
+    together, results = CONTEXT.Barrier(4), CONTEXT.SimpleQueue()
+    tries = [CONTEXT.Process(target=_try, args=(tmp_path, together, results)) for _ in range(4)]
     for each in tries:
         each.start()
     for each in tries:

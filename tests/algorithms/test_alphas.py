@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from rounding import EXACT, within
 
 from cnas.algorithms._alphas import Alphas
 from cnas.errors import UserError
@@ -31,8 +32,8 @@ def by_hand(alphas, space):
 def test_weights_are_the_softmax_over_every_mixture(relaxed):
     alphas = build(relaxed)
     expected_EO = by_hand(alphas, relaxed)
-    torch.testing.assert_close(alphas.weights().detach(), expected_EO, rtol=0, atol=1e-15)
-    torch.testing.assert_close(alphas.log_weights(), expected_EO.log(), rtol=0, atol=1e-14)
+    torch.testing.assert_close(alphas.weights().detach(), expected_EO, **within(EXACT))
+    torch.testing.assert_close(alphas.log_weights(), expected_EO.log(), **within(EXACT))
     assert float(alphas.weights().detach().sum()) == pytest.approx(len(relaxed.mixtures()))
 
 
@@ -69,7 +70,7 @@ def test_log_probs_are_those_of_the_options_of_every_decision(relaxed):
     assert len(found) == len(relaxed.decisions())
     for log_probs, decision in zip(found, relaxed.decisions(), strict=True):
         expected = [math.log(float(weights_EO[pair])) for pair in decision.options]
-        assert log_probs.tolist() == pytest.approx(expected, abs=1e-14)
+        assert log_probs.tolist() == pytest.approx(expected, abs=EXACT)
 
 
 @pytest.mark.parametrize("count", [1, 5, 24])

@@ -12,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rounding import EXACT, within
 
 from cnas.algorithms._controller import Controller, Squash
 from cnas.rng import generator
@@ -30,7 +31,7 @@ def rows(space):
 def test_probabilities_of_all_architectures_sum_to_one_and_differ(space):
     log_probs_A = policy(space).log_prob(rows(space)).log_probs.detach()
     assert len(log_probs_A) == space.size
-    assert abs(float(log_probs_A.exp().sum()) - 1) < 1e-12
+    assert abs(float(log_probs_A.exp().sum()) - 1) < EXACT
     assert float(log_probs_A.std()) > 0.05
 
 
@@ -40,7 +41,7 @@ def test_sample_and_log_prob_agree_on_every_figure(space):
     forced = controller.log_prob(sampled.choices)
     assert forced.choices == sampled.choices
     for name in ("log_probs", "bonus", "entropy"):
-        torch.testing.assert_close(getattr(sampled, name), getattr(forced, name), rtol=0, atol=1e-13)
+        torch.testing.assert_close(getattr(sampled, name), getattr(forced, name), **within(EXACT))
 
 
 def test_frequencies_follow_the_probabilities(space):
@@ -104,7 +105,7 @@ def test_logits_stay_within_the_tanh_constant_whatever_the_weights(cell):
     """Three bounded picks: no architecture can become rarer than the bound allows."""
     log_probs_A = policy(cell, init_range=100.0).log_prob(rows(cell)).log_probs.detach()
     rarest = 3 * (-2.25 - math.log(math.exp(-2.25) + 2 * math.exp(2.25)))
-    assert float(log_probs_A.min()) >= rarest - 1e-12
+    assert float(log_probs_A.min()) >= rarest - EXACT
 
 
 def test_greedy_takes_the_most_probable_option_of_every_step(space):
@@ -130,7 +131,7 @@ def test_samples_of_one_call_do_not_depend_on_each_other(recurrent):
     choices = controller.sample(6, generator(0, "sample")).choices
     together = controller.log_prob(choices).log_probs
     alone = torch.cat([controller.log_prob([row]).log_probs for row in choices])
-    torch.testing.assert_close(together, alone, rtol=0, atol=1e-13)
+    torch.testing.assert_close(together, alone, **within(EXACT))
 
 
 def test_building_and_sampling_leave_the_global_generator_alone(space):
@@ -187,7 +188,7 @@ def test_probabilities_are_those_of_the_published_controller(recurrent):
     controller = policy(space)
     choices = controller.sample(12, generator(0, "sample")).choices
     found = controller.log_prob(choices).log_probs.tolist()
-    assert found == pytest.approx([by_hand(controller, space.decisions(), row) for row in choices], abs=1e-12)
+    assert found == pytest.approx([by_hand(controller, space.decisions(), row) for row in choices], abs=EXACT)
 
 
 @settings(derandomize=True, deadline=None, max_examples=12)
@@ -204,6 +205,6 @@ def test_any_decisions_give_a_distribution_over_their_own_options(data):
     choices = [()]
     for decision in decisions:
         choices = [(*row, option) for row in choices for option in decision.options]
-    assert float(controller.log_prob(choices).log_probs.detach().exp().sum()) == pytest.approx(1.0, abs=1e-12)
+    assert float(controller.log_prob(choices).log_probs.detach().exp().sum()) == pytest.approx(1.0, abs=EXACT)
     assert set(controller.sample(20, generator(0, "sample")).choices) <= set(choices)
     assert controller.greedy() in choices

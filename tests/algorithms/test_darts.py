@@ -8,6 +8,7 @@ import math
 
 import pytest
 import torch
+from rounding import EXACT, within
 
 from cnas.algorithms import default_config
 from cnas.algorithms.base import StepContext
@@ -103,7 +104,7 @@ def test_a_first_order_step_is_adam_on_the_validation_gradient(relaxed):
         moved_EO = (mean_EO / (1 - 0.5 ** (number + 1))) / ((square_EO / (1 - 0.9 ** (number + 1))).sqrt() + 1e-8)
         expected_EO = logits.detach() - 0.01 * moved_EO
         algorithm.arch_step(step(train, valid, number))
-        torch.testing.assert_close(logits.detach(), expected_EO, rtol=0, atol=1e-12)
+        torch.testing.assert_close(logits.detach(), expected_EO, **within(EXACT))
         assert torch.equal(logits.grad, gradient_EO)
 
 

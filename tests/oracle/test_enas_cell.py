@@ -6,6 +6,7 @@ import torch
 from comparing import TOLERANCES, example
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rounding import NORMED, within
 from textbook import forward
 
 from cnas.types import Batch, Routing
@@ -61,8 +62,8 @@ def test_a_hard_sample_is_the_path_and_its_gradient_reaches_what_was_not_run(**c
     routing = Routing(weights, path.active)
     found, gradients = compare(space, supernet, batch, routing, torch.float64, extra=[soft])
     expected = supernet(batch, path)
-    torch.testing.assert_close(found.losses, expected.losses, rtol=1e-12, atol=1e-12)
-    torch.testing.assert_close(found.carry, expected.carry, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(found.losses, expected.losses, **within(NORMED))
+    torch.testing.assert_close(found.carry, expected.carry, **within(NORMED))
     assert bool((gradients[-1] != 0).all())
 
 
@@ -106,8 +107,8 @@ def test_many_at_once_are_as_many_single_forwards(count, **case):
     supernet.eval()
     for index, (routing, carry) in enumerate(zip(routings, carries, strict=True)):
         single = supernet(Batch(batch.inputs, batch.labels, batch.unit_ids, carry), routing)
-        torch.testing.assert_close(losses_KBT[index], single.losses, rtol=1e-12, atol=1e-12)
-        torch.testing.assert_close(after[index], single.carry, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(losses_KBT[index], single.losses, **within(NORMED))
+        torch.testing.assert_close(after[index], single.carry, **within(NORMED))
 
 
 def test_many_mixtures_are_as_many_single_forwards():

@@ -13,6 +13,7 @@ import torch
 from builders import build_space
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rounding import EXACT
 
 from cnas.algorithms._alphas import Alphas
 from cnas.algorithms._gumbel import hard_sample
@@ -68,12 +69,12 @@ def test_the_gradient_is_the_straight_through_one(seed, temperature):
         assert (edge, drawn) in routing.active[0]
         received = [float(upstream_B.sum())] * 5
         received[drawn] = float(upstream_B @ OPERATIONS[drawn](inputs_B))
-        assert into_weights[0, edge].tolist() == pytest.approx(received, rel=1e-12, abs=1e-12)
+        assert into_weights[0, edge].tolist() == pytest.approx(received, rel=EXACT, abs=EXACT)
         shifted = [math.exp((score - max(scores)) / temperature) for score in scores]
         probs = [value / sum(shifted) for value in shifted]
         mean = sum(prob * value for prob, value in zip(probs, received, strict=True))
         expected = [prob / temperature * (value - mean) for prob, value in zip(probs, received, strict=True)]
-        assert into_alphas[edge].tolist() == pytest.approx(expected, rel=1e-9, abs=1e-12)
+        assert into_alphas[edge].tolist() == pytest.approx(expected, rel=1e-9, abs=EXACT)
 
 
 @pytest.mark.parametrize("name", ["nats", "enas_rnn", "darts_rnn"])

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 import torch
 from builders import build_space
+from rounding import EXACT
 
 from cnas.algorithms import k_best
 from cnas.algorithms._alphas import Alphas
@@ -28,7 +27,7 @@ def test_they_are_the_first_of_the_sorted_enumeration(seed):
     found = k_best(list(log_probs_EO), K)
     assert len(sums) == space.size == 15_625
     assert [indices for indices, _ in found] == expected
-    assert [value for _, value in found] == pytest.approx(values[:K].tolist(), abs=1e-12)
+    assert [value for _, value in found] == pytest.approx(values[:K].tolist(), abs=EXACT)
     every = [space.architecture([*enumerate(indices)]) for indices in expected]
     connected = [one for one in every if space.is_connected(one)]
     assert [one for one, _ in alphas.best(len(connected))[0]] == connected
@@ -37,13 +36,3 @@ def test_they_are_the_first_of_the_sorted_enumeration(seed):
 def test_equal_weights_come_in_the_order_of_the_enumeration():
     found = [indices for indices, _ in k_best([torch.zeros(5)] * 6, 30)]
     assert found == [tuple(place // 5 ** (5 - edge) % 5 for edge in range(6)) for place in range(30)]
-
-
-def test_fifteen_take_less_than_a_millisecond():
-    rows = list(torch.randn(6, 5, generator=torch.Generator().manual_seed(0)).log_softmax(1))
-    seconds = []
-    for _ in range(30):
-        start = time.process_time()
-        k_best(rows, 15)
-        seconds.append(time.process_time() - start)
-    assert min(seconds) <= 1e-3

@@ -5,6 +5,7 @@ import torch
 from comparing import TOLERANCES, close
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rounding import NORMED
 from textbook_nats import EDGES, forward, single_edge
 from torch.nn import functional as F
 
@@ -112,7 +113,7 @@ def differences(supernet, batch, routing, scores):
 def test_losses_and_gradients_are_the_textbooks(kind, seed, apart, size):
     supernet, batch, draws = example(torch.float64, seed, size)
     routing, scores = kind(draws, torch.float64, CELLS if apart else 1)
-    assert max(differences(supernet, batch, routing, scores)) <= 1e-12
+    assert max(differences(supernet, batch, routing, scores)) <= NORMED
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -135,7 +136,7 @@ def test_in_float32_they_are_but_for_rounding(kind, cells):
 def test_in_evaluation_only_stem_and_reductions_remember(kind):
     supernet, batch, draws = example(torch.float64)
     routing, scores = kind(draws, torch.float64)
-    assert max(differences(supernet.eval(), batch, routing, scores)) <= 1e-12
+    assert max(differences(supernet.eval(), batch, routing, scores)) <= NORMED
 
 
 def test_gradients_are_those_of_small_steps():
@@ -207,10 +208,10 @@ def test_a_stand_alone_network_is_the_path_of_its_architecture(seed):
     network = copied(SPACE.build_network(architecture).double(), supernet, architecture).train()
     losses, logits = forward(supernet, batch.inputs, batch.labels, SPACE.routing(architecture), single_edge)
     found = network.run(batch.inputs, batch.labels)
-    close(found[0], losses, 1e-12)
-    close(found[1], logits, 1e-12)
+    close(found[0], losses, NORMED)
+    close(found[1], logits, NORMED)
     assert found[2] is None
     assert float(found[3]) == 0
     output = network(batch.inputs, labels=batch.labels)
-    close(output.logits, logits, 1e-12)
-    close(output.loss, losses.mean(), 1e-12)
+    close(output.logits, logits, NORMED)
+    close(output.loss, losses.mean(), NORMED)

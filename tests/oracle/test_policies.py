@@ -12,6 +12,7 @@ from dataclasses import replace
 import pytest
 import torch
 from builders import build_algorithm, build_space
+from rounding import EXACT, within
 
 from cnas import algorithms, spaces
 from cnas.algorithms.base import SearchContext
@@ -28,7 +29,7 @@ def test_a_mixture_is_the_softmax_of_every_edge(name):
         algorithm.alphas.logits.copy_(torch.tensor(rows, dtype=torch.float64))
     routing = algorithm.route(generator(0, "route"))
     expected = torch.tensor([[0.1, 0.2, 0.3, 0.4, 0.0]] * 6, dtype=torch.float64)
-    torch.testing.assert_close(routing.weights[0], expected, rtol=0, atol=1e-15)
+    torch.testing.assert_close(routing.weights[0], expected, **within(EXACT))
     assert set(routing.active[0]) == {(edge, operation) for edge in range(6) for operation in range(5)}
 
 
@@ -133,7 +134,7 @@ def test_the_controller_writes_a_cell_with_one_pick_an_edge():
             entropy -= sum(prob * math.log(prob) for prob in probs)
             x = embedding[operation]
         figures = [float(values[sample]) for values in (found.log_probs.detach(), found.bonus, found.entropy)]
-        assert figures == pytest.approx([log_prob, bonus, entropy], abs=1e-12)
+        assert figures == pytest.approx([log_prob, bonus, entropy], abs=EXACT)
         assert bonus < entropy < 6 * math.log(5)
     sums.backward()
     idle = {name for name, parameter in controller.named_parameters() if parameter.grad is None}

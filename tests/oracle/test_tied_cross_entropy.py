@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rounding import EXACT, within
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
@@ -44,9 +45,9 @@ def test_value_and_gradients_are_those_of_torch(seed, rows, hidden, words, bias,
         patch.setattr(_language_model, "CHUNK_ELEMENTS", elements)
         losses_N = tied_cross_entropy(hidden_NH, decoder, labels_N)
         found = torch.autograd.grad((v_N * losses_N).sum(), wanted)
-    torch.testing.assert_close(losses_N, expected_N, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(losses_N, expected_N, **within(EXACT))
     for one, other in zip(found, expected, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(one, other, **within(EXACT))
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -79,7 +80,7 @@ def test_a_tied_embedding_gets_both_gradients():
     (found,) = torch.autograd.grad(losses_N.sum(), decoder.weight)
     logits = decoder.weight[inputs_N] @ decoder.weight.t()
     (expected,) = torch.autograd.grad(F.cross_entropy(logits, labels_N, reduction="sum"), decoder.weight)
-    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(found, expected, **within(EXACT))
 
 
 def test_losses_are_float32_under_autocast_and_close_to_it():
@@ -141,7 +142,7 @@ def test_what_nobody_asks_for_is_not_computed(wanted):
     # Two products of [N, V] with [*, H], and one with a vector, which the counter does not know.
     assert counter.get_total_flops() == (wanted[0] + wanted[1]) * 2 * hidden_NH.numel() * decoder.out_features
     for one, other in zip(found, [g for g, want in zip(expected, wanted, strict=True) if want], strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(one, other, **within(EXACT))
 
 
 def test_memory_that_is_given_is_used_again_and_never_lent_twice():

@@ -27,7 +27,7 @@ def dies(act: Callable[[Path], Any], root: Path, at: int, *, torn: bool = False)
     """
     process = CONTEXT.Process(target=_child, args=(act, root, at, torn), daemon=True)
     process.start()
-    process.join(60)
+    process.join(600)
     assert process.exitcode in {0, DIED}, process.exitcode
     return process.exitcode == DIED
 

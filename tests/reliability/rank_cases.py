@@ -27,8 +27,8 @@ from cnas.training.stop import StopFlag
 ALGORITHMS = ("enas", "rsps", "darts_v1", "darts_v2", "gdas", "setn", "spos")
 TEXT_SPACES, UNITS, REFRESHES = ("enas_rnn", "darts_rnn"), ("sequence", "token"), ("epoch", "step")
 SPACES = (*TEXT_SPACES, "nats")
-SECONDS = 900.0
-"""Of one launch, at most."""
+SECONDS = 3000.0
+"""Of one launch, against hanging."""
 
 
 @dataclass(frozen=True)

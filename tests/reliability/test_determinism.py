@@ -9,7 +9,7 @@ from rank_cases import Cell, launched
 
 from cnas.training.equal_ranks import digests
 
-pytestmark = [pytest.mark.distributed, pytest.mark.timeout(1200)]
+pytestmark = pytest.mark.distributed
 TIMES = 3
 CELLS = [
     Cell("enas", "enas_rnn", "epoch", "token", "float32"),

@@ -12,12 +12,13 @@ import rank_faults
 import torch
 from launching import SAVING, launch_ranks
 from rank_cases import ALL_CELLS, SOME_CELLS, at, distance, launched
+from rounding import TRAINED, TRAINED_COARSELY, TRAINED_SINGLE
 
 from cnas.training.equal_ranks import first_difference
 
-pytestmark = [pytest.mark.distributed, pytest.mark.timeout(1200)]
-LIMIT, LIMIT_32 = 1e-12, 1e-5
-COARSE = 1e-8
+pytestmark = pytest.mark.distributed
+LIMIT, LIMIT_32 = TRAINED, TRAINED_SINGLE
+COARSE = TRAINED_COARSELY
 """For DARTS-V2, which divides rounding by the step of a finite difference, and for cells that normalise five rows at
 every step: a last bit changed in the weights moves such a search, on one process, by up to 2e-9 in 24 steps."""
 KNOWN = {*process_cases.OTHERS, "enas-enas_rnn"}

@@ -5,11 +5,12 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import time
 
 import psutil
 import pytest
-from launching import SAVING, Fault, Launched, launch, launch_ranks, recipe
+from launching import SAVING, SECONDS, Fault, Launched, launch, launch_ranks, recipe
 from outcome import outcome
 
 from cnas import run_lock
@@ -21,7 +22,7 @@ def contents(folder):
     return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def wait_until(true, seconds=60):
+def wait_until(true, seconds=SECONDS):
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline
@@ -120,25 +121,23 @@ def test_the_lock_of_a_killed_run_is_recognised(home, finished, measured):
 
 
 def leaves_a_child(argv, home, file):
-    """The recipe, which forks a process amid a step and is killed."""
+    """The recipe, which amid a step starts a process that takes over its open files, and is killed."""
     from cnas.training.loop import AccelerateLoop
 
     def step(self, index):
-        child = os.fork()
-        if child == 0:
-            time.sleep(600)
-            os._exit(0)
-        file.write_text(str(child))
+        (lock,) = [each.fd for each in psutil.Process().open_files() if each.path.endswith(NAME)]
+        child = subprocess.Popen(["sleep", "3000"], pass_fds=[lock])
+        file.write_text(str(child.pid))
         os.kill(os.getpid(), signal.SIGKILL)
 
     AccelerateLoop._step = step
     return recipe(argv, home)
 
 
-def test_the_lock_of_a_killed_run_holds_while_a_process_it_forked_lives(home, measured):
+def test_the_lock_of_a_killed_run_holds_while_a_process_it_started_lives(home, measured):
     argv, file = [*SAVING, "--output-dir", "orphan", "--resume"], home / "child.txt"
     run = Launched(home / "output", leaves_a_child, argv, home, file)
-    run.process.join(120)
+    run.process.join(SECONDS)
     child = int(file.read_text())
     try:
         refused(home, "orphan", run.process.pid)

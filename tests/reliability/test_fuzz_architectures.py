@@ -15,7 +15,8 @@ from cnas import spaces
 from cnas.errors import UserError
 from cnas.spaces import DartsRnnSpace
 
-MOST_SECONDS = 0.05
+MOST_SECONDS = 5.0
+"""Of the processor, against hanging: the slowest takes a few milliseconds."""
 HUGE = 10_000_000
 PIECES = [
     *"0123456789 |~+,()[]'\"\n\t\x00\\_-.",
@@ -44,8 +45,8 @@ def every_space():
 
 
 def parsed(space, text):
-    """Read, write, read: the same architecture; soon, on one of three occasions, since Python also collects garbage."""
-    assert any(seconds(space, text) < MOST_SECONDS for _ in range(3)), (space.name, text[:100])
+    """Read, write, read: the same architecture."""
+    assert seconds(space, text) < MOST_SECONDS, (space.name, text[:100])
     found = space.parse(text)
     assert space.parse(found.to_str()) == found
     assert space.architecture(found.choices).to_str() == found.to_str()
@@ -86,7 +87,7 @@ def test_an_architecture_is_read_back_exactly_or_refused(budget, measured):
     words()
     nearly()
     counted.both()
-    measured(f"{counted}; {len(known)} spaces, each input in less than {1000 * MOST_SECONDS:.0f} ms")
+    measured(f"{counted}; {len(known)} spaces")
 
 
 def test_an_architecture_of_ten_megabytes_is_refused_at_once(measured):

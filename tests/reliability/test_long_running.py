@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import os
 import shutil
 import statistics
@@ -19,7 +20,7 @@ from cnas.training.metrics_log import read
 from cnas.training.trackers import start_trackers
 
 SECONDS = 1200.0
-"""Of 10,000 steps on a busy machine."""
+"""Against hanging: 10,000 steps take a minute or two."""
 PARTS = 10
 """Tenths of a run, of which the first warms up."""
 
@@ -103,16 +104,17 @@ def watched(folder, steps, leak=None):
     return seen
 
 
-def check(seen):
+def check(seen, slower=math.inf):
     assert seen.done >= seen.steps - 7
     assert seen.grown() < 0.02, seen.sizes
     assert max(seen.files[len(seen.files) // PARTS :]) <= max(seen.files[: len(seen.files) // PARTS]), seen.files
-    assert seen.slowed() < 1.3, (seen.slowed(), seen.steps)
+    assert seen.slowed() < slower, (seen.slowed(), seen.steps)
 
 
 def test_memory_files_and_steps_stay_what_they_were(tmp_path, budget, measured):
     seen = watched(tmp_path, budget(400, 10_010))
-    check(seen)
+    # How long a step takes is only for the long version: few steps beside other work tell little of it.
+    check(seen, budget(math.inf, 1.3))
     measured(
         f"{seen.done:,} steps: memory {100 * seen.grown():+.1f} %, {max(seen.files)} open files throughout, "
         f"a step takes {100 * (seen.slowed() - 1):+.0f} % at the end"

@@ -2,7 +2,6 @@
 
 import json
 
-import pytest
 import torch
 from accelerate.state import AcceleratorState
 from builders import build_session, build_space, build_trainer
@@ -36,7 +35,6 @@ def losses(folder, name, precision, epochs):
     return torch.tensor([json.loads(line)["train_loss"] for line in lines], dtype=torch.float64)
 
 
-@pytest.mark.timeout(900)
 def test_bfloat16_follows_float32(tmp_path, budget, measured):
     epochs, found = budget(4, 34), {}
     for name in SEARCHES:

@@ -23,7 +23,7 @@ from cnas.training import Session
 from cnas.training.equal_ranks import digests
 from cnas.training.stop import StopFlag
 
-pytestmark = [pytest.mark.distributed, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.distributed
 STEPS = 6
 """Of an epoch."""
 

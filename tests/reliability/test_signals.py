@@ -1,5 +1,6 @@
 """SIGTERM and SIGINT at any moment: saved at the next step, code 75, and gone on with exactly there."""
 
+import math
 import os
 import random
 import re
@@ -102,7 +103,8 @@ def stop_at_any_time(home, name, draws):
         run = Launched(home / "output", undrawn, argv, home)
         while run.process.is_alive() and not working(home / name, run.process.pid):
             time.sleep(0.005)
-        time.sleep(draws.uniform(0, 0.4))
+        # The first comes at once, amid the fastest of runs.
+        time.sleep(draws.uniform(0, 0.4) if waited else 0)
         begun = time.monotonic()
         for number in draws.sample(NUMBERS, draws.choice((1, 2))):
             if run.process.is_alive() and len(waited) < 20:
@@ -127,7 +129,7 @@ def test_a_signal_at_any_time_ends_a_run_soon_and_a_resume_goes_on(home, finishe
         assert outcome(home / f"any-{number}") == outcome(finished)
     waited.sort()
     assert len(waited) >= rounds
-    assert waited[-1] < GRACE
+    assert waited[-1] < budget(math.inf, GRACE)
     late = waited[int(0.95 * (len(waited) - 1))]
     count = len(waited)
     measured(

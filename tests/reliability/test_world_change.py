@@ -7,13 +7,14 @@ import rank_cases
 import torch
 from process_cases import numbers
 from rank_cases import Cell, distance, launched
+from rounding import TRAINED
 
 from cnas.errors import Stopped
 from cnas.training import Session
 from cnas.training.stop import StopFlag
 
-pytestmark = [pytest.mark.distributed, pytest.mark.timeout(1200)]
-LIMIT = 1e-12
+pytestmark = pytest.mark.distributed
+LIMIT = TRAINED
 CELLS = [
     Cell("enas", "enas_rnn", "step", "token"),
     Cell("gdas", "nats", "epoch", "sample"),

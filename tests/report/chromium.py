@@ -17,9 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-PROGRAM = shutil.which("chromium")
-SECONDS = 60.0
-"""How long the browser may take to answer on a busy machine."""
+_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+PROGRAM = next(filter(None, map(shutil.which, _NAMES)), None)
+MISSING = "no chromium on PATH (apt install chromium)"
+SECONDS = 300.0
+"""Against hanging: the browser answers within seconds."""
 _FLAGS = (
     "--headless=new",
     "--no-sandbox",

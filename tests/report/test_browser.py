@@ -5,7 +5,7 @@ import pytest
 
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.skipif(chromium.PROGRAM is None, reason="there is no chromium on the PATH"),
+    pytest.mark.skipif(chromium.PROGRAM is None, reason=chromium.MISSING),
 ]
 
 SIZES = """[...document.querySelectorAll("figure svg")].map(svg => {

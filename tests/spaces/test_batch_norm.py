@@ -7,13 +7,14 @@ import torch
 from builders import build_space
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rounding import NORMED, within
 from torch.nn import functional as F
 
 from cnas.spaces.darts_rnn.norm import EPSILON, BatchNorm
 from cnas.types import Batch, Routing
 
 SETTINGS = settings(derandomize=True, deadline=None, max_examples=25)
-TOLERANCE = {"rtol": 1e-12, "atol": 1e-12}
+TOLERANCE = within(NORMED)
 
 
 class Meeting:
@@ -21,7 +22,7 @@ class Meeting:
 
     def __init__(self, count):
         self.parts = [None] * count
-        self.barrier = threading.Barrier(count, timeout=30)
+        self.barrier = threading.Barrier(count, timeout=300)
 
     def all_sum(self, rank):
         def total(values):

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rounding import NORMED, within
 from test_batch_norm import everywhere
 from torch import nn
 from torch.nn import functional as F
@@ -15,7 +16,7 @@ from cnas.spaces.nats.pooling import pool, pool_as_step, pool_gradient
 from cnas.spaces.nats.total import Total
 
 SETTINGS = settings(derandomize=True, deadline=None, max_examples=25)
-EXACT = {"rtol": 1e-11, "atol": 1e-11}
+EXACT = within(NORMED)
 SIDES = st.integers(1, 5)
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rounding import NORMED, within
 from test_batch_norm import everywhere
 
 from cnas.errors import UserError
@@ -54,7 +55,7 @@ def test_candidates_together_are_candidates_one_by_one(seed, count, near):
     before = buffers(supernet)
     losses, carries = supernet.forward_many(batch, routings, [None] * len(routings))
     expected, _ = SuperNet.forward_many(supernet, batch, routings, [None] * len(routings))
-    torch.testing.assert_close(losses, expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(losses, expected, **within(NORMED))
     assert carries == [None] * len(routings)
     assert not losses.requires_grad
     assert torch.equal(supernet.hits_many(batch, routings), SuperNet.hits_many(supernet, batch, routings))
@@ -101,8 +102,8 @@ def test_training_moves_the_averages_as_torch_does_and_evaluation_uses_them():
     own(supernet.skeleton.stem(batch.inputs))
     supernet(batch, routing)
     norm = supernet.skeleton.stem_norm
-    torch.testing.assert_close(norm.running_mean, own.running_mean, rtol=1e-12, atol=1e-12)
-    torch.testing.assert_close(norm.running_var, own.running_var, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(norm.running_mean, own.running_mean, **within(NORMED))
+    torch.testing.assert_close(norm.running_var, own.running_var, **within(NORMED))
     before = buffers(supernet)
     first = supernet.eval()(batch, routing).losses
     assert unchanged(supernet, before)
@@ -131,15 +132,15 @@ def test_shared_images_are_one_batch(parts, soft):
     whole = run(slice(0, 6), None)
     edges = [0, *torch.tensor(parts).cumsum(0).tolist()]
     found = everywhere(len(parts), lambda rank, total: run(slice(edges[rank], edges[rank + 1]), total))
-    torch.testing.assert_close(torch.cat([one[0] for one in found]), whole[0], rtol=1e-12, atol=1e-12)
-    torch.testing.assert_close(torch.cat([one[1] for one in found], 1), whole[1], rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(torch.cat([one[0] for one in found]), whole[0], **within(NORMED))
+    torch.testing.assert_close(torch.cat([one[1] for one in found], 1), whole[1], **within(NORMED))
     for slope, *others in zip(whole[2], *(one[2] for one in found), strict=True):
         assert len({each is None for each in (slope, *others)}) == 1
         if slope is not None:
             torch.testing.assert_close(sum(others), slope, rtol=1e-9, atol=1e-10)
     for one in found:
         for name, buffer in whole[3].items():
-            torch.testing.assert_close(one[3][name], buffer, rtol=1e-12, atol=1e-12)
+            torch.testing.assert_close(one[3][name], buffer, **within(NORMED))
 
 
 @pytest.mark.parametrize("size", [(8, 8), (9, 7), (28, 28), (1, 5), (3, 3)])

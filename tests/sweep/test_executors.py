@@ -18,8 +18,7 @@ from cnas.sweep import Job, executors, read_grid, run_many
 from cnas.sweep.executors._tend import tending
 from cnas.sweep.process import LOG
 
-pytestmark = pytest.mark.timeout(600)
-PATIENCE = 3 * SECONDS
+PATIENCE = 2 * SECONDS
 """A cluster takes its time to come and to go."""
 
 

@@ -7,6 +7,7 @@ import torch
 from builders import WORDS, build_space, tokens
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rounding import EXACT
 
 from cnas.data.streams import TextStreams
 from cnas.metrics import perplexity
@@ -43,7 +44,7 @@ def test_the_exact_loss_does_not_depend_on_the_chunk_length(network, word_by_wor
     labels = torch.cat([streams.batch(index, slice(0, 1)).labels.flatten() for index in range(len(streams))])
     assert torch.equal(labels, tokens(COUNT))
     assert len(word_by_word) == COUNT
-    assert mean_loss(network, streams) == pytest.approx(math.fsum(word_by_word) / COUNT, rel=1e-12)
+    assert mean_loss(network, streams) == pytest.approx(math.fsum(word_by_word) / COUNT, rel=EXACT)
 
 
 def test_every_token_counts_the_same_also_in_a_shorter_last_chunk(network):
@@ -55,7 +56,7 @@ def test_every_token_counts_the_same_also_in_a_shorter_last_chunk(network):
             for row in tokens(COUNT)[:45].view(3, 15)
         ]
     network.train()
-    assert mean_loss(network, streams) == pytest.approx(-float(torch.cat(rows).mean()), rel=1e-12)
+    assert mean_loss(network, streams) == pytest.approx(-float(torch.cat(rows).mean()), rel=EXACT)
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -102,7 +102,7 @@ def test_only_a_launcher_is_watched(monkeypatch):
     monkeypatch.setenv(MARK, "1")
     with launcher_watched(StopFlag()) as _:
         (thread,) = watching()
-    thread.join(5)
+    thread.join(60)
     assert not thread.is_alive()
 
 
@@ -113,7 +113,7 @@ def test_a_launcher_that_is_gone_is_a_request_to_stop(monkeypatch):
     stop = StopFlag()
     with launcher_watched(stop):
         deadline = threading.Event()
-        for _ in range(100):
+        for _ in range(3000):
             if stop.reason is not None:
                 break
             deadline.wait(0.1)

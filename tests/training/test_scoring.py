@@ -5,6 +5,7 @@ import torch
 from builders import LENGTH, build_session, build_space, tokens
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rounding import EXACT, within
 
 from cnas.data.streams import TextStreams
 from cnas.training.scoring import Scorer, unit_means
@@ -53,7 +54,7 @@ def test_units_get_the_mean_loss_of_their_positions(scorer, unit):
         for index, losses_BT in enumerate(by_hand(scorer, judge, streams)):
             ids_BT = streams.batch(index, slice(0, 3)).unit_ids
             for unit_id in ids_BT.unique().tolist():
-                assert found[unit_id] == pytest.approx(float(losses_BT[ids_BT == unit_id].mean()), rel=1e-12)
+                assert found[unit_id] == pytest.approx(float(losses_BT[ids_BT == unit_id].mean()), rel=EXACT)
 
 
 def test_a_judge_s_losses_do_not_depend_on_the_others(scorer):
@@ -61,7 +62,7 @@ def test_a_judge_s_losses_do_not_depend_on_the_others(scorer):
     _, together_KU = scorer.units(judges(scorer), streams, lambda: None)
     for index, judge in enumerate(judges(scorer)):
         _, alone_KU = scorer.units([judge], streams, lambda: None)
-        torch.testing.assert_close(alone_KU[0], together_KU[index], rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(alone_KU[0], together_KU[index], **within(EXACT))
     assert not torch.equal(together_KU[0], together_KU[1])
 
 
@@ -71,7 +72,7 @@ def test_validation_is_the_mean_over_all_batches(scorer):
     assert found_K.dtype is torch.float64
     for loss, judge in zip(found_K, judges(scorer), strict=True):
         losses = torch.cat([losses.flatten() for losses in by_hand(scorer, judge, streams)])
-        torch.testing.assert_close(loss, losses.mean(), rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(loss, losses.mean(), **within(EXACT))
 
 
 def test_validation_on_one_batch_starts_from_zero_and_wraps_around(scorer):
@@ -85,7 +86,7 @@ def test_validation_on_one_batch_starts_from_zero_and_wraps_around(scorer):
         scorer.supernet.train()
         for turn in range(3):
             (found,) = scorer.validation([judge], streams, index + turn * len(streams))
-            torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+            torch.testing.assert_close(found, expected, **within(EXACT))
 
 
 def test_scoring_changes_nothing(scorer):

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from builders import ROWS, bits, build_session, build_space, build_trainer, rows
+from rounding import TRAINED, within
 
 from cnas.curriculum import CurriculumConfig, normalized_weights, uncertainty
 from cnas.errors import NonFiniteError, Stopped, UserError
@@ -213,9 +214,9 @@ def test_a_batch_in_parts_is_the_batch(tmp_path, curriculum, batch_size, parts):
     one, other = (trainer.parts.supernet.state_dict() for trainer in trainers)
     for name, value in one.items():
         assert value.dtype is torch.float64
-        torch.testing.assert_close(other[name], value, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(other[name], value, **within(TRAINED))
     losses = [[row["train_loss"] for row in rows(trainer.session.folder)] for trainer in trainers]
-    assert losses[0] == pytest.approx(losses[1], rel=1e-12)
+    assert losses[0] == pytest.approx(losses[1], rel=TRAINED)
 
 
 def test_a_step_is_sgd_on_the_weighted_loss_with_clipping_and_penalty(tmp_path):
@@ -235,9 +236,9 @@ def test_a_step_is_sgd_on_the_weighted_loss_with_clipping_and_penalty(tmp_path):
         for p, g in zip(parameters, grads, strict=True)
     ]
     plain, _ = trainer._step(0)
-    assert plain == pytest.approx(float(output.losses.detach().mean()), rel=1e-12)
+    assert plain == pytest.approx(float(output.losses.detach().mean()), rel=TRAINED)
     for parameter, value in zip(parameters, expected, strict=True):
-        torch.testing.assert_close(parameter.detach(), value.detach(), rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(parameter.detach(), value.detach(), **within(TRAINED))
 
 
 @pytest.mark.parametrize("unit", ["sequence", "token"])
