@@ -1,4 +1,4 @@
-"""The normalisation and the pooling of the NATS networks beside torch's own. Legend: C channels."""
+"""The normalisation of the NATS networks beside torch's own. Legend: C channels."""
 
 import copy
 
@@ -8,11 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_batch_norm import everywhere
 from torch import nn
-from torch.nn import functional as F
 
 from cnas.spaces.nats.norm import BatchNorm
-from cnas.spaces.nats.pooling import pool, pool_as_step, pool_gradient
-from cnas.spaces.nats.total import Total
 
 SETTINGS = settings(derandomize=True, deadline=None, max_examples=25)
 EXACT = {"rtol": 1e-11, "atol": 1e-11}
@@ -82,53 +79,3 @@ def test_half_precision_is_normalised_in_float32():
     images = draw(0, 4, 3, 5, 5).bfloat16()
     assert mine(images).dtype is torch.float32
     torch.testing.assert_close(mine(images), mine(images.float()))
-
-
-@SETTINGS
-@given(seed=st.integers(0, 99), height=SIDES, width=SIDES, last=st.booleans())
-def test_the_pool_is_torchs_own(seed, height, width, last):
-    images = draw(seed, 2, 3, height, width)
-    grad = draw(seed + 1, 2, 3, height, width)
-    if last:
-        images, grad = (each.contiguous(memory_format=torch.channels_last) for each in (images, grad))
-    leaf = images.clone().requires_grad_()
-    expected = F.avg_pool2d(leaf, 3, stride=1, padding=1, count_include_pad=False)
-    (slope,) = torch.autograd.grad(expected, leaf, grad)
-    torch.testing.assert_close(pool(images), expected.detach(), **EXACT)
-    torch.testing.assert_close(pool_gradient(grad), slope, **EXACT)
-    rooms = [torch.full_like(images, torch.nan) for _ in range(2)]
-    assert torch.equal(pool(images, *rooms), pool(images))
-    other = images.clone().requires_grad_()
-    torch.testing.assert_close(torch.autograd.grad(pool_as_step(other), other, grad)[0], slope, **EXACT)
-
-
-@SETTINGS
-@given(st.lists(st.sampled_from(["add", "scaled", "product", "shift"]), max_size=5), st.booleans(), st.booleans())
-def test_a_total_is_the_sum_of_its_terms(kinds, begun, masked):
-    total, expected = Total(torch.full((4, 3), torch.nan).double()), torch.zeros(4, 3).double()
-    if begun:
-        total.take(draw(50, 4, 3))
-        expected = draw(50, 4, 3)
-    terms = []
-    for seed, kind in enumerate(kinds):
-        values, factor, matrix = draw(seed, 4, 3), draw(seed + 10, 3), draw(seed + 20, 3, 3)
-        terms.append((values, values.clone()))
-        if kind == "add":
-            total.add(values)
-        elif kind == "scaled":
-            total.add(values, factor)
-        elif kind == "product":
-            total.add_product(values, matrix)
-        else:
-            total.shift(factor)
-        added = {"add": values, "scaled": values * factor, "product": values @ matrix, "shift": factor}
-        expected = expected + added[kind]
-    something = begun or bool(set(kinds) - {"shift"})
-    if masked and something:
-        total.mask(draw(60, 4, 3))
-        expected = expected * (draw(60, 4, 3) > 0)
-    found = total.result()
-    assert (found is not None) == something
-    if something:
-        torch.testing.assert_close(found, expected, **EXACT)
-    assert all(torch.equal(one, other) for one, other in terms)
