@@ -37,18 +37,18 @@ class BatchNorm(nn.BatchNorm2d):
         """
         exact = images_BCHW.to(torch.promote_types(images_BCHW.dtype, torch.float32))
         remembers = not self.training and self.track_running_stats
-        # Torch refuses a single pixel, which is its own mean.
-        if remembers or (all_sum is None and exact.numel() > exact.shape[1]):
+        if remembers or (all_sum is None and _torch_is_exact(exact)):
             return super().forward(exact)
-        return self._over_processes(exact, all_sum or (lambda values: values))
+        return self._from_sums(exact, all_sum or (lambda values: values))
 
-    def _over_processes(self, images_BCHW: Tensor, all_sum: AllSum) -> Tensor:
-        """The same from sums; those of squares are of centred values, since others would lose small spreads."""
+    def _from_sums(self, images_BCHW: Tensor, all_sum: AllSum) -> Tensor:
+        """The same in three steps; squares are of centred values, since others would lose a spread beside the mean."""
         count = images_BCHW.new_tensor([images_BCHW.numel() / images_BCHW.shape[1]])
         total, sums_C = all_sum(torch.cat([count, images_BCHW.sum((0, 2, 3))])).tensor_split([1])
-        mean_C = sums_C / total.detach()
+        total = total.detach()
+        mean_C = sums_C / total
         centred = images_BCHW - mean_C[:, None, None]
-        variance_C = all_sum(centred.square().sum((0, 2, 3))) / total.detach()
+        variance_C = all_sum(centred.square().sum((0, 2, 3))) / total
         normed = centred * (variance_C + self.eps).rsqrt()[:, None, None]
         if self.training and self.track_running_stats:
             self._average(mean_C, variance_C, total)
@@ -64,3 +64,12 @@ class BatchNorm(nn.BatchNorm2d):
         self.running_mean.lerp_(mean_C, share)
         self.running_var.lerp_(variance_C * (total / (total - 1).clamp_min(1)), share)
         self.num_batches_tracked.add_(1)
+
+
+def _torch_is_exact(images_BCHW: Tensor) -> bool:
+    """Whether torch's own norm is; on a CPU it adds up one pixel after another where channels are last in memory.
+
+    At 65,536 pixels that is a hundred times as inexact as with channels first. A single pixel it refuses.
+    """
+    one_by_one = images_BCHW.device.type == "cpu" and not images_BCHW.is_contiguous()
+    return not one_by_one and images_BCHW.numel() > images_BCHW.shape[1]
