@@ -17,6 +17,19 @@ SETTINGS = settings(derandomize=True, deadline=None, max_examples=25)
 TOLERANCE = within(NORMED)
 
 
+class Sum(torch.autograd.Function):
+    """Each loss depends on the sum of all parts, so that a gradient is a sum as well."""
+
+    @staticmethod
+    def forward(ctx, values, total):
+        ctx.total = total
+        return total(values)
+
+    @staticmethod
+    def backward(ctx, grad):
+        return ctx.total(grad), None
+
+
 class Meeting:
     """The sum over threads that stand for processes; each sees what all have brought."""
 
@@ -32,7 +45,7 @@ class Meeting:
             self.barrier.wait()
             return found
 
-        return total
+        return lambda values: Sum.apply(values, total)
 
 
 def everywhere(count, work):

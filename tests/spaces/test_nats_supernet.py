@@ -1,16 +1,16 @@
-"""The NATS supernet: candidates together, processes, precision, sizes. Legend: K candidates, B images."""
+"""The NATS supernet: candidates, gradients, processes, precision, sizes. Legend: K candidates, B images."""
 
 import copy
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rounding import NORMED, within
 from test_batch_norm import everywhere
 
 from cnas.errors import UserError
-from cnas.spaces import NatsSpace, SuperNet
+from cnas.spaces import NatsSpace
 from cnas.types import Batch, Routing
 
 SPACE = NatsSpace(channels=4, cells=2, classes=5)
@@ -42,52 +42,70 @@ def unchanged(supernet, before):
     return all(torch.equal(buffer, before[name]) for name, buffer in supernet.named_buffers())
 
 
-@settings(derandomize=True, deadline=None, max_examples=12)
-@given(seed=st.integers(0, 999), count=st.integers(1, 6), near=st.booleans())
-def test_candidates_together_are_candidates_one_by_one(seed, count, near):
-    supernet, batch, generator = build(), batch_of(seed=seed), draws(seed)
-    found = [SPACE.sample(generator)]
-    while len(found) < count:
-        found.append(SPACE.mutate(found[-1], generator) if near else SPACE.sample(generator))
-    routings = [SPACE.routing(one) for one in [*found, found[0], SPACE.parse(NOTHING)]]
-    routings.append(Routing.paths([SPACE.sample(generator).choices for _ in range(6)], SPACE.shape))
+@pytest.mark.parametrize("kind", ["paths", "a path per cell", "mixtures"])
+def test_candidates_are_judged_apart_and_leave_no_trace(kind):
+    """Statistics are a candidate's own, and averages stay what they were, though this is called while training."""
+    supernet, batch, generator = build(), batch_of(), draws(3)
+    routings = [SPACE.routing(SPACE.sample(generator)) for _ in range(2)] + [SPACE.routing(SPACE.parse(NOTHING))]
+    if kind == "a path per cell":
+        routings.append(Routing.paths([SPACE.sample(generator).choices for _ in range(6)], SPACE.shape))
+    elif kind == "mixtures":
+        routings.append(Routing(torch.full((1, 6, 5), 0.2, dtype=torch.float64), (EVERY,)))
     supernet(batch, routings[0])
     before = buffers(supernet)
     losses, carries = supernet.forward_many(batch, routings, [None] * len(routings))
-    expected, _ = SuperNet.forward_many(supernet, batch, routings, [None] * len(routings))
-    torch.testing.assert_close(losses, expected, **within(NORMED))
-    assert carries == [None] * len(routings)
-    assert not losses.requires_grad
-    assert torch.equal(supernet.hits_many(batch, routings), SuperNet.hits_many(supernet, batch, routings))
+    hits = supernet.hits_many(batch, routings)
     assert supernet.training
     assert unchanged(supernet, before)
+    assert carries == [None] * len(routings)
+    assert not losses.requires_grad
+    for place, routing in enumerate(routings):
+        alone = supernet.eval()(batch, routing)
+        assert torch.equal(losses[place], alone.losses)
+        assert torch.equal(hits[place], alone.logits.argmax(-1) == batch.labels)
 
 
-def test_mixtures_are_scored_one_by_one():
-    supernet, batch = build(), batch_of()
-    routing = Routing(torch.full((1, 6, 5), 0.2, dtype=torch.float64), (EVERY,))
-    losses, _ = supernet.forward_many(batch, [routing, SPACE.routing(SPACE.parse(NOTHING))], [None, None])
-    assert torch.equal(losses[0], supernet.eval()(batch, routing).losses)
-    assert supernet.hits_many(batch, [routing]).shape == (1, 6)
+def run_convolutions(operations):
+    """(edge, operation) of those that lead on to the output; edges are 1<-0, 2<-0, 2<-1, 3<-0, 3<-1, 3<-2."""
+    a, b, c, d, e, f = (operation != 0 for operation in operations)
+    onward = (a and (e or (c and f)), b and f, c and f, d, e, f)
+    return {(edge, pick) for edge, pick in enumerate(operations) if onward[edge] and pick in (2, 3)}
 
 
-def test_what_candidates_share_is_run_once(monkeypatch):
-    supernet, batch, convolve, calls = build(), batch_of(), torch.nn.functional.conv2d, []
+def hard_sample(cells):
+    """A straight-through draw of one operation per edge, and what it was drawn from."""
+    scores = torch.zeros(len(cells), 6, 5, dtype=torch.float64).requires_grad_()
+    drawn = Routing.paths([list(enumerate(picks)) for picks in cells], (6, 5))
+    return Routing(drawn.weights + scores - scores.detach(), drawn.active), scores
 
-    def counted(*args, **kwargs):
-        calls.append(args[1].shape[-1])
-        return convolve(*args, **kwargs)
 
-    text = "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|{}~0|none~1|skip_connect~2|"
-    around = 1, 2 * 2  # of the stem and of the reductions
-    monkeypatch.setattr(torch.nn.functional, "conv2d", counted)
-    supernet.forward_many(batch, [SPACE.routing(SPACE.parse(text.format("none")))] * 4, [None] * 4)
-    assert calls.count(3) == sum(around) + 6 * 2
-    calls.clear()
-    last = [SPACE.routing(SPACE.parse(text.format(name))) for name in ("none", "skip_connect", "avg_pool_3x3")]
-    supernet.forward_many(batch, last, [None] * 3)
-    # The first cell up to where they part, then each for itself.
-    assert calls.count(3) == around[0] + 2 + 3 * (around[1] + 5 * 2)
+CELLS = st.lists(st.integers(0, 4), min_size=6, max_size=6)
+
+
+@pytest.mark.parametrize("hard", [True, False])
+@settings(derandomize=True, deadline=None, max_examples=25)
+@given(picks=st.lists(CELLS, min_size=1, max_size=3).filter(lambda cells: len(cells) != 2))
+@example(picks=[[0] * 6])
+@example(picks=[[3, 3, 3, 0, 0, 0]])
+@example(picks=[[0, 0, 2, 0, 3, 3]])
+@example(picks=[[3] * 6, [3, 2, 3, 0, 0, 0], [3] * 6])
+@example(picks=[[3] * 6, [3] * 6, [0, 0, 3, 0, 2, 3]])
+def test_what_is_run_gets_a_gradient_whether_or_not_a_cell_is_connected(hard, picks):
+    """All around the cells, and every convolution that leads on to its cell's output; nothing else."""
+    space = NatsSpace(channels=2, cells=1, classes=5)
+    supernet, batch = build(space), batch_of(3, 4, 4)
+    routing = hard_sample(picks)[0] if hard else Routing.paths([list(enumerate(each)) for each in picks], (6, 5))
+    supernet(batch, routing).losses.sum().backward()
+    found = {name: parameter.grad for name, parameter in supernet.named_parameters() if parameter.grad is not None}
+    expected = {name for name, _ in supernet.named_parameters() if "edges." not in name}
+    for stage in range(3):
+        for edge, pick in run_convolutions(picks[stage % len(picks)]):
+            expected.add(f"skeleton.stages.{stage}.0.edges.{edge}.conv_{'1x1' if pick == 2 else '3x3'}.weight")
+    assert set(found) == expected
+    last = picks[-1]
+    if not space.is_connected(space.architecture(list(enumerate(last)))):
+        before = ("skeleton.stem", "skeleton.reductions", "skeleton.stages.0", "skeleton.stages.1")
+        assert not any(bool(grad.any()) for name, grad in found.items() if name.startswith(before))
 
 
 def test_training_moves_the_averages_as_torch_does_and_evaluation_uses_them():

@@ -22,8 +22,7 @@ from transformers.image_utils import PILImageResampling
 from transformers.modeling_outputs import ImageClassifierOutput
 
 from .norm import AllSum, BatchNorm
-from .pooling import pool_as_step
-from .skeleton import Skeleton, classification_losses
+from .skeleton import Skeleton, classification_losses, pool
 from .topology import CONV_1X1, CONV_3X3, EDGES, NONE, OPERATIONS, OUTPUT, POOL, SKIP
 
 
@@ -101,7 +100,7 @@ class Cell(nn.Module):
         pick = self.picks[edge]
         if pick == SKIP:
             return x_BCHW
-        return pool_as_step(x_BCHW) if pick == POOL else self.convolutions[str(edge)](x_BCHW.relu(), all_sum)
+        return pool(x_BCHW) if pick == POOL else self.convolutions[str(edge)](x_BCHW.relu(), all_sum)
 
 
 class CnasNatsForImageClassification(PreTrainedModel):

@@ -22,6 +22,11 @@ from .norm import AllSum, BatchNorm
 STAGES = 3
 
 
+def pool(x_BCHW: Tensor) -> Tensor:
+    """The mean of each pixel and its neighbours; those beyond the border do not count."""
+    return F.avg_pool2d(x_BCHW, 3, stride=1, padding=1, count_include_pad=False)
+
+
 class Reduction(nn.Module):
     """A residual block that halves height and width and doubles the channels.
 
@@ -79,9 +84,9 @@ class Skeleton(nn.Module):
         return [list(stage) for stage in stages]
 
     def begin(self, images_BCHW: Tensor, all_sum: AllSum | None) -> Tensor:
-        """What enters the first cell, channels last in memory, which the products of small images are fastest with."""
-        images = images_BCHW.to(self.stem.weight.dtype).contiguous(memory_format=torch.channels_last)
-        normed: Tensor = self.stem_norm(self.stem(images), all_sum)
+        """What enters the first cell, channels last in memory, which torch's layers are fastest with and keep."""
+        stem = self.stem(images_BCHW.to(self.stem.weight.dtype))
+        normed: Tensor = self.stem_norm(stem.contiguous(memory_format=torch.channels_last), all_sum)
         return normed
 
     def reduce(self, stage: int, x_BCHW: Tensor, all_sum: AllSum | None) -> Tensor:
