@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from cnas.data._parquet import SPLITS, has_parquet, missing, parquet_names, read_parquet
+from cnas.data._parquet import SPLITS, Table, has_parquet, missing, parquet_names, read_parquet
 from cnas.errors import UserError
 
 COLUMNS = ("sentence", "text", "content")
 """Where the text of a table is looked for, in this order."""
 
 
-def text_rows(table: Any, where: str) -> list[str]:
-    """The text column of one split of a `datasets` table; rows without a text are dropped.
+def text_rows(table: Table, where: str) -> list[str]:
+    """The text column of one split; rows without a text are dropped.
 
     Args:
-        table: anything with ``column_names`` that yields one dict per row.
+        table: its rows.
         where: how messages call it.
 
     Raises:
         UserError: no such column, or what is in it is no text.
     """
-    columns = list(table.column_names or ())
-    column = next((name for name in COLUMNS if name in columns), None)
+    column = next((name for name in COLUMNS if name in table.columns), None)
     if column is None:
-        raise UserError(f"{where} has no text column: one of {', '.join(COLUMNS)} is needed, found {columns}")
-    rows = [row for row in (record[column] for record in table.select_columns(column)) if row is not None]
+        found = list(table.columns)
+        raise UserError(f"{where} has no text column: one of {', '.join(COLUMNS)} is needed, found {found}")
+    rows = [row for row in (record[column] for record in table.records([column])) if row is not None]
     strange = next((row for row in rows if not isinstance(row, str)), None)
     if strange is not None:
         raise UserError(f"{where}: column {column} must hold text, got {type(strange).__name__}")

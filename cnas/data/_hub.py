@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from cnas.data._folder import text_rows
-from cnas.data._parquet import SPLITS
+from cnas.data._parquet import BATCH, SPLITS, Table
 from cnas.errors import UserError
 
 _ALIASES = {"ptb_text_only": "ptb-text-only/ptb_text_only"}
 _PARQUET = "refs/convert/parquet"
 # Its only branch holds a loading script, which `datasets` no longer runs; the Hub keeps a Parquet conversion beside it.
 _REVISIONS = {"ptb-text-only/ptb_text_only": _PARQUET}
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 """What the name of a Hub data set looks like."""
 
 
@@ -31,7 +32,21 @@ def read_hub(data: str) -> dict[str, list[str]]:
     for split, alias in found.items():
         if alias is None:
             raise UserError(f"data {data} has no {split} split: looked for {SPLITS[split]}, found {sorted(tables)}")
-    return {split: text_rows(tables[alias], f"data {data}: {split}") for split, alias in found.items()}
+    return {split: text_rows(as_table(tables[alias]), f"data {data}: {split}") for split, alias in found.items()}
+
+
+def as_table(dataset: Any) -> Table:
+    """A split of `datasets` in the same form as local files."""
+    import datasets
+
+    def records(columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+        # In Arrow's format, images are what they are in the file, so that a broken one can be named.
+        for batch in dataset.select_columns([*columns]).with_format("arrow").iter(BATCH):
+            yield from batch.to_pylist()
+
+    kinds = dataset.features.items()
+    classes = {name: tuple(kind.names) for name, kind in kinds if isinstance(kind, datasets.ClassLabel)}
+    return Table(tuple(dataset.column_names), classes, records)
 
 
 def load_tables(name: str, data: str, files: str) -> Any:

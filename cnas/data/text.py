@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from torch import Tensor
 
@@ -15,6 +13,7 @@ from cnas.data._hub import read_hub
 from cnas.data.pydoc import load_pydoc
 from cnas.data.vocabulary import Vocabulary
 from cnas.errors import UserError
+from cnas.paths import named_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,10 +124,9 @@ def _read(data: str) -> tuple[str, Mapping[str, Iterable[str]]]:
     """What results call the corpus, and the rows of its splits."""
     if data == "pydoc":
         return data, load_pydoc()
-    # Unlike the methods of Path, these two answer for any string a user may type.
-    folder = os.path.expanduser(data)  # noqa: PTH111
-    if os.path.isdir(folder):  # noqa: PTH112
-        return Path(folder).resolve().name, read_folder(Path(folder))
+    folder = named_folder(data, "data")
+    if folder is not None:
+        return folder.resolve().name, read_folder(folder)
     return data, read_hub(data)
 
 
