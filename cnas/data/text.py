@@ -14,6 +14,7 @@ from cnas.data.pydoc import load_pydoc
 from cnas.data.vocabulary import Vocabulary
 from cnas.errors import UserError
 from cnas.paths import named_folder
+from cnas.words import lines, words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +105,7 @@ def load_text(data: str, config: TextConfig) -> TextData:
         (1000, 50)
     """
     name, rows = _read(data)
-    texts = {split: _sentences(lines, f"data {data}: {split}") for split, lines in rows.items()}
+    texts = {split: _sentences(these, f"data {data}: {split}") for split, these in rows.items()}
     vocabulary = Vocabulary.from_sentences(texts["train"], config.vocab_size)
     tokens = {split: vocabulary.encode(sentences) for split, sentences in texts.items()}
     train = tokens["train"][: config.train_tokens]
@@ -131,8 +132,9 @@ def _read(data: str) -> tuple[str, Mapping[str, Iterable[str]]]:
 
 
 def _sentences(rows: Iterable[str], where: str) -> list[str]:
-    """The rows with single blanks between words; rows without a word are dropped."""
-    sentences = [sentence for sentence in (" ".join(row.split()) for row in rows) if sentence]
+    """The lines of the rows with single blanks between words; lines without a word are dropped."""
+    found = (" ".join(words(line)) for row in rows for line in lines(row))
+    sentences = [sentence for sentence in found if sentence]
     if not sentences:
         raise UserError(f"{where} has no words")
     return sentences
