@@ -41,7 +41,7 @@ BAD_TEXTS = {
 ODD_TEXTS = {
     "carriage returns and newlines": (b"the cat\r\nsat\r\n", 5),
     "carriage returns alone": (b"the cat\rsat\r", 5),
-    "all ends of lines": (b"the cat\r\nsat\rthe\n\rdog", 8),
+    "all ends of lines": (b"the cat\r\nsat\rthe\n\rdog", 9),
     "line separators": ("the\u2028cat\u0085sat\n".encode(), 4),
     "a long line": (b"word " * 200_000, 200_001),
     "no newline at the end": (b"the cat", 3),
