@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import filecmp
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from cnas.errors import UserError
@@ -37,3 +39,30 @@ def named_folder(text: str, field: str) -> Path | None:
     if found is not None and not found.is_dir():
         raise UserError(f"{field} must name a folder, got the file {text!r}")
     return found
+
+
+def same_place(one: str, other: str) -> bool:
+    """Whether both name the same file or folder, on whichever way; False where one of them names nothing."""
+    first, second = named(one), named(other)
+    return first is not None and second is not None and first.samefile(second)
+
+
+def same_content(one: str, other: str) -> bool:
+    """Whether both name files with the same bytes."""
+    first, second = named(one), named(other)
+    with suppress(OSError):
+        return first is not None and second is not None and filecmp.cmp(first, second, shallow=False)
+    return False
+
+
+def plainly(text: str) -> str:
+    """The shortest spelling of a path: relative below the working folder, absolute elsewhere; links keep their names.
+
+    Example:
+        >>> plainly("./corpus/"), plainly("owner/name"), plainly(f"{os.getcwd()}/a/../b"), plainly("/data/x/")
+        ('corpus', 'owner/name', 'b', '/data/x')
+    """
+    if not text or "\0" in text:
+        return text
+    whole = Path(os.path.abspath(text))  # noqa: PTH100 - a link is not followed
+    return str(whole.relative_to(Path.cwd())) if whole.is_relative_to(Path.cwd()) else str(whole)
