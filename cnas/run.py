@@ -66,11 +66,13 @@ def run(
     home = RunFolder(Path(folder or config.default_folder))
     accelerator = make_accelerator(config, home.path, processes.process_timeout)
     finished = home.look(config, resume=resume)
+    if finished is None or home.undecided:
+        task = load_task(config)
+        home.check_data(config, task.fingerprint)
     if finished is not None:
         if accelerator.is_main_process:
             print(f"finished already: {home.path / 'result.json'}", flush=True)
         return finished
-    task = load_task(config)
     task.check(accelerator.num_processes)
     # Signals first, so that no moment is left in which one takes the process and leaves the lock.
     with StopFlag().on_signals() as stop, launcher_watched(stop), _alone(home, config, accelerator, resume):
@@ -158,19 +160,12 @@ def search(task: Task, session: Session, home: RunFolder, *, resume: bool) -> di
 
     Returns:
         ``{"string": ..., "search": ...}``; where nothing is searched (``options.architecture``) the latter is None.
-
-    Raises:
-        UserError: the data is not that of the finished search.
     """
     config = task.config
     if config.options.architecture is not None:
         return {"string": config.space.parse(config.options.architecture).to_str(), "search": None}
     known = home.read_json("search.json")
     if known is not None:
-        if known["fingerprint"] != task.fingerprint:
-            raise UserError(
-                f"data has changed since {home.path} was searched: its fingerprint was {known['fingerprint']}"
-            )
         session.say(f"the search is finished: found {known['string']}")
         return known
     trainer = build_trainer(task, session)

@@ -16,6 +16,7 @@ from cnas.curriculum import CurriculumConfig
 from cnas.data.images import ImageConfig
 from cnas.data.text import TextConfig
 from cnas.errors import UserError
+from cnas.paths import plainly
 from cnas.run_launcher import told_precision
 from cnas.spaces.base import SearchSpace
 from cnas.training.retrain import RetrainConfig
@@ -23,6 +24,8 @@ from cnas.training.trainer import TrainerConfig
 
 VERSION = 2
 """Of the layout of ``config.json``; a file of another one is refused."""
+EMBEDDED = ("pydoc", "digits")
+"""Data that is no path, whatever lies in the working folder."""
 _NAME = re.compile(r"\w[\w.-]{0,63}", re.ASCII)
 """Of recipes and presets, which are in the name of the default run folder."""
 _HEAD = {"recipe", "preset", "options"}
@@ -154,8 +157,18 @@ class RunConfig:
 
     @property
     def default_folder(self) -> Path:
-        """Where the run goes if nobody says otherwise."""
-        return Path("runs") / f"{self.recipe}-{self.preset}-s{self.options.seed}-{self.hash}"
+        """Where the run goes if nobody says otherwise; the same for every spelling of a path."""
+        return Path("runs") / f"{self.recipe}-{self.preset}-s{self.options.seed}-{self.plainly_spelled().hash}"
+
+    def plainly_spelled(self) -> RunConfig:
+        """The same configuration with the shortest spelling of every path, so that equal ones can be told."""
+        options, images = self.options, self.images
+        data, table = plainly(options.data), options.table and plainly(options.table)
+        # A folder may be called like what is embedded; its spelling is then what tells them apart.
+        options = replace(options, data=options.data if data in EMBEDDED else data, table=table)
+        if images is not None and images.split_file is not None:
+            images = replace(images, split_file=plainly(images.split_file))
+        return replace(self, options=options, images=images)
 
     def add_flags(self, parser: argparse.ArgumentParser) -> None:
         """One flag per field, with the current value as default."""

@@ -10,8 +10,10 @@ from typing import Any
 
 from cnas import run_lock
 from cnas.errors import StorageError, UserError
-from cnas.run_config import RunConfig
+from cnas.paths import same_content, same_place
+from cnas.run_config import EMBEDDED, RunConfig
 from cnas.run_links import refuse_links
+from cnas.training.checkpoint import newest_stamp
 from cnas.training.metrics_log import json_safe
 
 OWN = (
@@ -27,6 +29,8 @@ OWN = (
     "misclassified.json",
 )
 """What a run writes, and so must not be somebody else's."""
+FILES = ("data", "table", "images.split_file")
+"""Fields that name files: what they lead to counts, not how it is spelled."""
 TOLD = 8
 """So many fields that differ are named."""
 
@@ -37,18 +41,21 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.config_hash = ""
+        """That of the folder's own configuration, where it has one: paths in it may be spelled in another way."""
+        self.undecided = False
+        """Whether only `check_data` can tell that the folder's run is on the same data."""
 
     def look(self, config: RunConfig, *, resume: bool) -> dict[str, Any] | None:
         """Whether the run may use the folder, which stays as it is; the finished result where there is one already.
 
         Args:
-            config: of the run; the folder's own ``config.json`` must equal it.
+            config: of the run; the folder's own ``config.json`` must equal it but for the spelling of paths.
             resume: whether a folder that holds a run may be gone on with.
 
         Raises:
             UserError: the folder is a file, holds something and ``resume`` is not set, or another configuration.
         """
-        self.config_hash = config.hash
+        self.config_hash, self.undecided = config.hash, False
         self._check_path()
         refuse_links(self.path)
         known = self.read_json("config.json")
@@ -95,11 +102,46 @@ class RunFolder:
     def _holds(self, pattern: str) -> bool:
         return any(self.path.glob(pattern))
 
+    def check_data(self, config: RunConfig, fingerprint: str) -> None:
+        """Nothing, where the folder's run is on data of that fingerprint, or has used none so far.
+
+        Args:
+            config: of the run that is to use the folder.
+            fingerprint: of its data.
+
+        Raises:
+            UserError: it is on other data.
+        """
+        known = self.fingerprint()
+        if known not in (None, fingerprint):
+            there, here = (self.read_json("config.json") or {}).get("data"), config.options.data
+            raise UserError(
+                f"output_dir {self.path} holds a run on other data: {there!r:.60} with the fingerprint {known} there, "
+                f"{here!r:.60} with {fingerprint} here; name a new folder, or the data as it was"
+            )
+
+    def fingerprint(self) -> str | None:
+        """Of the data that the run has used so far; None where nothing tells."""
+        result, found = self.read_json("result.json") or {}, self.read_json("search.json") or {}
+        dataset = result.get("dataset")
+        known = found.get("fingerprint") or (dataset.get("fingerprint") if isinstance(dataset, dict) else None)
+        if known is not None:
+            return str(known)
+        stamps = map(newest_stamp, sorted((self.path / "checkpoints").glob("*")))
+        stamp = next((stamp for stamp in stamps if stamp is not None), None)
+        return None if stamp is None else stamp.rpartition("-")[2]
+
     def _compare(self, known: dict[str, Any], config: RunConfig) -> None:
-        RunConfig.from_json(known)
+        self.config_hash = RunConfig.from_json(known).hash
         mine, theirs = scalars(config.to_json()), scalars(known)
-        changed = [name for name in sorted({*mine, *theirs}, key=_rank) if mine.get(name) != theirs.get(name)]
-        if changed:
+        changed = [
+            name
+            for name in sorted({*mine, *theirs}, key=_rank)
+            if mine.get(name) != theirs.get(name) and not _same_files(name, mine.get(name), theirs.get(name))
+        ]
+        # What is done with images may depend on the name of the data: its published statistics.
+        self.undecided = changed == ["data"] and config.images is None and self.fingerprint() is not None
+        if changed and not self.undecided:
             told = [
                 f"{name} is {theirs.get(name)!r:.60} there and {mine.get(name)!r:.60} here" for name in changed[:TOLD]
             ]
@@ -148,6 +190,15 @@ class RunFolder:
             with suppress(OSError):
                 stage.unlink()
             raise StorageError(f"cannot write {self.path / name}: {problem.strerror}") from problem
+
+
+def _same_files(name: str, mine: Any, theirs: Any) -> bool:
+    """Whether two values of a field that names files mean the same, however they are spelled."""
+    if name not in FILES or not isinstance(mine, str) or not isinstance(theirs, str):
+        return False
+    if name == "data":
+        return not {mine, theirs} & {*EMBEDDED} and same_place(mine, theirs)
+    return same_place(mine, theirs) or same_content(mine, theirs)
 
 
 def _rank(name: str) -> tuple[bool, str]:

@@ -19,6 +19,7 @@ from cnas.data.image_set import ImageSet
 from cnas.data.images import ImageData, load_images
 from cnas.errors import UserError
 from cnas.export.artifacts import ImageInputs, export_classifier
+from cnas.paths import named
 from cnas.run_checks import check_search, check_training
 from cnas.run_config import RunConfig
 from cnas.run_task import SearchData, Shown, Trained
@@ -50,7 +51,8 @@ class ImageTask:
         Raises:
             UserError: one of them cannot be used, or the space is none of image classifiers.
         """
-        table = None if config.options.table is None else NatsTable.load(config.options.table)
+        file = config.options.table
+        table = None if file is None else NatsTable.load(named(file) or file)
         if table is not None and not table.covers(config.space):
             raise UserError(
                 f"table {Path(str(config.options.table)).name} does not cover the space {config.space.name}"

@@ -10,6 +10,7 @@ from cnas.errors import CheckpointError, UserError
 from cnas.export.report import RunRecord, Sample, SampleWeights, spoken
 from cnas.run_config import RunConfig
 from cnas.run_data import load_task
+from cnas.run_folder import RunFolder
 from cnas.run_task import Task
 from cnas.training import checkpoint
 
@@ -71,8 +72,8 @@ def _samples(record: RunRecord, v: Tensor, task: Task | None) -> tuple[tuple[Sam
 
 def _same_data(record: RunRecord, config: RunConfig, fingerprint: str) -> None:
     """Raise where the data is not what was searched on."""
-    known = record.search.get("fingerprint") or record.result.get("dataset", {}).get("fingerprint")
-    if known is None:  # the search is not over: its checkpoints name the data
-        checkpoint.load_newest(record.path / "checkpoints" / "search", config_hash=f"{config.hash}-{fingerprint}")
-    elif known != fingerprint:
+    known, folder = RunFolder(record.path).fingerprint(), record.path / "checkpoints" / "search"
+    if known not in (None, fingerprint):
         raise UserError(f"the data has changed: its fingerprint was {known}, now {fingerprint}")
+    if not record.search:  # the search is not over: its checkpoints must be of this configuration
+        checkpoint.load_newest(folder, config_hash=f"{config.hash}-{fingerprint}")

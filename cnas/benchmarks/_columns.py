@@ -39,7 +39,8 @@ def read_columns(path: Path) -> dict[str, list[Any]]:
     if not path.is_file():
         raise UserError(f"table {path} is no file; name a Parquet table such as `cnas table build` writes")
     try:
-        with pq.ParquetFile(path) as file:
+        # From open files: given a name, pyarrow may take it for an address.
+        with path.open("rb") as stream, pq.ParquetFile(stream) as file:
             known = file.schema_arrow.names
             missing = [name for name in NEEDED if name not in known]
             if missing:
@@ -50,8 +51,8 @@ def read_columns(path: Path) -> dict[str, list[Any]]:
     except UserError:
         raise
     except (pa.ArrowException, OSError, ValueError) as problem:
-        short = " ".join(str(problem).split())[:100]
-        raise UserError(f"table {path} cannot be read as Parquet: {short}") from problem
+        told = getattr(problem, "strerror", None) or "it is broken, or of another kind"
+        raise UserError(f"table {path} cannot be read as Parquet: {told}") from problem
     return found
 
 
@@ -70,7 +71,8 @@ def write_columns(columns: Mapping[str, Sequence[Any]], path: Path) -> None:
 
     stage = path.with_name(f".{path.name}.partial")
     try:
-        pq.write_table(pa.table({name: list(values) for name, values in columns.items()}), stage)
+        with stage.open("wb") as stream:
+            pq.write_table(pa.table({name: list(values) for name, values in columns.items()}), stream)
         stage.replace(path)
     except OSError as problem:
         stage.unlink(missing_ok=True)

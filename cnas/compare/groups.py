@@ -19,11 +19,13 @@ IRRELEVANT = (
     "seed",
     "data",
     "table",
+    "images.split_file",
     "log_with",
     "trainer.checkpoint_steps",
     "retrain.checkpoint_steps",
 )
-"""Fields of a configuration that tell no two experiments apart; data goes by its fingerprint, a table by its name."""
+"""Fields of a configuration that tell no two experiments apart; data goes by its fingerprint, which a split file
+is part of, a table by its name."""
 TRAINING = (
     "text.vocab_size",
     "text.length",

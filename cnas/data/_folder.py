@@ -3,41 +3,45 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from cnas.data._parquet import SPLITS, has_parquet, missing, parquet_names, read_parquet
+from cnas.data._encoding import NUL, decoded
+from cnas.data._parquet import SPLITS, Table, has_parquet, missing, parquet_names, read_parquet
 from cnas.errors import UserError
 
 COLUMNS = ("sentence", "text", "content")
 """Where the text of a table is looked for, in this order."""
 
 
-def text_rows(table: Any, where: str) -> list[str]:
-    """The text column of one split of a `datasets` table; rows without a text are dropped.
+def text_rows(table: Table, where: str) -> list[str]:
+    """The text column of one split; a row without a text is empty.
 
     Args:
-        table: anything with ``column_names`` that yields one dict per row.
+        table: its rows.
         where: how messages call it.
 
     Raises:
-        UserError: no such column, or what is in it is no text.
+        UserError: no such column, or what is in it is no text, or holds a NUL.
     """
-    columns = list(table.column_names or ())
-    column = next((name for name in COLUMNS if name in columns), None)
+    column = next((name for name in COLUMNS if name in table.columns), None)
     if column is None:
-        raise UserError(f"{where} has no text column: one of {', '.join(COLUMNS)} is needed, found {columns}")
-    rows = [row for row in (record[column] for record in table.select_columns(column)) if row is not None]
-    strange = next((row for row in rows if not isinstance(row, str)), None)
-    if strange is not None:
-        raise UserError(f"{where}: column {column} must hold text, got {type(strange).__name__}")
-    return rows
+        needed = f"one of {', '.join(COLUMNS)} is needed, found {list(table.columns)}"
+        raise UserError(f"{where} has no text column: {needed}")
+    found = []
+    for number, record in enumerate(table.records([column])):
+        row = record[column]
+        if row is not None and not isinstance(row, str):
+            raise UserError(f"{where}: column {column} must hold text, got {type(row).__name__}")
+        if row and NUL in row:
+            raise UserError(f"{where}: row {number} (from 0) holds a NUL character, at offset {row.index(NUL)}")
+        found.append(row or "")
+    return found
 
 
 def read_folder(folder: Path) -> dict[str, list[str]]:
-    """The lines or rows of the three splits of a folder; Parquet wins where there is both.
+    """The three splits of a folder, each as rows of one or more lines; Parquet wins where there is both.
 
     Raises:
-        UserError: a split is missing, empty, unreadable, not UTF-8, or has no text column.
+        UserError: a split is missing, empty, unreadable, not UTF-8, holds a NUL, or has no text column.
     """
     if has_parquet(folder):
         return {name: read_parquet(folder, name, text_rows) for name in SPLITS}
@@ -49,12 +53,10 @@ def _read_txt(folder: Path, split: str) -> list[str]:
     file = next((folder / name for name in names if (folder / name).is_file()), None)
     if file is None:
         raise missing(folder, split, [*names, *parquet_names(split)])
-    content = file.read_bytes()
+    try:
+        content = file.read_bytes()
+    except OSError as problem:
+        raise UserError(f"{file} cannot be read: {problem.strerror}") from problem
     if not content:
         raise UserError(f"{file} is empty")
-    try:
-        # Only a newline ends a line here: str.splitlines would also split at form feeds and the like.
-        return content.decode().removeprefix("\ufeff").split("\n")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise UserError(f"{file} is not UTF-8: line {line}, byte offset {error.start}") from error
+    return [decoded(content, file)]

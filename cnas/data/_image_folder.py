@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from cnas.data._image_source import ImageSource
-from cnas.data._image_table import Table, image_rows, source
+from cnas.data._image_table import Labelled, image_rows, source
 from cnas.data._parquet import SPLITS, has_parquet, missing, parquet_files, read_parquet
 from cnas.data._pixels import pixels, stacked
 from cnas.data.image_set import ImageSet
@@ -41,7 +41,7 @@ def _split_folder(folder: Path, split: str) -> Path | None:
     return next((folder / alias for alias in SPLITS[split] if (folder / alias).is_dir()), None)
 
 
-def _read_classes(place: Path, classes: tuple[str, ...]) -> Table:
+def _read_classes(place: Path, classes: tuple[str, ...]) -> Labelled:
     """The images below ``place``, class by class, in the order of their names."""
     strange = sorted(path.name for path in place.iterdir() if path.is_dir() and path.name not in classes)
     if strange:

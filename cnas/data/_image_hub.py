@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from cnas.data._hub import HUB_ID, load_tables
+from cnas.data._hub import HUB_ID, as_table, load_tables
 from cnas.data._image_source import ImageSource
 from cnas.data._image_table import image_rows, source
 from cnas.data._parquet import SPLITS
@@ -48,7 +48,6 @@ def read_hub(data: str) -> ImageSource:
     for split in ("train", "test"):
         if names[split] is None:
             raise UserError(f"data {data} has no {split} split: looked for {SPLITS[split]}, found {sorted(tables)}")
-    found = source(
-        data, {split: image_rows(tables[name], f"data {data}: {split}") for split, name in names.items() if name}
-    )
+    there = {split: as_table(tables[name]) for split, name in names.items() if name}
+    found = source(data, {split: image_rows(table, f"data {data}: {split}") for split, table in there.items()})
     return replace(found, statistics=published.statistics()) if published else found

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from cnas.data._image_source import ImageSource, numbered
+from cnas.data._parquet import Table
 from cnas.data._pixels import pixels, stacked
 from cnas.data.image_set import ImageSet
 from cnas.errors import UserError
@@ -20,32 +21,30 @@ IMAGES = ("img", "image")
 LABELS = ("label", "fine_label")
 """Where their labels are looked for, in this order; CIFAR-100 has the second."""
 
-Table = tuple[ImageSet, tuple[str, ...] | None]
+Labelled = tuple[ImageSet, tuple[str, ...] | None]
 """The images of one split, and the names of the classes where the table knows them."""
 
 
-def image_rows(table: Any, where: str) -> Table:
-    """The images and labels of one split of a `datasets` table.
+def image_rows(table: Table, where: str) -> Labelled:
+    """The images and labels of one split.
 
     Args:
-        table: anything with ``column_names`` and ``features`` that yields one dict per row.
+        table: its rows.
         where: how messages call it.
 
     Raises:
         UserError: a column is missing, or a row has no readable image or no whole number as its label.
     """
-    columns = list(table.column_names or ())
-    image, label = (next((name for name in names if name in columns), None) for names in (IMAGES, LABELS))
+    image, label = (next((name for name in names if name in table.columns), None) for names in (IMAGES, LABELS))
     if image is None or label is None:
         needed = f"one of {', '.join(IMAGES)} and one of {', '.join(LABELS)}"
-        raise UserError(f"{where} needs the columns of images and labels, {needed}, found {columns}")
-    names = getattr((table.features or {}).get(label), "names", None)
+        raise UserError(f"{where} needs the columns of images and labels, {needed}, found {list(table.columns)}")
     labels: list[int] = []
-    images = stacked(_named_pixels(_undecoded(table, image, label), (image, label), labels, where))
-    return ImageSet(images, torch.tensor(labels, dtype=torch.int64)), None if names is None else tuple(names)
+    images = stacked(_named_pixels(table, (image, label), labels, where))
+    return ImageSet(images, torch.tensor(labels, dtype=torch.int64)), table.classes.get(label)
 
 
-def source(name: str, tables: dict[str, Table]) -> ImageSource:
+def source(name: str, tables: dict[str, Labelled]) -> ImageSource:
     """A source from the tables of its splits; without names of its own its classes are numbered.
 
     Raises:
@@ -56,18 +55,11 @@ def source(name: str, tables: dict[str, Table]) -> ImageSource:
     return ImageSource(name, splits, numbered(train, f"data {name}: train") if names is None else names)
 
 
-def _undecoded(table: Any, image: str, label: str) -> Any:
-    """The two columns, the images still encoded, so that a broken one can be named."""
-    import datasets
-
-    table = table.select_columns([image, label])
-    decodes = isinstance((table.features or {}).get(image), datasets.Image)
-    return table.cast_column(image, datasets.Image(decode=False)) if decodes else table
-
-
-def _named_pixels(table: Any, columns: tuple[str, str], labels: list[int], where: str) -> Iterator[tuple[str, Tensor]]:
+def _named_pixels(
+    table: Table, columns: tuple[str, str], labels: list[int], where: str
+) -> Iterator[tuple[str, Tensor]]:
     """The pixels of every row; its label is added to ``labels``."""
-    for row, record in enumerate(table):
+    for row, record in enumerate(table.records(columns)):
         image, label = (record[column] for column in columns)
         place = f"{where}: row {row} (from 0)"
         if not isinstance(label, int) or isinstance(label, bool):

@@ -1,10 +1,14 @@
-"""Splits of a local folder that are Parquet files, whatever is in their rows."""
+"""Splits of a local folder that are Parquet files, whatever is in their rows.
+
+The files are read where they lie, as they are now: nothing is copied to a cache, and no name is taken for a pattern.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import logging
-from collections.abc import Callable, Iterable, Iterator
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,7 +17,25 @@ from cnas.errors import UserError
 SPLITS = {"train": ("train",), "validation": ("validation", "valid"), "test": ("test",)}
 """The splits, and the names a file or a Hub data set may give them."""
 
+BATCH = 1000
+"""Rows that are unpacked at a time."""
+
 Rows = TypeVar("Rows")
+
+
+@dataclass(frozen=True)
+class Table:
+    """The rows of a split, whoever holds them.
+
+    Args:
+        columns: the names of all columns.
+        classes: names of classes by column, where the table knows them.
+        records: the rows in order, with these columns; images are still encoded.
+    """
+
+    columns: tuple[str, ...]
+    classes: Mapping[str, tuple[str, ...]]
+    records: Callable[[Sequence[str]], Iterator[dict[str, Any]]]
 
 
 def has_parquet(folder: Path) -> bool:
@@ -32,36 +54,24 @@ def parquet_names(name: str) -> tuple[str, str]:
     return f"{name}.parquet", f"{name}-*.parquet"
 
 
-def read_parquet(folder: Path, split: str, rows: Callable[[Any, str], Rows]) -> Rows:
+def read_parquet(folder: Path, split: str, rows: Callable[[Table, str], Rows]) -> Rows:
     """What ``rows`` makes of the table of a split, given that table and how messages call it.
 
     Raises:
-        UserError: the split is missing, empty or unreadable, or ``rows`` refuses it.
+        UserError: the split is missing, empty or unreadable, its files do not agree, or ``rows`` refuses it.
     """
     files = parquet_files(folder, split)
     if not files:
         raise missing(folder, split, (pattern for name in SPLITS[split] for pattern in parquet_names(name)))
-    for file in files:
-        if not file.stat().st_size:
-            raise UserError(f"{file} is empty")
-    import datasets
-    from pyarrow import parquet
-
-    where = f"{folder}: {split}"
-    try:
-        # The reader of `datasets` stumbles over files without rows.
-        paths = [str(file) for file in files if parquet.read_metadata(file).num_rows]
-        if not paths:
-            raise UserError(f"{where} has no rows")
-        # Streaming reads the files as they are now: nothing is copied to a cache that could grow stale.
-        with _unlogged("datasets"):
-            table = datasets.load_dataset("parquet", data_files={split: paths}, split=split, streaming=True)
-            return rows(table, where)
-    except UserError:
-        raise
-    except Exception as error:  # two libraries read the file, and what it says about itself, each with its own errors
-        told = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        raise UserError(f"{where} cannot be read as Parquet: {told}") from error
+    # A file without rows may say anything of its columns.
+    heads = {file: head for file in files if (head := _head(file)) is not None}
+    if not heads:
+        raise UserError(f"{folder}: {split} has no rows")
+    first, (columns, classes) = next(iter(heads.items()))
+    for file, head in heads.items():
+        if head != (columns, classes):
+            raise UserError(f"{file} has other columns or classes than {first.name}")
+    return rows(Table(columns, classes, lambda wanted: _records(heads, wanted)), f"{folder}: {split}")
 
 
 def missing(folder: Path, split: str, names: Iterable[str]) -> UserError:
@@ -69,13 +79,54 @@ def missing(folder: Path, split: str, names: Iterable[str]) -> UserError:
     return UserError(f"data folder {folder} has no {split} split: looked for {', '.join(names)}")
 
 
-@contextlib.contextmanager
-def _unlogged(name: str) -> Iterator[None]:
-    """A library does not log on its own what is about to be raised."""
-    logger = logging.getLogger(name)
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
+def _head(file: Path) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]] | None:
+    """The columns of a file and the classes it knows; None where it has no rows."""
+    with _opened(file) as opened:
+        if not opened.metadata.num_rows:
+            return None
+        columns, notes = tuple(opened.schema_arrow.names), (opened.schema_arrow.metadata or {}).get(b"huggingface")
+    twice = next((name for name in columns if columns.count(name) > 1), None)
+    if twice is not None:
+        raise UserError(f"{file} has the column {twice} twice")
+    return columns, {} if notes is None else _classes(notes, file)
+
+
+def _classes(notes: bytes, file: Path) -> dict[str, tuple[str, ...]]:
+    """The names of classes by column, from what `datasets` notes in the schema of a file."""
     try:
-        yield
-    finally:
-        logger.setLevel(level)
+        features = json.loads(notes).get("info", {}).get("features", {})
+        found = {column: kind["names"] for column, kind in features.items() if kind.get("_type") == "ClassLabel"}
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as problem:
+        raise UserError(f"{file}: what its schema notes of its columns for `datasets` cannot be read") from problem
+    for column, names in found.items():
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise UserError(f"{file}: the names of the classes in column {column} must be a list of texts")
+    return {column: tuple(names) for column, names in found.items()}
+
+
+def _records(files: Iterable[Path], columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    for file in files:
+        with _opened(file) as opened:
+            for batch in opened.iter_batches(BATCH, columns=[*columns]):
+                yield from batch.to_pylist()
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[Any]:
+    """A Parquet file, from an open file: given a name, pyarrow may take it for an address."""
+    from pyarrow import parquet
+
+    try:
+        with file.open("rb") as stream:
+            if not file.stat().st_size:
+                raise UserError(f"{file} is empty")
+            with parquet.ParquetFile(stream) as opened:
+                yield opened
+    except UserError:
+        raise
+    except OSError as problem:
+        # Pyarrow raises this kind as well, and then without a number.
+        told = problem.strerror or "it is broken"
+        raise UserError(f"{file} cannot be read as Parquet: {told}") from problem
+    except Exception as problem:  # broken bytes may raise anything in pyarrow
+        raise UserError(f"{file} cannot be read as Parquet: it is broken, or of another kind") from problem

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from cnas.data.digits import load_digits
 from cnas.data.image_set import ChannelStatistics, ImageSet
 from cnas.data.imagenet16 import is_imagenet16, read_imagenet16
 from cnas.errors import UserError
+from cnas.paths import named, named_folder
 from cnas.rng import generator
 
 
@@ -120,7 +120,7 @@ def load_images(name: str, config: ImageConfig) -> ImageData:
     """
     source = check(_read(name))
     file = config.split_file
-    division = by_file(source, Path(file).expanduser()) if file else halved(source, config.split_seed)
+    division = by_file(source, named(file) or Path(file)) if file else halved(source, config.split_seed)
     whole = division.splits
     train = _some(whole["train"], config.train_images, "train", config.split_seed)
     search = _some(train, config.search_images, "search", config.split_seed)
@@ -143,10 +143,9 @@ def load_images(name: str, config: ImageConfig) -> ImageData:
 def _read(data: str) -> ImageSource:
     if data == "digits":
         return load_digits()
-    # Unlike the methods of Path, these two answer for any string a user may type.
-    folder = os.path.expanduser(data)  # noqa: PTH111
-    if os.path.isdir(folder):  # noqa: PTH112
-        return read_imagenet16(Path(folder)) if is_imagenet16(Path(folder)) else read_folder(Path(folder))
+    folder = named_folder(data, "data")
+    if folder is not None:
+        return read_imagenet16(folder) if is_imagenet16(folder) else read_folder(folder)
     return read_hub(data)
 
 

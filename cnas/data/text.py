@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from torch import Tensor
 
@@ -15,6 +13,8 @@ from cnas.data._hub import read_hub
 from cnas.data.pydoc import load_pydoc
 from cnas.data.vocabulary import Vocabulary
 from cnas.errors import UserError
+from cnas.paths import named_folder
+from cnas.words import lines, words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +105,7 @@ def load_text(data: str, config: TextConfig) -> TextData:
         (1000, 50)
     """
     name, rows = _read(data)
-    texts = {split: _sentences(lines, f"data {data}: {split}") for split, lines in rows.items()}
+    texts = {split: _sentences(these, f"data {data}: {split}") for split, these in rows.items()}
     vocabulary = Vocabulary.from_sentences(texts["train"], config.vocab_size)
     tokens = {split: vocabulary.encode(sentences) for split, sentences in texts.items()}
     train = tokens["train"][: config.train_tokens]
@@ -125,16 +125,16 @@ def _read(data: str) -> tuple[str, Mapping[str, Iterable[str]]]:
     """What results call the corpus, and the rows of its splits."""
     if data == "pydoc":
         return data, load_pydoc()
-    # Unlike the methods of Path, these two answer for any string a user may type.
-    folder = os.path.expanduser(data)  # noqa: PTH111
-    if os.path.isdir(folder):  # noqa: PTH112
-        return Path(folder).resolve().name, read_folder(Path(folder))
+    folder = named_folder(data, "data")
+    if folder is not None:
+        return folder.resolve().name, read_folder(folder)
     return data, read_hub(data)
 
 
 def _sentences(rows: Iterable[str], where: str) -> list[str]:
-    """The rows with single blanks between words; rows without a word are dropped."""
-    sentences = [sentence for sentence in (" ".join(row.split()) for row in rows) if sentence]
+    """The lines of the rows with single blanks between words; lines without a word are dropped."""
+    found = (" ".join(words(line)) for row in rows for line in lines(row))
+    sentences = [sentence for sentence in found if sentence]
     if not sentences:
         raise UserError(f"{where} has no words")
     return sentences

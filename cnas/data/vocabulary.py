@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from cnas.errors import UserError
+from cnas.words import words
 
 UNK = "<unk>"
 EOS = "<eos>"
@@ -58,7 +59,7 @@ class Vocabulary:
             raise UserError(f"text.vocab_size must be at least 2, for {UNK} and {EOS}, got {limit}")
         counts: Counter[str] = Counter()
         for sentence in sentences:
-            counts.update(sentence.split())
+            counts.update(words(sentence))
         # PTB has <unk> among its words already, so the special words are taken out before they are put first.
         ranked = (word for word, _ in counts.most_common() if word not in (UNK, EOS))
         return cls((UNK, EOS, *ranked)[:limit])
@@ -86,7 +87,7 @@ class Vocabulary:
         ids, unk, eos = self._ids, self.unk_id, self.eos_id
         found: list[int] = []
         for sentence in sentences:
-            found.extend([ids.get(word, unk) for word in sentence.split()])
+            found.extend([ids.get(word, unk) for word in words(sentence)])
             found.append(eos)
         return torch.tensor(found, dtype=torch.int64)
 

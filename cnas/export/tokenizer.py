@@ -7,13 +7,19 @@ from collections.abc import Sequence
 
 from tokenizers import AddedToken, Regex, Tokenizer
 from tokenizers.decoders import Replace as Prefix
+from tokenizers.decoders import Sequence as Together
 from tokenizers.models import WordLevel
 from tokenizers.normalizers import Lowercase, Normalizer, Replace
 from tokenizers.normalizers import Sequence as Chain
-from tokenizers.pre_tokenizers import WhitespaceSplit
+from tokenizers.pre_tokenizers import Split
 from transformers import PreTrainedTokenizerFast
 
 from cnas.errors import UserError
+from cnas.words import BLANKS, LINE_ENDS
+from cnas.words import words as split_words
+
+_INNER, _HIDDEN = "\t", "\n"
+"""Blanks that the text is rid of by the time they mark something, so that no text can look like a mark."""
 
 CASED_WORDS = 8
 """Up to so many words with capitals (PTB has one, ``N``), a vocabulary counts as lower-case."""
@@ -22,9 +28,10 @@ CASED_WORDS = 8
 def build_tokenizer(words: Sequence[str], unk: str = "<unk>", eos: str = "<eos>") -> PreTrainedTokenizerFast:
     r"""A tokenizer whose ids are places in ``words``.
 
-    Text is split at white space alone, so ``n't``, ``mr.`` and ``<unk>`` stay whole. A line break is ``eos``; blank
-    lines add nothing. A word of the vocabulary is always itself; where nearly all of them are lower-case, other words
-    are lower-cased before they are looked up, so that a prompt with capitals is understood.
+    Lines and words are those of `cnas.words`, as in training: text is split at blanks alone, so ``n't``, ``mr.`` and
+    ``<unk>`` stay whole. The end of a line is ``eos``; blank lines add nothing, but a text that begins with one begins
+    with ``eos``, as the text of a measurement does. A word of the vocabulary is always itself; where nearly all of them
+    are lower-case, other words are lower-cased before they are looked up, so that a prompt with capitals is understood.
 
     Decoding puts a blank before every word, the first one too: text-generation pipelines glue the new words' text to
     the prompt's.
@@ -45,10 +52,12 @@ def build_tokenizer(words: Sequence[str], unk: str = "<unk>", eos: str = "<eos>"
         ' the cat <eos>'
     """
     _check(words, unk, eos)
-    backend = Tokenizer(WordLevel({word: index for index, word in enumerate(words)}, unk_token=unk))
-    backend.normalizer = Chain([Replace(Regex(r"\s*\n\s*"), f" {eos} "), *_lower_case(words, (unk, eos))])
-    backend.pre_tokenizer = WhitespaceSplit()
-    backend.decoder = Prefix(Regex("^(?=.)"), " ")
+    lines = Replace(Regex(f"[{BLANKS}]*[{LINE_ENDS}][{BLANKS}]*"), f" {eos} ")
+    apart = Chain([_apart(special) for special in (unk, eos)])
+    backend = Tokenizer(WordLevel({apart.normalize_str(word): id for id, word in enumerate(words)}, unk_token=unk))
+    backend.normalizer = Chain([lines, Replace(Regex(f"[{BLANKS}]+"), " "), apart, *_lower_case(words, (unk, eos))])
+    backend.pre_tokenizer = Split(" ", "removed")
+    backend.decoder = Together([Prefix(Regex("^(?=.)"), " "), Prefix(_INNER, "")])
     return PreTrainedTokenizerFast(
         tokenizer_object=backend,
         unk_token=_special(unk),
@@ -66,7 +75,7 @@ def _check(words: Sequence[str], unk: str, eos: str) -> None:
         repeated = next(word for index, word in enumerate(words) if word in words[:index])
         raise UserError(f"words must differ from each other, got {repeated!r} twice")
     for word in words:
-        if word.split() != [word]:
+        if split_words(word) != [word]:
             raise UserError(f"words must be without white space and not empty, got {word!r}")
     for special in (unk, eos):
         if special not in words:
@@ -74,8 +83,14 @@ def _check(words: Sequence[str], unk: str, eos: str) -> None:
 
 
 def _special(word: str) -> AddedToken:
-    # As a whole word only: `x<unk>` is one unknown word in training, not two tokens.
-    return AddedToken(word, single_word=True, normalized=False, special=True)
+    # Looked for in the text as it is after `_apart`.
+    return AddedToken(word, normalized=True, special=True)
+
+
+def _apart(special: str) -> Normalizer:
+    """``x<unk>`` is one unknown word in training, not two tokens: a special word within another is broken up."""
+    text = re.escape(special)
+    return Replace(Regex(f"(?<=[^ ]){text}|{text}(?=[^ ])"), f"{special[0]}{_INNER}{special[1:]}")
 
 
 def _lower_case(words: Sequence[str], specials: tuple[str, str]) -> list[Normalizer]:
@@ -83,10 +98,7 @@ def _lower_case(words: Sequence[str], specials: tuple[str, str]) -> list[Normali
     cased = [word for word in words if word not in specials and word != word.lower()]
     if len(cased) > CASED_WORDS:
         return []
-    # Each cased word hides behind private-use characters while the rest is lower-cased.
-    marks = [f"\ue000{chr(0xE001 + index)}" for index in range(len(cased))]
-    hide: list[Normalizer] = [
-        Replace(Regex(rf"(?<!\S){re.escape(word)}(?!\S)"), mark) for word, mark in zip(cased, marks, strict=True)
-    ]
-    show: list[Normalizer] = [Replace(mark, word) for word, mark in zip(cased, marks, strict=True)]
-    return [*hide, Lowercase(), *show]
+    # Each cased word hides behind a mark while the rest is lower-cased.
+    hidden = {word: f"{_HIDDEN}{index}{_HIDDEN}" for index, word in enumerate([*specials, *cased])}
+    hide = [Replace(Regex(f"(?<![^ ]){re.escape(word)}(?![^ ])"), mark) for word, mark in hidden.items()]
+    return [*hide, Lowercase(), *(Replace(mark, word) for word, mark in hidden.items())]

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from cnas.errors import CnasError, Stopped, UserError
 from cnas.run_config import RunConfig
+from cnas.run_data import load_task
 from cnas.run_folder import RunFolder, scalars
 from cnas.run_lock import holder
 from cnas.sweep.executors.base import Executor, Settings, Work
@@ -102,7 +103,10 @@ def _is_finished(home: RunFolder, config: RunConfig) -> bool:
         theirs = {name: value for name, value in scalars(known).items() if name != "version"}
         if all(name in mine and mine[name] == value for name, value in theirs.items()):
             return True
-    return home.look(config, resume=True) is not None
+    finished = home.look(config, resume=True) is not None
+    if home.undecided:
+        home.check_data(config, load_task(config).fingerprint)
+    return finished
 
 
 def _check(jobs: Sequence[Job], at_once: int) -> None:

@@ -87,7 +87,7 @@ def references_of(searches: Iterable[RunConfig], count: int) -> list[RunConfig]:
 
 def _kind(config: RunConfig) -> str:
     """What two searches share whose cells may be compared with the same random ones."""
-    kept = {name: value for name, value in config.to_json().items() if name not in SEARCH}
+    kept = {name: value for name, value in config.plainly_spelled().to_json().items() if name not in SEARCH}
     return json.dumps([config.options.seed, config.space.name, config.space.size, kept], sort_keys=True)
 
 

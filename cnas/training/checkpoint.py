@@ -132,6 +132,18 @@ def load_newest(root: Path, *, config_hash: str | None = None) -> Loaded | None:
     return None
 
 
+def newest_stamp(root: Path) -> str | None:
+    """What the newest checkpoint below ``root`` whose manifest is whole was saved with; None where there is none.
+
+    Args:
+        root: the folder given to `save`.
+    """
+    for path, _ in _found(root):
+        with contextlib.suppress(_NotWholeError, LookupError, TypeError):
+            return str(_unsealed(_bytes(path / MANIFEST))["config_hash"])
+    return None
+
+
 def _contents(step: int, state: Mapping[str, Any], config_hash: str, info: Mapping[str, Any]) -> dict[str, bytes]:
     """The files of a checkpoint by name, the manifest last."""
     tensors: dict[str, Tensor] = {}

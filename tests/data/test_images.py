@@ -229,7 +229,7 @@ def test_missing_columns_splits_and_files_are_named(tmp_path):
     (write_parquet(tmp_path / "b", SPLITS) / "test.parquet").unlink()
     assert "has no test split: looked for test.parquet, test-*.parquet" in refused(tmp_path / "b")
     (write_parquet(tmp_path / "c", SPLITS) / "train.parquet").write_bytes(b"no parquet at all")
-    assert "train cannot be read as Parquet" in refused(tmp_path / "c")
+    assert "train.parquet cannot be read as Parquet: it is broken" in refused(tmp_path / "c")
     (write_parquet(tmp_path / "d", SPLITS) / "train.parquet").write_bytes(b"")
     assert "train.parquet is empty" in refused(tmp_path / "d")
     (tmp_path / "e").mkdir()

@@ -132,7 +132,7 @@ def test_tables_without_text_are_refused(tmp_path):
     numbers = {split: [1, 2] for split in ROWS}
     assert "column text must hold text, got int" in refused(write_parquet(tmp_path / "b", "text", numbers))
     (write_parquet(tmp_path / "c") / "train.parquet").write_bytes(b"no parquet at all")
-    assert "train cannot be read as Parquet" in refused(tmp_path / "c")
+    assert "train.parquet cannot be read as Parquet: it is broken" in refused(tmp_path / "c")
 
 
 @pytest.mark.parametrize("data", ["", "ptb", "./missing/folder/here", "a/b/c", "~nobody-here/x/y", "x" * 5000, "\0"])

@@ -10,8 +10,9 @@ from cnas.export import build_tokenizer
 WORDS = ("<unk>", "<eos>", "the", "N", "n", "n't", "mr.", "c++", "a*b", "u.s.", "\\/", "é")
 SETTINGS = settings(derandomize=True, deadline=None, max_examples=60)
 
-tokens = st.sampled_from([*WORDS, "dog", "x<unk>", "<eos>s", "..", "n'", "3"])
-blanks = st.sampled_from([" ", "  ", "\t", "\u00a0", " \r"])
+ODD = ("x<unk>", ".<unk>", "<eos>s", "<eos>.", "<unk><unk>", "<unk>,<eos>")
+tokens = st.sampled_from([*WORDS, *ODD, "dog", "..", "n'", "3"])
+blanks = st.sampled_from([" ", "  ", "\t", "\u00a0", " \x1c", "\ufeff"])
 
 
 def test_lines_get_the_training_ids():
@@ -46,6 +47,14 @@ def test_a_cased_vocabulary_keeps_capitals_apart():
 
 def test_blank_lines_add_nothing():
     assert build_tokenizer(WORDS).encode("the\r\n \n\n n") == [2, 1, 4]
+
+
+def test_a_special_word_within_another_is_a_word_of_its_own():
+    words = ["<unk>", "<eos>", "(<unk>)", "<eos>."]
+    tokenizer = build_tokenizer(words)
+    assert tokenizer.encode(" ".join(words)) == [0, 1, 2, 3]
+    assert tokenizer.decode([2, 3, 0]) == " (<unk>) <eos>. <unk>"
+    assert tokenizer.decode([2, 0, 3], skip_special_tokens=True) == " (<unk>) <eos>."
 
 
 @SETTINGS

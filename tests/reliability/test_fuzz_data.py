@@ -31,18 +31,22 @@ BAD_TEXTS = {
     "empty": (b"", ["train.txt", "is empty"]),
     "blank": (b" \n\t\n\r\n", ["train", "no words"]),
     "latin-1": ("ok\nn\xe9\n".encode("latin-1"), ["train.txt", "not UTF-8", "line 2"]),
-    "UTF-16": (LINES.encode("utf-16"), ["train.txt", "not UTF-8", "line 1"]),
+    "UTF-16": (LINES.encode("utf-16"), ["train.txt", "not UTF-8", "UTF-16 (little-endian)"]),
+    "UTF-16 without a mark": (LINES.encode("utf-16-be"), ["train.txt", "UTF-16 (big-endian, without"]),
+    "NUL": (b"the\rcat\x00sat\n", ["train.txt", "NUL", "line 2", "byte offset 7"]),
     "cut in a letter": ("ok\nok\né".encode()[:-1], ["train.txt", "line 3", "byte offset 6"]),
     "surrogate": (b"ok\n\xed\xa0\x80\n", ["train.txt", "line 2"]),
 }
 """What cannot be used, and what the message must say."""
 ODD_TEXTS = {
-    "NUL": (b"the\x00cat sat\n", 3),
-    "carriage returns": (b"the cat\r\nsat\r\n", 5),
+    "carriage returns and newlines": (b"the cat\r\nsat\r\n", 5),
+    "carriage returns alone": (b"the cat\rsat\r", 5),
+    "all ends of lines": (b"the cat\r\nsat\rthe\n\rdog", 9),
     "line separators": ("the\u2028cat\u0085sat\n".encode(), 4),
     "a long line": (b"word " * 200_000, 200_001),
     "no newline at the end": (b"the cat", 3),
     "byte order mark": (b"\xef\xbb\xbfthe cat\n", 3),
+    "byte order marks within": (b"the cat\n\xef\xbb\xbfsat\n\xef\xbb\xbf\n", 5),
 }
 """What is odd and can be used, and how many tokens it has; a sentence ends in one."""
 

@@ -224,6 +224,16 @@ def test_another_configuration_is_the_users_error(tmp_path: Path) -> None:
         load_newest(tmp_path, config_hash="ffffffff")
 
 
+def test_the_stamp_is_that_of_the_newest_whole_manifest(tmp_path: Path) -> None:
+    assert checkpoint.newest_stamp(tmp_path / "nowhere") is None
+    save_example(tmp_path, 1)
+    assert checkpoint.newest_stamp(tmp_path) == "0123abcd"
+    for content in (b"", b"[]", b"{}", (tmp_path / "step-1" / MANIFEST).read_bytes().replace(b"0123abcd", b"ffffffff")):
+        (tmp_path / "step-2").mkdir(exist_ok=True)
+        (tmp_path / "step-2" / MANIFEST).write_bytes(content)
+        assert checkpoint.newest_stamp(tmp_path) == "0123abcd"
+
+
 def test_another_format_is_the_users_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "FORMAT", 2)
