@@ -5,9 +5,8 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from PIL import Image
@@ -46,7 +45,7 @@ class ImageTask:
     config: RunConfig
     images: ImageData
     benchmark: NatsTable | None = None
-    cut: Mapping[str, int] = MappingProxyType({})
+    cut: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def load(cls, config: RunConfig) -> ImageTask:
