@@ -79,6 +79,8 @@ def run(
         _begin(home, config, accelerator, resume)
         stamp = f"{home.config_hash}-{task.fingerprint}"
         session = Session(accelerator, home.path, config.options.seed, stamp, stop, processes.check_ranks)
+        for remark in task.remarks():
+            session.say(remark)
         try:
             result = _pipeline(task, session, home, resume)
         finally:

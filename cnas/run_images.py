@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping, Set
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Set
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from PIL import Image
 
 from cnas.analyses import write_misclassified
 from cnas.benchmarks import NatsTable, supernet_ranking
+from cnas.data._passed_over import passed_over_line
 from cnas.data.augment import Augment
 from cnas.data.base import OrderedBatches
 from cnas.data.image_batches import ImageBatches
@@ -38,11 +40,13 @@ class ImageTask:
         config: of the run, with the number of classes and of channels filled in.
         images: the data.
         benchmark: where architectures are looked up; None where no table was given.
+        cut: fields of batches that were larger than the data, and what ``config`` has instead.
     """
 
     config: RunConfig
     images: ImageData
     benchmark: NatsTable | None = None
+    cut: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def load(cls, config: RunConfig) -> ImageTask:
@@ -60,7 +64,8 @@ class ImageTask:
         assert config.images is not None
         images = load_images(config.options.data, config.images)
         space = replace(config.space, classes=len(images.classes), image_channels=images.train.shape[0])  # type: ignore[type-var]
-        return cls(replace(config, space=space), images, table)
+        fitted, cut = _fitted(replace(config, space=space), images)
+        return cls(fitted, images, table, cut)
 
     @property
     def fingerprint(self) -> str:
@@ -68,34 +73,46 @@ class ImageTask:
         return self.images.fingerprint
 
     def dataset(self) -> dict[str, Any]:
-        """Name, fingerprint, splits, and how many images of each are used."""
+        """Name, fingerprint, splits, how many images of each are used; what was left out, and batches that were cut."""
         images = self.images
         used = {name: len(getattr(images, name)) for name in ("search", "train", "validation", "test")}
-        return {"name": images.name, "fingerprint": images.fingerprint, "splits": images.splits, "used": used}
+        known = {"name": images.name, "fingerprint": images.fingerprint, "splits": images.splits, "used": used}
+        also = {"passed_over": images.passed_over, "cut": self.cut}
+        return known | {name: dict(found) for name, found in also.items() if found}
+
+    def remarks(self) -> list[str]:
+        """What lies in the folder and is not read, and which batches were cut to the data."""
+        fields = ", ".join(f"{name} is {size}" for name, size in self.cut.items())
+        cut = f"batches are cut to the images there are: {fields}" if fields else ""
+        return [line for line in (passed_over_line(self.images.passed_over), cut) if line]
 
     def check(self, processes: int) -> None:
         """Raise what a later part of the run would raise.
 
         Raises:
-            UserError: a batch is larger than its split, cut into parts, or too small for the processes; K is above the
-                number of architectures, or the architecture to train is none of the space.
+            UserError: a batch is cut into parts, or too small for the norms or the processes; K is above the number of
+                architectures, or the architecture to train is none of the space.
         """
-        check_search(self.config, processes)
-        check_training(self.config, processes)
+        with self._cut_named():
+            check_search(self.config, processes)
+            check_training(self.config, processes)
         unit = self.config.curriculum.unit if self.config.curriculum else "sample"
         if unit != "sample":
             raise UserError(f"curriculum.unit must be sample for images, got {unit!r}")
-        images, config = self.images, self.config
-        sizes: list[tuple[str, int, ImageSet]] = []
-        if config.options.architecture is None:
-            sizes += [("trainer.batch_size", config.trainer.batch_size, images.search)]
-            sizes += [("trainer.valid_batch_size", config.trainer.valid_batch_size, images.validation)]
-        if config.retrain.epochs:
-            config.retrain.check_whole_batches("retrain.")
-            sizes += [("retrain.batch_size", config.retrain.batch_size, images.train)]
-        for field, size, split in sizes:
-            if size > len(split):
-                raise UserError(f"{field} must be at most {len(split)}, the images there are, got {size}")
+        if self.config.retrain.epochs:
+            self.config.retrain.check_whole_batches("retrain.")
+            if self.config.retrain.batch_size < 2:
+                raise UserError("retrain.batch_size must be at least 2 where the network normalises batches, got 1")
+
+    @contextmanager
+    def _cut_named(self) -> Iterator[None]:
+        """Say of a size that is refused that it is not the one that was asked for."""
+        try:
+            yield
+        except UserError as problem:
+            if any(str(problem).startswith(f"{name} ") for name in self.cut):
+                raise UserError(f"{problem}: there are no more images") from problem
+            raise
 
     def search_data(self) -> SearchData:
         """Training images, those on which architectures are compared, and augmented ones of these for their steps."""
@@ -178,6 +195,25 @@ class ImageTask:
             unit: Shown(classes[int(search.labels[unit])], picture=_png(search.images[unit].permute(1, 2, 0).numpy()))
             for unit in units
         }
+
+
+def _fitted(config: RunConfig, images: ImageData) -> tuple[RunConfig, dict[str, int]]:
+    """The configuration with no batch larger than its split, and which fields that changed.
+
+    It depends on the data alone, so that a resumed run and any number of processes have the same batches.
+    """
+    wanted: list[tuple[str, str, ImageSet]] = []
+    if config.options.architecture is None:
+        wanted += [("trainer", "batch_size", images.search), ("trainer", "valid_batch_size", images.validation)]
+    if config.retrain.epochs:
+        wanted += [("retrain", "batch_size", images.train)]
+    cut: dict[str, int] = {}
+    for part, name, split in wanted:
+        loop = getattr(config, part)
+        if getattr(loop, name) > len(split):
+            cut[f"{part}.{name}"] = len(split)
+            config = replace(config, **{part: replace(loop, **{name: len(split)})})
+    return config, cut
 
 
 def _png(pixels: Any) -> bytes:

@@ -75,6 +75,10 @@ class Task(Protocol):
         """What ``result.json`` says of the data."""
         ...
 
+    def remarks(self) -> list[str]:
+        """What a user should know about the data before it is worked on, a line each."""
+        ...
+
     def check(self, processes: int) -> None:
         """Raise what a later part of the run would raise.
 

@@ -66,6 +66,10 @@ class TextTask:
         text = self.text
         return {"name": text.name, "fingerprint": text.fingerprint, "splits": text.splits, "used": used(text)}
 
+    def remarks(self) -> list[str]:
+        """Nothing: a text is used as it is, or refused."""
+        return []
+
     def check(self, processes: int) -> None:
         """See `check`."""
         check(self.config, self.text, processes)

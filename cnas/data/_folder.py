@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from cnas.data._encoding import NUL, decoded
-from cnas.data._parquet import SPLITS, Table, has_parquet, missing, parquet_names, read_parquet
+from cnas.data._parquet import Table, has_parquet, missing, parquet_names, read_parquet
+from cnas.data._splits import SPLITS, the_one
 from cnas.errors import UserError
 
 COLUMNS = ("sentence", "text", "content")
@@ -50,9 +51,10 @@ def read_folder(folder: Path) -> dict[str, list[str]]:
 
 def _read_txt(folder: Path, split: str) -> list[str]:
     names = [f"{prefix}{name}.txt" for name in SPLITS[split] for prefix in ("ptb.", "")]
-    file = next((folder / name for name in names if (folder / name).is_file()), None)
-    if file is None:
+    chosen = the_one([name for name in names if (folder / name).is_file()], split, f"data folder {folder}")
+    if chosen is None:
         raise missing(folder, split, [*names, *parquet_names(split)])
+    file = folder / chosen
     try:
         content = file.read_bytes()
     except OSError as problem:

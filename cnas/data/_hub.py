@@ -10,7 +10,8 @@ from tempfile import TemporaryFile
 from typing import Any
 
 from cnas.data._folder import text_rows
-from cnas.data._parquet import BATCH, SPLITS, Table
+from cnas.data._parquet import BATCH, Table
+from cnas.data._splits import SPLITS, split_names
 from cnas.errors import UserError
 
 _ALIASES = {"ptb_text_only": "ptb-text-only/ptb_text_only"}
@@ -31,7 +32,7 @@ def read_hub(data: str) -> dict[str, list[str]]:
     if not HUB_ID.fullmatch(name):
         raise UserError(f"data must be pydoc, ptb_text_only, an existing folder or a Hub id (owner/name), got {data!r}")
     tables = load_tables(name, data, "Parquet or txt files (train, validation, test)")
-    found = {split: next((alias for alias in names if alias in tables), None) for split, names in SPLITS.items()}
+    found = split_names(tables, f"data {data}")
     for split, alias in found.items():
         if alias is None:
             raise UserError(f"data {data} has no {split} split: looked for {SPLITS[split]}, found {sorted(tables)}")

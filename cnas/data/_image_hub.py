@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from cnas.data._hub import HUB_ID, as_table, load_tables
 from cnas.data._image_source import ImageSource
 from cnas.data._image_table import image_rows, source
-from cnas.data._parquet import SPLITS
+from cnas.data._splits import SPLITS, split_names
 from cnas.data.image_set import ChannelStatistics
 from cnas.errors import UserError
 
@@ -44,7 +44,7 @@ def read_hub(data: str) -> ImageSource:
         allowed = f"digits, {', '.join(PUBLISHED)}, an existing folder or a Hub id (owner/name)"
         raise UserError(f"data must be {allowed}, got {data!r}")
     tables = load_tables(hub_id, data, "Parquet files or images (train, test)")
-    names = {split: next((alias for alias in aliases if alias in tables), None) for split, aliases in SPLITS.items()}
+    names = split_names(tables, f"data {data}")
     for split in ("train", "test"):
         if names[split] is None:
             raise UserError(f"data {data} has no {split} split: looked for {SPLITS[split]}, found {sorted(tables)}")

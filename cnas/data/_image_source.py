@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -21,6 +22,7 @@ class ImageSource:
         classes: their names.
         statistics: the published ones; None where none are published.
         flip: whether a mirrored image still belongs to its class.
+        passed_over: what its folder holds that was not read, by reason (see `cnas.data._passed_over`).
     """
 
     name: str
@@ -28,6 +30,7 @@ class ImageSource:
     classes: tuple[str, ...]
     statistics: ChannelStatistics | None = None
     flip: bool = True
+    passed_over: Mapping[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def check(source: ImageSource) -> ImageSource:

@@ -8,6 +8,8 @@ seeds see the same halves.
 from __future__ import annotations
 
 import json
+import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,8 @@ from cnas.data._image_source import ImageSource
 from cnas.data.image_set import ImageSet
 from cnas.errors import UserError
 from cnas.rng import generator
+
+_DIGITS = re.compile(r"[0-9]{1,18}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,10 +92,16 @@ def _divided(source: ImageSource, names: tuple[str, ...], divided: str, indices:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    # Unlike the method of Path, this answers for any string; a pipe would have to be waited for.
+    if not os.path.isfile(path):  # noqa: PTH113
+        raise UserError(f"images.split_file {path} cannot be read: it is no file")
     try:
         content = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"images.split_file {path} cannot be read as JSON: {' '.join(str(error).split())}") from error
+    except OSError as error:
+        raise UserError(f"images.split_file {path} cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        place = f" at line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
+        raise UserError(f"images.split_file {path} cannot be read as JSON{place}") from error
     if not isinstance(content, dict):
         raise UserError(f"images.split_file {path} must hold an object with the splits, got {type(content).__name__}")
     return content
@@ -102,7 +112,7 @@ def _indices(value: Any, name: str, count: int, path: Path) -> Tensor:
     listed = value[1] if isinstance(value, list) and len(value) == 2 and value[0] == "int" else None
     if not isinstance(listed, list) or not listed or not all(isinstance(each, str | int) for each in listed):
         raise UserError(f'images.split_file {path}: {name} must be ["int", [indices]] with at least one index')
-    wrong = next((each for each in listed if not str(each).isdecimal() or int(each) >= count), None)
+    wrong = next((each for each in listed if not _DIGITS.fullmatch(str(each)) or int(each) >= count), None)
     if wrong is not None:
-        raise UserError(f"images.split_file {path}: {name} has the index {wrong!r}; allowed are 0 to {count - 1}")
+        raise UserError(f"images.split_file {path}: {name} has the index {wrong!r:.40}; allowed are 0 to {count - 1}")
     return torch.tensor([int(each) for each in listed], dtype=torch.int64).sort().values

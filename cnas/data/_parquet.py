@@ -12,10 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from cnas.data._splits import SPLITS, the_one
 from cnas.errors import UserError
-
-SPLITS = {"train": ("train",), "validation": ("validation", "valid"), "test": ("test",)}
-"""The splits, and the names a file or a Hub data set may give them."""
 
 BATCH = 1000
 """Rows that are unpacked at a time."""
@@ -45,8 +43,10 @@ def has_parquet(folder: Path) -> bool:
 
 def parquet_files(folder: Path, split: str) -> list[Path]:
     """The files of a split, in order; none where it is not there."""
-    found = ([*folder.glob(pattern)] for name in SPLITS[split] for pattern in parquet_names(name))
-    return sorted(next((files for files in found if files), []))
+    patterns = (pattern for name in SPLITS[split] for pattern in parquet_names(name))
+    found = {pattern: files for pattern in patterns if (files := sorted(folder.glob(pattern)))}
+    chosen = the_one(list(found), split, f"data folder {folder}")
+    return found[chosen] if chosen else []
 
 
 def parquet_names(name: str) -> tuple[str, str]:

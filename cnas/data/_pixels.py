@@ -6,7 +6,9 @@ Legend: N images, C channels, H rows and W columns of pixels.
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +26,9 @@ LARGEST = 1 << 24
 def pixels(data: bytes, where: str) -> Tensor:
     """The pixels of one encoded image, uint8 [1, H, W] for grey and [3, H, W] for coloured ones.
 
+    They are those that ``pipeline("image-classification")``, the image processor of a run and `datasets` see: turned
+    as the file's orientation says, and of an animation the first picture.
+
     Args:
         data: PNG, JPEG or another format that Pillow reads.
         where: how messages call it.
@@ -31,20 +36,46 @@ def pixels(data: bytes, where: str) -> Tensor:
     Raises:
         UserError: the bytes are no whole image, or one that is neither grey nor RGB with 8 bits.
     """
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
+    if not data:
+        raise UserError(f"{where} is no readable image: it has 0 bytes")
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            if image.width * image.height > LARGEST:
-                raise ValueError(f"{image.width}x{image.height} pixels are more than {LARGEST:,}")
-            image.load()
-            mode = "RGBA" if "transparency" in image.info else image.mode
-            plain = image.convert("L" if mode in _GREY else "RGB") if mode in _GREY | _COLOUR else None
+        # What Pillow finds odd about a file it reads is nothing that its user could do anything about.
+        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data)) as image:
+            _check_size(image, where)
+            return _tensor(_upright(image), where)
+    except UserError:
+        raise
+    except UnidentifiedImageError as error:
+        raise UserError(f"{where} is no readable image: {len(data):,} bytes of no known format") from error
+    except Image.DecompressionBombError as error:
+        raise UserError(f"{where} is no readable image: it has more than {LARGEST:,} pixels") from error
     except Exception as error:  # Pillow's decoders pass on whatever they stumble over
-        raise UserError(f"{where} is no readable image: {' '.join(str(error).split())}") from error
-    if plain is None:
+        raise UserError(f"{where} is no readable image: what it holds is broken or cut off") from error
+
+
+def _check_size(image: Any, where: str) -> None:
+    if image.width * image.height > LARGEST:
+        found = f"{image.width}x{image.height} pixels are more than {LARGEST:,}"
+        raise UserError(f"{where} is no readable image: {found}")
+
+
+def _upright(image: Any) -> Any:
+    """The decoded image, turned or mirrored as its orientation says."""
+    from PIL import ImageOps
+
+    image.load()
+    return ImageOps.exif_transpose(image)
+
+
+def _tensor(image: Any, where: str) -> Tensor:
+    """Grey or RGB as uint8 [C, H, W]; other modes, and what one can see through, are refused."""
+    clear = "transparency" in image.info or (image.mode == "P" and image.palette.mode.endswith("A"))
+    mode = "RGBA" if clear and image.mode in _GREY | _COLOUR else image.mode
+    if mode not in _GREY | _COLOUR:
         raise UserError(f"{where} has the mode {mode}; allowed are grey (L) and RGB with 8 bits and no transparency")
-    array = torch.from_numpy(np.array(plain))
+    array = torch.from_numpy(np.array(image.convert("L" if mode in _GREY else "RGB")))
     return array[None] if array.ndim == 2 else array.permute(2, 0, 1).contiguous()
 
 

@@ -22,6 +22,9 @@ from cnas.errors import UserError
 from cnas.paths import named, named_folder
 from cnas.rng import generator
 
+LEAST = 2
+"""Images of a split: a batch of one has no statistics that it could be normalised with."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ImageConfig:
@@ -62,7 +65,7 @@ class ImageConfig:
     """How the curriculum's K subnets see the images; the authors' code augments them."""
 
     def __post_init__(self) -> None:
-        counts = dict.fromkeys(("search_images", "train_images", "valid_images", "test_images"), 2)
+        counts = dict.fromkeys(("search_images", "train_images", "valid_images", "test_images"), LEAST)
         for name, bound in (counts | {"split_seed": 0, "pad": 0, "cutout": 0}).items():
             value = getattr(self, name)
             if value is not None and value < bound:
@@ -85,6 +88,7 @@ class ImageData:
         statistics: the published ones of the data set; where there are none, those of ``search``.
         augment: what is done to training images.
         splits: ``{"images": ..., "from": ...}`` of each split before it was cut.
+        passed_over: ``{reason: {"entries": ..., "first": [...]}}`` of what lies in the folder and was not read.
     """
 
     name: str
@@ -97,6 +101,7 @@ class ImageData:
     statistics: ChannelStatistics
     augment: Augment
     splits: dict[str, dict[str, Any]]
+    passed_over: Mapping[str, dict[str, Any]]
 
 
 def load_images(name: str, config: ImageConfig) -> ImageData:
@@ -122,6 +127,10 @@ def load_images(name: str, config: ImageConfig) -> ImageData:
     file = config.split_file
     division = by_file(source, named(file) or Path(file)) if file else halved(source, config.split_seed)
     whole = division.splits
+    for split, images in whole.items():
+        if len(images) < LEAST:
+            found = f"{len(images)} image{'s' * (len(images) != 1)}"
+            raise UserError(f"data {name}: {split} has {found} as it is divided; at least {LEAST} are needed")
     train = _some(whole["train"], config.train_images, "train", config.split_seed)
     search = _some(train, config.search_images, "search", config.split_seed)
     check_classes(train, f"data {name}: train as it is divided (images.split_seed, images.train_images)")
@@ -137,6 +146,7 @@ def load_images(name: str, config: ImageConfig) -> ImageData:
         statistics=source.statistics or ChannelStatistics.of(search.images),
         augment=_augment(source, config),
         splits={split: {"images": len(whole[split]), "from": words} for split, words in division.origin.items()},
+        passed_over=source.passed_over,
     )
 
 

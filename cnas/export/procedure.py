@@ -24,6 +24,7 @@ def procedure(result: Mapping[str, Any]) -> Rows:
         ("Fingerprint of the data", last_part(dataset["fingerprint"]) if dataset.get("fingerprint") else ""),
         ("Sizes of its splits", _sizes(part(dataset, "splits"))),
         ("Of it used", _sizes(part(dataset, "used"))),
+        ("Batches cut to it", _sizes(part(dataset, "cut"))),
         ("Search", _counts(search, {"epochs": "{:,} epochs", "steps": "{:,} weight steps", "seconds": "{:,.0f} s"})),
         *(_curriculum(part(result, "curriculum")) if search else []),
         (

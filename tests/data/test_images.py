@@ -195,11 +195,6 @@ def test_labels_that_name_no_classes_are_refused(tmp_path, split, labels, names,
     assert message in refused(folder)
 
 
-def test_a_folder_of_classes_may_have_no_images(tmp_path):
-    folder = write_classes(tmp_path / "mine", {**SORTED, "test": made(0)}, NAMES)
-    assert refused(folder) == "data mine: test has no images"
-
-
 @pytest.mark.parametrize("labels", [["0", "1"], [0.5, 1.0], [True, False]])
 def test_labels_that_are_no_numbers_are_refused(tmp_path, labels):
     folder = write_parquet(tmp_path / "mine", SPLITS)
@@ -234,15 +229,6 @@ def test_missing_columns_splits_and_files_are_named(tmp_path):
     assert "train.parquet is empty" in refused(tmp_path / "d")
     (tmp_path / "e").mkdir()
     assert "has no train split: looked for train.parquet, train-*.parquet, train/CLASS/" in refused(tmp_path / "e")
-
-
-def test_folders_of_classes_must_agree(tmp_path):
-    folder = write_classes(tmp_path / "mine", SORTED, NAMES)
-    (folder / "test" / "fox").mkdir()
-    assert "test has a folder fox; the classes of train are cat, dog, eel" in refused(folder)
-    (folder / "test" / "fox").rmdir()
-    (folder / "train" / "dog" / "notes.txt").write_text("no image", "utf-8")
-    assert len(load_images(str(folder), ImageConfig()).train) == 4
 
 
 @pytest.mark.parametrize("data", ["", "cifar", "./missing/folder/here", "a/b/c", "x" * 5000, "\0"])

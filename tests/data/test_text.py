@@ -191,7 +191,7 @@ def test_what_the_hub_answers_is_said_in_one_line(monkeypatch, failures, message
 
 
 def test_a_data_set_without_a_split_is_refused(monkeypatch):
-    rows = {"train": ROWS["train"], "dev": ROWS["test"]}
+    rows = {"train": ROWS["train"], "eval": ROWS["test"]}
     monkeypatch.setattr(datasets, "load_dataset", Hub(rows=rows))
     assert "data some/name has no validation split" in refused("some/name")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,9 @@ from typing import Any
 
 from cnas.cli import main
 from cnas.errors import CnasError, told
+
+ADDRESS = re.compile(r" at 0x[0-9a-f]{4,}")
+"""Of something in memory, as Python shows what cannot be shown."""
 
 
 def taken(call: Callable[[], Any]) -> bool:
@@ -20,6 +24,7 @@ def taken(call: Callable[[], Any]) -> bool:
     except CnasError as refusal:
         message = told(refusal)
         assert message.isprintable(), message
+        assert not ADDRESS.search(message), message
         assert 10 < len(message) < 4000, message
         return False
     return True

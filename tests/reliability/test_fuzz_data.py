@@ -2,14 +2,16 @@
 
 import io
 import json
+import os
 import random
+import shutil
 import struct
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from damage import damaged_bytes
 from PIL import Image
-from refusals import Counted, taken
+from refusals import Counted, taken, tree
 
 from cnas.data import ImageConfig, TextConfig, load_images, load_text
 from cnas.errors import UserError
@@ -57,6 +59,7 @@ def refusal(call):
     except UserError as problem:
         message = str(problem)
         assert "\n" not in message
+        assert " at 0x" not in message
         return message
     raise AssertionError("it was taken")
 
@@ -124,9 +127,11 @@ BAD_IMAGES = {
     "no label": (image_rows((2, {"label": None})), None, ["row 2", "label", "whole numbers"]),
     "one class": (image_rows(*((row, {"label": 0}) for row in range(6))), None, ["train", "at least 2 classes"]),
     "no rows": ([], None, ["train", "no rows"]),
-    "truncated picture": (image_rows((3, encoded(picture()[:50]))), None, ["row 3", "no readable image"]),
-    "no picture": (image_rows((4, encoded(b"GIF89a"))), None, ["row 4", "no readable image"]),
+    "truncated picture": (image_rows((3, encoded(picture()[:50]))), None, ["row 3", "no readable image", "cut off"]),
+    "no picture": (image_rows((4, encoded(b"GIF89a"))), None, ["row 4", "no readable image", "6 bytes of no known"]),
+    "an empty picture": (image_rows((4, encoded(b""))), None, ["row 4", "no readable image", "0 bytes"]),
     "huge picture": (image_rows((1, encoded(huge()))), None, ["row 1", "no readable image"]),
+    "sixteen bits": (image_rows((1, encoded(picture(mode="I;16")))), None, ["row 1", "I;16"]),
     "four colours": (image_rows((1, encoded(picture(mode="CMYK", kind="JPEG")))), None, ["row 1", "CMYK"]),
     "transparent": (image_rows((0, encoded(picture(mode="RGBA")))), None, ["row 0", "RGBA"]),
     "another size": (image_rows((5, encoded(picture(size=(5, 4))))), None, ["row 5", "all must be alike"]),
@@ -142,6 +147,48 @@ def test_bad_images_are_refused_by_file_and_row(tmp_path, measured):
         message = refusal(lambda folder=folder: load_images(str(folder), ImageConfig()))
         assert not [word for word in words if word not in message], (name, message)
     measured(f"{len(BAD_IMAGES)} of {len(BAD_IMAGES)} refused by file and row")
+
+
+def class_folder(folder):
+    for split in ("train", "val", "test"):
+        for label in range(2):
+            place = folder / split / f"class{label}"
+            place.mkdir(parents=True)
+            for row in range(2):
+                (place / f"{row}.png").write_bytes(picture(seed=row))
+    return folder
+
+
+def spoil(folder, draws):
+    """Do one thing to a folder of classes that people and systems do to theirs."""
+    paths = sorted(folder.rglob("*"))
+    path = draws.choice(paths)
+    name = draws.choice(["x.png", "._0.png", ".DS_Store", "notes.txt", "__MACOSX", "x.PNG", "valid", "\u202ex.gif"])
+    place = (path if path.is_dir() else path.parent) / name
+    kind = draws.randrange(7)
+    if kind == 0 and path.is_file():
+        path.write_bytes(damaged_bytes(path.read_bytes(), draws))
+    elif kind == 1 and path.is_file():
+        path.unlink()
+    elif kind == 2 and path.parent != folder:
+        path.rename(path.with_name(f"{path.name}.gif"))
+    elif not place.exists() and not place.is_symlink():
+        make = [place.mkdir, place.touch, lambda: os.mkfifo(place), lambda: place.symlink_to(draws.choice(paths))]
+        draws.choice([*make, lambda: place.write_bytes(picture(seed=3))])()
+
+
+def test_spoiled_folders_are_read_or_refused(tmp_path, budget, measured):
+    counted = Counted()
+    for case in range(budget(40, 1_000)):
+        draws, folder = random.Random(case), class_folder(tmp_path / str(case))
+        for _ in range(draws.randrange(1, 4)):
+            spoil(folder, draws)
+        before = tree(folder)
+        counted.add(lambda folder=folder: load_images(str(folder), ImageConfig()))
+        assert tree(folder) == before
+        shutil.rmtree(folder)
+    counted.both()
+    measured(str(counted))
 
 
 def test_damaged_data_is_read_or_refused(tmp_path, budget, measured):

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
 from transformers.image_processing_backends import PilBackend
-from transformers.image_utils import PILImageResampling
+from transformers.image_utils import PILImageResampling, load_image
 from transformers.modeling_outputs import ImageClassifierOutput
 
 from .norm import AllSum, BatchNorm
@@ -169,8 +169,8 @@ class CnasNatsForImageClassification(PreTrainedModel):
 class CnasNatsImageProcessor(PilBackend):
     """Makes pictures of any size and mode what a classifier reads: ``pixel_values`` [B, channels, height, width].
 
-    A picture becomes grey where ``image_mean`` has one channel and RGB where it has three, is resized to ``size``,
-    scaled to [0, 1], and normalised per channel.
+    A picture is turned as its EXIF orientation says, becomes grey where ``image_mean`` has one channel and RGB where it
+    has three, is resized to ``size``, scaled to [0, 1], and normalised per channel.
 
     Args:
         image_mean: per channel, of values in [0, 1]; that of CIFAR-10 where nothing is said.
@@ -189,6 +189,7 @@ class CnasNatsImageProcessor(PilBackend):
     def process_image(self, image: Any, **kwargs: Any) -> Any:
         """One picture as an array [channels, height, width] of the right number of channels."""
         mode = {1: "L", 3: "RGB"}.get(len(self.image_mean))
-        if mode is not None and hasattr(image, "convert") and image.mode != mode:
-            image = image.convert(mode)
+        if mode is not None and hasattr(image, "convert"):
+            # A pipeline has loaded it so already; who opens a file by hand gets the same.
+            image = load_image(image).convert(mode)
         return super().process_image(image, **kwargs)
