@@ -46,9 +46,9 @@ def main() -> None:
         for name, step in (
             ("DARTS-V1 step", bench.darts_step),
             ("weight step of a mixture", bench.mixture_step),
-            ("step of a path", bench.path_step),
-            ("step of a hard sample", bench.hard_step),
-            ("steps of a path per cell", bench.cells_step),
+            ("four steps of a path", bench.path_step),
+            ("four steps of a hard sample", bench.hard_step),
+            ("step of a path per cell", bench.cells_step),
             ("scoring K=5, random paths", bench.score),
         )
     }
