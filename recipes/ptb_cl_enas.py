@@ -40,6 +40,7 @@ def paper() -> RunConfig:
             dropout_hidden=0.225,
             dropout_output=0.75,
             activation_penalty=0.7,
+            penalised_output="raw",
             init_range=0.05,
         ),
     )
@@ -78,6 +79,7 @@ def cpu() -> RunConfig:
             dropout_input=0.1,
             dropout_hidden=0.1,
             dropout_output=0.2,
+            penalised_output="raw",
             init_range=0.1,
             decoder_bias=True,
         ),

@@ -69,8 +69,9 @@ def changed(values, path):
     return copy
 
 
-CHOICES = {"refresh": "step", "unit": "token", "mixed_precision": "bf16", "log_with": "tensorboard"}
+CHOICES = {"refresh": "step", "unit": "token", "mixed_precision": "bf16", "penalised_output": "dropped"}
 TEXTS = {
+    "log_with": "tensorboard",
     "schedule": "cosine",
     "table": "table.parquet",
     "architecture": "0 1 1 2",

@@ -64,7 +64,8 @@ class Gradients(Protocol):
         Args:
             routing: what the supernet runs; ``inputs`` may be part of its weights' graph.
             inputs: leaves of the graph: α, or tensors of ``weights``.
-            weights: supernet parameters by name to run with instead of its own; None takes its own as constants.
+            weights: supernet parameters by name to run with instead of its own, in a pass that moves no running
+                averages; None takes its own as constants.
             weighted: multiply the losses by the curriculum's weights, where there is a curriculum.
         """
 

@@ -9,6 +9,7 @@ Legend: N images of the set, b rows of a batch, C channels, H rows and W columns
 from __future__ import annotations
 
 import copy
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -34,7 +35,8 @@ class ImageBatches(OrderedBatches):
         stream: the name of the purpose, e.g. ``"search/train"``; other names, other draws.
         statistics: what the channels are normalised with.
         augment: what is done to the images; None leaves them as they are.
-        shuffle: whether every epoch has an order of its own; otherwise it is that of the set.
+        shuffle: whether every epoch has an order of its own, or all have the same drawn one (``"once"``); otherwise it
+            is that of the set.
 
     Raises:
         UserError: there are fewer than two images, or ``batch_size`` is below 1.
@@ -59,7 +61,7 @@ class ImageBatches(OrderedBatches):
         stream: str,
         statistics: ChannelStatistics,
         augment: Augment | None = None,
-        shuffle: bool = False,
+        shuffle: bool | Literal["once"] = False,
     ) -> None:
         if batch_size < 1 or len(images) < 2:
             raise UserError(f"batch_size must be at least 1 and images at least 2, got {batch_size} and {len(images)}")
@@ -69,7 +71,7 @@ class ImageBatches(OrderedBatches):
 
     def _enter(self, epoch: int) -> None:
         self._epoch, count = epoch, len(self.images)
-        order = generator(self.seed, f"{self.stream}/order", epoch)
+        order = generator(self.seed, f"{self.stream}/order", *([] if self.shuffle == "once" else [epoch]))
         self._order = torch.randperm(count, generator=order) if self.shuffle else torch.arange(count)
         views = generator(self.seed, f"{self.stream}/augment", epoch)
         self._draws = self.augment.draws(count, views) if self.augment else None
@@ -109,19 +111,17 @@ class ImageBatches(OrderedBatches):
         return self._view(index, rows, self.augment if self._judges_augmented() else None)
 
     def scoring_view(self) -> ImageBatches:
-        """All images in the order of the set, as K subnets judge them.
+        """All images as K subnets judge them, in one drawn order that is the same in all epochs.
 
-        They are not augmented, unless the augmentation is ``judged``: then each has one view of its own in this epoch,
-        another one than training has, and the same for all K.
+        Supernets take the statistics of the batch at hand, and a set is often sorted by class: in its own order a batch
+        would hold one class, and losses would say more about the neighbours of an image than about the image.
+
+        The images are not augmented, unless the augmentation is ``judged``: then each has one view of its own in this
+        epoch, another one than training has, and the same for all K.
         """
-        view = ImageBatches(
-            self.images,
-            self.batch_size,
-            seed=self.seed,
-            stream=f"{self.stream}/judged",
-            statistics=self.statistics,
-            augment=self.augment if self._judges_augmented() else None,
-        )
+        view = copy.copy(self)
+        view.stream, view.shuffle = f"{self.stream}/judged", "once"
+        view.augment = self.augment if self._judges_augmented() else None
         return view.at_epoch(self._epoch)
 
     def _judges_augmented(self) -> bool:

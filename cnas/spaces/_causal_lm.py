@@ -19,7 +19,7 @@ from transformers import initialization as init
 from transformers.generation import GenerationMixin
 from transformers.utils.generic import ModelOutput
 
-from ._language_model import LanguageModelShell, LanguageModelSizes, Masks
+from ._language_model import LanguageModelShell, LanguageModelSizes, Masks, Penalised
 
 
 @strict
@@ -38,6 +38,7 @@ class LanguageModelConfig(PreTrainedConfig):
     dropout_hidden: float = 0.0
     dropout_output: float = 0.0
     activation_penalty: float = 0.0
+    penalised_output: Penalised = "dropped"  # what it always was where a folder does not say it
     slowness: float = 0.0
     init_range: float = 0.04
     decoder_bias: bool = False

@@ -3,7 +3,8 @@
 This file imports torch and its sibling alone, because it belongs beside a model that must load where `cnas` is missing.
 
 Dropouts are variational (Gal & Ghahramani 2016): one mask per sequence, the same at every time step. The regularisers
-are those of the AWD-LSTM (Merity et al. 2018): AR on the dropped outputs, TAR (slowness) on the raw ones.
+are those of the AWD-LSTM (Merity et al. 2018): AR on the dropped outputs or, as in `enas_lm`, on the raw ones; TAR
+(slowness) on the raw ones, as in all sources.
 
 Legend: B sequences, T tokens, H hidden units, V words, N = B·T.
 """
@@ -12,13 +13,15 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, fields
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from ._memory import SpareMemory
+
+Penalised = Literal["dropped", "raw"]
 
 CHUNK_ELEMENTS = 2**22
 """Logits that one product of the loss makes: enough for an efficient product, little beside all of them."""
@@ -50,7 +53,9 @@ class LanguageModelSizes:
     dropout_output: float = 0.0
     """Dropout rate of the cell's output before the decoder."""
     activation_penalty: float = 0.0
-    """AR: weight of the mean squared dropped output."""
+    """AR: weight of the mean squared output."""
+    penalised_output: Penalised = "dropped"
+    """Whether AR takes the output after its dropout (AWD-LSTM, DARTS) or before (`enas_lm`)."""
     slowness: float = 0.0
     """TAR: weight of the mean squared difference of successive raw outputs."""
     init_range: float = 0.04
@@ -68,6 +73,8 @@ class LanguageModelSizes:
         for name in ("activation_penalty", "slowness", "init_range"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} must be at least 0 and finite, got {getattr(self, name)}")
+        if self.penalised_output not in get_args(Penalised):
+            raise ValueError(f"penalised_output must be dropped or raw, got {self.penalised_output!r}")
 
 
 class Masks(NamedTuple):
@@ -151,7 +158,8 @@ class LanguageModelShell(nn.Module):
         if not self.training:
             return penalty
         if self.sizes.activation_penalty:
-            penalty = penalty + self.sizes.activation_penalty * dropped_BTH.square().mean()
+            outputs_BTH = {"dropped": dropped_BTH, "raw": raw_BTH}[self.sizes.penalised_output]
+            penalty = penalty + self.sizes.activation_penalty * outputs_BTH.square().mean()
         if self.sizes.slowness and raw_BTH.shape[1] > 1:
             penalty = penalty + self.sizes.slowness * (raw_BTH[:, 1:] - raw_BTH[:, :-1]).square().mean()
         return penalty

@@ -135,17 +135,19 @@ class Bilevel:
     ) -> list[Tensor]:
         """See `cnas.algorithms.base.Gradients`.
 
+        A pass with ``weights`` leaves no trace: running averages move with the supernet's own weights alone.
+
         Raises:
             NonFiniteError: a gradient is NaN or infinite.
             GradientOverflowError: the same, where gradients are scaled for fp16.
         """
-        parameters = self._constants() if weights is None else dict(weights)
+        tensors = self._constants() if weights is None else self._copied_buffers() | dict(weights)
         scaler = self.accelerator.scaler
         scale = 1.0 if scaler is None else float(scaler.get_scale())
         totals: list[Tensor] = []
         for part in parts:
             with self.accelerator.autocast():
-                output = functional_call(self.supernet, parameters, (part.batch, routing))
+                output = functional_call(self.supernet, tensors, (part.batch, routing))
             seen(output)
             losses = output.losses if part.v is None or not weighted else output.losses * part.v
             # What a routing does not use has the gradient zero.
@@ -165,6 +167,9 @@ class Bilevel:
 
     def _constants(self) -> dict[str, Tensor]:
         return {name: parameter.detach() for name, parameter in self.supernet.named_parameters()}
+
+    def _copied_buffers(self) -> dict[str, Tensor]:
+        return {name: buffer.clone() for name, buffer in self.supernet.named_buffers()}
 
     def _summed(self, gradients: list[Tensor]) -> list[Tensor]:
         """The sums over processes, in one flat exchange, in float64."""

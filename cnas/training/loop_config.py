@@ -37,7 +37,7 @@ class LoopConfig:
     nesterov: bool = False
     """Whether the momentum is Nesterov's."""
     weight_decay: float = 0.0
-    """L2 penalty on the weights that a step uses."""
+    """L2 penalty on the weights that a step uses; its gradient is added after clipping."""
     clip_norm: float | None = 0.25
     """Largest norm of the gradient; longer ones are scaled down to it. None leaves it as it is."""
     checkpoint_steps: int | None = None

@@ -37,7 +37,7 @@ class RetrainConfig(LoopConfig):
     batch_size: int = 64
     learning_rate: float = 20.0
     weight_decay: float = 1.6e-6
-    """L2 penalty on the weights; ``fixed.py`` adds 8e-7·Σw², whose gradient is twice that."""
+    """L2 penalty on the weights; ``fixed.py`` adds 8e-7·Σw², whose gradient is twice that, and clips it along."""
     clip_norm: float | None = 0.25
     nonmonotone: int | None = 10
     """Averaging starts when validation is worse than the best before the last so many epochs; none never starts it."""
@@ -128,7 +128,7 @@ class Retrainer(AccelerateLoop):
         return (latest is not None and len(self.history) + 1 >= latest) or (bool(past) and self.history[-1] > min(past))
 
     def make_optimizer(self) -> Any:
-        """SGD until averaging starts, torch's ASGD with a constant rate from there on."""
+        """SGD until averaging starts, torch's ASGD from there on, whose mean begins with its second step."""
         if self.averaging_since is None:
             return super().make_optimizer()
         config = self.config

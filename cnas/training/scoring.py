@@ -1,6 +1,7 @@
 """Scoring: the losses of K subnets on data, with inherited weights, without dropout or gradient.
 
-Batches are the global ones in data-set order, each process on its rows; it consumes no randomness of training.
+Batches are the global ones, each process on its rows: text in the order of its streams, images in one drawn order
+(`cnas.data.base.OrderedBatches.scoring_view`). Scoring consumes no randomness of training.
 
 Legend: K candidates, B rows of the global batch, T tokens, U units.
 """

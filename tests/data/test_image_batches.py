@@ -93,13 +93,14 @@ def test_views_change_from_epoch_to_epoch():
     assert not torch.equal(first, second)
 
 
-def test_judges_see_plain_images_in_the_order_of_the_set():
+def test_judges_see_plain_images_in_one_drawn_order():
     batches = batches_of(11, 4, augment=Augment(pad=3, cutout=2)).at_epoch(2)
     view = batches.scoring_view()
-    assert ids(view) == list(range(11))
+    assert sorted(ids(view)) == list(range(11))
     assert (view.num_units, view.batch_size) == (batches.num_units, batches.batch_size)
-    plain = batches_of(11, 4, shuffle=False)
-    assert all(same(*pair) for pair in zip(whole(view), whole(plain), strict=True))
+    for batch in whole(view):
+        assert torch.equal(batch.inputs, PLAIN.normalised(batches.images.images[batch.unit_ids]))
+        assert torch.equal(batch.labels, batches.images.labels[batch.unit_ids])
     for index, batch in enumerate(whole(batches)):
         judged = batches.judged(index, slice(0, batches.rows(index)))
         assert torch.equal(judged.unit_ids, batch.unit_ids)
@@ -113,11 +114,27 @@ def test_judges_may_see_augmented_images():
     view = batches.scoring_view()
     (first,), (again,), (training,) = whole(view), whole(batches.scoring_view()), whole(batches)
     assert same(first, again)
-    assert ids(view) == list(range(11))
+    assert sorted(ids(view)) == list(range(11))
     later = whole(batches.at_epoch(3).scoring_view())[0]
-    plain = whole(batches_of(11, 11, shuffle=False))[0]
+    plain = whole(batches_of(11, 11).scoring_view())[0]
+    assert ids(view) == later.unit_ids.tolist() == plain.unit_ids.tolist()
     others = (training, later, plain)
     assert not any(torch.equal(first.inputs, other.inputs) for other in others)
+
+
+def test_the_order_of_the_judges_belongs_to_seed_and_stream_and_to_nothing_else():
+    batches = batches_of(40, 8)
+    order = ids(batches.scoring_view())
+    assert order not in (list(range(40)), ids(batches))
+    same_order = [
+        batches.at_epoch(5),
+        batches_of(40, 16, augment=Augment(judged=True)),
+        batches_of(40, 8, shuffle=False),
+    ]
+    assert all(ids(other.scoring_view()) == order for other in same_order)
+    assert ids(batches.scoring_view().at_epoch(3)) == order
+    others = [batches_of(40, 8, seed=2), batches_of(40, 8, stream="other")]
+    assert all(ids(other.scoring_view()) != order for other in others)
 
 
 def test_asking_leaves_the_images_as_they_are():

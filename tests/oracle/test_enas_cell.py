@@ -21,6 +21,7 @@ CASES = {
     "carried": st.booleans(),
     "rate": st.sampled_from([0.0, 0.5]),
     "training": st.booleans(),
+    "penalised_output": st.sampled_from(["raw", "dropped"]),
 }
 
 

@@ -5,6 +5,9 @@ w·(s_j + sigmoid(c)·(f(u) - s_j)) with [c, u] = (s_j·m)·W, plus the weights 
 zero, their gradient is not). The next state and the output are the mean of the nodes after node 0. Logits are the
 outputs times the embedding, transposed.
 
+Regularisers of a batch, with outputs h and output mask m: AR is α·mean(h²) in google-research `enas_lm` and
+α·mean((m·h)²) in the AWD-LSTM and in DARTS; TAR is β·mean((h_{t+1} - h_t)²) in all three.
+
 Legend: B sequences, T tokens, H hidden units.
 """
 
@@ -86,7 +89,8 @@ def around(run, space, supernet, batch, masks):
     dropped_BTH = raw_BTH if masks.output is None else raw_BTH * masks.output
     bias = 0 if shell.decoder.bias is None else shell.decoder.bias
     losses_BT = cross_entropy(dropped_BTH @ words.t() + bias, batch.labels)
-    penalty = space.activation_penalty * (dropped_BTH**2).mean()
+    factor = 1 if masks.output is None or space.penalised_output == "raw" else masks.output
+    penalty = space.activation_penalty * (factor * raw_BTH).pow(2).mean()
     if raw_BTH.shape[1] > 1:
         penalty = penalty + space.slowness * ((raw_BTH[:, 1:] - raw_BTH[:, :-1]) ** 2).mean()
     return losses_BT, state, penalty

@@ -65,11 +65,19 @@ def test_what_is_no_run_folder_is_refused(tmp_path):
         read_run(tmp_path / "nowhere")
 
 
-def test_a_space_of_another_version_is_left_out(home, tmp_path):
+def test_a_space_of_a_later_version_is_left_out(home, tmp_path):
     values = made_up.config(home).to_json()
-    del values["space"]["nodes"]
+    values["space"]["later"] = 1
     made_up.write(tmp_path / "config.json", values)
     assert read_run(tmp_path).space is None
+
+
+def test_a_space_of_an_earlier_version_has_the_defaults_of_later_fields(home, tmp_path):
+    config = made_up.config(home)
+    values = config.to_json()
+    del values["space"]["penalised_output"]
+    made_up.write(tmp_path / "config.json", values)
+    assert read_run(tmp_path).space == config.space
 
 
 def test_variants(home, tmp_path):

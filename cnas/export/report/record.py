@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from cnas.config import from_dict
+from cnas.config import from_dict, to_dict
 from cnas.errors import UserError
 from cnas.export._finite import is_finite
 from cnas.export._markdown import name
@@ -90,7 +90,8 @@ class RunRecord:
         name_of_space = values.pop("name", self.result.get("space"))
         try:
             found = space_class(str(name_of_space))
-            return from_dict(found, values) if values else found()  # type: ignore[type-var] # spaces are dataclasses
+            # A folder of an earlier version says nothing of later fields.
+            return from_dict(found, to_dict(found()) | values)  # type: ignore[type-var, arg-type] # spaces are dataclasses
         except ValueError:  # the folder is of another version, or says what no run does
             return None
 

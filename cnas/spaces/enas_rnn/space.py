@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from cnas.errors import UserError
 from cnas.spaces._gated_cell import ACTIVATIONS
-from cnas.spaces._language_model import LanguageModelSizes
+from cnas.spaces._language_model import LanguageModelSizes, Penalised
 from cnas.spaces.base import Decision, SearchSpace
 from cnas.spaces.enas_rnn.network import CnasRnnConfig, CnasRnnForCausalLM
 from cnas.spaces.enas_rnn.supernet import EnasRnnSuperNet
@@ -52,6 +52,7 @@ class EnasRnnSpace(LanguageModelSizes, SearchSpace):
     dropout_input: float = 0.75
     dropout_hidden: float = 0.25
     dropout_output: float = 0.75
+    penalised_output: Penalised = "raw"
     slowness: float = 1.0
 
     def __post_init__(self) -> None:
