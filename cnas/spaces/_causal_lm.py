@@ -202,14 +202,16 @@ class RecurrentLanguageModel(PreTrainedModel, GenerationMixin):
         word_BT = inputs_BT != self.config.pad_row
         return word_BT if real_BT is None else real_BT & word_BT
 
-    def generate(self, inputs: Tensor | None = None, generation_config: Any | None = None, **options: Any) -> Any:
+    def generate(
+        self, inputs: Tensor | None = None, generation_config: Any | None = None, *others: Any, **options: Any
+    ) -> Any:
         """As every model of `transformers` does; where no length is given, at most 50 words."""
         told = generation_config or self.generation_config
         lengths = ("max_length", "max_new_tokens")
         # Not in the stored defaults: `transformers` would let a `max_new_tokens` there win over a `max_length` here.
         if all(options.get(name) is None and getattr(told, name, None) is None for name in lengths):
             options["max_new_tokens"] = MAX_WORDS
-        return super().generate(inputs, generation_config, **options)
+        return super().generate(inputs, generation_config, *others, **options)
 
     def prepare_inputs_for_generation(
         self,
@@ -217,10 +219,11 @@ class RecurrentLanguageModel(PreTrainedModel, GenerationMixin):
         cache: Tensor | None = None,
         use_cache: bool | None = None,
         attention_mask: Tensor | None = None,
-        **kwargs: Any,  # noqa: ARG002 - under this name `generate` also accepts what `forward` takes
+        **kwargs: Any,
     ) -> dict[str, Any]:
         """Only the last word is run once there is a state."""
         return {
+            **{name: kwargs.get(name) for name in ("output_hidden_states", *UNREAD)},
             "attention_mask": attention_mask,
             "input_ids": input_ids if cache is None else input_ids[:, -1:],
             "cache": cache,
@@ -235,7 +238,7 @@ class RecurrentLanguageModel(PreTrainedModel, GenerationMixin):
 def _refuse(given: dict[str, Any]) -> None:
     for name in UNREAD:
         if given.get(name) is not None and given[name] is not False:
-            raise ValueError(f"{name} must be left out: a recurrent network reads input_ids in their order")
+            raise ValueError(f"{name} must be left out: a recurrent network has no use for it")
 
 
 def _counted(labels_BT: Tensor, real_BT: Tensor) -> Tensor:
