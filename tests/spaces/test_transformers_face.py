@@ -168,7 +168,7 @@ def test_the_number_of_words_can_be_changed_before_training(words, tmp_path):
     network = build("enas", dropout_words=0.3, decoder_bias=True)
     network.resize_token_embeddings(words)
     network.train()
-    inputs = IDS % words
+    inputs = (words - 1 - IDS) % words  # the last word is among them
     output = network(inputs, labels=inputs)
     output.loss.backward()
     assert output.logits.shape == (2, 5, words)
@@ -185,7 +185,8 @@ def test_the_number_of_words_can_be_changed_before_training(words, tmp_path):
 def test_another_number_of_words_in_the_folder_is_taken_where_that_is_allowed(words, tmp_path):
     build("enas").save_pretrained(tmp_path)
     network = AutoModelForCausalLM.from_pretrained(tmp_path, vocab_size=words, ignore_mismatched_sizes=True).train()
-    assert network(IDS % words, labels=IDS % words).logits.shape == (2, 5, words)
+    inputs = (words - 1 - IDS) % words
+    assert network(inputs, labels=inputs).logits.shape == (2, 5, words)
 
 
 def placed(values, model):
