@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -19,20 +20,19 @@ from cnas.rng import generator
 
 TEMPERATURE = 0.8
 TOP_K = 50
-MAX_WORDS = 50
-"""Words that `generate` draws where it is not told how many; without it `transformers` warns at every call."""
 
 
 def save_model(network: PreTrainedModel, words: Sequence[str], folder: str | Path) -> Path:
     """Write ``network`` and the tokenizer of its vocabulary, loadable by the Auto classes of `transformers`.
 
-    The ids of ``<eos>`` are written into the network's config and generation config: it begins, ends and pads a text.
-    Generation never draws ``<unk>`` unless asked to. The code of the network lies beside its weights, so that it loads
-    with ``trust_remote_code=True`` where this package is not installed. The folder appears whole or not at all; one
-    that was there before is replaced.
+    The ids of ``<eos>``, which begins and ends a text, and of ``<pad>`` are written into the config and the generation
+    config. What is written has one row more than ``network``, for ``<pad>``; the probabilities of the words are the
+    same. Generation never draws ``<unk>`` unless asked to. The code of the network lies beside its weights, so that it
+    loads with ``trust_remote_code=True`` where this package is not installed. The folder appears whole or not at all;
+    one that was there before is replaced.
 
     Args:
-        network: the trained network; its ids of special words are set in place.
+        network: the trained network; it is left as it is. It may have been loaded from such a folder.
         words: the vocabulary in the order of its ids, ``<unk>`` and ``<eos>`` among them.
         folder: where to write.
 
@@ -43,13 +43,11 @@ def save_model(network: PreTrainedModel, words: Sequence[str], folder: str | Pat
         UserError: the network was built for another number of words, or its code cannot travel with it.
         StorageError: the disk refused; an earlier folder is untouched.
     """
-    if network.config.vocab_size != len(words):
-        raise UserError(
-            f"words must be as many as the network's vocab_size {network.config.vocab_size}, got {len(words)}"
-        )
+    expected = network.config.vocab_size - (network.config.pad_row is not None)
+    if expected != len(words):
+        raise UserError(f"words must be as many as the network's vocab_size {expected}, got {len(words)}")
     tokenizer = build_tokenizer(words)
-    _set_special_ids(network, tokenizer)
-    return save_network(network, tokenizer, folder)
+    return save_network(_with_special_ids(network, tokenizer), tokenizer, folder)
 
 
 def save_network(
@@ -147,11 +145,18 @@ def _line(ids: list[int], prompt: int, tokenizer: PreTrainedTokenizerFast) -> st
     return text.strip()
 
 
-def _set_special_ids(network: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
+def _with_special_ids(network: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
+    """A copy that knows the special words, with a row for ``<pad>``."""
+    network = copy.deepcopy(network)
+    if network.config.pad_row is None:
+        with _own_randomness(network.device, 0), torch.no_grad():
+            network.resize_token_embeddings(len(tokenizer), mean_resizing=False).weight[tokenizer.pad_token_id] = 0
+        network.config.pad_row = tokenizer.pad_token_id
     for config in (network.config, network.generation_config):
-        config.bos_token_id = config.eos_token_id = config.pad_token_id = tokenizer.eos_token_id
+        config.bos_token_id = config.eos_token_id = tokenizer.eos_token_id
+        config.pad_token_id = tokenizer.pad_token_id
     network.generation_config.suppress_tokens = [tokenizer.unk_token_id]
-    network.generation_config.max_new_tokens = MAX_WORDS
+    return network
 
 
 def _load(folder: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:

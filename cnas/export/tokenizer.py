@@ -36,10 +36,12 @@ def build_tokenizer(words: Sequence[str], unk: str = "<unk>", eos: str = "<eos>"
     Decoding puts a blank before every word, the first one too: text-generation pipelines glue the new words' text to
     the prompt's.
 
+    What fills up the shorter rows of a batch is ``<pad>``, whose id comes after those of the words.
+
     Args:
         words: the vocabulary in the order of its ids, ``unk`` and ``eos`` among them.
         unk: what stands for unknown words.
-        eos: what ends a line; also begins a text and pads it.
+        eos: what ends a line; also begins a text.
 
     Raises:
         UserError: a word is there twice, is empty or holds white space, or ``unk`` or ``eos`` is missing.
@@ -63,8 +65,7 @@ def build_tokenizer(words: Sequence[str], unk: str = "<unk>", eos: str = "<eos>"
         unk_token=_special(unk),
         bos_token=_special(eos),
         eos_token=_special(eos),
-        pad_token=_special(eos),
-        padding_side="left",
+        pad_token=_special(_unused("pad", words)),
         model_input_names=["input_ids", "attention_mask"],
         clean_up_tokenization_spaces=False,
     )
@@ -80,6 +81,13 @@ def _check(words: Sequence[str], unk: str, eos: str) -> None:
     for special in (unk, eos):
         if special not in words:
             raise UserError(f"words must contain {special!r}, got {len(words)} others")
+
+
+def _unused(name: str, words: Sequence[str]) -> str:
+    """``<pad>`` for "pad", or a name with more of its last letter where that is a word of the data."""
+    while f"<{name}>" in words:
+        name += name[-1]
+    return f"<{name}>"
 
 
 def _special(word: str) -> AddedToken:

@@ -17,16 +17,23 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
 from transformers.generation import GenerationMixin
-from transformers.utils.generic import ModelOutput
+from transformers.utils.generic import ModelOutput, can_return_tuple
 
-from ._language_model import LanguageModelShell, LanguageModelSizes, Masks, Penalised
+from ._language_model import LanguageModelShell, LanguageModelSizes, Penalised, apply_mask
+
+UNREAD = ("inputs_embeds", "past_key_values", "position_ids", "token_type_ids", "output_attentions")
+"""What other models take and this one would have to leave unread."""
+
+MAX_WORDS = 50
+"""Words that `generate` draws where nobody says how many; without it `transformers` warns at every call."""
 
 
 @strict
 class LanguageModelConfig(PreTrainedConfig):
     """What the configuration of every recurrent language model holds: the fields of `LanguageModelSizes`.
 
-    A subclass adds ``model_type`` and the fields of its cell.
+    A subclass adds ``model_type`` and the fields of its cell. ``pad_row`` is the row of the embedding that fills up
+    batches and is no word: it is never read, never counted and never answered; None where there is none.
     """
 
     vocab_size: int = 10000
@@ -47,6 +54,7 @@ class LanguageModelConfig(PreTrainedConfig):
     bos_token_id: int | None = None
     eos_token_id: int | None = None
     pad_token_id: int | None = None
+    pad_row: int | None = None
 
     def sizes(self) -> LanguageModelSizes:
         """The part that the shell reads."""
@@ -55,11 +63,15 @@ class LanguageModelConfig(PreTrainedConfig):
 
 @dataclass
 class LanguageModelOutput(ModelOutput):
-    """Logits [B, T, V], the shifted cross-entropy where labels were given, and the state [B, H] for the next call."""
+    """Logits [B, T, V], the shifted cross-entropy where labels were given, and the state [B, H] for the next call.
+
+    ``hidden_states``, where they were asked for, are what enters the cell and what it gives, both [B, T, H].
+    """
 
     loss: Tensor | None = None
     logits: Tensor | None = None
     cache: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
 
 
 class RecurrentLanguageModel(PreTrainedModel, GenerationMixin):
@@ -70,8 +82,9 @@ class RecurrentLanguageModel(PreTrainedModel, GenerationMixin):
 
     Args:
         config: sizes and regularisers.
-        cell: a module whose ``forward(inputs_BTH, state_BH, hidden_mask)`` gives (outputs [B, T, H], state [B, H]);
-            its parameters start uniform in ±``config.init_range``, biases at 0.
+        cell: a module whose ``forward(inputs_BTH, state_BH, hidden_mask, real_BT)`` gives (outputs [B, T, H], state
+            [B, H]), both as they were where ``real_BT`` is False; its parameters start uniform in
+            ±``config.init_range``, biases at 0.
     """
 
     config_class = LanguageModelConfig
@@ -114,10 +127,6 @@ class RecurrentLanguageModel(PreTrainedModel, GenerationMixin):
         """Replace the decoder."""
         self.shell.decoder = new_embeddings
 
-    def zero_carry(self, rows: int) -> Tensor:
-        """The state before the first word, zeros [rows, H]."""
-        return self.shell.embedding.weight.new_zeros(rows, self.config.hidden_size)
-
     def run(
         self, inputs_BT: Tensor, labels_BT: Tensor, carry: Tensor | None = None, noise: Any | None = None
     ) -> tuple[Tensor, None, Tensor, Tensor]:
@@ -126,27 +135,19 @@ class RecurrentLanguageModel(PreTrainedModel, GenerationMixin):
         Logits are never held for all tokens at once; `forward` gives them.
         """
         masks = self.shell.masks(len(inputs_BT), noise)
-        raw_BTH, carry = self._outputs(inputs_BT, carry, masks)
-        losses, penalty = self.shell.losses(raw_BTH, labels_BT, masks)
+        raw_BTH, carry = self._outputs(self.shell.embed(inputs_BT, masks), carry, masks.hidden)
+        losses, penalty = self.shell.losses(raw_BTH, labels_BT, masks, self.config.pad_row)
         return losses, None, carry, penalty
 
-    def _outputs(self, inputs_BT: Tensor, carry: Tensor | None, masks: Masks) -> tuple[Tensor, Tensor]:
-        carry = self.zero_carry(len(inputs_BT)) if carry is None else carry
-        raw_BTH, carry = self.cell(self.shell.embed(inputs_BT, masks), carry, masks.hidden)
+    def _outputs(
+        self, embedded_BTH: Tensor, carry: Tensor | None, hidden_mask: Tensor | None, real_BT: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        # Like what was embedded, not like the weights: those may be on a disk until a module is called.
+        carry = embedded_BTH.new_zeros(len(embedded_BTH), embedded_BTH.shape[-1]) if carry is None else carry
+        raw_BTH, carry = self.cell(embedded_BTH, carry, hidden_mask, real_BT)
         return raw_BTH, carry
 
-    def _padded_outputs(
-        self, inputs_BT: Tensor, carry: Tensor | None, masks: Masks, real_BT: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """`_outputs`, word by word, where padding leaves the state as it was."""
-        carry = self.zero_carry(len(inputs_BT)) if carry is None else carry
-        outputs = []
-        for word_B1H, real_B1 in zip(self.shell.embed(inputs_BT, masks).split(1, 1), real_BT.split(1, 1), strict=True):
-            output_B1H, after = self.cell(word_B1H, carry, masks.hidden)
-            carry = torch.where(real_B1, after, carry)
-            outputs.append(output_B1H)
-        return torch.cat(outputs, dim=1), carry
-
+    @can_return_tuple
     def forward(
         self,
         input_ids: Tensor,
@@ -154,27 +155,64 @@ class RecurrentLanguageModel(PreTrainedModel, GenerationMixin):
         cache: Tensor | None = None,
         use_cache: bool | None = None,
         attention_mask: Tensor | None = None,
-        **kwargs: Any,  # noqa: ARG002 - what `transformers` passes to every model
+        output_hidden_states: bool | None = None,
+        **kwargs: Any,
     ) -> LanguageModelOutput:
         """Logits for every token; ``labels`` are ``input_ids`` themselves and are shifted here.
 
-        Words where ``attention_mask`` is 0 are padding. It may be longer than ``input_ids``: its end counts.
+        Words where ``attention_mask`` is 0 are padding, and so is ``config.pad_row``: the state stays as it was, and no
+        label counts there nor right behind. The mask may be longer than ``input_ids``: its end counts.
+        ``num_items_in_batch`` divides the sum of the losses in place of their number.
+
+        Raises:
+            ValueError: an argument was given that a recurrent network has no use for; or the mask does not fit.
         """
+        _refuse(kwargs)
+        real_BT = self._real(input_ids, attention_mask)
         masks = self.shell.masks(len(input_ids), None)
-        real_BT = None if attention_mask is None else attention_mask[:, -input_ids.shape[1] :].bool()
-        if real_BT is None or bool(real_BT.all()):
-            raw_BTH, state = self._outputs(input_ids, cache, masks)
-        else:
-            raw_BTH, state = self._padded_outputs(input_ids, cache, masks, real_BT)
-        dropped = raw_BTH if masks.output is None else raw_BTH * masks.output
-        logits = self.shell.decoder(dropped)
+        embedded_BTH = self.shell.embed(input_ids, masks)
+        raw_BTH, state = self._outputs(embedded_BTH, cache, masks.hidden, real_BT)
+        logits = self.shell.decode(apply_mask(raw_BTH, masks.output), self.config.pad_row)
         loss = None
         if labels is not None:
-            loss = self.loss_function(logits=logits, labels=labels, vocab_size=self.config.vocab_size)
+            labels = labels if real_BT is None else _counted(labels, real_BT)
+            loss = self.loss_function(logits=logits, labels=labels, vocab_size=logits.shape[-1], **kwargs)
         keep = self.config.use_cache if use_cache is None else use_cache
+        shown = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         # `generate` asks the cache this on devices where it decides one step late whether to stop.
         state.is_croppable = False  # type: ignore[attr-defined]
-        return LanguageModelOutput(loss=loss, logits=logits, cache=state if keep else None)
+        return LanguageModelOutput(
+            loss=loss,
+            logits=logits,
+            cache=state if keep else None,
+            hidden_states=(embedded_BTH, raw_BTH) if shown else None,
+        )
+
+    def _real(self, inputs_BT: Tensor, attention_mask: Tensor | None) -> Tensor | None:
+        """True where there are words, False where there is padding; None where nothing tells them apart."""
+        real_BT = None
+        if attention_mask is not None:
+            rows, length = inputs_BT.shape
+            if attention_mask.ndim != 2 or len(attention_mask) != rows or attention_mask.shape[1] < length:
+                raise ValueError(
+                    f"attention_mask must be [{rows}, {length}] or longer, got {list(attention_mask.shape)}"
+                )
+            real_BT = attention_mask[:, -length:].bool()
+        if self.config.pad_row is None:
+            return real_BT
+        word_BT = inputs_BT != self.config.pad_row
+        return word_BT if real_BT is None else real_BT & word_BT
+
+    def generate(
+        self, inputs: Tensor | None = None, generation_config: Any | None = None, *others: Any, **options: Any
+    ) -> Any:
+        """As every model of `transformers` does; where no length is given, at most 50 words."""
+        told = generation_config or self.generation_config
+        lengths = ("max_length", "max_new_tokens")
+        # Not in the stored defaults: `transformers` would let a `max_new_tokens` there win over a `max_length` here.
+        if all(options.get(name) is None and getattr(told, name, None) is None for name in lengths):
+            options["max_new_tokens"] = MAX_WORDS
+        return super().generate(inputs, generation_config, *others, **options)
 
     def prepare_inputs_for_generation(
         self,
@@ -182,10 +220,11 @@ class RecurrentLanguageModel(PreTrainedModel, GenerationMixin):
         cache: Tensor | None = None,
         use_cache: bool | None = None,
         attention_mask: Tensor | None = None,
-        **kwargs: Any,  # noqa: ARG002 - under this name `generate` also accepts what `forward` takes
+        **kwargs: Any,
     ) -> dict[str, Any]:
         """Only the last word is run once there is a state."""
         return {
+            **{name: kwargs.get(name) for name in ("output_hidden_states", *UNREAD)},
             "attention_mask": attention_mask,
             "input_ids": input_ids if cache is None else input_ids[:, -1:],
             "cache": cache,
@@ -195,3 +234,16 @@ class RecurrentLanguageModel(PreTrainedModel, GenerationMixin):
     def _reorder_cache(self, cache: Tensor, beam_idx: Tensor) -> Tensor:
         """The states of the beams that go on; beam search calls this."""
         return cache.index_select(0, beam_idx)
+
+
+def _refuse(given: dict[str, Any]) -> None:
+    for name in UNREAD:
+        if given.get(name) is not None and given[name] is not False:
+            raise ValueError(f"{name} must be left out: a recurrent network has no use for it")
+
+
+def _counted(labels_BT: Tensor, real_BT: Tensor) -> Tensor:
+    """Labels, -100 where there is padding and behind it: what is there is predicted from no word."""
+    counted_BT = real_BT.clone()
+    counted_BT[:, 1:] &= real_BT[:, :-1]
+    return labels_BT.masked_fill(~counted_BT, -100)

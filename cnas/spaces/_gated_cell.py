@@ -44,6 +44,18 @@ class Term(NamedTuple):
     scale: Tensor | None = None
 
 
+class Gates(NamedTuple):
+    """What a cell is made of: the two matrices of W_0, and the terms that every node after node 0 adds up.
+
+    Of the nodes in ``concat`` the mean is output and next state; None means all after node 0.
+    """
+
+    input_matrix: Tensor  # [H, 2H]
+    recurrent_matrix: Tensor  # [H, 2H]
+    nodes: Sequence[Sequence[Term]]
+    concat: Sequence[int] | None = None
+
+
 def plain_nodes(sources: Sequence[int], activations: Sequence[str]) -> list[tuple[int, str]]:
     """(source, activation) of the nodes after node 0, checked.
 
@@ -66,6 +78,16 @@ def gate(previous: Tensor, projected: Tensor, activation: str) -> Tensor:
     return torch.lerp(previous, ACTIVATIONS[activation](update), torch.sigmoid(carry))
 
 
+class Matrices(nn.ParameterList):
+    """Matrices that are read by a call: what brings weights from elsewhere (`accelerate`) waits for one."""
+
+    __call__ = nn.Module.__call__  # torch's list refuses
+
+    def forward(self) -> list[Tensor]:
+        """All of them, in order."""
+        return list(self)
+
+
 class GatedCell(nn.Module):
     """The matrices of one cell without anything that is searched.
 
@@ -80,46 +102,50 @@ class GatedCell(nn.Module):
         self.nodes, self.concat = nodes, None if concat is None else tuple(concat)
         self.input_matrix = nn.Parameter(torch.empty(hidden_size, 2 * hidden_size))
         self.recurrent_matrix = nn.Parameter(torch.empty(hidden_size, 2 * hidden_size))
-        self.matrices = nn.ParameterList(nn.Parameter(torch.empty(hidden_size, 2 * hidden_size)) for _ in nodes)
+        self.matrices = Matrices(nn.Parameter(torch.empty(hidden_size, 2 * hidden_size)) for _ in nodes)
 
-    def forward(self, inputs_BTH: Tensor, state_BH: Tensor, hidden_mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Outputs [B, T, H] and the state after them [B, H]."""
-        pairs = zip(self.nodes, self.matrices, strict=True)
+    def forward(
+        self, inputs_BTH: Tensor, state_BH: Tensor, hidden_mask: Tensor | None, real_BT: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Outputs [B, T, H] and the state after them [B, H]; where ``real_BT`` is False both stay as they were."""
+        pairs = zip(self.nodes, self.matrices(), strict=True)
         terms = [[Term(source, activation, matrix)] for (source, activation), matrix in pairs]
-        matrices = self.input_matrix, self.recurrent_matrix
-        return run_cell(inputs_BTH, state_BH, matrices, terms, hidden_mask, concat=self.concat)
+        gates = Gates(self.input_matrix, self.recurrent_matrix, terms, self.concat)
+        return run_cell(inputs_BTH, state_BH, gates, hidden_mask, real_BT=real_BT)
 
 
 def run_cell(
     inputs_BTH: Tensor,
     carry_BH: Tensor,
-    matrices: tuple[Tensor, Tensor],
-    nodes: Sequence[Sequence[Term]],
+    gates: Gates,
     hidden_mask: Tensor | None,
     offsets: Sequence[Tensor | None] | None = None,
-    concat: Sequence[int] | None = None,
+    real_BT: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Run the cell over a chunk.
 
     Args:
         inputs_BTH: what enters from below, dropouts applied.
         carry_BH: the state before the chunk.
-        matrices: the parts of W_0 that read the input and the state, each [H, 2H].
-        nodes: per node after node 0, the terms it adds up (one in a plain architecture).
+        gates: matrices and nodes; in a plain architecture every node has one term.
         hidden_mask: [B, H] dropout mask of every node's input, or None.
         offsets: per node, a scalar added to it (zero-valued, carrying gradient), or None.
-        concat: the nodes whose mean is output and next state; None means all after node 0.
+        real_BT: False where there is padding, which leaves the state as it was; None where there is none.
 
     Returns:
         (outputs [B, T, H], the state after the chunk [B, H]).
     """
-    input_matrix, recurrent_matrix = matrices
+    input_matrix, recurrent_matrix, nodes, concat = gates
     # All input projections of the chunk are one product; time first makes every step's slice contiguous.
     projected_TBH = torch.matmul(inputs_BTH.transpose(0, 1), input_matrix)
+    real_TB1: Sequence[Tensor | None] = [None] * len(projected_TBH)
+    if real_BT is not None:
+        real_TB1 = real_BT.t().unsqueeze(-1).unbind(0)
     outputs = []
-    for projected_BH in projected_TBH.unbind(0):
+    for projected_BH, real_B1 in zip(projected_TBH.unbind(0), real_TB1, strict=True):
         states = _step(projected_BH, carry_BH, recurrent_matrix, nodes, hidden_mask, offsets)
-        carry_BH = torch.stack(states[1:] if concat is None else [states[node] for node in concat]).mean(0)
+        after_BH = torch.stack(states[1:] if concat is None else [states[node] for node in concat]).mean(0)
+        carry_BH = after_BH if real_B1 is None else torch.where(real_B1, after_BH, carry_BH)
         outputs.append(carry_BH)
     return torch.stack(outputs, dim=1), carry_BH
 

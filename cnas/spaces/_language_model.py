@@ -26,6 +26,9 @@ Penalised = Literal["dropped", "raw"]
 CHUNK_ELEMENTS = 2**22
 """Logits that one product of the loss makes: enough for an efficient product, little beside all of them."""
 
+NEVER = 104.0
+"""So far below all others a logit has probability 0: e^-104 is less than half of the smallest float32."""
+
 CACHE_ELEMENTS = 2**19
 """Logits that are normalised at once: 2 MB of float32 stay in the cache of today's processors."""
 
@@ -117,9 +120,9 @@ class LanguageModelShell(nn.Module):
         """
         if not self.training:
             return NO_MASKS
-        sizes, hidden = self.sizes, self.sizes.hidden_size
+        sizes, (words, hidden) = self.sizes, self.embedding.weight.shape
         return Masks(
-            words=self._mask("words", sizes.dropout_words, (sizes.vocab_size, 1), noise),
+            words=self._mask("words", sizes.dropout_words, (words, 1), noise),
             embedding=self._row_mask("embedding", sizes.dropout_embedding, (rows, 1, hidden), noise),
             input=self._row_mask("input", sizes.dropout_input, (rows, 1, hidden), noise),
             hidden=self._row_mask("hidden", sizes.dropout_hidden, (rows, hidden), noise),
@@ -147,10 +150,25 @@ class LanguageModelShell(nn.Module):
             embedded_BTH = embedded_BTH * masks.words[tokens_BT]
         return apply_mask(apply_mask(embedded_BTH, masks.embedding), masks.input)
 
-    def losses(self, raw_BTH: Tensor, labels_BT: Tensor, masks: Masks) -> tuple[Tensor, Tensor]:
+    def decode(self, dropped_BTH: Tensor, pad_row: int | None = None) -> Tensor:
+        """Logits [B, T, V]; that of ``pad_row``, which is no word, lies so far below that it never counts."""
+        logits: Tensor = self.decoder(dropped_BTH)
+        if pad_row is not None and pad_row < logits.shape[-1]:
+            # Finite, since what sums all log-probabilities (label smoothing, an entropy) would turn -inf into NaN.
+            logits[..., pad_row] = logits.detach().amin(-1) - NEVER
+        return logits
+
+    def losses(
+        self, raw_BTH: Tensor, labels_BT: Tensor, masks: Masks, pad_row: int | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Per-token cross-entropy float32 [B, T] and the regularisers' scalar."""
         dropped_BTH = apply_mask(raw_BTH, masks.output)
-        losses = tied_cross_entropy(dropped_BTH.flatten(0, 1), self.decoder, labels_BT.flatten(), self.memory)
+        if pad_row is None:
+            losses = tied_cross_entropy(dropped_BTH.flatten(0, 1), self.decoder, labels_BT.flatten(), self.memory)
+        else:
+            logits = self.decode(dropped_BTH, pad_row).flatten(0, 1)
+            exact = logits.to(torch.promote_types(logits.dtype, torch.float32))
+            losses = nn.functional.cross_entropy(exact, labels_BT.flatten(), reduction="none")
         return losses.view(labels_BT.shape), self._penalty(raw_BTH, dropped_BTH)
 
     def _penalty(self, raw_BTH: Tensor, dropped_BTH: Tensor) -> Tensor:

@@ -37,16 +37,16 @@ def test_loaded_logits_are_the_same_bits_again_and_again(derived, folder, tmp_pa
     again = AutoModelForCausalLM.from_pretrained(save_model(loaded, WORDS, tmp_path / "again"))
     for model in (loaded, again):
         assert type(model) is type(derived)
-        assert torch.equal(model(TEXT).logits, derived(TEXT).logits)
+        assert torch.equal(model(TEXT).logits[..., :-1], derived(TEXT).logits)  # the last is that of <pad>
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == {
         path.name: path.read_bytes() for path in (tmp_path / "again").iterdir()
     }
 
 
-def test_a_pipeline_continues_as_generate_does(derived, folder):
+def test_a_pipeline_continues_as_generate_does(folder):
     tokenizer = AutoTokenizer.from_pretrained(folder)
     inputs = tokenizer("the w1 mr.", return_tensors="pt")
-    tokens = derived.generate(**inputs, do_sample=False, max_new_tokens=5)[0, 3:]
+    tokens = AutoModelForCausalLM.from_pretrained(folder).generate(**inputs, do_sample=False, max_new_tokens=5)[0, 3:]
     (told,) = pipeline("text-generation", str(folder))("the w1 mr.", do_sample=False, max_new_tokens=5)
     expected = tokenizer.decode(tokens, skip_special_tokens=True)
     assert told["generated_text"].split() == ["the", "w1", "mr.", *expected.split()]

@@ -74,8 +74,8 @@ def test_survives_save_and_load(tmp_path):
     assert loaded.encode(text) == tokenizer.encode(text)
     assert loaded.backend_tokenizer.to_str() == tokenizer.backend_tokenizer.to_str()
     assert loaded.special_tokens_map == tokenizer.special_tokens_map
-    assert (loaded.unk_token_id, loaded.eos_token_id, loaded.pad_token_id, loaded.bos_token_id) == (0, 1, 1, 1)
-    assert loaded.padding_side == "left"
+    assert (loaded.unk_token_id, loaded.eos_token_id, loaded.pad_token_id, loaded.bos_token_id) == (0, 1, 12, 1)
+    assert loaded.padding_side == "right"
     assert loaded.decode([2, 1]) == tokenizer.decode([2, 1]) == " the <eos>"
 
 

@@ -65,14 +65,15 @@ def elsewhere(networks, place):
 def test_the_logits_are_the_same_bits(networks, elsewhere, name):
     with torch.no_grad():
         here = networks[name](torch.arange(20).view(2, 10)).logits
-    assert torch.equal(torch.tensor(elsewhere[name]["logits"]), here)
+    assert torch.equal(torch.tensor(elsewhere[name]["logits"])[..., :-1], here)  # the last is that of <pad>
 
 
 @pytest.mark.parametrize("name", SPACES)
-def test_it_generates_the_same_words(networks, elsewhere, place, name):
+def test_it_generates_the_same_words(elsewhere, place, name):
     tokenizer = AutoTokenizer.from_pretrained(place / name)
     inputs = tokenizer("the w1 w2", return_tensors="pt")
-    tokens = networks[name].generate(**inputs, do_sample=False, max_new_tokens=6)
+    model = AutoModelForCausalLM.from_pretrained(place / name)
+    tokens = model.generate(**inputs, do_sample=False, max_new_tokens=6)
     assert elsewhere[name]["greedy"] == tokens.tolist()
     (here,) = pipeline("text-generation", str(place / name))("the w1", do_sample=False, max_new_tokens=4)
     assert elsewhere[name]["line"] == here["generated_text"]
@@ -91,7 +92,8 @@ def test_what_is_saved_there_loads_here(networks, elsewhere, place, name):
     assert elsewhere.keys() == networks.keys()
     again = AutoModelForCausalLM.from_pretrained(place / f"{name}-again")
     assert type(again) is type(networks[name])
-    assert torch.equal(again(torch.arange(20)[None]).logits, networks[name](torch.arange(20)[None]).logits)
+    ids = torch.arange(20)[None]
+    assert torch.equal(again(ids).logits[..., :-1], networks[name](ids).logits)
     assert {path.name for path in (place / name).glob("*.py")} == {
         path.name for path in (place / f"{name}-again").glob("*.py")
     }

@@ -157,7 +157,7 @@ def test_the_penalty_is_the_networks_own_and_for_training_only():
     network = build(**{**PLAIN, "slowness": 2.0, "activation_penalty": 3.0})
     inputs_BT, labels_BT = text()
     assert network.run(inputs_BT, labels_BT)[3] == 0
-    raw_BTH = network.cell(network.shell.embedding(inputs_BT), network.zero_carry(2), None)[0]
+    raw_BTH = network.cell(network.shell.embedding(inputs_BT), torch.zeros(2, 7), None)[0]
     expected = 3 * raw_BTH.square().mean() + 2 * (raw_BTH[:, 1:] - raw_BTH[:, :-1]).square().mean()
     torch.testing.assert_close(network.train().run(inputs_BT, labels_BT)[3], expected)
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from cnas.spaces._gated_cell import Term, run_cell
+from cnas.spaces._gated_cell import Gates, Term, run_cell
 from cnas.spaces._language_model import NO_MASKS, LanguageModelShell, LanguageModelSizes, tied_cross_entropy
 from cnas.spaces.base import Decision, SuperNet
 from cnas.spaces.enas_rnn.cell import run_cells
@@ -59,8 +59,7 @@ class EnasRnnSuperNet(SuperNet):
         raw_BTH, carry = run_cell(
             self.shell.embed(batch.inputs, masks),
             carry,
-            (self.input_matrix, self.recurrent_matrix),
-            self._terms(routing),
+            Gates(self.input_matrix, self.recurrent_matrix, self._terms(routing)),
             masks.hidden,
             self._offsets(routing),
         )

@@ -19,7 +19,9 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
 from transformers.image_processing_backends import PilBackend
 from transformers.image_utils import PILImageResampling, load_image
+from transformers.loss.loss_utils import fixed_cross_entropy
 from transformers.modeling_outputs import ImageClassifierOutput
+from transformers.utils.generic import can_return_tuple
 
 from .norm import AllSum, BatchNorm
 from .skeleton import Skeleton, classification_losses, pool
@@ -146,24 +148,45 @@ class CnasNatsForImageClassification(PreTrainedModel):
         losses = classification_losses(logits, labels_B)
         return losses, logits, None, losses.new_zeros(())
 
-    def _logits(self, inputs_BCHW: Tensor, all_sum: AllSum | None) -> Tensor:
+    def _logits(self, inputs_BCHW: Tensor, all_sum: AllSum | None, seen: list[Tensor] | None = None) -> Tensor:
+        seen = [] if seen is None else seen
         x = self.skeleton.begin(inputs_BCHW, all_sum)
+        seen.append(x)
         for stage, cells in enumerate(self.skeleton.cells()):
             for cell in cells:
                 x = cell(x, all_sum)
+            seen.append(x)
             x = self.skeleton.reduce(stage, x, all_sum)
         return self.skeleton.end(x, all_sum)
 
+    @can_return_tuple
     def forward(
         self,
         pixel_values: Tensor,
         labels: Tensor | None = None,
-        **kwargs: Any,  # noqa: ARG002 - what `transformers` passes to every model
+        output_hidden_states: bool | None = None,
+        **kwargs: Any,
     ) -> ImageClassifierOutput:
-        """Logits [B, num_labels] of normalised images [B, channels, height, width], and the mean loss of ``labels``."""
-        logits = self._logits(pixel_values, None)
-        loss = None if labels is None else classification_losses(logits, labels).mean()
-        return ImageClassifierOutput(loss=loss, logits=logits)
+        """Logits [B, num_labels] of normalised images [B, channels, height, width], and the mean loss of ``labels``.
+
+        ``num_items_in_batch`` divides the sum of the losses in place of their number. Hidden states, where they are
+        asked for, are those behind the stem and behind the cells of every stage.
+
+        Raises:
+            ValueError: attentions were asked for, or labels of another kind of problem were given.
+        """
+        if kwargs.get("output_attentions"):
+            raise ValueError("output_attentions must be left out: a convolutional network has none")
+        if labels is not None and self.config.problem_type not in {None, "single_label_classification"}:
+            raise ValueError(f"problem_type must be single_label_classification, got {self.config.problem_type}")
+        seen: list[Tensor] = []
+        logits = self._logits(pixel_values, None, seen)
+        loss = None
+        if labels is not None:
+            exact = logits.to(torch.promote_types(logits.dtype, torch.float32))
+            loss = fixed_cross_entropy(exact, labels, **kwargs)
+        shown = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        return ImageClassifierOutput(loss=loss, logits=logits, hidden_states=tuple(seen) if shown else None)
 
 
 class CnasNatsImageProcessor(PilBackend):
