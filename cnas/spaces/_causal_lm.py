@@ -113,6 +113,11 @@ class RecurrentLanguageModel(PreTrainedModel, GenerationMixin):
         """Replace the decoder."""
         self.shell.decoder = new_embeddings
 
+    @property
+    def outcomes(self) -> int:
+        """Words one is predicted of."""
+        return int(self.config.vocab_size)
+
     def zero_carry(self, rows: int) -> Tensor:
         """The state before the first word, zeros [rows, H]."""
         return self.shell.embedding.weight.new_zeros(rows, self.config.hidden_size)
