@@ -275,7 +275,7 @@ def retrain(task: Task, session: Session, architecture: Architecture, *, resume:
         "seconds": trainer.position.seconds,
         "parameters": parameters(network),
         "averaged_from_step": trainer.averaging_since,
-        **trainer.trouble.counts,
+        **trainer.guard.trouble.counts,
     }
     return measured._replace(figures=training | measured.figures)
 

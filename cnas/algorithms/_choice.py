@@ -88,7 +88,7 @@ def best_of(context: SearchContext, architectures: Sequence[Architecture]) -> tu
 def lowest(
     context: SearchContext, architectures: Sequence[Architecture], costs: Sequence[float]
 ) -> tuple[Architecture, dict[str, float]]:
-    """The architecture with the lowest cost, the first of equal ones, and figures about all of them.
+    """The architecture with the lowest cost and a finite loss, the first of equal ones, and figures about all of them.
 
     Args:
         context: of the search.
@@ -102,13 +102,13 @@ def lowest(
     Raises:
         NonFiniteError: no loss is finite.
     """
-    best = min(range(len(costs)), key=costs.__getitem__)
-    if math.isinf(costs[best]):
-        raise NonFiniteError(f"the validation losses of all {len(costs)} architectures to choose from are infinite")
-    found = figures(context, architectures[best], costs[best])
     about = {"scored": float(len(costs))}
     about |= figure(context, median(costs), "median_") | figure(context, max(costs), "worst_")
-    return architectures[best], found | about
+    for best in sorted(range(len(costs)), key=costs.__getitem__):
+        found = figures(context, architectures[best], costs[best])
+        if math.isfinite(found["valid_loss"]):
+            return architectures[best], found | about
+    raise NonFiniteError(f"the validation losses of all {len(costs)} architectures to choose from are not finite")
 
 
 def _losses_of(context: SearchContext, architectures: Sequence[Architecture], index: int | None) -> list[float]:

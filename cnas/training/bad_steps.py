@@ -10,10 +10,14 @@ does.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from cnas.training.undo import Undo
 
 ABOVE = 5.0
 """So many nats above ln(classes) the mean loss of a step may be."""
@@ -50,27 +54,6 @@ def verdict(loss: Loss, norm: Tensor, worst: float) -> Tensor:
     """
     mean = sum((part * share for part, share in loss[1:]), loss[0][0] * loss[0][1])
     return (mean.abs() <= worst) & (norm < math.inf)
-
-
-class Unread:
-    """Losses and verdicts of the steps that the host has not asked for; they stay on the device."""
-
-    def __init__(self) -> None:
-        self._steps: list[tuple[Loss, Tensor]] = []
-
-    def add(self, loss: Loss, good: Tensor) -> None:
-        """Of the newest step."""
-        self._steps.append((loss, good))
-
-    def read(self) -> list[tuple[float, bool]]:
-        """(mean loss, whether it was good) of the steps since the last call, in order."""
-        if not self._steps:
-            return []
-        goods = torch.stack([good for _, good in self._steps]).tolist()
-        means = iter(torch.stack([part for loss, _ in self._steps for part, _ in loss]).tolist())
-        losses = [sum(next(means) * share for _, share in loss) for loss, _ in self._steps]
-        self._steps = []
-        return list(zip(losses, goods, strict=True))
 
 
 @dataclass(frozen=True)
@@ -166,3 +149,64 @@ class Trouble:
             failed=max(self.failed, epoch),
             starts=(*self.starts[: self.back_to], step),
         )
+
+
+class StepGuard:
+    """Lets a good step through, undoes a bad one, and keeps count; verdicts stay on the device until `look`.
+
+    Args:
+        model: the network that is trained, on its device; what it says of its ``outcomes`` bounds the loss.
+        in_a_row: so many bad steps in a row are too many.
+
+    Attributes:
+        trouble: up to the last `look`.
+    """
+
+    def __init__(self, model: nn.Module, in_a_row: int) -> None:
+        self.in_a_row, self.trouble = in_a_row, Trouble()
+        self._worst = worst_loss(getattr(model, "outcomes", None))
+        self._buffers = [*model.buffers()]
+        self.reset(self.trouble)
+
+    def reset(self, trouble: Trouble) -> None:
+        """Go on from there, with weights and an optimiser's state that are others."""
+        self.trouble, self._undo = trouble, Undo()
+        self._unread: list[tuple[Loss, Tensor]] = []
+
+    def begin(self) -> None:
+        """Before the forward of a step, which may move statistics of the network."""
+        self._before = self._undo.keep(self._buffers)
+
+    def step(self, optimizer: Any, parameters: Sequence[Tensor], loss: Loss, norm: Tensor) -> Tensor:
+        """The optimiser's step where it is a good one; whether it is, a bool scalar on the device."""
+        good = verdict(loss, norm, self._worst)
+        self._undo.step(optimizer, parameters, good)
+        self._undo.restore(self._before, good)
+        self._unread.append((loss, good))
+        return good
+
+    def look(self, total: float) -> float:
+        """Ask the device how the steps since the last look went; ``total`` plus the losses of the good ones."""
+        if not self._unread:
+            return total
+        verdicts = torch.stack([good for _, good in self._unread]).tolist()
+        means = iter(torch.stack([part for loss, _ in self._unread for part, _ in loss]).tolist())
+        for (loss, _), good in zip(self._unread, verdicts, strict=True):
+            # Added one by one: Python's own sum rounds otherwise.
+            mean = 0.0
+            for _, share in loss:
+                mean += next(means) * share
+            total = total + mean if good else total
+            self.trouble = self.trouble.after_step(good)
+        self._unread = []
+        return total
+
+    def judge(self, *, ends: bool) -> str:
+        """Why the epoch is to be given up, after a look; empty where it is not.
+
+        Args:
+            ends: whether this was the last step of the epoch, which must have had a good one.
+        """
+        longest, self.trouble = self.trouble.longest, self.trouble.judged()
+        gives_up = longest >= self.in_a_row or (ends and not self.trouble.good)
+        return f"{longest} bad steps in a row" if gives_up else ""

@@ -26,14 +26,13 @@ from cnas.data.base import OrderedBatches
 from cnas.errors import NonFiniteError, Stopped, StorageError
 from cnas.rng import Noise
 from cnas.training import checkpoint
-from cnas.training.bad_steps import LOOK_EVERY, TRIES, Loss, Trouble, Unread, verdict, worst_loss
+from cnas.training.bad_steps import LOOK_EVERY, TRIES, Loss, StepGuard, Trouble
 from cnas.training.equal_ranks import check_equal
 from cnas.training.loop_config import LoopConfig
 from cnas.training.metrics_log import MetricsLog, read
 from cnas.training.progress import describe
 from cnas.training.ranks import Ranks
 from cnas.training.session import Session
-from cnas.training.undo import Undo
 from cnas.types import Batch
 
 
@@ -66,11 +65,9 @@ class AccelerateLoop(ABC):
         config.check_processes(self.ranks.world)
         self.model = model.to(self.accelerator.device)
         self.optimizer = self.make_optimizer()
-        self.position, self.trouble = Position(), Trouble()
+        self.position = Position()
+        self.guard = StepGuard(self.model, config.bad_steps_in_a_row)
         self.carry: Tensor | None = None
-        self._worst_loss = worst_loss(getattr(model, "outcomes", None))
-        self._buffers = [*self.model.buffers()]
-        self._unread, self._undo = Unread(), Undo()
         self.log = MetricsLog(session.folder / "metrics.jsonl") if self.accelerator.is_main_process else None
         self._saved_step: int | None = None
         self._clock = time.perf_counter()  # until when the position's seconds count
@@ -111,7 +108,7 @@ class AccelerateLoop(ABC):
         carry = None if self.carry is None else self.ranks.gather_rows(self.carry, self.batches.batch_size)
         return {
             "position": asdict(self.position),
-            "trouble": asdict(self.trouble),
+            "trouble": asdict(self.guard.trouble),
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "carry": carry,
@@ -123,8 +120,7 @@ class AccelerateLoop(ABC):
         """The inverse of `state`."""
         self.position = Position(**state["position"])
         # Checkpoints of earlier versions know of no bad steps.
-        self.trouble = Trouble(**state.get("trouble", {"good": self.position.batch}))
-        self._unread, self._undo = Unread(), Undo()
+        self.guard.reset(Trouble(**state.get("trouble", {"good": self.position.batch})))
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         carry = state["carry"]
@@ -154,7 +150,7 @@ class AccelerateLoop(ABC):
                 self._begin_epoch()
                 self._run_steps()
                 with self.located():
-                    row = self._row() | self.finish_epoch() | self.trouble.news
+                    row = self._row() | self.finish_epoch() | self.guard.trouble.news
             except NonFiniteError as problem:
                 self._go_back(problem)
                 continue
@@ -165,12 +161,13 @@ class AccelerateLoop(ABC):
 
     def _begin_epoch(self) -> None:
         """Have a state to go back to, at the very beginning too."""
-        if not self.trouble.starts and self.position.batch == 0:
-            self.trouble = replace(self.trouble, starts=(self.position.step,))
+        trouble, place = self.guard.trouble, self.position
+        if not trouble.starts and place.batch == 0:
+            self.guard.trouble = replace(trouble, starts=(place.step,))
             self.save()
 
     def _start_epoch(self, epoch: int) -> None:
-        self.trouble = self.trouble.epoch_done(self.position.epoch, self.position.step)
+        self.guard.trouble = self.guard.trouble.epoch_done(self.position.epoch, self.position.step)
         self.position = replace(self.position, epoch=epoch, batch=0, loss_sum=0.0)
         self.carry = None
 
@@ -224,7 +221,8 @@ class AccelerateLoop(ABC):
         """One update, where the step is no bad one; returns whether any process was asked to stop."""
         self.optimizer.zero_grad()
         losses_seen: Loss = []
-        carries, total, buffers = [], self.batches.rows(index), self._undo.keep(self._buffers)
+        carries, total = [], self.batches.rows(index)
+        self.guard.begin()
         for batch, rows in self._micro_batches(index):
             with self.accelerator.autocast():
                 weighted, losses, penalty, carry = self.batch_losses(batch)
@@ -235,8 +233,6 @@ class AccelerateLoop(ABC):
         loss, stop = self._together(losses_seen)
         self._set_learning_rate(self.learning_rate(index))
         good = self._update(loss)
-        self._undo.restore(buffers, good)
-        self._unread.add(loss, good)
         if carries[0] is not None:
             kept = torch.cat([carry.detach() for carry in carries if carry is not None])
             self.carry = kept.masked_fill(~good, 0)
@@ -253,7 +249,9 @@ class AccelerateLoop(ABC):
 
     def learning_rate(self, index: int) -> float:
         """Of the step on batch ``index`` of this epoch."""
-        return self.config.rate(self.position.epoch) * self.batches.learning_rate_scale(index) * self.trouble.factor
+        return (
+            self.config.rate(self.position.epoch) * self.batches.learning_rate_scale(index) * self.guard.trouble.factor
+        )
 
     def _set_learning_rate(self, rate: float) -> None:
         for group in self.optimizer.param_groups:
@@ -275,28 +273,20 @@ class AccelerateLoop(ABC):
         # A gradient scaler (fp16) skips overflowed steps by itself, and finds its scale by them.
         scaler = self.accelerator.scaler
         overflow = scaler is not None and scaler.get_scale() > 1
-        good = verdict(loss, torch.zeros_like(norm) if overflow else norm, self._worst_loss)
-        self._undo.step(self.optimizer, parameters, good)
-        return good
+        return self.guard.step(self.optimizer, parameters, loss, torch.zeros_like(norm) if overflow else norm)
 
     # Bad steps --------------------------------------------------------------------------------------------------------
 
     def _look(self) -> None:
         """Ask the device how the last steps went."""
-        total = self.position.loss_sum
-        for loss, good in self._unread.read():
-            self.trouble = self.trouble.after_step(good)
-            total += loss if good else 0.0
-        self.position = replace(self.position, loss_sum=total)
+        self.position = replace(self.position, loss_sum=self.guard.look(self.position.loss_sum))
 
     def _judge(self) -> None:
         """Look, and give the epoch up where too many steps in a row were bad, or all of them."""
         self._look()
-        longest, place = self.trouble.longest, self.position
-        self.trouble = self.trouble.judged()
-        ends = place.batch == len(self.batches)
-        if longest >= self.config.bad_steps_in_a_row or (ends and not self.trouble.good):
-            raise NonFiniteError(f"{longest} bad steps in a row up to step {place.step} of the {self.phase}")
+        place = self.position
+        if why := self.guard.judge(ends=place.batch == len(self.batches)):
+            raise NonFiniteError(f"{why} up to step {place.step} of the {self.phase}")
 
     def _go_back(self, problem: NonFiniteError) -> None:
         """Go on from the start of the epoch, or of the one before, with half the learning rate.
@@ -308,7 +298,7 @@ class AccelerateLoop(ABC):
             NonFiniteError: that was tried too often.
         """
         self._look()
-        trouble, place = self.trouble, self.position
+        trouble, place = self.guard.trouble, self.position
         if trouble.tries == TRIES or not trouble.starts:
             tried = f"; going back {trouble.tries} times, each with half the learning rate, did not help"
             raise NonFiniteError(f"{problem}{tried if trouble.tries else ''}{self._kept()}") from problem
@@ -373,7 +363,7 @@ class AccelerateLoop(ABC):
     def _row(self) -> dict[str, Any]:
         self._look()
         place = self.position
-        mean = place.loss_sum / max(self.trouble.good, 1)
+        mean = place.loss_sum / max(self.guard.trouble.good, 1)
         return {"phase": self.phase, "epoch": place.epoch + 1, "step": place.step, "train_loss": mean}
 
     def _record(self, row: dict[str, Any]) -> None:

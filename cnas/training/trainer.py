@@ -129,7 +129,7 @@ class CurriculumTrainer(AccelerateLoop):
         with self._afterwards():
             architecture, figures = self.algorithm.derive(self.context("derive"))
         seconds, place = self.count_time(), self.position
-        return SearchResult(architecture, place.epoch, place.step, seconds, figures, self.trouble.counts)
+        return SearchResult(architecture, place.epoch, place.step, seconds, figures, self.guard.trouble.counts)
 
     def validation_losses(self, architectures: Sequence[Architecture]) -> list[float]:
         """The mean loss of each architecture on all validation batches, with the weights the search has left.
@@ -189,10 +189,10 @@ class CurriculumTrainer(AccelerateLoop):
             pass  # Under fp16, where the scaler of the weights' gradient finds its scale.
         except NonFiniteError:
             # Nothing was learned from it; what its validation batch handed on may be no number either.
-            self.trouble = self.trouble.after_arch_step(good=False)
+            self.guard.trouble = self.guard.trouble.after_arch_step(good=False)
             self.arch_stream.carry = None
         else:
-            self.trouble = self.trouble.after_arch_step(good=True)
+            self.guard.trouble = self.guard.trouble.after_arch_step(good=True)
 
     def _v(self, batch: Batch) -> Tensor | None:
         return self.curriculum.weights(batch.unit_ids) if self.curriculum else None
@@ -208,7 +208,7 @@ class CurriculumTrainer(AccelerateLoop):
 
     def _weigh(self, unit_ids_U: Tensor, losses_KU: Tensor) -> None:
         assert self.curriculum is not None
-        self.trouble = self.trouble.without(self.curriculum.update(unit_ids_U, losses_KU))
+        self.guard.trouble = self.guard.trouble.without(self.curriculum.update(unit_ids_U, losses_KU))
 
     def batch_losses(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """The chosen routing's losses, times v where there is a curriculum (Eq. 4)."""
@@ -221,7 +221,7 @@ class CurriculumTrainer(AccelerateLoop):
 
     def finish_epoch(self) -> dict[str, Any]:
         """Let the algorithm learn, probe a candidate on validation data, weigh the training data anew."""
-        before, trouble = copy.deepcopy(self.algorithm.state_dict()), self.trouble
+        before, trouble = copy.deepcopy(self.algorithm.state_dict()), self.guard.trouble
         used = self.curriculum.statistics() | self.curriculum.traces() if self.curriculum else {}
         try:
             figures = self.algorithm.end_epoch(self.context("end_epoch"))
@@ -230,7 +230,7 @@ class CurriculumTrainer(AccelerateLoop):
         except Stopped:
             # An unfinished pass leaves no trace: it is done again, from the same draws, after a resume.
             self.algorithm.load_state_dict(before)
-            self.trouble = trouble
+            self.guard.trouble = trouble
             self.stop_here()
         return probe | figures | used
 
@@ -277,7 +277,7 @@ class CurriculumTrainer(AccelerateLoop):
         """Validation losses; what is not finite is counted, and infinite: worse than everything else."""
         losses_K = self.scorer.validation(architectures, self.parts.valid, index)
         finite_K = losses_K.isfinite()
-        self.trouble = self.trouble.without(int((~finite_K).sum()))
+        self.guard.trouble = self.guard.trouble.without(int((~finite_K).sum()))
         return losses_K.masked_fill(~finite_K, math.inf)
 
     def restarted(self, state: dict[str, Any]) -> dict[str, Any]:
