@@ -2,8 +2,8 @@
 
     python tests/reliability/smoke_runs.py FOLDER --recipe ptb_cl_enas --seeds 1-50 --processes 2
 
-Each run has one thread. Called again, it goes on with runs that were killed and leaves finished ones alone. The last line
-counts the runs that did not end with 0 and those that had a bad step or went back.
+Each run has one thread. Called again, it goes on with runs that were killed and leaves finished ones alone. The last
+line counts the runs that did not end with 0 and those that had a bad step or went back.
 """
 
 from __future__ import annotations
