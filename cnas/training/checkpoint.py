@@ -111,12 +111,7 @@ def save(
 
 
 def load(root: Path, step: int, *, config_hash: str | None = None) -> dict[str, Any]:
-    """The state that was saved under ``step``.
-
-    Args:
-        root: the folder given to `save`.
-        step: the number in the name.
-        config_hash: what the checkpoint must have been saved with; None accepts any.
+    """The state that was saved under ``step``, of the configuration with this hash; None accepts any.
 
     Raises:
         CheckpointError: it is not whole, or not there.

@@ -11,9 +11,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
+from abc import abstractmethod
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -26,12 +24,13 @@ from cnas.data.base import OrderedBatches
 from cnas.errors import NonFiniteError, Stopped, StorageError
 from cnas.rng import Noise
 from cnas.training import checkpoint
-from cnas.training.bad_steps import LOOK_EVERY, TRIES, Loss, StepGuard, Trouble
+from cnas.training.bad_steps import LOOK_EVERY, Loss, StepGuard, Trouble
 from cnas.training.equal_ranks import check_equal
 from cnas.training.loop_config import LoopConfig
 from cnas.training.metrics_log import MetricsLog, read
 from cnas.training.progress import describe
 from cnas.training.ranks import Ranks
+from cnas.training.recovery import Recovery
 from cnas.training.session import Session
 from cnas.types import Batch
 
@@ -47,7 +46,7 @@ class Position:
     seconds: float = 0.0
 
 
-class AccelerateLoop(ABC):
+class AccelerateLoop(Recovery):
     """Epochs of optimiser steps over ordered batches, saved so that a resumed run is the uninterrupted one.
 
     Args:
@@ -82,10 +81,10 @@ class AccelerateLoop(ABC):
     def finish_epoch(self) -> dict[str, Any]:
         """What follows an epoch's steps; returns what its row of ``metrics.jsonl`` says besides the training loss."""
 
-    def begin_step(self, index: int) -> None:  # noqa: B027 - most loops have nothing to prepare
+    def begin_step(self, index: int) -> None:
         """Called before batch ``index``, with `position` at it."""
 
-    def end_step(self, index: int) -> None:  # noqa: B027
+    def end_step(self, index: int) -> None:
         """Called after batch ``index``, with `position` still at it."""
 
     def make_optimizer(self) -> Any:
@@ -158,18 +157,6 @@ class AccelerateLoop(ABC):
             self._record(row | {"epoch_seconds": spent, "total_seconds": total})
             self._start_epoch(self.position.epoch + 1)
             self.save()
-
-    def _begin_epoch(self) -> None:
-        """Have a state to go back to, at the very beginning too."""
-        trouble, place = self.guard.trouble, self.position
-        if not trouble.starts and place.batch == 0:
-            self.guard.trouble = replace(trouble, starts=(place.step,))
-            self.save()
-
-    def _start_epoch(self, epoch: int) -> None:
-        self.guard.trouble = self.guard.trouble.epoch_done(self.position.epoch, self.position.step)
-        self.position = replace(self.position, epoch=epoch, batch=0, loss_sum=0.0)
-        self.carry = None
 
     def count_time(self) -> float:
         """Bring the seconds of `position` up to now; returns them."""
@@ -274,57 +261,6 @@ class AccelerateLoop(ABC):
         scaler = self.accelerator.scaler
         overflow = scaler is not None and scaler.get_scale() > 1
         return self.guard.step(self.optimizer, parameters, loss, torch.zeros_like(norm) if overflow else norm)
-
-    # Bad steps --------------------------------------------------------------------------------------------------------
-
-    def _look(self) -> None:
-        """Ask the device how the last steps went."""
-        self.position = replace(self.position, loss_sum=self.guard.look(self.position.loss_sum))
-
-    def _judge(self) -> None:
-        """Look, and give the epoch up where too many steps in a row were bad, or all of them."""
-        self._look()
-        place = self.position
-        if why := self.guard.judge(ends=place.batch == len(self.batches)):
-            raise NonFiniteError(f"{why} up to step {place.step} of the {self.phase}")
-
-    def _go_back(self, problem: NonFiniteError) -> None:
-        """Go on from the start of the epoch, or of the one before, with half the learning rate.
-
-        Steps are counted on: the state is saved under the newest number and draws differ from those of the attempt that
-        is given up. It is saved before anything is changed here, so that a run that is killed meanwhile does the same.
-
-        Raises:
-            NonFiniteError: that was tried too often.
-        """
-        self._look()
-        trouble, place = self.guard.trouble, self.position
-        if trouble.tries == TRIES or not trouble.starts:
-            tried = f"; going back {trouble.tries} times, each with half the learning rate, did not help"
-            raise NonFiniteError(f"{problem}{tried if trouble.tries else ''}{self._kept()}") from problem
-        start = trouble.starts[trouble.back_to]
-        state = checkpoint.load(self.checkpoints, start, config_hash=self.session.config_hash)
-        now = trouble.gone_back(place.epoch, place.step, tuple(state["trouble"]["told"]))
-        state = self.restarted(state) | {"trouble": asdict(now)}
-        state["position"] |= {"step": place.step, "seconds": self.count_time()}
-        self._write(state)
-        self.load_state(state)
-        self.session.say(
-            f"warning: {problem}; back to the start of epoch {self.position.epoch + 1}, "
-            f"learning rate times {now.factor:g}"
-        )
-
-    def restarted(self, state: dict[str, Any]) -> dict[str, Any]:
-        """The state of an epoch's start, as one that other steps than those after it will follow."""
-        return state
-
-    @contextmanager
-    def located(self, kept: str = "") -> Iterator[None]:
-        """Tell where it happened when a `NonFiniteError` comes from a part that knows no steps."""
-        try:
-            yield
-        except NonFiniteError as problem:
-            raise NonFiniteError(f"{problem}, at step {self.position.step} of the {self.phase}{kept}") from problem
 
     def _kept(self) -> str:
         if self._saved_step is None:
