@@ -30,7 +30,7 @@ class CheckpointError(CnasError):
 
 
 class NonFiniteError(CnasError):
-    """A loss or a gradient became NaN or infinite; the weights were not updated with it."""
+    """Losses or gradients stayed NaN, infinite or far too large; the weights were not updated with them."""
 
     exit_code = 4
 

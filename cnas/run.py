@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 from collections.abc import Iterator
@@ -196,12 +197,12 @@ def _supernet_losses(task: Task, trainer: CurriculumTrainer) -> dict[str, float]
     space, seed = task.config.space, task.config.options.seed
     drawn = (space.sample(generator(seed, "supernet_losses", index)) for index in range(RANKED))
     distinct = list(dict.fromkeys(drawn))
-    losses = trainer.validation_losses(distinct)
-    return {architecture.to_str(): loss for architecture, loss in zip(distinct, losses, strict=True)}
+    losses = zip(distinct, trainer.validation_losses(distinct), strict=True)
+    return {architecture.to_str(): loss for architecture, loss in losses if math.isfinite(loss)}
 
 
 def _search_figures(outcome: SearchResult) -> dict[str, Any]:
-    return {name: getattr(outcome, name) for name in ("epochs", "steps", "seconds", "valid")}
+    return {name: getattr(outcome, name) for name in ("epochs", "steps", "seconds", "valid")} | outcome.trouble
 
 
 def _steps(config: RunConfig, trainer: AccelerateLoop) -> str:
@@ -272,6 +273,7 @@ def retrain(task: Task, session: Session, architecture: Architecture, *, resume:
         "seconds": trainer.position.seconds,
         "parameters": parameters(network),
         "averaged_from_step": trainer.averaging_since,
+        **trainer.guard.trouble.counts,
     }
     return measured._replace(figures=training | measured.figures)
 

@@ -150,6 +150,7 @@ class SearchResult:
         steps: weight steps, all epochs together.
         seconds: wall-clock time, over all parts of a resumed run.
         valid: what the algorithm reports about its choice, e.g. the validation loss in nats.
+        trouble: ``bad_steps``, ``recoveries``, ``left_out``: how often numbers were not finite, and what came of it.
     """
 
     architecture: Architecture
@@ -157,6 +158,7 @@ class SearchResult:
     steps: int
     seconds: float
     valid: dict[str, Any]
+    trouble: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """A run that is killed or stopped at any moment, and resumed, is the run that never was."""
 
 import errno
+import json
 import re
 import shutil
 import signal
@@ -55,7 +56,7 @@ def test_a_kill_before_the_retrainings_first_checkpoint_leaves_no_row_twice(home
     for phase, fault in [("search", Fault("row", 1, after=True)), ("retrain", Fault("row", 4, after=True))]:
         ended = launch(home, *flags, "--resume", fault=fault).wait()
         assert ended.code == -signal.SIGKILL, ended
-        assert not (home / "rows" / "checkpoints" / phase).exists()
+        assert saved(home / "rows" / "checkpoints" / phase)["step"] == 0
         assert read(home / "rows" / "metrics.jsonl")[-1]["phase"] == phase
     assert launch(home, *flags, "--resume").wait().code == 0
     epochs = [(row["phase"], row["epoch"]) for row in read(home / "rows" / "metrics.jsonl")]
@@ -117,10 +118,11 @@ def test_a_finished_run_is_left_alone(home, finished):
 
 @pytest.fixture(scope="module")
 def killed_search(home):
-    """A folder with the checkpoints of the steps 10 and 11."""
+    """A folder with the checkpoints of the steps 10 and 11, and of the start of the first epoch."""
     ended = launch(home, *SAVING, "--output-dir", "broken", fault=Fault("step", 14)).wait()
     assert ended.code == -signal.SIGKILL
-    assert {path.name for path in (home / "broken" / "checkpoints" / "search").iterdir()} == {"step-10", "step-11"}
+    names = {path.name for path in (home / "broken" / "checkpoints" / "search").iterdir()}
+    assert names == {"step-0", "step-10", "step-11"}
     return home / "broken"
 
 
@@ -156,11 +158,11 @@ def test_a_broken_checkpoint_is_named_and_the_one_before_it_used(home, finished,
 def test_no_whole_checkpoint_ends_with_3(home, killed_search):
     folder = home / "all-broken"
     shutil.copytree(killed_search, folder)
-    for step in (10, 11):
+    for step in (0, 10, 11):
         truncate(folder / "checkpoints" / "search" / f"step-{step}")
     ended = launch(home, *SAVING, "--output-dir", folder.name, "--resume").wait()
     assert ended.code == 3
-    assert re.fullmatch(r"error: .*step-11.*step-10.*\n", ended.err), ended.err
+    assert re.fullmatch(r"error: .*step-11.*step-10.*step-0.*\n", ended.err), ended.err
 
 
 def test_data_that_has_changed_is_no_data_to_go_on_with(home, killed_search, finished):
@@ -193,14 +195,28 @@ def test_a_full_disk_during_the_export_ends_with_5(home, finished, monkeypatch, 
     assert re.fullmatch(r"error: cannot write .*No space left on device\n", err), err
 
 
-def test_numbers_that_are_not_finite_end_with_4_and_the_last_checkpoint_stays(home):
+def test_numbers_that_stay_not_finite_end_with_4_and_the_last_checkpoint_stays(home):
     huge = ("--trainer.learning-rate", "1e30", "--trainer.clip-norm", "1e30")
     ended = launch(home, *huge, "--output-dir", "infinite").wait()
     assert ended.code == 4
-    assert re.fullmatch(r"error: the (loss|gradient) became \S+ at step \d+ \(epoch 1\) of the search; .*\n", ended.err)
+    said = r"error: \d+ bad steps in a row up to step \d+ of the search; going back 5 times, .* did not help; "
+    assert re.fullmatch(rf"{said}.*is kept\)\n", ended.err)
+    assert saved(home / "infinite" / "checkpoints" / "search")["state"]["trouble"]["factor"] == 1 / 32
+
+
+def test_weights_that_become_nan_are_gone_back_from(home):
     ended = launch(home, "--output-dir", "nan", *SAVING, fault=Fault("step", 8, NAN)).wait()
-    assert ended.code == 4
-    assert re.fullmatch(
-        r"error: the loss became nan at step 8 \(epoch 1\) of the search; .*step 5 is kept\)\n", ended.err
-    )
-    assert saved(home / "nan" / "checkpoints" / "search")["step"] == 5
+    assert (ended.code, ended.err) == (0, "")
+    (warning,) = re.findall("^warning: .*", ended.out, re.MULTILINE)
+    # Of the first epoch 4 steps are bad, too few; of the second all are, which is laid to the first.
+    expected = "warning: 9 bad steps in a row up to step 16 of the search; back to the start of epoch 1, "
+    assert warning == f"{expected}learning rate times 0.5"
+    figures = json.loads((home / "nan" / "result.json").read_text("utf-8"))
+    assert (figures["search"]["bad_steps"], figures["search"]["recoveries"]) == (9, 1)
+    assert (figures["retrain"]["bad_steps"], figures["retrain"]["recoveries"]) == (0, 0)
+    assert [row["bad_steps"] for row in read(home / "nan" / "metrics.jsonl")] == [9, 0, 0, 0, 0, 0]
+    card = (home / "nan" / "README.md").read_text("utf-8")
+    assert "In the search 9 bad steps updated nothing, and it went back to the start of an epoch 1 time(s)" in card
+    report = (home / "nan" / "report.html").read_text("utf-8")
+    assert "Search, bad steps" in report
+    assert "Training, bad steps" not in report

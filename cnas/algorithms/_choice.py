@@ -19,7 +19,9 @@ from cnas.types import Architecture
 
 
 def costs_of(context: SearchContext, architectures: Sequence[Architecture], index: int | None) -> list[float]:
-    """The cost of each architecture, smaller is better; an infinite loss is passed on. A stop is heard between groups.
+    """The cost of each architecture, smaller is better; a loss that is no number is infinite: it ranks last.
+
+    A stop is heard between groups.
 
     Args:
         context: gives validation losses and, where there is something to classify, accuracies.
@@ -27,7 +29,6 @@ def costs_of(context: SearchContext, architectures: Sequence[Architecture], inde
         index: of a validation batch; None takes all of them.
 
     Raises:
-        NonFiniteError: a loss is NaN.
         Stopped: a signal asked for it.
     """
     if context.validation_accuracies is None:
@@ -53,6 +54,21 @@ def figure(context: SearchContext, cost: float, prefix: str = "") -> dict[str, f
     return {f"{prefix}valid_accuracy": 100.0 * (1.0 - cost)}
 
 
+def figures(context: SearchContext, architecture: Architecture, cost: float) -> dict[str, float]:
+    """What is known of one architecture on all validation batches: loss in nats and perplexity, or loss and accuracy.
+
+    Args:
+        context: of the search.
+        architecture: connected.
+        cost: its cost there.
+    """
+    found = figure(context, cost)
+    if context.validation_accuracies is None:
+        return found | {"valid_perplexity": perplexity(cost)}
+    (loss,) = _losses_of(context, [architecture], None)
+    return found | {"valid_loss": loss}
+
+
 def best_of(context: SearchContext, architectures: Sequence[Architecture]) -> tuple[Architecture, dict[str, float]]:
     """The architecture with the lowest cost on all validation batches, and figures about all of them.
 
@@ -64,7 +80,7 @@ def best_of(context: SearchContext, architectures: Sequence[Architecture]) -> tu
         As `lowest`.
 
     Raises:
-        NonFiniteError: a loss is NaN, or none is finite.
+        NonFiniteError: no loss is finite.
     """
     return lowest(context, architectures, costs_of(context, architectures, None))
 
@@ -72,7 +88,7 @@ def best_of(context: SearchContext, architectures: Sequence[Architecture]) -> tu
 def lowest(
     context: SearchContext, architectures: Sequence[Architecture], costs: Sequence[float]
 ) -> tuple[Architecture, dict[str, float]]:
-    """The architecture with the lowest cost, the first of equal ones, and figures about all of them.
+    """The architecture with the lowest cost and a finite loss, the first of equal ones, and figures about all of them.
 
     Args:
         context: of the search.
@@ -84,28 +100,20 @@ def lowest(
         and the worst of what was compared).
 
     Raises:
-        NonFiniteError: no loss is finite, or that of the best one is NaN.
+        NonFiniteError: no loss is finite.
     """
-    best = min(range(len(costs)), key=costs.__getitem__)
-    if math.isinf(costs[best]):
-        raise NonFiniteError(f"the validation losses of all {len(costs)} architectures to choose from are infinite")
-    found = figure(context, costs[best])
-    if context.validation_accuracies is None:
-        found["valid_perplexity"] = perplexity(costs[best])
-    else:
-        (found["valid_loss"],) = _losses_of(context, [architectures[best]], None)
     about = {"scored": float(len(costs))}
     about |= figure(context, median(costs), "median_") | figure(context, max(costs), "worst_")
-    return architectures[best], found | about
+    for best in sorted(range(len(costs)), key=costs.__getitem__):
+        found = figures(context, architectures[best], costs[best])
+        if math.isfinite(found["valid_loss"]):
+            return architectures[best], found | about
+    raise NonFiniteError(f"the validation losses of all {len(costs)} architectures to choose from are not finite")
 
 
 def _losses_of(context: SearchContext, architectures: Sequence[Architecture], index: int | None) -> list[float]:
     losses = _in_groups(context, context.validation_losses, architectures, index)
-    where = "the validation set" if index is None else f"validation batch {index}"
-    for architecture, loss in zip(architectures, losses, strict=True):
-        if math.isnan(loss):
-            raise NonFiniteError(f"the loss of architecture {architecture} on {where} is {loss}")
-    return losses
+    return [math.inf if math.isnan(loss) else loss for loss in losses]
 
 
 def _in_groups(

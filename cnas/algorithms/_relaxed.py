@@ -18,7 +18,7 @@ from torch import Tensor
 
 from cnas.algorithms._alphas import Alphas
 from cnas.algorithms._checks import Checked
-from cnas.algorithms._choice import best_of
+from cnas.algorithms._choice import costs_of, figures
 from cnas.algorithms.base import SearchAlgorithm, SearchContext, StepContext
 from cnas.errors import NonFiniteError
 from cnas.spaces.base import SearchSpace
@@ -107,10 +107,8 @@ class Relaxed(SearchAlgorithm):
     def derive(self, context: SearchContext) -> tuple[Architecture, dict[str, float]]:
         """The connected architecture with the largest product of weights, and how well it validates.
 
-        Raises:
-            NonFiniteError: its validation loss is NaN or infinite.
+        α alone decides, whatever that is.
         """
         ((best, log_prob),), disconnected = self.alphas.best(1)
-        _, figures = best_of(context, [best])
-        kept = {name: value for name, value in figures.items() if name.startswith("valid_")}
-        return best, kept | {"log_probability": log_prob, "disconnected": float(disconnected)}
+        (cost,) = costs_of(context, [best], None)
+        return best, figures(context, best, cost) | {"log_probability": log_prob, "disconnected": float(disconnected)}

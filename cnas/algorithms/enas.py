@@ -139,7 +139,7 @@ class ENAS(SearchAlgorithm):
             Means over the updates, of ``best_reward`` the best, of ``baseline`` the last.
 
         Raises:
-            NonFiniteError: where a validation loss is NaN, or a gradient not finite; the controller keeps its weights.
+            NonFiniteError: where a gradient is not finite; the controller keeps its weights.
         """
         rows = []
         for update in range(self.config.updates):
@@ -154,7 +154,7 @@ class ENAS(SearchAlgorithm):
         """The best of ``derive_samples`` samples and the policy's greedy choice, on all validation batches.
 
         Raises:
-            NonFiniteError: where no loss is finite, or one is NaN.
+            NonFiniteError: where no loss is finite.
         """
         drawn = self._draw(self.config.derive_samples, context.generator("derive"))
         greedy = self.space.architecture(self.controller.greedy())

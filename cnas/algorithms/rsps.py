@@ -77,7 +77,7 @@ class RSPS(SearchAlgorithm):
         """The best of ``samples`` distinct random architectures, or of all where there are fewer.
 
         Raises:
-            NonFiniteError: where no loss is finite, or one is NaN.
+            NonFiniteError: where no loss is finite.
         """
         count = min(self.config.samples, self.space.size)
         return best_of(context, distinct(self.space, count, context.generator("derive")))

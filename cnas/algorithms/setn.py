@@ -72,7 +72,7 @@ class SETN(Relaxed):
         """The best on validation data of the connected architectures with the largest products of weights.
 
         Raises:
-            NonFiniteError: where no loss is finite, or one is NaN.
+            NonFiniteError: where no loss is finite.
         """
         ranked, disconnected = self.alphas.best_available(self.config.proposals)
         architecture, figures = best_of(context, [found for found, _ in ranked])

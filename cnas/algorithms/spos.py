@@ -105,9 +105,6 @@ class SPOS(SearchAlgorithm):
         Returns:
             How many were compared, and the validation loss in nats, or the accuracy in percent, of the first leader
             and of the last one.
-
-        Raises:
-            NonFiniteError: a loss is NaN.
         """
         fresh = distinct(self.space, self.config.challengers, context.generator("challengers"), self.leaders)
         compared = [*self.leaders, *fresh]
@@ -122,7 +119,7 @@ class SPOS(SearchAlgorithm):
         """The best that an evolution finds, scored on all validation batches; it ends early where all are scored.
 
         Raises:
-            NonFiniteError: where no loss is finite, or one is NaN.
+            NonFiniteError: where no loss is finite.
         """
         costs: dict[Architecture, float] = {}
         for generation in range(self.config.generations):

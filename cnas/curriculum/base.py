@@ -17,7 +17,7 @@ from torch import Tensor, nn
 import cnas.curriculum
 from cnas.curriculum._traces import traced_units
 from cnas.curriculum._weights import normalized_weights
-from cnas.errors import NonFiniteError, UserError
+from cnas.errors import UserError
 from cnas.rng import HOST
 
 
@@ -80,21 +80,23 @@ class Curriculum(nn.Module):
         """The weight v of every position, float32, shape of ``unit_ids``."""
         return self.v[unit_ids]
 
-    def update(self, unit_ids_U: Tensor, losses_KU: Tensor) -> None:
+    def update(self, unit_ids_U: Tensor, losses_KU: Tensor) -> int:
         """Weigh units anew; their weights have mean 1 among themselves (Eq. 10-11).
 
         Args:
             unit_ids_U: int64 [U], each unit once; other units keep their weight.
             losses_KU: float [K, U], the losses of these units, one row per judging subnet.
 
-        Raises:
-            NonFiniteError: a loss is NaN or infinite; the message names the first such unit, and no weight changes.
+        Returns:
+            How many judges were left out, because a loss of theirs is not finite. Where no other is left, no weight
+            changes.
         """
-        finite_U = losses_KU.isfinite().all(dim=0)
-        if not bool(finite_U.all()):
-            unit = int(unit_ids_U[~finite_U][0])
-            raise NonFiniteError(f"a candidate's loss of unit {unit} is NaN or infinite, so it cannot be weighed")
-        self.v[unit_ids_U] = normalized_weights(self.score(losses_KU)).to(self.v)
+        sound_K = losses_KU.isfinite().all(dim=1)
+        left_out = int((~sound_K).sum())
+        if left_out < len(losses_KU):
+            judged_KU = losses_KU[sound_K] if left_out else losses_KU
+            self.v[unit_ids_U] = normalized_weights(self.score(judged_KU)).to(self.v)
+        return left_out
 
     def due(self, epoch: int, epochs: int) -> bool:
         """Whether all data is scored after ``epoch`` (from 0) of ``epochs``: not after the last, which needs none."""

@@ -21,7 +21,7 @@ from cnas.export.looked_up import looked_up, spreads
 from cnas.export.measures import Measure, cut, measures, spread
 from cnas.export.metadata import front_matter
 from cnas.export.model_kind import LANGUAGE_MODEL, ModelKind
-from cnas.export.procedure import Rows, flat, part, procedure, settings
+from cnas.export.procedure import Rows, flat, part, procedure, settings, trouble
 from cnas.types import Paper
 
 CELL_PICTURE = "figures/cell.svg"
@@ -144,6 +144,7 @@ def _facts(card: Card) -> dict[str, Any]:
         "benchmark": looked_up(result),
         "benchmark_spread": spreads(card.runs) if card.others else {},
         "procedure": procedure(result),
+        "trouble": trouble(result),
         "settings": settings(card.config),
         "samples": card.samples,
         "environment": _environment(result),

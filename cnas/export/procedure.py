@@ -37,6 +37,35 @@ def procedure(result: Mapping[str, Any]) -> Rows:
     return [(label, value) for label, value in rows if value]
 
 
+def trouble(result: Mapping[str, Any]) -> str:
+    """One sentence for each phase in which numbers were not finite, or far too large; empty where all went well.
+
+    Args:
+        result: the contents of ``result.json``.
+
+    Example:
+        >>> trouble({"search": {"bad_steps": 0}, "retrain": {"bad_steps": 7, "recoveries": 1}})
+        'In the training 7 bad steps updated nothing, and it went back to the start of an epoch 1 time(s), each time \
+with half the learning rate.'
+    """
+    clauses = {
+        "bad_steps": "{} bad steps updated nothing",
+        "recoveries": "it went back to the start of an epoch {} time(s), each time with half the learning rate",
+        "left_out": "{} scores or architecture steps were no numbers and did not count",
+    }
+    said = []
+    for key, name in (("search", "search"), ("retrain", "training")):
+        counts = part(result, key)
+        found = [clause.format(f"{counts[each]:,}") for each, clause in clauses.items() if _counted(counts.get(each))]
+        if found:
+            said.append(f"In the {name} {', and '.join(found)}.")
+    return " ".join(said)
+
+
+def _counted(value: Any) -> bool:
+    return is_finite(value) and value > 0
+
+
 def settings(config: Mapping[str, Any]) -> Rows:
     """Every field of the parts of a configuration by its flag's name, and the arithmetic; never where the data is.
 

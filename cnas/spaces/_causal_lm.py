@@ -127,6 +127,11 @@ class RecurrentLanguageModel(PreTrainedModel, GenerationMixin):
         """Replace the decoder."""
         self.shell.decoder = new_embeddings
 
+    @property
+    def outcomes(self) -> int:
+        """Words one is predicted of."""
+        return int(self.config.vocab_size)
+
     def run(
         self, inputs_BT: Tensor, labels_BT: Tensor, carry: Tensor | None = None, noise: Any | None = None
     ) -> tuple[Tensor, None, Tensor, Tensor]:

@@ -52,6 +52,9 @@ class SuperNet(nn.Module, ABC):
     classifies: ClassVar[bool] = False
     """Whether every output has logits, so that accuracy counts."""
 
+    outcomes: int | None = None
+    """Words or classes one is predicted of; a loss far above that of guessing evenly among them is no good step."""
+
     @abstractmethod
     def forward(self, batch: Batch, routing: Routing) -> Output:
         """Run one routing on a batch; losses are unreduced float32."""

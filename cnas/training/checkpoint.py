@@ -18,7 +18,7 @@ import platform
 import re
 import shutil
 import struct
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,7 @@ def save(
     *,
     config_hash: str,
     keep: int = 2,
+    pinned: Collection[int] = (),
     info: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write ``root/step-N``; whatever happens meanwhile, a whole checkpoint that was there before still is.
@@ -82,6 +83,7 @@ def save(
             and dense tensors of any device and dtype that safetensors knows. Views are stored as tensors of their own.
         config_hash: of the configuration that a resumed run must have, see `cnas.run_config.RunConfig.hash`.
         keep: how many checkpoints up to this step stay, the new one included.
+        pinned: steps whose checkpoints stay as well.
         info: small JSON-able extras for the manifest.
 
     Returns:
@@ -104,8 +106,22 @@ def save(
     except OSError as error:
         raise _refused(target, need, error.strerror or str(error)) from error
     with contextlib.suppress(OSError):  # the new one counts already; the next save tries again
-        _purge(root, step, keep)
+        _purge(root, step, keep, pinned)
     return target
+
+
+def load(root: Path, step: int, *, config_hash: str | None = None) -> dict[str, Any]:
+    """The state that was saved under ``step``, of the configuration with this hash; None accepts any.
+
+    Raises:
+        CheckpointError: it is not whole, or not there.
+        UserError: it belongs to another configuration or to another version of the format.
+    """
+    path = root / f"step-{step}"
+    try:
+        return _read(path, step, config_hash)[1]
+    except _NotWholeError as reason:
+        raise CheckpointError(f"{path} is no whole checkpoint: {reason}") from reason
 
 
 def load_newest(root: Path, *, config_hash: str | None = None) -> Loaded | None:
@@ -357,11 +373,11 @@ def _refused(target: Path, need: int, reason: str) -> StorageError:
     )
 
 
-def _purge(root: Path, step: int, keep: int) -> None:
+def _purge(root: Path, step: int, keep: int, pinned: Collection[int]) -> None:
     """Remove what a commit of ``step`` makes superfluous. Later steps stay: only their owner knows what they are."""
     kept: set[int] = set()
     for path, found in _found(root):
-        if found in kept or len(kept) == keep:
+        if found in kept or (len(kept) >= keep and found not in pinned):
             _remove(path)
         elif found <= step:
             kept.add(found)

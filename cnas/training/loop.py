@@ -11,9 +11,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
+from abc import abstractmethod
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -26,11 +24,13 @@ from cnas.data.base import OrderedBatches
 from cnas.errors import NonFiniteError, Stopped, StorageError
 from cnas.rng import Noise
 from cnas.training import checkpoint
+from cnas.training.bad_steps import LOOK_EVERY, Loss, StepGuard, Trouble
 from cnas.training.equal_ranks import check_equal
 from cnas.training.loop_config import LoopConfig
 from cnas.training.metrics_log import MetricsLog, read
 from cnas.training.progress import describe
 from cnas.training.ranks import Ranks
+from cnas.training.recovery import Recovery
 from cnas.training.session import Session
 from cnas.types import Batch
 
@@ -46,7 +46,7 @@ class Position:
     seconds: float = 0.0
 
 
-class AccelerateLoop(ABC):
+class AccelerateLoop(Recovery):
     """Epochs of optimiser steps over ordered batches, saved so that a resumed run is the uninterrupted one.
 
     Args:
@@ -65,6 +65,7 @@ class AccelerateLoop(ABC):
         self.model = model.to(self.accelerator.device)
         self.optimizer = self.make_optimizer()
         self.position = Position()
+        self.guard = StepGuard(self.model, config.bad_steps_in_a_row)
         self.carry: Tensor | None = None
         self.log = MetricsLog(session.folder / "metrics.jsonl") if self.accelerator.is_main_process else None
         self._saved_step: int | None = None
@@ -80,10 +81,10 @@ class AccelerateLoop(ABC):
     def finish_epoch(self) -> dict[str, Any]:
         """What follows an epoch's steps; returns what its row of ``metrics.jsonl`` says besides the training loss."""
 
-    def begin_step(self, index: int) -> None:  # noqa: B027 - most loops have nothing to prepare
+    def begin_step(self, index: int) -> None:
         """Called before batch ``index``, with `position` at it."""
 
-    def end_step(self, index: int) -> None:  # noqa: B027
+    def end_step(self, index: int) -> None:
         """Called after batch ``index``, with `position` still at it."""
 
     def make_optimizer(self) -> Any:
@@ -101,10 +102,12 @@ class AccelerateLoop(ABC):
     def state(self) -> dict[str, Any]:
         """All that a resumed run needs, in global order; subclasses add to it."""
         scaler = self.accelerator.scaler
+        self._look()
         # What is carried belongs to streams, of which every batch has one row each.
         carry = None if self.carry is None else self.ranks.gather_rows(self.carry, self.batches.batch_size)
         return {
             "position": asdict(self.position),
+            "trouble": asdict(self.guard.trouble),
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "carry": carry,
@@ -115,6 +118,8 @@ class AccelerateLoop(ABC):
     def load_state(self, state: dict[str, Any]) -> None:
         """The inverse of `state`."""
         self.position = Position(**state["position"])
+        # Checkpoints of earlier versions know of no bad steps.
+        self.guard.reset(Trouble(**state.get("trouble", {"good": self.position.batch})))
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         carry = state["carry"]
@@ -133,20 +138,24 @@ class AccelerateLoop(ABC):
 
         Raises:
             Stopped: a signal asked for it; the state is saved.
-            NonFiniteError: a loss or gradient is NaN or infinite; the last checkpoint is kept.
+            NonFiniteError: too many steps are bad, and going back does not help; the last checkpoint is kept.
             StorageError: a checkpoint could not be written; the one before is kept.
             RanksError: the processes have lost one another, or hold different numbers.
         """
         self._clock = time.perf_counter()
         while self.position.epoch < self.config.epochs:
             start = time.perf_counter()
-            self._run_steps()
-            with self.located():
-                row = self._row() | self.finish_epoch()
+            try:
+                self._begin_epoch()
+                self._run_steps()
+                with self.located():
+                    row = self._row() | self.finish_epoch() | self.guard.trouble.news
+            except NonFiniteError as problem:
+                self._go_back(problem)
+                continue
             spent, total = time.perf_counter() - start, self.count_time()
             self._record(row | {"epoch_seconds": spent, "total_seconds": total})
-            self.position = replace(self.position, epoch=self.position.epoch + 1, batch=0, loss_sum=0.0)
-            self.carry = None
+            self._start_epoch(self.position.epoch + 1)
             self.save()
 
     def count_time(self) -> float:
@@ -163,12 +172,14 @@ class AccelerateLoop(ABC):
             for index in range(self.position.batch, total):
                 with self.located():
                     self.begin_step(index)
-                loss, stop = self._step(index)
+                stop = self._step(index)
                 with self.located():
                     self.end_step(index)
                 bar.update()
                 place = self.position
-                self.position = replace(place, batch=index + 1, step=place.step + 1, loss_sum=place.loss_sum + loss)
+                self.position = replace(place, batch=index + 1, step=place.step + 1)
+                if self.position.step % LOOK_EVERY == 0 or index + 1 == total:
+                    self._judge()
                 if stop:
                     self.stop_here()
                 elif self._due(self.config.checkpoint_steps) and index + 1 < total:
@@ -193,27 +204,41 @@ class AccelerateLoop(ABC):
         reason = self.session.stop.reason or "another process"
         return Stopped(f"stopped by {reason} at step {self.position.step} of the {self.phase}; go on with --resume")
 
-    def _step(self, index: int) -> tuple[float, bool]:
-        """One update; returns the global batch's mean loss and whether any process was asked to stop."""
+    def _step(self, index: int) -> bool:
+        """One update, where the step is no bad one; returns whether any process was asked to stop."""
         self.optimizer.zero_grad()
-        plain, carries, total = 0.0, [], self.batches.rows(index)
+        losses_seen: Loss = []
+        carries, total = [], self.batches.rows(index)
+        self.guard.begin()
         for batch, rows in self._micro_batches(index):
             with self.accelerator.autocast():
                 weighted, losses, penalty, carry = self.batch_losses(batch)
             share = (rows.stop - rows.start) / total
             self.accelerator.backward((mean(weighted) + penalty) * share)
-            plain += float(mean(losses.detach())) * share
+            losses_seen.append((mean(losses.detach()), share))
             carries.append(carry)
-        if carries[0] is not None:
-            self.carry = torch.cat([carry.detach() for carry in carries if carry is not None])
-        loss, stops = self.ranks.sum_numbers(plain, float(self.session.stop.reason is not None))
+        loss, stop = self._together(losses_seen)
         self._set_learning_rate(self.learning_rate(index))
-        self._update(loss)
-        return loss, stops > 0
+        good = self._update(loss)
+        if carries[0] is not None:
+            kept = torch.cat([carry.detach() for carry in carries if carry is not None])
+            self.carry = kept.masked_fill(~good, 0)
+        return stop
+
+    def _together(self, loss: Loss) -> tuple[Loss, bool]:
+        """The global batch's loss from every process's parts of it, and whether any process was asked to stop."""
+        stop = self.session.stop.reason is not None
+        if self.ranks.world == 1:
+            return loss, stop
+        parts = [part.double() * share for part, share in loss]
+        total, stops = self.ranks.sum(torch.stack([sum(parts[1:], parts[0]), parts[0].new_tensor(float(stop))]))
+        return [(total, 1.0)], bool(stops)
 
     def learning_rate(self, index: int) -> float:
         """Of the step on batch ``index`` of this epoch."""
-        return self.config.rate(self.position.epoch) * self.batches.learning_rate_scale(index)
+        return (
+            self.config.rate(self.position.epoch) * self.batches.learning_rate_scale(index) * self.guard.trouble.factor
+        )
 
     def _set_learning_rate(self, rate: float) -> None:
         for group in self.optimizer.param_groups:
@@ -224,30 +249,18 @@ class AccelerateLoop(ABC):
                     if "eta" in state:
                         state["eta"].fill_(rate)
 
-    def _update(self, loss: float) -> None:
-        place = f"step {self.position.step + 1} (epoch {self.position.epoch + 1}) of the {self.phase}"
-        if not math.isfinite(loss):
-            raise NonFiniteError(f"the loss became {loss} at {place}{self._kept()}")
+    def _update(self, loss: Loss) -> Tensor:
+        """Follow the gradient where the step is good; whether it is, a scalar on the device."""
         parameters = [parameter for parameter in self.model.parameters() if parameter.grad is not None]
         self.ranks.sum_gradients(parameters)
         # Not the accelerator's own clipping: it unscales (fp16) the gradients once for every optimiser ever prepared,
         # and averaging brings a second one for the same weights.
         self.accelerator.unscale_gradients(self.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(parameters, self.config.clip_norm or math.inf)
-        # A gradient scaler (fp16) skips overflowed steps by itself; nobody else may take one.
-        if self.accelerator.scaler is None and not math.isfinite(float(norm)):
-            raise NonFiniteError(f"the gradient became {float(norm)} at {place}{self._kept()}")
-        self.optimizer.step()
-
-    @contextmanager
-    def located(self) -> Iterator[None]:
-        """Tell where it happened when a `NonFiniteError` comes from a part that knows no steps."""
-        try:
-            yield
-        except NonFiniteError as problem:
-            raise NonFiniteError(
-                f"{problem}, at step {self.position.step} of the {self.phase}{self._kept()}"
-            ) from problem
+        # A gradient scaler (fp16) skips overflowed steps by itself, and finds its scale by them.
+        scaler = self.accelerator.scaler
+        overflow = scaler is not None and scaler.get_scale() > 1
+        return self.guard.step(self.optimizer, parameters, loss, torch.zeros_like(norm) if overflow else norm)
 
     def _kept(self) -> str:
         if self._saved_step is None:
@@ -284,14 +297,15 @@ class AccelerateLoop(ABC):
     # What is kept -------------------------------------------------------------------------------------------------
 
     def _row(self) -> dict[str, Any]:
+        self._look()
         place = self.position
-        mean = place.loss_sum / max(place.batch, 1)
+        mean = place.loss_sum / max(self.guard.trouble.good, 1)
         return {"phase": self.phase, "epoch": place.epoch + 1, "step": place.step, "train_loss": mean}
 
     def _record(self, row: dict[str, Any]) -> None:
         if self.log is not None:
             self.log.append(row)
-        numbers = {f"{self.phase}/{key}": value for key, value in row.items() if isinstance(value, int | float)}
+        numbers = {f"{self.phase}/{key}": value for key, value in row.items() if is_finite(value)}
         self.accelerator.log(numbers, step=self.position.step)
         self.session.say(describe(row, self.config.epochs))
 
@@ -307,19 +321,23 @@ class AccelerateLoop(ABC):
             StorageError: the disk refused; older checkpoints are untouched.
         """
         self.count_time()
-        state, problem = self.state(), None
+        self._write(self.state())
+
+    def _write(self, state: dict[str, Any]) -> None:
+        problem, step = None, state["position"]["step"]
+        pinned = state["trouble"]["starts"]
         if self.session.check_ranks:
             self._check_ranks(state)
         if self.accelerator.is_main_process:
             try:
                 stamp, info = self.session.config_hash, {"processes": self.ranks.world}
-                checkpoint.save(self.checkpoints, self.position.step, state, config_hash=stamp, info=info)
+                checkpoint.save(self.checkpoints, step, state, config_hash=stamp, pinned=pinned, info=info)
             except StorageError as error:
                 problem = error
         (failed,) = self.ranks.sum_numbers(float(problem is not None))
         if failed:
             raise problem or StorageError("the main process could not write a checkpoint")
-        self._saved_step = self.position.step
+        self._saved_step = step
 
     def _check_ranks(self, state: dict[str, Any]) -> None:
         """Before a checkpoint, so that the one that is kept is of a time when all were one."""
@@ -357,6 +375,11 @@ class AccelerateLoop(ABC):
         if self.log is not None:
             phases = [row.get("phase") for row in read(self.log.path)]
             self.log.truncate(phases.index(self.phase) if self.phase in phases else len(phases))
+
+
+def is_finite(value: object) -> bool:
+    """Whether it is a number, and neither NaN nor infinite."""
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def mean(losses: Tensor) -> Tensor:

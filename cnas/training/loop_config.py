@@ -42,9 +42,13 @@ class LoopConfig:
     """Largest norm of the gradient; longer ones are scaled down to it. None leaves it as it is."""
     checkpoint_steps: int | None = None
     """Also save every so many steps; none saves at the end of every epoch only."""
+    bad_steps_in_a_row: int = 5
+    """So many steps in a row with a loss or a gradient that is not finite, or a loss 5 nats above that of guessing, and
+    training goes back to the start of the epoch with half the learning rate."""
 
     def __post_init__(self) -> None:
-        for name, least in {"epochs": self.least_epochs, "batch_size": 1, "accumulation_steps": 1}.items():
+        lowest = {"epochs": self.least_epochs, "batch_size": 1, "accumulation_steps": 1, "bad_steps_in_a_row": 1}
+        for name, least in lowest.items():
             if getattr(self, name) < least:
                 raise UserError(f"{name} must be at least {least}, got {getattr(self, name)}")
         if not 0 < self.learning_rate < math.inf:

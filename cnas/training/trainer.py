@@ -12,7 +12,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -129,7 +129,7 @@ class CurriculumTrainer(AccelerateLoop):
         with self._afterwards():
             architecture, figures = self.algorithm.derive(self.context("derive"))
         seconds, place = self.count_time(), self.position
-        return SearchResult(architecture, place.epoch, place.step, seconds, figures)
+        return SearchResult(architecture, place.epoch, place.step, seconds, figures, self.guard.trouble.counts)
 
     def validation_losses(self, architectures: Sequence[Architecture]) -> list[float]:
         """The mean loss of each architecture on all validation batches, with the weights the search has left.
@@ -150,7 +150,7 @@ class CurriculumTrainer(AccelerateLoop):
     @contextmanager
     def _afterwards(self) -> Iterator[None]:
         """All epochs are saved; what comes after them is done again once it was stopped."""
-        with self.located():
+        with self.located(self._kept()):
             try:
                 yield
             except Stopped as stop:
@@ -183,9 +183,16 @@ class CurriculumTrainer(AccelerateLoop):
         context = self.bilevel.context(
             self.position.step, self._arch_parts, self.arch_stream, self.learning_rate(index), self.optimizer
         )
-        # An overflow under fp16 leaves the step out, as it does with a weight step.
-        with suppress(GradientOverflowError):
+        try:
             self.algorithm.arch_step(context)
+        except GradientOverflowError:
+            pass  # Under fp16, where the scaler of the weights' gradient finds its scale.
+        except NonFiniteError:
+            # Nothing was learned from it; what its validation batch handed on may be no number either.
+            self.guard.trouble = self.guard.trouble.after_arch_step(good=False)
+            self.arch_stream.carry = None
+        else:
+            self.guard.trouble = self.guard.trouble.after_arch_step(good=True)
 
     def _v(self, batch: Batch) -> Tensor | None:
         return self.curriculum.weights(batch.unit_ids) if self.curriculum else None
@@ -197,7 +204,11 @@ class CurriculumTrainer(AccelerateLoop):
         rows = self.ranks.rows(total)
         batch = self.placed(self.batches.judged(index, rows), rows, total)
         losses, _ = self.scorer.batch_losses(judges, batch, [batch.carry] * len(judges), total)
-        self.curriculum.update(*unit_means(losses, self.ranks.gather_rows(batch.unit_ids, total)))
+        self._weigh(*unit_means(losses, self.ranks.gather_rows(batch.unit_ids, total)))
+
+    def _weigh(self, unit_ids_U: Tensor, losses_KU: Tensor) -> None:
+        assert self.curriculum is not None
+        self.guard.trouble = self.guard.trouble.without(self.curriculum.update(unit_ids_U, losses_KU))
 
     def batch_losses(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """The chosen routing's losses, times v where there is a curriculum (Eq. 4)."""
@@ -210,7 +221,7 @@ class CurriculumTrainer(AccelerateLoop):
 
     def finish_epoch(self) -> dict[str, Any]:
         """Let the algorithm learn, probe a candidate on validation data, weigh the training data anew."""
-        before = copy.deepcopy(self.algorithm.state_dict())
+        before, trouble = copy.deepcopy(self.algorithm.state_dict()), self.guard.trouble
         used = self.curriculum.statistics() | self.curriculum.traces() if self.curriculum else {}
         try:
             figures = self.algorithm.end_epoch(self.context("end_epoch"))
@@ -219,15 +230,14 @@ class CurriculumTrainer(AccelerateLoop):
         except Stopped:
             # An unfinished pass leaves no trace: it is done again, from the same draws, after a resume.
             self.algorithm.load_state_dict(before)
+            self.guard.trouble = trouble
             self.stop_here()
         return probe | figures | used
 
     def _probe(self) -> dict[str, Any]:
         """The validation loss of one candidate: what an architecture of the current policy is worth, shared weights."""
         (probe,) = self.algorithm.candidates(1, generator(self.session.seed, "probe", self.position.epoch))
-        loss = float(self.scorer.validation([probe], self.parts.valid)[0])
-        if not math.isfinite(loss):
-            raise NonFiniteError(f"the validation loss of {probe.to_str()} became {loss}")
+        loss = float(self._validation([probe])[0])
         if self.parts.supernet.classifies:
             figure = {"valid_accuracy": 100 * float(self.scorer.accuracy([probe], self.parts.valid)[0])}
         else:
@@ -237,7 +247,7 @@ class CurriculumTrainer(AccelerateLoop):
     def _weigh_all(self) -> None:
         if self.curriculum and self.curriculum.due(self.position.epoch, self.config.epochs):
             judges = self._judges(self.position.epoch)
-            self.curriculum.update(*self.scorer.units(judges, self.batches.scoring_view(), self._between))
+            self._weigh(*self.scorer.units(judges, self.batches.scoring_view(), self._between))
 
     def _judges(self, counter: int) -> list[Architecture]:
         """The K candidates π_K (Eq. 13), drawn from a stream that nothing else reads."""
@@ -257,14 +267,22 @@ class CurriculumTrainer(AccelerateLoop):
         def draw(name: str, *counters: int) -> torch.Generator:
             return generator(self.session.seed, f"{purpose}/{name}", epoch, *counters)
 
-        def losses(architectures: Sequence[Architecture], index: int | None) -> Tensor:
-            return self.scorer.validation(architectures, self.parts.valid, index)
-
         def accuracies(architectures: Sequence[Architecture], index: int | None) -> Tensor:
             return self.scorer.accuracy(architectures, self.parts.valid, index)
 
         classified = accuracies if self.parts.supernet.classifies else None
-        return SearchContext(epoch, self.config.epochs, draw, losses, self._between, classified)
+        return SearchContext(epoch, self.config.epochs, draw, self._validation, self._between, classified)
+
+    def _validation(self, architectures: Sequence[Architecture], index: int | None = None) -> Tensor:
+        """Validation losses; what is not finite is counted, and infinite: worse than everything else."""
+        losses_K = self.scorer.validation(architectures, self.parts.valid, index)
+        finite_K = losses_K.isfinite()
+        self.guard.trouble = self.guard.trouble.without(int((~finite_K).sum()))
+        return losses_K.masked_fill(~finite_K, math.inf)
+
+    def restarted(self, state: dict[str, Any]) -> dict[str, Any]:
+        """Architecture steps go on in the validation data, where what was handed on is of another place."""
+        return super().restarted(state) | {"arch_carry": None}
 
     def state(self) -> dict[str, Any]:
         """The loop's state, the algorithm's (policy, optimiser, baseline) and the curriculum's weights."""

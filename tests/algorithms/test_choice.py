@@ -47,10 +47,17 @@ def test_costs_and_their_worth(cell, judge):
     assert figure(images, 0.25) == {"valid_accuracy": 75.0}
 
 
-def test_an_accurate_choice_whose_loss_is_nan_is_refused(cell, judge):
-    trainer = judge(lambda choices, index: math.nan, accuracy=share)
-    with pytest.raises(NonFiniteError, match=r"architecture .* on the validation set is nan"):
-        best_of(trainer.context(), cell.all())
+@pytest.mark.parametrize("broken", [math.nan, math.inf])
+def test_an_accurate_choice_whose_loss_is_not_finite_comes_last(cell, judge, broken):
+    ranked = sorted(cell.all(), key=lambda found: -share(found.choices, None))
+    first = ranked[0].choices
+    trainer = judge(lambda choices, index: broken if choices == first else 1.0, accuracy=share)
+    found, figures = best_of(trainer.context(), cell.all())
+    assert share(found.choices, None) == share(ranked[1].choices, None)
+    assert found != ranked[0]
+    assert figures["valid_loss"] == 1.0
+    with pytest.raises(NonFiniteError, match=f"of all {len(ranked)} architectures to choose from are not finite"):
+        best_of(judge(lambda choices, index: broken, accuracy=share).context(), cell.all())
 
 
 def test_enas_is_rewarded_by_accuracy_where_images_are_classified(cell, judge):

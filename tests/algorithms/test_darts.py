@@ -178,10 +178,12 @@ def test_a_disconnected_architecture_is_neither_derived_nor_a_judge(cell, judge)
         algorithm.candidates(27, generator(0, "judges"))
 
 
-@pytest.mark.parametrize(("loss", "word"), [(math.nan, "nan"), (math.inf, "infinite")])
-def test_deriving_what_does_not_validate_is_refused(recurrent, judge, loss, word):
-    with pytest.raises(NonFiniteError, match=word):
-        build(recurrent()).derive(judge(lambda choices, index: loss).context())
+@pytest.mark.parametrize("loss", [math.nan, math.inf])
+def test_deriving_goes_by_the_mixture_where_the_loss_is_not_finite(recurrent, judge, loss):
+    expected, _ = build(recurrent()).derive(judge(lambda choices, index: 1.0).context())
+    found, figures = build(recurrent()).derive(judge(lambda choices, index: loss).context())
+    assert found == expected
+    assert figures["valid_loss"] == math.inf
 
 
 def test_an_epoch_reports_the_mixture_and_tells_a_collapse(relaxed, judge):

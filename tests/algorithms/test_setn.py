@@ -97,7 +97,7 @@ def test_judges_are_the_k_best(relaxed):
     assert algorithm.candidates(5, generator(0, "judges")) == [one for one, _ in algorithm.alphas.best(5)[0]]
 
 
-@pytest.mark.parametrize(("loss", "word"), [(math.nan, "is nan"), (math.inf, "infinite")])
+@pytest.mark.parametrize(("loss", "word"), [(math.nan, "not finite"), (math.inf, "not finite")])
 def test_deriving_what_does_not_validate_is_refused(recurrent, judge, loss, word):
     with pytest.raises(NonFiniteError, match=word):
         build(recurrent()).derive(judge(lambda choices, index: loss).context())

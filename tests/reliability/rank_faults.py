@@ -54,7 +54,7 @@ def run(home: Path, name: str, argv: Sequence[str]) -> int:
     if name != NOTHING and os.environ["RANK"] == "1":
         original = AccelerateLoop._step
 
-        def _step(loop: AccelerateLoop, index: int) -> tuple[float, bool]:
+        def _step(loop: AccelerateLoop, index: int) -> bool:
             if loop.position.step + 1 == STEP:
                 FAULTS[name](loop)
             return original(loop, index)

@@ -226,9 +226,9 @@ def test_older_checkpoints_go_only_after_the_commit(tmp_path: Path, monkeypatch:
     save_example(tmp_path, 1)
     purge, at_purge = checkpoint._purge, []
 
-    def spy(root: Path, step: int, keep: int) -> None:
+    def spy(root: Path, step: int, keep: int, pinned: Any) -> None:
         at_purge.append((names(root), newest_step(root)))
-        purge(root, step, keep)
+        purge(root, step, keep, pinned)
 
     monkeypatch.setattr(checkpoint, "_purge", spy)
     save_example(tmp_path, 2, keep=1)

@@ -140,8 +140,12 @@ def texts(samples: Sequence[Sample], caption: str) -> Table:
 
 
 def times(records: Sequence[RunRecord]) -> list[Table]:
-    """Epochs, steps and time of each phase; no table where nothing was measured."""
+    """Epochs, steps and time of each phase, and what went wrong in it; no table where nothing was measured."""
     return _side_by_side("Time", [_times(record) for record in records])
+
+
+TROUBLE = {"bad_steps": "bad steps", "recoveries": "times an epoch was begun anew", "left_out": "scores left out"}
+"""What rows of ``metrics.jsonl`` count; a report shows what there was."""
 
 
 def _times(record: RunRecord) -> dict[str, str]:
@@ -153,6 +157,9 @@ def _times(record: RunRecord) -> dict[str, str]:
             count = number(part(record.result, phase).get(key, last.get(key.removesuffix("s"))))
             found |= {} if count is None else {f"{label}, {key}": f"{count:,.0f}"}
         found |= {} if time is None else {f"{label}, time": duration(time)}
+        for key, words in TROUBLE.items():
+            count = sum(number(row.get(key)) or 0 for row in rows)
+            found |= {f"{label}, {words}": f"{count:,.0f}"} if count else {}
     return found
 
 

@@ -56,7 +56,7 @@ class DartsRnnSuperNet(SuperNet):
         super().__init__()
         self.decisions, self.operations, self.concat = tuple(decisions), tuple(operations), tuple(concat)
         hidden = sizes.hidden_size
-        self.shell, self.memory = LanguageModelShell(sizes), SpareMemory()
+        self.shell, self.memory, self.outcomes = LanguageModelShell(sizes), SpareMemory(), sizes.vocab_size
         self.input_matrix = nn.Parameter(torch.empty(hidden, 2 * hidden))
         self.recurrent_matrix = nn.Parameter(torch.empty(hidden, 2 * hidden))
         self.matrices = nn.ParameterList(nn.Parameter(torch.empty(hidden, 2 * hidden)) for _ in decisions)

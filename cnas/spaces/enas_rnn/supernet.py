@@ -31,7 +31,7 @@ class EnasRnnSuperNet(SuperNet):
         self.decisions, self.operations = tuple(decisions), tuple(operations)
         hidden = sizes.hidden_size
         edges = sum(len(decision.edges) for decision in decisions)
-        self.shell = LanguageModelShell(sizes)
+        self.shell, self.outcomes = LanguageModelShell(sizes), sizes.vocab_size
         self.input_matrix = nn.Parameter(torch.empty(hidden, 2 * hidden))
         self.recurrent_matrix = nn.Parameter(torch.empty(hidden, 2 * hidden))
         # Separate parameters, so that a step's gradients and updates cost only what the step has used.

@@ -135,6 +135,11 @@ class CnasNatsForImageClassification(PreTrainedModel):
             bound = 1 / math.sqrt(module.weight[0].numel())
             init.uniform_(module.bias, -bound, bound)
 
+    @property
+    def outcomes(self) -> int:
+        """Classes one is predicted of."""
+        return int(self.config.num_labels)
+
     def run(
         self,
         inputs_BCHW: Tensor,

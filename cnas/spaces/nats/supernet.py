@@ -35,6 +35,7 @@ class NatsSuperNet(SuperNet):
 
     def __init__(self, channels: int, cells: int, classes: int, image_channels: int) -> None:
         super().__init__()
+        self.outcomes = classes
         self.skeleton = Skeleton(channels, cells, classes, image_channels, SearchCell, own_norm=False)
 
     def forward(self, batch: Batch, routing: Routing) -> Output:
