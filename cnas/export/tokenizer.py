@@ -55,7 +55,8 @@ def build_tokenizer(words: Sequence[str], unk: str = "<unk>", eos: str = "<eos>"
     """
     _check(words, unk, eos)
     lines = Replace(Regex(f"[{BLANKS}]*[{LINE_ENDS}][{BLANKS}]*"), f" {eos} ")
-    apart = Chain([_apart(special) for special in (unk, eos)])
+    pad = _unused("pad", words)
+    apart = Chain([_apart(special) for special in (unk, eos, pad)])
     backend = Tokenizer(WordLevel({apart.normalize_str(word): id for id, word in enumerate(words)}, unk_token=unk))
     backend.normalizer = Chain([lines, Replace(Regex(f"[{BLANKS}]+"), " "), apart, *_lower_case(words, (unk, eos))])
     backend.pre_tokenizer = Split(" ", "removed")
@@ -65,7 +66,7 @@ def build_tokenizer(words: Sequence[str], unk: str = "<unk>", eos: str = "<eos>"
         unk_token=_special(unk),
         bos_token=_special(eos),
         eos_token=_special(eos),
-        pad_token=_special(_unused("pad", words)),
+        pad_token=_special(pad),
         model_input_names=["input_ids", "attention_mask"],
         clean_up_tokenization_spaces=False,
     )
