@@ -1,5 +1,7 @@
 """Weights held as state."""
 
+import math
+
 import pytest
 import torch
 
@@ -23,6 +25,19 @@ def test_an_update_leaves_the_other_units_alone():
     curriculum.update(torch.tensor([4, 1]), losses_KU)
     assert torch.equal(curriculum.v[[0, 2, 3]], before[[0, 2, 3]])
     assert torch.equal(curriculum.v[[4, 1]], normalized_weights(uncertainty(losses_KU)))
+
+
+@pytest.mark.parametrize("broken", [math.nan, math.inf, -math.inf])
+def test_a_judge_with_a_loss_that_is_not_finite_is_left_out(broken):
+    curriculum = Curriculum(CurriculumConfig(k=3), 4)
+    sound_KU = torch.tensor([[1.0, 2.0, 3.0], [4.0, 2.0, 9.0]])
+    spoiled_U = torch.tensor([1.0, broken, 1.0])
+    ids_U = torch.tensor([0, 1, 3])
+    assert curriculum.update(ids_U, torch.stack([sound_KU[0], spoiled_U, sound_KU[1]])) == 1
+    assert torch.equal(curriculum.v[ids_U], normalized_weights(uncertainty(sound_KU)))
+    before = curriculum.v.clone()
+    assert curriculum.update(ids_U, torch.stack([spoiled_U, spoiled_U])) == 2
+    assert torch.equal(curriculum.v, before)
 
 
 @pytest.mark.parametrize("unit", ["sequence", "token"])

@@ -222,3 +222,13 @@ def test_what_is_said_of_a_split_is_no_count():
     splits = {"train": {"images": 5000, "from": "half of train"}, "test": {"images": 2000}}
     text = render({"dataset": {"name": "digits", "splits": splits}})
     assert "train 5,000 images (half of train); test 2,000 images |" in text
+
+
+def test_bad_steps_are_told_in_a_sentence_and_nothing_is_where_there_were_none():
+    none = {"bad_steps": 0, "recoveries": 0, "left_out": 0}
+    assert "bad step" not in render({"search": none, "retrain": none}).split("<details>")[0]
+    found = render({"search": none | {"left_out": 3}, "retrain": none | {"bad_steps": 1_234, "recoveries": 2}})
+    assert "In the search 3 scores or architecture steps were no numbers and did not count." in found
+    assert (
+        "In the training 1,234 bad steps updated nothing, and it went back to the start of an epoch 2 time(s)" in found
+    )

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cnas.errors import CheckpointError, UserError
 from cnas.training import checkpoint
-from cnas.training.checkpoint import MANIFEST, STATE, TRAINER, load_newest, save
+from cnas.training.checkpoint import MANIFEST, STATE, TRAINER, load, load_newest, save
 
 HASH = "0123abcd"
 DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.uint8, torch.bool]
@@ -189,6 +189,18 @@ def test_purge_keeps_the_newest_and_removes_leftovers(tmp_path: Path) -> None:
     assert names(tmp_path) == {"step-5"}
     with pytest.raises(UserError, match="keep must be at least 1, got 0"):
         save_example(tmp_path, 6, keep=0)
+
+
+def test_what_is_pinned_stays_and_is_read_by_its_number(tmp_path: Path) -> None:
+    for step in range(6):
+        save(tmp_path, step, example(step), config_hash=HASH, pinned=(0, 2))
+    assert {path.name for path in tmp_path.iterdir()} == {"step-0", "step-2", "step-4", "step-5"}
+    state = load(tmp_path, 2, config_hash=HASH)
+    assert str(state) == str(load_newest(save(tmp_path / "other", 2, example(2), config_hash=HASH).parent).state)
+    save(tmp_path, 6, example(6), config_hash=HASH)
+    assert {path.name for path in tmp_path.iterdir()} == {"step-5", "step-6", "other"}
+    with pytest.raises(CheckpointError, match=r"step-2 is no whole checkpoint: manifest\.json is missing"):
+        load(tmp_path, 2)
 
 
 def test_a_broken_later_checkpoint_does_not_push_out_the_one_just_saved(tmp_path: Path) -> None:
