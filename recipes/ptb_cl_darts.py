@@ -97,7 +97,7 @@ def smoke() -> RunConfig:
         ),
         space=_small_space(hidden_size=32),
         trainer=replace(base.trainer, epochs=4, batch_size=8, valid_batch_size=8),
-        retrain=replace(base.retrain, epochs=4, batch_size=16, average_from=4, learning_rate=10.0),
+        retrain=replace(base.retrain, epochs=4, batch_size=16, average_from=4, learning_rate=5.0),
         network=replace(base.network, hidden_size=64, init_range=0.05),
     )
 

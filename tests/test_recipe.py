@@ -61,7 +61,9 @@ def test_the_result_has_the_promised_keys(finished):
     assert found["dataset"]["splits"]["train"] == {"sentences": 130, "tokens": 130 * 9}
     assert re.fullmatch(r"[0-9a-f]{16}", found["dataset"]["fingerprint"])
     assert found["architecture"].keys() == {"space", "string"}
-    assert found["search"].keys() == {"epochs", "steps", "seconds", "valid"}
+    counts = {"bad_steps", "recoveries", "left_out"}
+    assert found["search"].keys() == {"epochs", "steps", "seconds", "valid"} | counts
+    assert counts <= found["retrain"].keys()
     assert (found["search"]["epochs"], found["search"]["steps"]) == (3, 33)
     assert found["retrain"]["epochs"] == 3
     assert found["retrain"]["parameters"] > 0
