@@ -63,7 +63,7 @@ class Curriculum(nn.Module):
 
     Example:
         >>> curriculum = Curriculum(CurriculumConfig(k=2), num_units=2)
-        >>> curriculum.update(torch.tensor([0, 1]), torch.tensor([[1.0, 9.0], [1.0, 9.0]]))
+        >>> left_out = curriculum.update(torch.tensor([0, 1]), torch.tensor([[1.0, 9.0], [1.0, 9.0]]))
         >>> curriculum.weights(torch.tensor([[1, 1, 0]]))
         tensor([[1.5000, 1.5000, 0.5000]])
     """

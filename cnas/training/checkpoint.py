@@ -12,12 +12,10 @@ import contextlib
 import hashlib
 import importlib.metadata
 import json
-import math
 import os
 import platform
 import re
 import shutil
-import struct
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +28,7 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from cnas.errors import CheckpointError, StorageError, UserError
-from cnas.rng import HOST
+from cnas.training.packing import pack, separate, unpack
 
 FORMAT = 1
 STATE, TRAINER, MANIFEST = "state.safetensors", "trainer.json", "manifest.json"
@@ -163,8 +161,8 @@ def newest_stamp(root: Path) -> str | None:
 def _contents(step: int, state: Mapping[str, Any], config_hash: str, info: Mapping[str, Any]) -> dict[str, bytes]:
     """The files of a checkpoint by name, the manifest last."""
     tensors: dict[str, Tensor] = {}
-    tree = _pack(dict(state), "state", tensors)
-    files = {STATE: to_safetensors(_apart(tensors)), TRAINER: json.dumps(tree, allow_nan=False).encode()}
+    tree = pack(dict(state), "state", tensors)
+    files = {STATE: to_safetensors(separate(tensors)), TRAINER: json.dumps(tree, allow_nan=False).encode()}
     body = {
         "format": FORMAT,
         "step": step,
@@ -208,7 +206,7 @@ def _verified_contents(path: Path, step: int, config_hash: str | None) -> tuple[
         )
     # A copy, because the bytes need not be aligned as torch would align them, and alignment may change last bits.
     tensors = {name: tensor.clone() for name, tensor in from_safetensors(data[STATE]).items()}
-    state = _unpack(json.loads(data[TRAINER]), tensors)
+    state = unpack(json.loads(data[TRAINER]), tensors)
     if not isinstance(state, dict) or not isinstance(body["info"], dict):
         raise _NotWholeError("it holds no state")
     return body, state
@@ -250,70 +248,6 @@ def _unsealed(data: bytes) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         pass
     raise _NotWholeError(f"{MANIFEST} is damaged")
-
-
-def _pack(value: Any, where: str, tensors: dict[str, Tensor]) -> Any:
-    """``value`` in the types of JSON, with tensors moved into ``tensors``; dicts mark whatever JSON lacks."""
-    match value:
-        case None | bool() | int() | str():
-            packed: Any = value
-        case float():  # JSON has no NaN or infinity; their bits also tell one NaN from another
-            packed = value if math.isfinite(value) else {"float": struct.pack(">d", value).hex()}
-        case Tensor():
-            packed = {"tensor": f"{len(tensors):06d}"}
-            tensors[packed["tensor"]] = _to_host(value, where)
-        case list() | tuple():
-            items = [_pack(item, f"{where}[{index}]", tensors) for index, item in enumerate(value)]
-            packed = items if isinstance(value, list) else {"tuple": items}
-        case dict():
-            packed = {"dict": [[_key(key, where), _pack(value[key], f"{where}.{key}", tensors)] for key in value]}
-        case _:
-            raise TypeError(f"{where} is a {type(value).__name__}, which a checkpoint cannot hold")
-    return packed
-
-
-def _key(key: Any, where: str) -> str | int:
-    if not isinstance(key, (str, int)):
-        raise TypeError(f"{where} has the key {key!r}; a checkpoint holds only str and int keys")
-    return key
-
-
-def _to_host(tensor: Tensor, where: str) -> Tensor:
-    if tensor.layout is not torch.strided or tensor.dtype not in _DTYPES:
-        raise TypeError(f"{where} is a {tensor.layout} tensor of {tensor.dtype}, which a checkpoint cannot hold")
-    return tensor.detach().to(HOST).resolve_conj().resolve_neg().contiguous()
-
-
-def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors, each on storage of its own, as safetensors demands."""
-    apart, seen = {}, set()
-    for name, tensor in tensors.items():
-        storage = tensor.untyped_storage().data_ptr()
-        apart[name] = tensor.clone() if storage in seen else tensor
-        seen.add(storage)
-    return apart
-
-
-_FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
-_INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint64, torch.uint32, torch.uint16, torch.uint8)
-_FLOATS_8 = (torch.float8_e4m3fn, torch.float8_e4m3fnuz, torch.float8_e5m2, torch.float8_e5m2fnuz)
-_DTYPES = frozenset((*_FLOATS, *_INTEGERS, *_FLOATS_8, torch.bool, torch.complex64))
-
-
-def _unpack(packed: Any, tensors: Mapping[str, Tensor]) -> Any:
-    """The inverse of `_pack`."""
-    match packed:
-        case {"tensor": name}:
-            return tensors[name]
-        case {"float": bits}:
-            return struct.unpack(">d", bytes.fromhex(bits))[0]
-        case {"tuple": items}:
-            return tuple(_unpack(item, tensors) for item in items)
-        case {"dict": items}:
-            return {key: _unpack(item, tensors) for key, item in items}
-        case list():
-            return [_unpack(item, tensors) for item in packed]
-    return packed
 
 
 def _write(target: Path, files: Mapping[str, bytes]) -> None:

@@ -52,14 +52,14 @@ def test_files_of_python_2_are_read(folder):
     pixels = bytes(range(256)) * 3
     content = (
         b"\x80\x02}(U\x04datacnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R"
-        b"(K\x01K\x01M\x00\x03\x86cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R(K\x03U\x01|NNN"
-        b"J\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89T\x00\x03\x00\x00" + pixels + b"tb"
-        b"U\x06labels](K\x02eu."
+        b"(K\x01K\x02M\x00\x03\x86cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R(K\x03U\x01|NNN"
+        b"J\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89T\x00\x06\x00\x00" + 2 * pixels + b"tb"
+        b"U\x06labels](K\x02K\x02eu."
     )
     (folder / TEST).write_bytes(content)
     data = load_images(str(folder), ImageConfig())
-    assert data.test.images.flatten().tolist() == list(pixels)
-    assert data.test.labels.tolist() == [1]
+    assert data.test.images.flatten().tolist() == 2 * list(pixels)
+    assert data.test.labels.tolist() == [1, 1]
 
 
 def test_missing_files_are_named(folder):

@@ -6,6 +6,7 @@ Legend: B images, C channels, P = B·height·width pixels.
 import pytest
 import torch
 from builders import build_session, build_space, build_trainer
+from rounding import NORMED, within
 from torch.nn import functional as F
 
 from cnas import spaces
@@ -73,8 +74,8 @@ def test_a_search_of_second_order_averages_its_weight_steps_and_nothing_else(tmp
         trainer.run()
     assert len(seen) == STEPS + 1
     mean_C, variance_C = averaged(seen)
-    torch.testing.assert_close(skeleton.stem_norm.running_mean, mean_C, rtol=1e-10, atol=1e-12)
-    torch.testing.assert_close(skeleton.stem_norm.running_var, variance_C, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(skeleton.stem_norm.running_mean, mean_C, **within(NORMED))
+    torch.testing.assert_close(skeleton.stem_norm.running_var, variance_C, **within(NORMED))
     tracked = [int(count) for name, count in copied(trainer.parts.supernet).items() if name.endswith("tracked")]
     assert tracked == [len(seen)] * 5  # the norms of the stem and of two reductions
     assert not torch.equal(trainer.algorithm.alphas.logits, alphas)

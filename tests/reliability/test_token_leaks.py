@@ -62,7 +62,7 @@ def test_a_token_is_in_nothing_that_a_run_leaves(place, tmp_path, measured):
         "whole": (["--output-dir", "whole", "--log-with", "tensorboard"], None, 0),
         "killed": (["--output-dir", "killed"], Fault("save", 2), -signal.SIGKILL),
         "disk": (["--output-dir", "disk"], Fault("row", 2, number=-28), 5),
-        "NaN": (["--output-dir", "nan"], Fault("step", 3, number=0), 4),
+        "NaN": (["--output-dir", "nan"], Fault("step", 3, number=0), 0),
         "wrong flag": (["--data", "nosuch/data"], None, 2),
         "help": (["--help"], None, 0),
     }

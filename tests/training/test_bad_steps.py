@@ -9,6 +9,7 @@ import pytest
 import test_retrain
 import torch
 from builders import WORDS, build_session, build_space, build_trainer, leaves, rows
+from rounding import EXACT
 
 from cnas.curriculum import CurriculumConfig
 from cnas.errors import NonFiniteError
@@ -125,7 +126,7 @@ def test_the_training_loss_is_the_mean_of_the_good_steps(tmp_path, kind):
     loop.batch_losses = recorded
     _, (row,) = left(loop)
     good = [loss for step, loss in seen.items() if step not in {2, 5}]
-    assert row["train_loss"] == pytest.approx(sum(good) / 5, rel=1e-14)
+    assert row["train_loss"] == pytest.approx(sum(good) / 5, rel=EXACT)
     assert row["bad_steps"] == 2
 
 

@@ -29,17 +29,19 @@ class BatchNorm(nn.BatchNorm2d):
         super().__init__(channels, affine=own, track_running_stats=own)
 
     def forward(self, images_BCHW: Tensor, all_sum: AllSum | None = None) -> Tensor:
-        """Normalise [B, C, height, width].
+        """Normalise [B, C, height, width]; what comes out has the dtype of the parameters.
 
         Args:
             images_BCHW: any floating dtype; statistics are taken in float32 at least.
             all_sum: the sum over processes, differentiable; None where there is one.
         """
-        exact = images_BCHW.to(torch.promote_types(images_BCHW.dtype, torch.float32))
+        kind = torch.promote_types(images_BCHW.dtype, torch.float32) if self.weight is None else self.weight.dtype
+        images_BCHW = images_BCHW.to(kind)
         remembers = not self.training and self.track_running_stats
-        if remembers or (all_sum is None and _torch_is_exact(exact)):
-            return super().forward(exact)
-        return self._from_sums(exact, all_sum or (lambda values: values))
+        if remembers or (all_sum is None and _torch_is_exact(images_BCHW)):
+            return super().forward(images_BCHW)
+        exact = images_BCHW.to(torch.promote_types(kind, torch.float32))
+        return self._from_sums(exact, all_sum or (lambda values: values)).to(kind)
 
     def _from_sums(self, images_BCHW: Tensor, all_sum: AllSum) -> Tensor:
         """The same in three steps; squares are of centred values, since others would lose a spread beside the mean."""
@@ -61,15 +63,15 @@ class BatchNorm(nn.BatchNorm2d):
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
         share = 0.1 if self.momentum is None else self.momentum
-        self.running_mean.lerp_(mean_C, share)
-        self.running_var.lerp_(variance_C * (total / (total - 1).clamp_min(1)), share)
+        self.running_mean.lerp_(mean_C.to(self.running_mean), share)
+        sample_C = variance_C * (total / (total - 1).clamp_min(1))
+        self.running_var.lerp_(sample_C.to(self.running_var), share)
         self.num_batches_tracked.add_(1)
 
 
 def _torch_is_exact(images_BCHW: Tensor) -> bool:
-    """Whether torch's own norm is; on a CPU it adds up one pixel after another where channels are last in memory.
+    """Whether torch's own norm is: it adds up one pixel after another where channels are last in memory.
 
     At 65,536 pixels that is a hundred times as inexact as with channels first. A single pixel it refuses.
     """
-    one_by_one = images_BCHW.device.type == "cpu" and not images_BCHW.is_contiguous()
-    return not one_by_one and images_BCHW.numel() > images_BCHW.shape[1]
+    return images_BCHW.is_contiguous() and images_BCHW.numel() > images_BCHW.shape[1]
