@@ -23,18 +23,19 @@ $(STAMP): pyproject.toml .ci/tested.txt
 demo: install
 	@$(BIN)/python recipes/demo.py
 
-# Lint and types first, then the suite in any case: one call shows all there is to mend. Two files at a time.
+# Lint and types first, then the suite in any case: one call shows all there is to mend. Two files at a time, in their order: by
+# number of tests, long files with few of them would come last, one after the other.
 test: install
 	@status=0; $(MAKE) --no-print-directory quality || status=$$?; \
-	$(BIN)/python -m pytest -n 2 --dist loadfile || status=$$?; exit $$status
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder || status=$$?; exit $$status
 
-# The same faults more often, under an hour and a half; what is measured lands in build/reliability.jsonl. Then the
+# The same faults more often, and a hundred whole runs: some two hours; what is measured lands in build/reliability.jsonl. Then the
 # whole crosses of options of which make test runs a pairwise choice.
 test-long: install
 	@mkdir -p build && rm -f build/reliability.jsonl
 	@status=0; \
 	$(BIN)/python -m pytest tests/reliability -n 2 --dist loadfile --long --figures build/reliability.jsonl || status=$$?; \
-	$(BIN)/python -m pytest tests -m cross -n 2 --dist loadfile --long || status=$$?; exit $$status
+	$(BIN)/python -m pytest tests --ignore=tests/reliability -m cross -n 2 --dist loadfile --long || status=$$?; exit $$status
 
 quality: install
 	$(BIN)/ruff check .

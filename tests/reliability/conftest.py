@@ -14,7 +14,7 @@ LONG_SECONDS = 4000
 def pytest_collection_modifyitems(config, items):
     if config.getoption("--long"):
         for item in items:
-            if Path(__file__).parent in item.path.parents:
+            if Path(__file__).parent in item.path.parents and not item.get_closest_marker("timeout"):
                 item.add_marker(pytest.mark.timeout(LONG_SECONDS), append=False)
 
 
