@@ -89,8 +89,9 @@ def test_without_the_lock_two_runs_get_into_each_others_way(home, measured):
     first.process.kill()
     first.wait()
     assert second.code == 0
-    with pytest.raises(AssertionError):
-        assert contents(home / "unlocked") == before
+    # Without an assert on the bytes themselves, whose difference pytest would print for minutes.
+    changed = contents(home / "unlocked") != before
+    assert changed
     measured("found: the second writes into the folder of the first")
 
 
