@@ -19,9 +19,9 @@ from accelerate.tracking import get_available_trackers
 from accelerate.utils import InitProcessGroupKwargs, LoggerType, ProjectConfiguration
 from torch import nn
 
-from cnas.curriculum import build_curriculum
+from cnas.curricula import build_curriculum
 from cnas.errors import CnasError, StorageError, UserError
-from cnas.rng import HOST, generator
+from cnas.random import HOST, generator
 from cnas.run_config import RunConfig
 from cnas.run_data import load_task
 from cnas.run_folder import RunFolder, scalars

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from cnas import algorithms, spaces
 from cnas.config import add_flags, apply_flags, from_dict, to_dict
-from cnas.curriculum import CurriculumConfig
+from cnas.curricula import CurriculumConfig
 from cnas.data.images import ImageConfig
 from cnas.data.text import TextConfig
 from cnas.errors import UserError

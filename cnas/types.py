@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cnas.rng import Noise
+from cnas.random import Noise
 
 Choice = tuple[int, int]
 """One (edge, operation) pair, both counted from 0."""

@@ -18,7 +18,7 @@ from typing import Any
 
 from cnas import algorithms, launch
 from cnas.config import OneLineParser
-from cnas.curriculum import CurriculumConfig
+from cnas.curricula import CurriculumConfig
 from cnas.data.images import ImageConfig
 from cnas.errors import UserError
 from cnas.run_config import RunConfig, RunOptions

@@ -13,7 +13,7 @@ import sys
 from dataclasses import replace
 
 from cnas.algorithms import DARTS
-from cnas.curriculum import CurriculumConfig
+from cnas.curricula import CurriculumConfig
 from cnas.data.text import TextConfig
 from cnas.launch import main
 from cnas.run_config import RunConfig, RunOptions

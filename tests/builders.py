@@ -15,7 +15,7 @@ import torch
 from accelerate import Accelerator
 
 from cnas import algorithms, spaces
-from cnas.curriculum import CurriculumConfig, build_curriculum
+from cnas.curricula import CurriculumConfig, build_curriculum
 from cnas.data.base import OrderedBatches
 from cnas.data.image_batches import ImageBatches
 from cnas.data.image_set import ChannelStatistics, ImageSet

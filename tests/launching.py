@@ -140,7 +140,7 @@ def events() -> dict[str, tuple[Any, str]]:
     import cnas.run
     import cnas.run_text
     from cnas.algorithms import ENAS
-    from cnas.curriculum import Curriculum
+    from cnas.curricula import Curriculum
     from cnas.run_folder import RunFolder
     from cnas.training import checkpoint
     from cnas.training.loop import AccelerateLoop

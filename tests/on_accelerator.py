@@ -12,7 +12,7 @@ import torch
 from builders import build_session, build_space, build_trainer, rows
 
 from cnas import algorithms, spaces
-from cnas.curriculum import CurriculumConfig
+from cnas.curricula import CurriculumConfig
 
 
 def check(folder: Path, device: str) -> int:

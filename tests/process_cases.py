@@ -15,7 +15,7 @@ import torch
 from accelerate import Accelerator
 from builders import algorithm_config, build_space
 
-from cnas.curriculum import CurriculumConfig
+from cnas.curricula import CurriculumConfig
 from cnas.errors import Stopped
 from cnas.run import build_trainer
 from cnas.run_config import RunConfig

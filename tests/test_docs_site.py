@@ -109,7 +109,7 @@ def test_every_picture_has_a_text(pages):
 
 def test_the_search_index_is_there_for_a_server_and_for_a_folder(site):
     index = (site / "search" / "search_index.json").read_text("utf-8")
-    assert "api/curriculum.html#cnas.curriculum.normalized_weights" in index
+    assert "api/curriculum.html#cnas.curricula.normalized_weights" in index
     assert (site / "search" / "search_index.js").read_text("utf-8") == f"var __index = {index}"
 
 
@@ -135,7 +135,7 @@ def documented(site):
 def test_members_are_described_as_well(site):
     assert documented(site) >= {
         "cnas.algorithms.enas.ENAS.Config.updates",
-        "cnas.curriculum.Curriculum.update",
+        "cnas.curricula.Curriculum.update",
         "cnas.errors.Stopped",
         "cnas.run.run",
         "cnas.spaces.SearchSpace.decisions",
@@ -153,7 +153,7 @@ def test_doctests_are_shown_as_code(site):
 BROKEN = {
     "[there](missing.md)": "'missing.md'",
     "[there](#missing)": "no such anchor",
-    "::: cnas.curriculum.no_such_name": "no_such_name",
+    "::: cnas.curricula.no_such_name": "no_such_name",
     "[`there`][cnas.no_such_name]": "'cnas.no_such_name'",
 }
 """What a page must not hold, and what the refusal names."""

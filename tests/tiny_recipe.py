@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from cnas.algorithms import ENAS
-from cnas.curriculum import CurriculumConfig
+from cnas.curricula import CurriculumConfig
 from cnas.data.text import TextConfig
 from cnas.launch import main
 from cnas.run_config import RunConfig, RunOptions

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from cnas.algorithms._checks import refuse_count
 from cnas.algorithms._k_best import k_best
-from cnas.rng import HOST, generator
+from cnas.random import HOST, generator
 from cnas.spaces.base import SearchSpace
 from cnas.types import Architecture, Routing
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from cnas.rng import generator
+from cnas.random import generator
 from cnas.spaces.base import Decision
 from cnas.types import Choice
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 
 from cnas.algorithms._alphas import Alphas
-from cnas.rng import HOST
+from cnas.random import HOST
 from cnas.types import Routing
 
 

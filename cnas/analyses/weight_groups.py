@@ -31,7 +31,7 @@ from cnas.export.report._drawing import (
 from cnas.export.report.record import RunRecord, number, read_run
 
 KEY = "weight_traces"
-"""The key of a search's rows: v of the units `cnas.curriculum.traced_units` names, in their order."""
+"""The key of a search's rows: v of the units `cnas.curricula.traced_units` names, in their order."""
 
 Weights = NDArray[np.float64]
 

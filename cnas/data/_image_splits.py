@@ -20,7 +20,7 @@ from torch import Tensor
 from cnas.data._image_source import ImageSource
 from cnas.data.image_set import ImageSet
 from cnas.errors import UserError
-from cnas.rng import generator
+from cnas.random import generator
 
 _DIGITS = re.compile(r"[0-9]{1,18}")
 

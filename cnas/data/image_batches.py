@@ -18,7 +18,7 @@ from cnas.data.augment import Augment
 from cnas.data.base import OrderedBatches
 from cnas.data.image_set import ChannelStatistics, ImageSet
 from cnas.errors import UserError
-from cnas.rng import generator
+from cnas.random import generator
 from cnas.types import Batch
 
 

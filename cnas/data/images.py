@@ -20,7 +20,7 @@ from cnas.data.image_set import ChannelStatistics, ImageSet
 from cnas.data.imagenet16 import is_imagenet16, read_imagenet16
 from cnas.errors import UserError
 from cnas.paths import named, named_folder
-from cnas.rng import generator
+from cnas.random import generator
 
 LEAST = 2
 """Images of a split: a batch of one has no statistics that it could be normalised with."""

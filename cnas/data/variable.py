@@ -17,7 +17,7 @@ from torch import Tensor
 
 from cnas.data.base import OrderedBatches
 from cnas.errors import UserError
-from cnas.rng import generator
+from cnas.random import generator
 from cnas.types import Batch
 
 Lengths = Callable[[int, torch.Generator], int]

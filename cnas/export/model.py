@@ -16,7 +16,7 @@ from cnas.errors import StorageError, UserError
 from cnas.export._staging import staged
 from cnas.export.remote_code import write_remote_code
 from cnas.export.tokenizer import build_tokenizer
-from cnas.rng import generator
+from cnas.random import generator
 
 TEMPERATURE = 0.8
 TOP_K = 50

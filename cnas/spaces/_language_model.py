@@ -115,7 +115,7 @@ class LanguageModelShell(nn.Module):
     def masks(self, rows: int, noise: Any | None) -> Masks:
         """The masks of a batch with ``rows`` sequences; none in evaluation.
 
-        ``noise`` (a `cnas.rng.Noise`) draws them for the whole global batch and names this rank's rows of it; without
+        ``noise`` (a `cnas.random.Noise`) draws them for the whole global batch and names this rank's rows of it; without
         it they come from torch's global generator.
         """
         if not self.training:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from cnas.errors import UserError
-from cnas.rng import generator
+from cnas.random import generator
 from cnas.run_config import RunConfig
 from cnas.sweep.many import Job
 

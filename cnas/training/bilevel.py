@@ -21,7 +21,7 @@ from torch.func import functional_call
 from cnas.algorithms.base import StepContext
 from cnas.data.base import OrderedBatches
 from cnas.errors import NonFiniteError
-from cnas.rng import Noise, generator
+from cnas.random import Noise, generator
 from cnas.spaces.base import SuperNet
 from cnas.training.loop import mean, to_device
 from cnas.training.loop_config import LoopConfig

@@ -16,7 +16,7 @@ from accelerate.utils import gather_object
 from torch import Tensor
 
 from cnas.errors import RanksError
-from cnas.rng import HOST
+from cnas.random import HOST
 from cnas.training.ranks import together
 
 OWN = ("rows", "position.seconds")

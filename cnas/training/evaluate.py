@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from cnas.data.base import OrderedBatches
-from cnas.rng import HOST
+from cnas.random import HOST
 
 
 @torch.no_grad()

@@ -1,7 +1,7 @@
 """One small loop on Accelerate: steps, progress, checkpoints, resume, trackers.
 
 A subclass says what the loss of a batch is and what happens after an epoch; `CurriculumTrainer` and `Retrainer` are the
-two. Draws are functions of (seed, purpose, step), see `cnas.rng`, so where a run stands is a handful of numbers.
+two. Draws are functions of (seed, purpose, step), see `cnas.random`, so where a run stands is a handful of numbers.
 
 Legend: B rows of the global batch, b rows of one process or micro-batch, H hidden units.
 """
@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from cnas.data.base import OrderedBatches
 from cnas.errors import NonFiniteError, Stopped, StorageError
-from cnas.rng import Noise
+from cnas.random import Noise
 from cnas.training import checkpoint
 from cnas.training.bad_steps import LOOK_EVERY, Loss, StepGuard, Trouble
 from cnas.training.equal_ranks import check_equal

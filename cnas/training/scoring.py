@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from cnas.data.base import OrderedBatches
-from cnas.rng import HOST
+from cnas.random import HOST
 from cnas.spaces.base import SearchSpace, SuperNet
 from cnas.training.loop import to_device
 from cnas.training.ranks import Ranks

@@ -20,11 +20,11 @@ import torch
 from torch import Tensor
 
 from cnas.algorithms.base import GROUP, SearchAlgorithm, SearchContext
-from cnas.curriculum import Curriculum, CurriculumConfig
+from cnas.curricula import Curriculum, CurriculumConfig
 from cnas.data.base import OrderedBatches
 from cnas.errors import NonFiniteError, Stopped, UserError
 from cnas.metrics import perplexity
-from cnas.rng import generator
+from cnas.random import generator
 from cnas.spaces.base import SearchSpace, SuperNet
 from cnas.training.bilevel import Bilevel, GradientOverflowError, Part, ValidationStream
 from cnas.training.loop import AccelerateLoop

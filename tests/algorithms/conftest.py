@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from cnas.algorithms.base import SearchContext
-from cnas.rng import generator
+from cnas.random import generator
 from cnas.spaces.base import Decision, SearchSpace
 from cnas.types import Architecture, Choice
 

@@ -10,7 +10,7 @@ from rounding import EXACT, within
 
 from cnas.algorithms._alphas import Alphas
 from cnas.errors import UserError
-from cnas.rng import generator
+from cnas.random import generator
 
 
 def build(space, spread=1.0):

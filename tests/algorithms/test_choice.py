@@ -10,7 +10,7 @@ import torch
 from cnas.algorithms import default_config
 from cnas.algorithms._choice import best_of, costs_of, figure, quality
 from cnas.errors import NonFiniteError
-from cnas.rng import generator
+from cnas.random import generator
 
 
 def share(choices, index):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from rounding import EXACT, within
 
 from cnas.algorithms._controller import Controller, Squash
-from cnas.rng import generator
+from cnas.random import generator
 from cnas.spaces.base import Decision
 
 

@@ -15,7 +15,7 @@ from cnas.algorithms.base import StepContext
 from cnas.algorithms.darts import DARTS
 from cnas.config import from_dict, to_dict
 from cnas.errors import NonFiniteError, UserError
-from cnas.rng import generator
+from cnas.random import generator
 
 ORDERS = pytest.mark.parametrize("unrolled", [False, True])
 

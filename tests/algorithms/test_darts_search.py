@@ -8,7 +8,7 @@ import pytest
 import torch
 from builders import algorithm_config, bits, build_session, build_space, build_trainer, rows
 
-from cnas.curriculum import CurriculumConfig
+from cnas.curricula import CurriculumConfig
 from cnas.errors import Stopped
 from cnas.training import CurriculumTrainer
 

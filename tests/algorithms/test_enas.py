@@ -13,7 +13,7 @@ from rounding import EXACT
 
 from cnas.algorithms.enas import ENAS, follow
 from cnas.errors import NonFiniteError, UserError
-from cnas.rng import generator
+from cnas.random import generator
 
 
 def build(space, seed=0, **fields):

@@ -14,7 +14,7 @@ from cnas.algorithms.base import StepContext
 from cnas.algorithms.gdas import GDAS
 from cnas.config import from_dict, to_dict
 from cnas.errors import NonFiniteError, UserError
-from cnas.rng import generator
+from cnas.random import generator
 
 
 def build(space, seed=0, **fields):

@@ -10,7 +10,7 @@ import torch
 
 from cnas.algorithms.rsps import RSPS
 from cnas.errors import NonFiniteError, UserError
-from cnas.rng import generator
+from cnas.random import generator
 
 
 def build(space, **fields):

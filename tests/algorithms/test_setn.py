@@ -11,7 +11,7 @@ import torch
 from cnas.algorithms.base import StepContext
 from cnas.algorithms.setn import SETN
 from cnas.errors import NonFiniteError, UserError
-from cnas.rng import generator
+from cnas.random import generator
 
 
 def build(space, seed=0, **fields):

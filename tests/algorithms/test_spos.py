@@ -10,7 +10,7 @@ import torch
 
 from cnas.algorithms.spos import SPOS
 from cnas.errors import NonFiniteError, Stopped, UserError
-from cnas.rng import generator
+from cnas.random import generator
 
 
 def build(space, **fields):

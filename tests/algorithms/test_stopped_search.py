@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from builders import bits, build_session, build_space, build_trainer, rows
 
-from cnas.curriculum import CurriculumConfig
+from cnas.curricula import CurriculumConfig
 from cnas.errors import Stopped
 from cnas.training import CurriculumTrainer
 

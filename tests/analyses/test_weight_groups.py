@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from run_folders import png_size, write_run
 
 from cnas.analyses import draw_weight_groups, save, weight_groups
-from cnas.curriculum import traced_units
+from cnas.curricula import traced_units
 from cnas.errors import UserError
 
 few = settings(derandomize=True, deadline=None, max_examples=40)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cnas.curriculum import Curriculum
+from cnas.curricula import Curriculum
 from cnas.run_config import RunConfig
 
 RECIPES = Path(__file__).parents[2] / "recipes"

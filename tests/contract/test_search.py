@@ -10,8 +10,8 @@ import torch
 from builders import bits, build_algorithm, build_session, build_space, build_trainer, rows
 
 from cnas import algorithms, spaces
-from cnas.curriculum import CurriculumConfig
-from cnas.curriculum.base import scores
+from cnas.curricula import CurriculumConfig
+from cnas.curricula.base import scores
 
 WEIGHED = ("weight_", "effective_")
 CURRICULA = [

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from cnas.data import ImageSet
-from cnas.rng import generator
+from cnas.random import generator
 
 
 def made(count, shape=(3, 8, 8), classes=3, seed=1):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from made_images import made
 
 from cnas.data import Augment
-from cnas.rng import generator
+from cnas.random import generator
 
 SHAPES = st.tuples(st.sampled_from([1, 3]), st.integers(1, 9), st.integers(1, 9))
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from cnas.data import TextStreams, VariableStreams, halving_lengths, rank_rows, scattered_lengths
 from cnas.errors import UserError
-from cnas.rng import generator
+from cnas.random import generator
 
 law = settings(derandomize=True, deadline=None, max_examples=60)
 rules = st.sampled_from([halving_lengths, scattered_lengths])

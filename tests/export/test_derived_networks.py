@@ -7,7 +7,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainingArguments, pipeline
 
 from cnas.export import save_model
-from cnas.rng import generator
+from cnas.random import generator
 from cnas.spaces import names, space_class
 
 WORDS = ("<unk>", "<eos>", "the", "mr.", *(f"w{index}" for index in range(20)))

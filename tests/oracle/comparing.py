@@ -4,7 +4,7 @@ import torch
 from builders import WORDS, build_space
 from rounding import NORMED, SINGLE
 
-from cnas.rng import Noise
+from cnas.random import Noise
 from cnas.types import Batch
 
 NOISE = Noise(4, "test", 2, slice(1, 3), 5)

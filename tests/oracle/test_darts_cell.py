@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from rounding import NORMED, within
 from textbook_darts import derived, forward
 
-from cnas.rng import Noise
+from cnas.random import Noise
 from cnas.types import Batch, Routing
 
 SETTINGS = settings(derandomize=True, deadline=None, max_examples=40)

@@ -23,7 +23,7 @@ from torch.func import functional_call
 from cnas import spaces
 from cnas.algorithms.base import StepContext
 from cnas.algorithms.darts import DARTS
-from cnas.rng import generator
+from cnas.random import generator
 
 SHAPES = {"matrix": (3, 2), "vector": (5,)}
 W, U = 11, 3

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from cnas.algorithms._evolution import Brood, crossed, mutated
 from cnas.algorithms.spos import SPOS
-from cnas.rng import generator
+from cnas.random import generator
 
 PROPERTY = settings(derandomize=True, deadline=None, max_examples=25)
 NATS, SMALL = build_space("nats"), build_space("enas_rnn", nodes=2)

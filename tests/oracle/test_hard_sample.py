@@ -18,7 +18,7 @@ from rounding import EXACT
 from cnas.algorithms._alphas import Alphas
 from cnas.algorithms._gumbel import hard_sample
 from cnas.algorithms.gdas import GDAS
-from cnas.rng import generator
+from cnas.random import generator
 from cnas.spaces.base import SuperNet
 from cnas.types import Output
 

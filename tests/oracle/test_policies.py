@@ -16,7 +16,7 @@ from rounding import EXACT, within
 
 from cnas import algorithms, spaces
 from cnas.algorithms.base import SearchContext
-from cnas.rng import HOST, generator
+from cnas.random import HOST, generator
 
 NATS = build_space("nats")
 

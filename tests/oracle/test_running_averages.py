@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from cnas import spaces
 from cnas.errors import Stopped
-from cnas.rng import generator
+from cnas.random import generator
 
 SHARE = 0.1
 """Of the newest batch in an average (Ioffe & Szegedy 2015; torch's default)."""

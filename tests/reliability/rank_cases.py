@@ -19,7 +19,7 @@ from builders import build_space, build_trainer
 from launching import launch_ranks
 from process_cases import numbers
 
-from cnas.curriculum import CurriculumConfig
+from cnas.curricula import CurriculumConfig
 from cnas.training import CurriculumTrainer, Session
 from cnas.training.equal_ranks import digests
 from cnas.training.stop import StopFlag

@@ -17,7 +17,7 @@ from builders import algorithm_config, build_space
 from outcome import saved, timeless
 
 from cnas import algorithms, spaces
-from cnas.curriculum import CurriculumConfig
+from cnas.curricula import CurriculumConfig
 from cnas.run_config import RunConfig
 from cnas.training.metrics_log import read, stable
 

@@ -64,7 +64,7 @@ def test_a_run_that_is_killed_at_random_moments_is_the_uninterrupted_run(home, b
 
 def forgetful(argv, home):
     """The recipe with a bug: a resume does not read the weights of the data."""
-    from cnas.curriculum import Curriculum
+    from cnas.curricula import Curriculum
 
     Curriculum.load_state_dict = lambda self, state: None
     return recipe(argv, home)

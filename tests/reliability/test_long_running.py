@@ -15,7 +15,7 @@ from bombs import resident
 from builders import build_session, build_trainer, rows
 from launching import Fault, Launched, launch
 
-from cnas.curriculum import CurriculumConfig
+from cnas.curricula import CurriculumConfig
 from cnas.training.metrics_log import read
 from cnas.training.trackers import start_trackers
 

@@ -6,7 +6,7 @@ import torch
 from accelerate.state import AcceleratorState
 from builders import build_session, build_space, build_trainer
 
-from cnas.curriculum import CurriculumConfig
+from cnas.curricula import CurriculumConfig
 
 EPOCH, WHOLE = 0.2, 0.05
 """How far the mean training loss of an epoch, and of all steps, may be from that of float32, relative to it. Three

@@ -14,9 +14,9 @@ from process_cases import numbers
 from rank_cases import Cell, distance, launched
 from rounding import TRAINED_COARSELY
 
-from cnas.curriculum import Curriculum
+from cnas.curricula import Curriculum
 from cnas.data.base import rank_rows
-from cnas.rng import Noise, generator
+from cnas.random import Noise, generator
 from cnas.training import Session
 from cnas.training.loop import AccelerateLoop
 from cnas.training.ranks import Ranks

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from launching import NAN, SAVING, Fault, launch_ranks, recipe
 from rank_cases import Cell, launched
 
-from cnas.curriculum import Curriculum, CurriculumConfig, normalized_weights, uncertainty
-from cnas.rng import generator
+from cnas.curricula import Curriculum, CurriculumConfig, normalized_weights, uncertainty
+from cnas.random import generator
 from cnas.training import Session
 from cnas.training.equal_ranks import digests
 from cnas.training.stop import StopFlag

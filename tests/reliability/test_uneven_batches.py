@@ -11,7 +11,7 @@ from process_cases import numbers
 from rank_cases import distance, launched
 from rounding import TRAINED
 
-from cnas.curriculum import CurriculumConfig, build_curriculum
+from cnas.curricula import CurriculumConfig, build_curriculum
 from cnas.data.image_batches import ImageBatches
 from cnas.data.image_set import ChannelStatistics
 from cnas.data.streams import TextStreams

@@ -6,7 +6,7 @@ from builders import LENGTH, build_space, tokens
 from rounding import EXACT, within
 
 from cnas.data.streams import TextStreams
-from cnas.rng import Noise
+from cnas.random import Noise
 from cnas.spaces._language_model import NO_MASKS, LanguageModelShell, LanguageModelSizes
 
 NAMES = ("words", "embedding", "input", "hidden", "output")

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from cnas.rng import Noise
+from cnas.random import Noise
 from cnas.spaces import EnasRnnSpace
 from cnas.spaces.enas_rnn.network import CnasRnnConfig, CnasRnnForCausalLM
 from cnas.types import Batch

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from cnas.rng import Noise
+from cnas.random import Noise
 from cnas.spaces import DartsRnnSpace, EnasRnnSpace, LanguageModelSizes
 from cnas.spaces._language_model import LanguageModelShell
 from cnas.sweep.recipe import Recipe

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from cnas import algorithms
 from cnas.data import TextStreams
-from cnas.rng import Noise, generator
+from cnas.random import Noise, generator
 from cnas.spaces import DartsRnnSpace
 from cnas.spaces._language_model import row_blocks
 from cnas.training import Session, TrainerConfig

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from cnas.algorithms import ENAS
 from cnas.algorithms.base import SearchContext
-from cnas.rng import Noise, generator
+from cnas.random import Noise, generator
 from cnas.spaces import EnasRnnSpace
 from cnas.spaces._language_model import row_blocks
 from cnas.types import Batch

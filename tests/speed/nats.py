@@ -20,7 +20,7 @@ from measuring import Pair, high_water, read_options, report
 from torch import Tensor
 from torch.nn import functional as F
 
-from cnas.rng import generator
+from cnas.random import generator
 from cnas.spaces import NatsSpace
 from cnas.types import Batch, Routing
 

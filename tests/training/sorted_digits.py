@@ -11,8 +11,8 @@ import torch
 from accelerate import Accelerator
 
 from cnas.algorithms.base import SearchAlgorithm
-from cnas.curriculum import CurriculumConfig
-from cnas.curriculum.base import Curriculum
+from cnas.curricula import CurriculumConfig
+from cnas.curricula.base import Curriculum
 from cnas.data import ImageBatches, ImageConfig, ImageSet, load_images
 from cnas.errors import Stopped
 from cnas.spaces import NatsSpace

@@ -9,7 +9,7 @@ import torch
 from accelerate.utils import ProjectConfiguration
 from builders import build_session, build_trainer, rows
 
-from cnas.curriculum import CurriculumConfig
+from cnas.curricula import CurriculumConfig
 from cnas.errors import UserError
 from cnas.run import make_accelerator
 

@@ -11,7 +11,7 @@ import torch
 from builders import WORDS, build_session, build_space, build_trainer, leaves, rows
 from rounding import EXACT
 
-from cnas.curriculum import CurriculumConfig
+from cnas.curricula import CurriculumConfig
 from cnas.errors import NonFiniteError
 from cnas.training import checkpoint
 from cnas.training.bad_steps import TRIES, Trouble, worst_loss

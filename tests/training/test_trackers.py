@@ -12,7 +12,7 @@ from accelerate.tracking import GeneralTracker
 from builders import build_session, build_trainer, rows
 from launching import Fault, Launched, launch, launch_ranks, recipe
 
-from cnas.curriculum import CurriculumConfig
+from cnas.curricula import CurriculumConfig
 from cnas.errors import UserError
 from cnas.training.metrics_log import read
 from cnas.training.trackers import LONGEST_REASON, start_trackers

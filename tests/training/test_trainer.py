@@ -9,9 +9,9 @@ import torch
 from builders import ROWS, bits, build_session, build_space, build_trainer, rows
 from rounding import TRAINED, within
 
-from cnas.curriculum import CurriculumConfig, normalized_weights, uncertainty
+from cnas.curricula import CurriculumConfig, normalized_weights, uncertainty
 from cnas.errors import Stopped, UserError
-from cnas.rng import generator
+from cnas.random import generator
 from cnas.training import CurriculumTrainer, TrainerConfig
 from cnas.training.scoring import unit_means
 

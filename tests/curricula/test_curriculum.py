@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from cnas.curriculum import Curriculum, CurriculumConfig, build_curriculum, normalized_weights, uncertainty
-from cnas.curriculum.base import scores
+from cnas.curricula import Curriculum, CurriculumConfig, build_curriculum, normalized_weights, uncertainty
+from cnas.curricula.base import scores
 from cnas.data.streams import TextStreams
 from cnas.errors import UserError
 from cnas.training.scoring import unit_means

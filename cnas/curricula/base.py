@@ -14,11 +14,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-import cnas.curriculum
-from cnas.curriculum._traces import traced_units
-from cnas.curriculum._weights import normalized_weights
+import cnas.curricula
+from cnas.curricula._traces import traced_units
+from cnas.curricula._weights import normalized_weights
 from cnas.errors import UserError
-from cnas.rng import HOST
+from cnas.random import HOST
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,9 +48,9 @@ class CurriculumConfig:
 def scores() -> dict[str, Callable[[Tensor], Tensor]]:
     """All scores by name, from every module of this package that has a table ``NAMES``."""
     found: dict[str, Callable[[Tensor], Tensor]] = {}
-    for module in pkgutil.iter_modules(cnas.curriculum.__path__):
+    for module in pkgutil.iter_modules(cnas.curricula.__path__):
         if module.name != "base":
-            found |= getattr(importlib.import_module(f"cnas.curriculum.{module.name}"), "NAMES", {})
+            found |= getattr(importlib.import_module(f"cnas.curricula.{module.name}"), "NAMES", {})
     return found
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from cnas.errors import NonFiniteError
-from cnas.rng import HOST
+from cnas.random import HOST
 
 
 def uncertainty(losses_KU: Tensor) -> Tensor:

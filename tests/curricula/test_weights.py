@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rounding import EXACT
 
-from cnas.curriculum import normalized_weights, uncertainty
+from cnas.curricula import normalized_weights, uncertainty
 from cnas.errors import NonFiniteError
 
 SETTINGS = settings(derandomize=True, deadline=None, max_examples=40)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from cnas.errors import NonFiniteError
-from cnas.rng import HOST
+from cnas.random import HOST
 
 
 def normalized_weights(sigma_U: Tensor) -> Tensor:
