@@ -25,11 +25,11 @@ from cnas.random import HOST, generator
 from cnas.run_config import RunConfig
 from cnas.run_data import load_task
 from cnas.run_folder import RunFolder, scalars
-from cnas.run_launcher import refuse_unmet
 from cnas.run_lock import held
 from cnas.run_report import report_run
 from cnas.run_task import Task, Trained
 from cnas.training.launcher import launcher_watched
+from cnas.training.launcher_flags import refuse_unmet
 from cnas.training.loop import AccelerateLoop
 from cnas.training.process_options import ProcessOptions
 from cnas.training.ranks import Ranks

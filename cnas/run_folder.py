@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from cnas import run_lock
+from cnas.data.paths import same_content, same_place
 from cnas.errors import StorageError, UserError
-from cnas.paths import same_content, same_place
 from cnas.run_config import EMBEDDED, RunConfig
 from cnas.run_links import refuse_links
 from cnas.training.checkpoint import newest_stamp

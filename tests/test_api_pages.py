@@ -36,7 +36,7 @@ PROMISED = [
     "cnas.random",
     "cnas.run",
     "cnas.run_config",
-    "cnas.safe_pickle",
+    "cnas.data.safe_pickle",
     "cnas.spaces",
     "cnas.sweep",
     "cnas.training",

@@ -11,8 +11,8 @@ from cnas.benchmarks._columns import SHORT_COLUMNS, TEST_COLUMNS, write_columns
 from cnas.benchmarks._nats_space import accuracy, covers, notation
 from cnas.benchmarks.base import Record
 from cnas.benchmarks.nats import NatsTable
+from cnas.data.safe_pickle import safe_load
 from cnas.errors import UserError
-from cnas.safe_pickle import safe_load
 from cnas.spaces.base import SearchSpace
 from cnas.types import Architecture
 
@@ -47,7 +47,7 @@ class NatsFiles:
 
     Accuracies are those `NatsTable` has: after 200 epochs, means over all seeds there are (``hp="200"`` and
     ``is_random=False`` of `nats_bench`, whose defaults are 12 epochs and one seed at random). The package would load
-    the pickles as they are; here they are opened by `cnas.safe_pickle`, and the package gets what they hold.
+    the pickles as they are; here they are opened by `cnas.data.safe_pickle`, and the package gets what they hold.
 
     Args:
         path: the folder, with ``meta.pickle.pbz2`` and ``000000.pickle.pbz2`` to ``015624.pickle.pbz2``.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import codecs
 from pathlib import Path
 
+from cnas.data.words import lines
 from cnas.errors import UserError
-from cnas.words import lines
 
 NUL = "\0"
 _MARKS = {

@@ -17,8 +17,8 @@ import torch
 
 from cnas.data._image_source import ImageSource
 from cnas.data.image_set import ChannelStatistics, ImageSet
+from cnas.data.safe_pickle import safe_load
 from cnas.errors import UserError
-from cnas.safe_pickle import safe_load
 
 CLASSES, SIDE = 120, 16
 _LARGEST = 256 << 20

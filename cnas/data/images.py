@@ -18,8 +18,8 @@ from cnas.data.augment import Augment
 from cnas.data.digits import load_digits
 from cnas.data.image_set import ChannelStatistics, ImageSet
 from cnas.data.imagenet16 import is_imagenet16, read_imagenet16
+from cnas.data.paths import named, named_folder
 from cnas.errors import UserError
-from cnas.paths import named, named_folder
 from cnas.random import generator
 
 LEAST = 2

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from cnas.data._folder import read_folder
 from cnas.data._hub import read_hub
+from cnas.data.paths import named_folder
 from cnas.data.pydoc import load_pydoc
 from cnas.data.vocabulary import Vocabulary
+from cnas.data.words import lines, words
 from cnas.errors import UserError
-from cnas.paths import named_folder
-from cnas.words import lines, words
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,8 +10,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from cnas.data.words import words
 from cnas.errors import UserError
-from cnas.words import words
 
 UNK = "<unk>"
 EOS = "<eos>"

@@ -12,9 +12,9 @@ from pyarrow import parquet
 
 from cnas.data import TextConfig, load_text
 from cnas.data.pydoc import load_pydoc
+from cnas.data.words import BLANKS
 from cnas.errors import UserError
 from cnas.export import build_tokenizer
-from cnas.words import BLANKS
 
 SPLITS = ("train", "validation", "test")
 MARK = "\ufeff"

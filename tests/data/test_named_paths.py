@@ -15,8 +15,8 @@ from pyarrow import Table, parquet
 
 from cnas.benchmarks._columns import NEEDED, read_columns, write_columns
 from cnas.data import ImageConfig, TextConfig, load_images, load_text
+from cnas.data.paths import named
 from cnas.errors import UserError
-from cnas.paths import named
 
 SPLITS = ("train", "validation", "test")
 NASTY = [

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DEVICES = {"cpu", "cuda", "mps", "xpu", "hip", "npu", "tpu", "xla"}
 PICKLES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 PLACING = {"to", "device", "autocast", "set_default_device", "Generator", "type"}
 READER = ROOT / "cnas" / "safe_pickle.py"
-"""Opens the pickles of others, by a list of what may be in them; tests/test_safe_pickle.py shows what it refuses."""
+"""Opens the pickles of others, by a list of what may be in them; tests/data/test_safe_pickle.py shows what it refuses."""
 SOURCES = [path for part in ("cnas", "recipes") for path in sorted((ROOT / part).rglob("*.py")) if path != READER]
 
 

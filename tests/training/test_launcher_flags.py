@@ -18,7 +18,7 @@ from launching import SECONDS, Launched, recipe
 from cnas.errors import UserError
 from cnas.run import make_accelerator, run
 from cnas.run_config import RunConfig, RunOptions
-from cnas.run_launcher import HONOURED, PRECISION, REFUSED, refuse_unmet
+from cnas.training.launcher_flags import HONOURED, PRECISION, REFUSED, refuse_unmet
 
 SHORT = ("--trainer.epochs", "1", "--retrain.epochs", "1")
 

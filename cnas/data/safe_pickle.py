@@ -17,8 +17,8 @@ from typing import IO, Any
 
 import numpy as np
 
+from cnas.data.pickle_scan import check_pickle
 from cnas.errors import UserError
-from cnas.pickle_scan import check_pickle
 
 Names = Mapping[tuple[str, str], Callable[..., Any]]
 """What a pickle calls a thing, as (module, name), and what it gets for it."""

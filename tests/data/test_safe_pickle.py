@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cnas.data.safe_pickle import safe_load
 from cnas.errors import UserError
-from cnas.safe_pickle import safe_load
 
 few = settings(derandomize=True, deadline=None, max_examples=60)
 plain = st.recursive(
