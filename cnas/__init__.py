@@ -10,7 +10,7 @@ import importlib
 from typing import Any
 
 from cnas.errors import CnasError
-from cnas.export.auto import register
+from cnas.hub.auto import register
 from cnas.types import Architecture, Batch, Output, Routing, SearchResult
 
 __version__ = "0.1.0"

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from cnas.config import OneLineParser, add_flags, apply_flags
 from cnas.errors import INTERRUPTED, CnasError, StorageError, UserError, reported
-from cnas.export.artifacts import summary
+from cnas.hub.artifacts import summary
 from cnas.run import run
 from cnas.run_config import RunConfig
 from cnas.training.process_options import ProcessOptions

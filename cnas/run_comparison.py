@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from cnas.compare import FinishedRun, Group, Measure, Pair, group_runs, incomparable, load_run, paired
 from cnas.compare.markdown import NONE, figure, find_pairs, group_figure, measures_of
 from cnas.errors import UserError
-from cnas.export.report import Comparison, RunRecord, Table, spoken
+from cnas.reports import Comparison, RunRecord, Table, spoken
 
 ONE_SEED = "One seed is no evidence for or against a curriculum."
 

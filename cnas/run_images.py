@@ -21,7 +21,7 @@ from cnas.data.image_set import ImageSet
 from cnas.data.images import ImageData, load_images
 from cnas.data.paths import named
 from cnas.errors import UserError
-from cnas.export.artifacts import ImageInputs, export_classifier
+from cnas.hub.artifacts import ImageInputs, export_classifier
 from cnas.run_checks import check_search, check_training
 from cnas.run_config import RunConfig
 from cnas.run_task import SearchData, Shown, Trained

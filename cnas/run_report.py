@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from cnas.errors import StorageError, UserError
-from cnas.export._reading import reading
-from cnas.export.report import Page, read_run, render
+from cnas.hub._reading import reading
+from cnas.reports import Page, read_run, render
 from cnas.run_comparison import compare_records
 from cnas.run_links import refuse_links
 from cnas.run_task import Task

@@ -15,7 +15,7 @@ from cnas.data.streams import TextStreams
 from cnas.data.text import TextConfig, TextData, load_text
 from cnas.data.variable import VariableStreams, halving_lengths, scattered_lengths
 from cnas.errors import UserError
-from cnas.export.artifacts import export_run
+from cnas.hub.artifacts import export_run
 from cnas.metrics import perplexity
 from cnas.run_checks import check_search, check_training
 from cnas.run_config import RunConfig

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from cnas.errors import CheckpointError, UserError
-from cnas.export.report import RunRecord, Sample, SampleWeights, spoken
+from cnas.reports import RunRecord, Sample, SampleWeights, spoken
 from cnas.run_config import RunConfig
 from cnas.run_data import load_task
 from cnas.run_folder import RunFolder

@@ -30,7 +30,7 @@ PROMISED = [
     "cnas.curricula",
     "cnas.data",
     "cnas.errors",
-    "cnas.export",
+    "cnas.hub",
     "cnas.launch",
     "cnas.metrics",
     "cnas.random",

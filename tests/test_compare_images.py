@@ -12,9 +12,9 @@ from image_folders import image_result, looked_up, trained, with_options, write_
 from cnas.compare import FinishedRun, against_random, group_runs, incomparable, load_run, load_runs, render
 from cnas.compare.measures import KENDALL_TAU, TEST_ACCURACY, TRAINED, VALID_ACCURACY, Measure, figures, rank
 from cnas.errors import UserError
-from cnas.export.model_kind import IMAGE_CLASSIFIER, LANGUAGE_MODEL
-from cnas.export.report import read_run
-from cnas.run_card import write_card
+from cnas.hub.model_kind import IMAGE_CLASSIFIER, LANGUAGE_MODEL
+from cnas.hub.run_card import write_card
+from cnas.reports import read_run
 from cnas.run_comparison import compare_records
 
 FEW = settings(derandomize=True, deadline=None, max_examples=40)

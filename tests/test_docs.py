@@ -31,7 +31,7 @@ def load_recipes():
 
 RECIPES = load_recipes()
 TESTED_ELSEWHERE = {"docs/models.md"}
-"""Pages whose code needs a trained model; `tests/export/test_models_page.py` runs it."""
+"""Pages whose code needs a trained model; `tests/hub/test_models_page.py` runs it."""
 NOT_RUN = re.compile(r"<!-- not run: (\w[^>]*) -->\s*$")
 LONG = "long"
 """The reason of a block that runs the preset `smoke`; here it gets a smaller one."""

@@ -11,7 +11,7 @@ from accelerate import Accelerator
 
 from cnas import run_images
 from cnas.algorithms.base import GROUP
-from cnas.export.artifacts import summary
+from cnas.hub.artifacts import summary
 from cnas.launch import main
 from cnas.run import _supernet_losses, build_trainer
 from cnas.run_data import load_task

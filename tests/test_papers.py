@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from cnas import algorithms
-from cnas.export.card import CURRICULUM_NAS
+from cnas.hub.card import CURRICULUM_NAS
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "papers.md").read_text("utf-8")

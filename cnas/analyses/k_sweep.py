@@ -8,8 +8,8 @@ from pathlib import Path
 
 from cnas.compare import summarize
 from cnas.errors import UserError
-from cnas.export.report._drawing import BLUE, MUTED, Drawing, finish, legend, new_figure, style, tidy
-from cnas.export.report.record import RunRecord, number, part, read_run
+from cnas.reports._drawing import BLUE, MUTED, Drawing, finish, legend, new_figure, style, tidy
+from cnas.reports.record import RunRecord, number, part, read_run
 
 
 @dataclass(frozen=True)

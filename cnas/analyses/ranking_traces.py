@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 from cnas.errors import UserError
-from cnas.export.report._drawing import (
+from cnas.reports._drawing import (
     SERIES,
     WIDTH,
     Drawing,
@@ -30,9 +30,9 @@ from cnas.export.report._drawing import (
     new_figure,
     style,
 )
-from cnas.export.report.heat_map import Table
-from cnas.export.report.policy import weight_tables
-from cnas.export.report.record import read_run
+from cnas.reports.heat_map import Table
+from cnas.reports.policy import weight_tables
+from cnas.reports.record import read_run
 from cnas.spaces.base import SearchSpace
 from cnas.types import Architecture
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cnas.errors import StorageError
-from cnas.export.report._drawing import Drawing
+from cnas.reports._drawing import Drawing
 
 
 def save(values: Any, drawing: Drawing, folder: str | Path) -> list[Path]:

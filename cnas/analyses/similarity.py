@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from cnas.analyses.misclassified import read_misclassified
 from cnas.errors import UserError
-from cnas.export.report._drawing import BLUE, INK, PAPER, WIDTH, Drawing, finish, new_figure, style
+from cnas.reports._drawing import BLUE, INK, PAPER, WIDTH, Drawing, finish, new_figure, style
 
 LONGEST_NAME = 18
 """So many letters have room beside the matrix."""

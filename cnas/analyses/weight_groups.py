@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from cnas.errors import UserError
-from cnas.export.report._drawing import (
+from cnas.reports._drawing import (
     BLUE,
     GREEN,
     MUTED,
@@ -28,7 +28,7 @@ from cnas.export.report._drawing import (
     line,
     style,
 )
-from cnas.export.report.record import RunRecord, number, read_run
+from cnas.reports.record import RunRecord, number, read_run
 
 KEY = "weight_traces"
 """The key of a search's rows: v of the units `cnas.curricula.traced_units` names, in their order."""

@@ -27,8 +27,8 @@ from cnas.analyses import (
     weight_groups,
 )
 from cnas.errors import UserError
-from cnas.export.report._drawing import Drawing
-from cnas.export.report.record import read_run
+from cnas.reports._drawing import Drawing
+from cnas.reports.record import read_run
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from cnas.compare import group_runs, load_runs, render
 from cnas.errors import StorageError
-from cnas.export._reading import reading
+from cnas.hub._reading import reading
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:

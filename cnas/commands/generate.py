@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 
 from cnas.errors import UserError
-from cnas.export import generate_lines
+from cnas.hub import generate_lines
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:

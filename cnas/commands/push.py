@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from cnas.export import push_run
+from cnas.hub import push_run
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:

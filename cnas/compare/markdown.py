@@ -11,7 +11,7 @@ from cnas.compare.groups import Group, identity, without_curriculum
 from cnas.compare.measures import Measure
 from cnas.compare.reference import ENOUGH, AgainstRandom, against_random
 from cnas.compare.statistics import Summary, paired
-from cnas.export._markdown import plain
+from cnas.hub._markdown import plain
 
 NONE = "–"
 """Stands where there is nothing to say."""

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cnas.export._finite import is_finite
-from cnas.export.model_kind import kind_of
-from cnas.export.procedure import part
+from cnas.hub._finite import is_finite
+from cnas.hub.model_kind import kind_of
+from cnas.hub.procedure import part
 
 
 @dataclass(frozen=True)

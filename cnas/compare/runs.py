@@ -11,8 +11,8 @@ from typing import Any
 from cnas.compare import measures
 from cnas.compare.measures import Check, Measure, is_size, is_text
 from cnas.errors import UserError
-from cnas.export._finite import is_finite
-from cnas.export.procedure import part
+from cnas.hub._finite import is_finite
+from cnas.hub.procedure import part
 from cnas.run_folder import RunFolder
 
 _TEXTS = ("space", "dataset.fingerprint", "architecture.string")

@@ -14,7 +14,7 @@ from cnas.data import TextConfig, load_text
 from cnas.data.pydoc import load_pydoc
 from cnas.data.words import BLANKS
 from cnas.errors import UserError
-from cnas.export import build_tokenizer
+from cnas.hub import build_tokenizer
 
 SPLITS = ("train", "validation", "test")
 MARK = "\ufeff"

@@ -16,7 +16,7 @@ from transformers import pipeline
 from cnas.data import ChannelStatistics
 from cnas.data._pixels import pixels
 from cnas.errors import UserError
-from cnas.export.model import save_network
+from cnas.hub.model_folder import save_network
 from cnas.spaces import NatsSpace
 from cnas.spaces.nats.network import CnasNatsImageProcessor
 

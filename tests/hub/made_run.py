@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from tiny_recipe import tiny
 
-from cnas.export.artifacts import export_run
+from cnas.hub.artifacts import export_run
 from cnas.spaces import EnasRnnSpace
 from cnas.types import Paper
 

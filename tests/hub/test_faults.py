@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from stub import Fault
 
 from cnas.errors import PushError
-from cnas.export._patience import GaveUpError, Patience
-from cnas.export.hub import push_run
+from cnas.hub._patience import GaveUpError, Patience
+from cnas.hub.push import push_run
 
 # `huggingface_hub` uploads large files in a way that its own HTTP client advises against.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=<...>' to upload raw:DeprecationWarning")

@@ -10,7 +10,7 @@ from made_run import PLACE, TABLE, write
 from stub import TOKEN
 
 from cnas.errors import UserError
-from cnas.export import push_run
+from cnas.hub import push_run
 
 # `huggingface_hub` uploads large files in a way that its own HTTP client advises against.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=<...>' to upload raw:DeprecationWarning")

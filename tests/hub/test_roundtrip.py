@@ -25,7 +25,7 @@ PUSH = """
 import sys
 from pathlib import Path
 from cnas.data import TextConfig, load_text
-from cnas.export import push_run
+from cnas.hub import push_run
 print(push_run(Path(sys.argv[1]), sys.argv[2]))
 text = load_text("ptb_text_only", TextConfig())
 print(text.name, text.fingerprint, text.vocabulary.decode(text.test))

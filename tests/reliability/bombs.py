@@ -16,8 +16,8 @@ from typing import Any
 from cnas.benchmarks import NatsFiles
 from cnas.data import ImageConfig, load_images
 from cnas.errors import CnasError
-from cnas.export import generate_lines
-from cnas.export.report import read_run
+from cnas.hub import generate_lines
+from cnas.reports import read_run
 from cnas.run_folder import RunFolder
 from cnas.spaces import NatsSpace
 from cnas.sweep import grid_file

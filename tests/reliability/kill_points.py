@@ -17,10 +17,10 @@ SCORING = ("judging", "weighing", "reward")
 
 def undrawn(argv: Sequence[str], home: Path, fault: Fault | None = None) -> int:
     """The recipe without pictures and report, which take longer than all that is compared."""
-    import cnas.export.artifacts
+    import cnas.hub.artifacts
     import cnas.run
 
-    cnas.run.report_run = cnas.export.artifacts.draw_figures = lambda *_: None
+    cnas.run.report_run = cnas.hub.artifacts.draw_figures = lambda *_: None
     return recipe(argv, home, fault)
 
 

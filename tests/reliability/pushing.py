@@ -11,7 +11,7 @@ import huggingface_hub
 from huggingface_hub import constants
 from stub import TOKEN
 
-from cnas.export import push_run
+from cnas.hub import push_run
 
 REPO = "owner/found"
 

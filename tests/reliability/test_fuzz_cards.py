@@ -8,14 +8,14 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "export"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "hub"))
 import card_result
 import test_card_injection as injection
 from damage import HOSTILE
 
-from cnas.export import card as cards
-from cnas.export._markdown import last_part, one_line
-from cnas.export.metadata import TAGS
+from cnas.hub import card as cards
+from cnas.hub._markdown import last_part, one_line
+from cnas.hub.metadata import TAGS
 
 LETTERS = st.text(injection.LETTERS | st.characters(), min_size=1, max_size=30)
 

@@ -12,7 +12,7 @@ from refusals import Counted, command, tree
 
 from cnas import analyses
 from cnas.errors import CnasError
-from cnas.export import hub
+from cnas.hub import push as hub
 from cnas.launch import parse
 from cnas.run_folder import RunFolder
 from cnas.training import checkpoint

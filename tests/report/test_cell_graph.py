@@ -3,8 +3,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnas.export.report.cell_graph import cell_graph, places
-from cnas.export.report.collapse import IDLE, judge
+from cnas.reports.cell_graph import cell_graph, places
+from cnas.reports.collapse import IDLE, judge
 from cnas.spaces import EnasRnnSpace
 
 

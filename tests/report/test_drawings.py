@@ -7,15 +7,15 @@ import xml.etree.ElementTree as ET
 import made_up
 import pytest
 
-from cnas.export.report import read_run
-from cnas.export.report._drawing import VARIABLES, course, style
-from cnas.export.report.cell_graph import draw_cell_graph
-from cnas.export.report.curves import draw_accuracy, draw_comparison, draw_learning_curve
-from cnas.export.report.heat_map import HeatMap, draw_heat_map
-from cnas.export.report.policy import draw_policy, entropy, weight_tables
-from cnas.export.report.probes import draw_probes
-from cnas.export.report.record import RunRecord
-from cnas.export.report.weights import draw_weights
+from cnas.reports import read_run
+from cnas.reports._drawing import VARIABLES, course, style
+from cnas.reports.cell_graph import draw_cell_graph
+from cnas.reports.curves import draw_accuracy, draw_comparison, draw_learning_curve
+from cnas.reports.heat_map import HeatMap, draw_heat_map
+from cnas.reports.policy import draw_policy, entropy, weight_tables
+from cnas.reports.probes import draw_probes
+from cnas.reports.record import RunRecord
+from cnas.reports.weights import draw_weights
 
 NATS = "|nor_conv_1x1~0|+|nor_conv_3x3~0|nor_conv_1x1~1|+|none~0|nor_conv_3x3~1|none~2|"
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnas.errors import StorageError, UserError
-from cnas.export.report import RunRecord, render
+from cnas.reports import RunRecord, render
 from cnas.run_report import report_run, write_report
 
 HOSTILE = '<img src=x onerror=alert(1)>"&amp;$x^2$'

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnas.errors import UserError
-from cnas.export.report import RunRecord, read_run
-from cnas.export.report.record import number
+from cnas.reports import RunRecord, read_run
+from cnas.reports.record import number
 
 
 def test_a_finished_run_is_read_whole(judged):

@@ -4,7 +4,7 @@ import shutil
 import made_up
 import pytest
 
-from cnas.export.report import read_run
+from cnas.reports import read_run
 from cnas.run_comparison import ONE_SEED, compare_records
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from cnas.data.text import load_text
-from cnas.export.report import read_run
-from cnas.export.report._drawing import style
-from cnas.export.report.weights import SampleWeights, draw_histogram
+from cnas.reports import read_run
+from cnas.reports._drawing import style
+from cnas.reports.weights import SampleWeights, draw_histogram
 from cnas.run_data import load_task
 from cnas.run_text import CONTEXT, TextTask
 from cnas.run_weights import SHOWN, sample_weights

@@ -5,8 +5,8 @@ import torch
 from torch.nn import functional as F
 from transformers import DataCollatorForLanguageModeling, Trainer, TrainingArguments, default_data_collator
 
-from cnas.export import build_tokenizer
-from cnas.export.model import save_model
+from cnas.hub import build_tokenizer
+from cnas.hub.model_folder import save_model
 from cnas.spaces import DartsRnnSpace, EnasRnnSpace, NatsSpace
 from cnas.spaces.nats.network import CnasNatsForImageClassification
 from cnas.spaces.nats.norm import BatchNorm

@@ -13,7 +13,7 @@ from test_batch_norm import everywhere
 from torch.nn import functional as F
 from transformers import AutoImageProcessor, AutoModelForImageClassification, Trainer, TrainingArguments, pipeline
 
-from cnas.export.model import save_network
+from cnas.hub.model_folder import save_network
 from cnas.spaces import NatsSpace
 from cnas.spaces.nats.network import CnasNatsConfig, CnasNatsForImageClassification, CnasNatsImageProcessor
 

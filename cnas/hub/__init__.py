@@ -1,0 +1,41 @@
+"""What a run leaves: a model `transformers` can load, its tokenizer, its card, and pictures of how it was found."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_PLACES = {
+    "Card": "card",
+    "build_tokenizer": "tokenizer",
+    "draw_cell": "cell",
+    "draw_figures": "figures",
+    "generate_lines": "model_folder",
+    "push_run": "push",
+    "register": "auto",
+    "render_card": "card",
+    "save_model": "model_folder",
+    "save_network": "model_folder",
+    "write_remote_code": "remote_code",
+}
+
+__all__ = [
+    "Card",
+    "build_tokenizer",
+    "draw_cell",
+    "draw_figures",
+    "generate_lines",
+    "push_run",
+    "register",
+    "render_card",
+    "save_model",
+    "save_network",
+    "write_remote_code",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """The public names, imported when first asked for: `import cnas` needs ``auto`` alone, and no matplotlib."""
+    if name in _PLACES:
+        return getattr(importlib.import_module(f"{__name__}.{_PLACES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,122 @@
+"""What a card says of every model with the same head: a value, so that a new kind is one more value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cnas.hub.procedure import part
+from cnas.types import Paper
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelKind:
+    """A task, its measures, and how such a model is used.
+
+    Args:
+        task: the Hub's name of it, as in ``pipeline(task)``.
+        auto: the Auto class of `transformers` that loads it.
+        noun: what the model is, with its article.
+        searched: what the search looked for, with its article.
+        units: by the Hub's name of each metric in ``result.json``, its unit.
+        caution: what a reader must know before comparing the numbers.
+        use: Python that loads the model from a variable ``folder`` and uses it; it follows two lines that import
+            `cnas` and set ``folder``.
+        papers: of what all these models share, each with what it is behind.
+    """
+
+    task: str
+    auto: str
+    noun: str
+    searched: str
+    units: Mapping[str, str]
+    caution: str
+    use: str
+    papers: Mapping[str, Paper] = field(default_factory=dict)
+
+
+LANGUAGE_MODEL = ModelKind(
+    task="text-generation",
+    auto="AutoModelForCausalLM",
+    noun="A word-level language model",
+    searched="the cell of a recurrent network",
+    units={"perplexity": "per word"},
+    caution="Perplexity is per word, `<unk>` and `<eos>` included; lower is better. It is comparable only on the same "
+    "text with the same vocabulary.",
+    use="""\
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained(folder)
+model = AutoModelForCausalLM.from_pretrained(folder)
+
+inputs = tokenizer("the", return_tensors="pt")
+tokens = model.generate(**inputs, do_sample=True, top_k=50, max_new_tokens=20)
+print(tokenizer.decode(tokens[0]))""",
+    papers={
+        "Training: averaged SGD that starts by itself (NT-ASGD), AR and TAR": Paper(
+            "Regularizing and Optimizing LSTM Language Models",
+            "Stephen Merity, Nitish Shirish Keskar, Richard Socher",
+            2018,
+            "https://arxiv.org/abs/1708.02182",
+        ),
+        "Training: one dropout mask for all time steps": Paper(
+            "A Theoretically Grounded Application of Dropout in Recurrent Neural Networks",
+            "Yarin Gal, Zoubin Ghahramani",
+            2016,
+            "https://arxiv.org/abs/1512.05287",
+        ),
+        "Network: embedding and decoder share their weights": Paper(
+            "Using the Output Embedding to Improve Language Models",
+            "Ofir Press, Lior Wolf",
+            2017,
+            "https://arxiv.org/abs/1608.05859",
+        ),
+    },
+)
+
+IMAGE_CLASSIFIER = ModelKind(
+    task="image-classification",
+    auto="AutoModelForImageClassification",
+    noun="An image classifier",
+    searched="the cell of a convolutional network",
+    units={"accuracy": "%"},
+    caution="Accuracy is the share of images whose most probable class is the right one, in percent; it is comparable "
+    "only on the same images.",
+    use="""\
+from transformers import pipeline
+
+classify = pipeline("image-classification", folder)
+for guess in classify("picture.png"):
+    print(f"{guess['score']:.3f} {guess['label']}")""",
+)
+
+_KINDS = (LANGUAGE_MODEL, IMAGE_CLASSIFIER)
+
+
+def kind_of_task(card: str) -> ModelKind:
+    r"""The kind that a card's ``pipeline_tag`` names; the first one where it names none.
+
+    Args:
+        card: the text of a ``README.md``.
+
+    Example:
+        >>> kind_of_task("---\npipeline_tag: image-classification\n---").auto
+        'AutoModelForImageClassification'
+    """
+    return next((kind for kind in _KINDS if f"\npipeline_tag: {kind.task}\n" in card), LANGUAGE_MODEL)
+
+
+def kind_of(result: Mapping[str, Any]) -> ModelKind:
+    """The kind whose metrics a result names, be it of the training, the search or a benchmark; else the first one.
+
+    Args:
+        result: the contents of ``result.json``.
+
+    Example:
+        >>> kind_of({"retrain": {"test_accuracy": 91.25}}).task
+        'image-classification'
+    """
+    places = (part(result, "retrain"), part(part(result, "search"), "valid"), part(result, "benchmark"))
+    keys = [str(key) for place in places for key in place]
+    return next((kind for kind in _KINDS if any(key.endswith(tuple(kind.units)) for key in keys)), LANGUAGE_MODEL)

@@ -1,0 +1,214 @@
+"""Pushes a finished run to the Hugging Face Hub, as a model repository that can be loaded by its name."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+from huggingface_hub import CommitOperationAdd, HfApi, get_token, is_offline_mode
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
+
+from cnas.errors import PushError, UserError
+from cnas.hub._patience import GaveUpError, Patience
+from cnas.hub._run_files import Parcel, Selection, parcels, refuse_secrets
+from cnas.hub.model_kind import kind_of_task
+
+__all__ = ["Patience", "push_run"]
+
+_NAMED = 8
+"""Files that a message names before it counts the others."""
+_PATIENT = Patience()
+
+
+def push_run(
+    run: str | Path,
+    repo_id: str,
+    *,
+    private: bool = False,
+    architecture_only: bool = False,
+    include_checkpoints: bool = False,
+    patience: Patience = _PATIENT,
+    say: Callable[[str], None] = print,
+) -> str:
+    """Upload what a finished run leaves; ``from_pretrained(repo_id)`` then loads it.
+
+    The content of ``model/`` goes to the root of the repository, which is made where it is missing; beside it card,
+    ``result.json``, ``metrics.jsonl``, ``cell.txt``, ``samples.txt`` and ``figures/``. Never uploaded are the run's
+    ``config.json`` and ``logs/``, pickles, dot files, and whatever a link points to. Nothing is deleted from the
+    repository. Each step is tried several times, and the model arrives whole or not at all. A push that broke off is
+    finished by the same call: what is there already is not sent again.
+
+    The token is that of ``hf auth login`` or ``HF_TOKEN``, the Hub that of ``HF_ENDPOINT``.
+
+    Args:
+        run: folder of a finished run.
+        repo_id: ``owner/name`` of the model repository.
+        private: only its owners may see the repository; refused where a public one of this name exists.
+        architecture_only: card, ``result.json``, cell, figures and the model's configuration, but no weights.
+        include_checkpoints: also ``checkpoints/``; search checkpoints are large.
+        patience: how often to try, and how long to wait.
+        say: takes a line for every file left out, every attempt that failed, and where the push is interrupted.
+
+    Returns:
+        The URL of the last commit, which has the repository's in it.
+
+    Raises:
+        UserError: ``run`` is not the folder of a finished run, ``repo_id`` is none, there is no token, a file holds
+            something private. Only the check of ``private`` sends a request before it raises.
+        PushError: the Hub refused or could not be reached; the message says what is uploaded and what is left.
+    """
+    _check_id(repo_id)
+    if architecture_only and include_checkpoints:
+        raise UserError("architecture_only and include_checkpoints exclude each other: checkpoints are weights")
+    token, run = _token(), Path(run)
+    selection = Selection(run)
+    found = parcels(selection, architecture_only=architecture_only, include_checkpoints=include_checkpoints)
+    adapt = without_weights if architecture_only else with_repo_id
+    _replace_card(found, partial(adapt, repo_id=repo_id))
+    refuse_secrets(found, _secrets(run, token))
+    for name in selection.left_out:
+        say(f"left out: {name}")
+    return _send(HfApi(token=token), repo_id, found, private=private, insist=partial(patience.insist, say=say), say=say)
+
+
+def _send(
+    api: HfApi,
+    repo_id: str,
+    found: list[Parcel],
+    *,
+    private: bool,
+    insist: Callable[..., str],
+    say: Callable[[str], None],
+) -> str:
+    done: list[str] = []
+    try:
+        url = insist(partial(_create, api, repo_id, private))
+        for parcel in found:
+            url = insist(partial(_commit, api, repo_id, parcel))
+            done += parcel.files
+    except GaveUpError as problem:
+        raise PushError(_broke_off(repo_id, str(problem), found, done)) from problem
+    except KeyboardInterrupt:
+        say(_broke_off(repo_id, "interrupted", found, done))
+        raise
+    return url
+
+
+def _broke_off(repo_id: str, why: str, found: list[Parcel], done: list[str]) -> str:
+    left = [name for parcel in found for name in parcel.files if name not in done]
+    return (
+        f"push to {repo_id} broke off: {why}; uploaded: {_named(done)}; left: {_named(left)}; "
+        "the same command finishes it"
+    )
+
+
+def _create(api: HfApi, repo_id: str, private: bool) -> str:
+    # Without --private the default of the owner holds, which may be private.
+    url = str(api.create_repo(repo_id, private=private or None, exist_ok=True))
+    if private and not api.model_info(repo_id).private:
+        raise UserError(f"repo_id {repo_id} is public already; --private needs a new name, or change its settings")
+    return url
+
+
+def _commit(api: HfApi, repo_id: str, parcel: Parcel) -> str:
+    # New operations for every attempt: `huggingface_hub` marks those that it has begun with.
+    operations = [CommitOperationAdd(name, source) for name, source in parcel.files.items()]
+    return str(api.create_commit(repo_id, operations, commit_message=parcel.title).commit_url)
+
+
+def _check_id(repo_id: str) -> None:
+    try:
+        validate_repo_id(repo_id)
+    except HFValidationError:
+        pass
+    else:
+        if "/" in repo_id:
+            return
+    raise UserError(f"repo_id must be owner/name, of letters, digits, '-', '_' and '.', got {str(repo_id)[:100]!r}")
+
+
+def _token() -> str:
+    if is_offline_mode():
+        raise UserError("HF_HUB_OFFLINE is set: nothing can be pushed; unset it")
+    token = get_token()
+    if not token:
+        raise UserError("token is missing: log in with `hf auth login`, or set HF_TOKEN to a token that may write")
+    return str(token)
+
+
+def _secrets(run: Path, token: str) -> Mapping[str, str]:
+    """What must not be in a pushed text, each with what it is."""
+    places = {str(run.resolve()), str(run.absolute()), f"{Path.home()}/", *_typed(run)}
+    return {token: "the token"} | {
+        place: "a path of this machine" for place in places if Path(place).is_absolute() and len(Path(place).parts) > 1
+    }
+
+
+def _typed(run: Path) -> list[str]:
+    """The files and folders of the user that the configuration names, as they were typed."""
+    try:
+        config = json.loads((run / "config.json").read_text("utf-8"))
+        images = config.get("images") or {}
+        found = [config.get("data"), config.get("table"), images.get("split_file")]
+    except (OSError, ValueError, RecursionError, AttributeError):
+        return []
+    return [name for name in found if isinstance(name, str)]
+
+
+def _replace_card(found: list[Parcel], adapt: Callable[[str], str]) -> None:
+    for parcel in found:
+        source = parcel.files.get("README.md")
+        if isinstance(source, Path):
+            parcel.files["README.md"] = adapt(_card(source)).encode()
+
+
+def _card(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except ValueError as problem:
+        raise UserError(f"run: {path.name} is not UTF-8; nothing was pushed") from problem
+
+
+def with_repo_id(card: str, repo_id: str) -> str:
+    """A run's card whose snippet loads the model by its name on the Hub.
+
+    Args:
+        card: the text of the run's ``README.md``.
+        repo_id: ``owner/name``.
+    """
+    return card.replace('\nfolder = "model"\n', f'\nfolder = "{repo_id}"\n', 1)
+
+
+def without_weights(card: str, repo_id: str) -> str:
+    """A run's card for a repository that has no weights: its snippet makes the network anew.
+
+    Args:
+        card: the text of the run's ``README.md``.
+        repo_id: ``owner/name``.
+    """
+    auto = kind_of_task(card).auto
+    use = f"""## Use
+
+The weights are not part of this repository. This makes the network with new ones, to be trained:
+
+```python
+import cnas  # lets transformers know the model
+from transformers import AutoConfig, {auto}
+
+model = {auto}.from_config(AutoConfig.from_pretrained("{repo_id}"))
+```
+
+Where `cnas` is not installed, leave its line out and give `trust_remote_code=True` to both calls. That runs the Python
+files of this repository: read them first.
+
+"""
+    return re.sub(r"(?ms)^## Use\n.*?(?=^## )", lambda _: use, card, count=1)
+
+
+def _named(names: list[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{', '.join(names[:_NAMED])}{more}" if names else "nothing"

@@ -1,0 +1,154 @@
+"""The cell as a graph: nodes from top to bottom, an arrow for every reading, named after its operation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import networkx as nx
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch
+
+from cnas.reports._arrow_labels import SIZE, Arrow, Label, place_labels
+from cnas.reports._drawing import INK, MUTED, PAPER, SERIES, WIDTH, Drawing, finish
+from cnas.reports.record import RunRecord
+from cnas.spaces.base import SearchSpace
+from cnas.types import Architecture
+
+Places = dict[int, tuple[float, float]]
+
+
+def cell_graph(space: SearchSpace, architecture: Architecture) -> nx.DiGraph:
+    """Nodes by number (0 is the input), and an edge with its ``operation`` for every reading.
+
+    Example:
+        >>> from cnas.spaces import EnasRnnSpace
+        >>> space = EnasRnnSpace(nodes=2)
+        >>> cell_graph(space, space.parse("0 0 1 3")).edges(data="operation")
+        OutEdgeDataView([(0, 1, 'tanh'), (1, 2, 'identity')])
+    """
+    graph = nx.DiGraph()
+    graph.add_node(0)
+    for decision, (edge, operation) in zip(space.decisions(), architecture.choices, strict=True):
+        source = decision.sources[decision.edges.index(edge)]
+        graph.add_edge(source, decision.target, operation=space.operations[operation], series=operation)
+    return graph
+
+
+def places(graph: nx.DiGraph) -> Places:
+    """(x, y) of every node: y is minus its longest way from the input; a node stands above the middle of its readers.
+
+    Where all nodes would stand in one column and arrows lead past some of them, the inner ones step aside by turns.
+
+    Example:
+        >>> places(nx.DiGraph([(0, 1), (0, 2), (2, 3)]))
+        {0: (0.5, 0.0), 1: (0.0, -1.0), 2: (1.0, -1.0), 3: (1.0, -2.0)}
+    """
+    depth = {node: -level for level, nodes in enumerate(nx.topological_generations(graph)) for node in nodes}
+    # Each node hangs on the deepest of those it reads: a tree, in which no two arrows cross.
+    tree = nx.DiGraph()
+    tree.add_nodes_from(graph)
+    for node in graph:
+        if sources := list(graph.predecessors(node)):
+            tree.add_edge(min(sources, key=lambda source: (depth[source], source)), node)
+    xs: dict[int, float] = {}
+    leaves = 0
+    for node in nx.dfs_postorder_nodes(tree):
+        below = [xs[child] for child in tree.successors(node)]
+        xs[node] = (below[0] + below[-1]) / 2 if below else float(leaves)
+        leaves += not below
+    if not any(xs.values()) and any(depth[source] - depth[target] > 1 for source, target in graph.edges):
+        last = min(depth.values())
+        xs = {node: 1.0 if level in (0, last) else 2.0 * (level % 2 == 0) for node, level in depth.items()}
+    return {node: (xs[node], float(depth[node])) for node in sorted(graph)}
+
+
+def draw_cell_graph(record: RunRecord) -> Drawing | None:
+    """The cell that was found or given; None where there is none yet."""
+    if record.space is None or record.architecture is None:
+        return None
+    return draw_architecture(record.space, record.architecture)
+
+
+def draw_architecture(space: SearchSpace, architecture: Architecture) -> Drawing:
+    """One cell of a space."""
+    graph = cell_graph(space, architecture)
+    where = places(graph)
+    depth, breadth = -min(y for _, y in where.values()), max(x for x, _ in where.values())
+    figure = Figure(figsize=(WIDTH, 0.4 + 0.55 * max(depth, 1)))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    # A lonely chain stands in the middle, and its labels have room.
+    axes.set_xlim(-0.75, max(breadth, 1e-9) + 0.75)
+    axes.set_ylim(-depth - 0.4, 0.4)
+    _arrows(axes, graph, where)
+    for node, place in where.items():
+        _circle(axes, place, str(node) if node else "input")
+    words = ", ".join(f"node {b} = {op} of {f'node {a}' if a else 'the input'}" for a, b, op in _sorted(graph))
+    return finish(
+        figure,
+        "cell",
+        "The cell",
+        f"A graph of {len(graph)} nodes: {words}.",
+        f"Arrows carry the name of the operation.{_output(space)}",
+    )
+
+
+def _output(space: SearchSpace) -> str:
+    """What the cell puts out, where the space says it."""
+    return f" The output is the mean of the nodes {', '.join(map(str, space.outputs))}." if space.outputs else ""
+
+
+def _sorted(graph: nx.DiGraph) -> list[tuple[int, int, str]]:
+    return sorted(graph.edges(data="operation"), key=lambda edge: (edge[1], edge[0]))
+
+
+def _arrows(axes: Axes, graph: nx.DiGraph, where: Places) -> None:
+    """All arrows with their names."""
+    inch = axes.figure.dpi
+    points = {node: tuple(axes.transData.transform(place) * 72 / inch) for node, place in where.items()}
+    arrows = [
+        Arrow(points[source], points[target], _bend(where, source, target), str(operation))
+        for source, target, operation in graph.edges(data="operation")
+    ]
+    labels = place_labels(arrows, list(points.values()), WIDTH * 72)
+    for (source, target, series), arrow, label in zip(graph.edges(data="series"), arrows, labels, strict=True):
+        colour = SERIES[series % len(SERIES)]
+        _arrow(axes, where[source], where[target], arrow.bend, colour)
+        _name(axes, label, arrow.name, colour)
+
+
+def _bend(where: Places, source: int, target: int) -> float:
+    """How far an arrow swings out: only where a node is in its way."""
+    (x0, y0), (x1, y1) = where[source], where[target]
+    between = [(x, (y - y0) / (y1 - y0)) for x, y in where.values() if y1 < y < y0]
+    return 0.28 if any(abs(x0 + share * (x1 - x0) - x) < 0.25 for x, share in between) else 0.0
+
+
+def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], bend: float, colour: str) -> None:
+    axes.add_patch(
+        FancyArrowPatch(
+            start,
+            end,
+            arrowstyle="-|>",
+            mutation_scale=8,
+            connectionstyle=f"arc3,rad={bend}",
+            shrinkA=9,
+            shrinkB=9,
+            color=colour,
+            linewidth=1.5,
+        )
+    )
+
+
+def _name(axes: Axes, label: Label, words: str, colour: str) -> None:
+    # The ground behind the letters keeps them apart from an arrow that crosses.
+    ground = {"boxstyle": "square,pad=0.06", "facecolor": PAPER, "edgecolor": "none"}
+    look: dict[str, Any] = {"ha": "right" if label.left else "left", "va": "center", "fontsize": SIZE, "bbox": ground}
+    axes.annotate(words, (label.x, label.y), xycoords="figure points", color=colour, **look)
+
+
+def _circle(axes: Axes, place: tuple[float, float], label: str) -> None:
+    shape = "round,pad=0.32" if len(label) > 2 else "circle,pad=0.32"
+    box = {"boxstyle": shape, "facecolor": PAPER, "edgecolor": MUTED, "linewidth": 1.1}
+    axes.text(*place, label, ha="center", va="center", fontsize=8.5, color=INK, bbox=box)

@@ -1,0 +1,218 @@
+"""The report as one page of HTML that needs nothing beside it."""
+
+from __future__ import annotations
+
+import importlib.resources
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup
+
+from cnas.hub._markdown import one_line
+from cnas.reports import tables
+from cnas.reports._drawing import Drawing, style
+from cnas.reports.cell_graph import draw_cell_graph
+from cnas.reports.collapse import judge
+from cnas.reports.curves import PHASES, draw_accuracy, draw_comparison, draw_learning_curve
+from cnas.reports.policy import draw_policy
+from cnas.reports.probes import draw_probes
+from cnas.reports.record import RunRecord
+from cnas.reports.tables import Comparison, Table
+from cnas.reports.weights import SampleWeights, draw_histogram, draw_weights
+
+
+@dataclass
+class Block:
+    """What one section says of one run, or of all.
+
+    Args:
+        heading: which run; empty where there is one only.
+        drawings: its figures.
+        tables: its tables.
+        notes: sentences.
+        alarms: sentences that must not be overlooked.
+    """
+
+    heading: str = ""
+    drawings: list[Drawing] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    alarms: list[str] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.drawings or self.tables or self.notes or self.alarms)
+
+
+@dataclass
+class Section:
+    """A heading, what it is about, and its blocks; ``folded`` until the reader asks for them."""
+
+    key: str
+    title: str
+    about: str
+    blocks: list[Block]
+    folded: bool = False
+
+
+@dataclass(frozen=True)
+class Page:
+    """A finished report.
+
+    Args:
+        html: the page.
+        drawings: (name of the files, figure) of all figures in it.
+    """
+
+    html: str
+    drawings: tuple[tuple[str, Drawing], ...]
+
+    def save(self, folder: Path) -> Path:
+        """Write ``report.html``, and each figure as PNG and SVG into ``figures/``; returns the former.
+
+        Raises:
+            OSError: the disk refuses.
+        """
+        figures = folder / "figures"
+        figures.mkdir(parents=True, exist_ok=True)
+        for name, drawing in self.drawings:
+            drawing.save(figures, name)
+        stage, target = folder / ".report.html.tmp", folder / "report.html"
+        try:
+            stage.write_text(self.html, "utf-8")
+            return stage.replace(target)
+        finally:
+            stage.unlink(missing_ok=True)
+
+
+def render(
+    records: Sequence[RunRecord], weights: Sequence[SampleWeights | None], comparison: Comparison | None = None
+) -> Page:
+    """The report on one or several runs.
+
+    Args:
+        records: what the run folders say.
+        weights: of each run, what its last checkpoint knows of the training data; None where there is nothing.
+        comparison: what the runs say of each other.
+    """
+    with style():
+        sections = [
+            section for section in _sections(records, weights, comparison or Comparison()) if any(section.blocks)
+        ]
+    drawings = _named(sections, len(records))
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    environment.filters["inline"] = lambda drawing, key: Markup(drawing.inline(key))
+    folder = importlib.resources.files("cnas.reports") / "templates"
+    html = environment.from_string((folder / "report.html.jinja").read_text("utf-8")).render(
+        title=records[0].title if len(records) == 1 else f"{len(records)} runs",
+        subtitle=_subtitle(records),
+        css=Markup((folder / "report.css").read_text("utf-8")),
+        headlines=tables.headlines(records[0]) if len(records) == 1 else [],
+        unfinished=[one_line(record.title) for record in records if not record.finished],
+        notation=records[0].notation if len(records) == 1 else "",
+        sections=sections,
+    )
+    return Page(html, drawings)
+
+
+def _subtitle(records: Sequence[RunRecord]) -> str:
+    def joined(values: Sequence[str]) -> str:
+        return ", ".join(dict.fromkeys(values))
+
+    searched = [record.algorithm for record in records if record.variant != "given cell"]
+    parts = [joined(searched) or "no search", f"on {joined([record.dataset for record in records])}"]
+    if len(records) == 1:
+        parts += [records[0].variant, f"seed {one_line(records[0].seed)}", tables.state(records[0])]
+    return " · ".join([" ".join(parts[:2]), *parts[2:]])
+
+
+def _sections(
+    records: Sequence[RunRecord], weights: Sequence[SampleWeights | None], comparison: Comparison
+) -> list[Section]:
+    each = [
+        (record, f"Run {index}: {record.title}" if len(records) > 1 else "") for index, record in enumerate(records, 1)
+    ]
+    pairs = list(zip(each, weights, strict=True))
+    return [
+        *([_overview(records, comparison)] if len(records) > 1 else []),
+        Section("curves", "Learning curves", _ABOUT["curves"], [_curves(*one) for one in each]),
+        Section("cell", "The cell", _ABOUT["cell"], [_cell(*one) for one in each]),
+        Section("policy", "The policy", _ABOUT["policy"], [Block(h, draw_policy(record)) for record, h in each]),
+        Section("weights", "Sample weights", _ABOUT["weights"], [_weights(*one, found) for one, found in pairs]),
+        Section("benchmark", "Benchmark", _ABOUT["benchmark"], [Block(tables=tables.benchmark(records))]),
+        Section(
+            "machine",
+            "Time and environment",
+            "",
+            [Block(tables=[*tables.times(records), *tables.environment(records)])],
+        ),
+        Section("settings", "Configuration", "", [Block(tables=tables.settings(records))], folded=len(records) == 1),
+    ]
+
+
+_ABOUT = {
+    "curves": "Numbers of the search are those of shared weights and compare only among themselves; those of the "
+    "training are probes. What was measured in the end stands at the top.",
+    "cell": "What the search chose, and what it would have chosen earlier.",
+    "policy": "How decided the algorithm is, and for what.",
+    "weights": "The curriculum weighs each unit of the training data by how uncertain K subnets are of it: v has "
+    "mean 1, and a larger v means more influence on the shared weights.",
+    "benchmark": "What training from scratch gives, looked up in a table.",
+}
+
+_UNITS = {"sequence": "chunks", "token": "tokens", "sample": "samples"}
+_UNREAD = "The cell is not drawn: this version of cnas does not read its notation with the settings of the run."
+_SOUND = "No sign of a collapse: operations that do no work of their own are no majority."
+_COLLAPSED = (
+    "Shared weights favour what needs no training, so a search can end in such a cell although better ones were in "
+    "reach. Train a random cell with the same settings before believing in this one."
+)
+
+
+def _overview(records: Sequence[RunRecord], comparison: Comparison) -> Section:
+    drawings = [drawing for phase in PHASES if (drawing := draw_comparison(records, phase))]
+    numbers = Block(tables=[tables.overview(records), *comparison.tables], notes=[*comparison.notes])
+    return Section("overview", "Side by side", "", [numbers, Block(drawings=drawings)])
+
+
+def _curves(record: RunRecord, heading: str) -> Block:
+    drawings = [draw(record, phase) for draw in (draw_learning_curve, draw_accuracy) for phase in PHASES]
+    return Block(heading, [drawing for drawing in drawings if drawing])
+
+
+def _cell(record: RunRecord, heading: str) -> Block:
+    drawings = [drawing for drawing in (draw_cell_graph(record), draw_probes(record)) if drawing]
+    if record.space is None or record.architecture is None:
+        return Block(heading, drawings, notes=[_UNREAD] if record.notation else [])
+    found = judge(record.space, record.architecture)
+    notes = [_COLLAPSED if found.alarms else _SOUND]
+    return Block(heading, drawings, [tables.operations(found)], notes, list(found.alarms))
+
+
+def _weights(record: RunRecord, heading: str, found: SampleWeights | None) -> Block:
+    block = Block(heading, draw_weights(record))
+    if found is None:
+        return block
+    if len(found.values):
+        unit = {"sequence": "chunks", "token": "tokens", "sample": "samples"}.get(
+            str(record.curriculum.get("unit")), "units"
+        )
+        block.drawings.append(draw_histogram(found, unit))
+    if found.heaviest:
+        block.tables.append(tables.texts(found.heaviest, "Heaviest: what the subnets are least sure of"))
+        block.tables.append(tables.texts(found.lightest, "Lightest: what they know already"))
+    block.notes += [found.note] if found.note else []
+    return block
+
+
+def _named(sections: Sequence[Section], runs: int) -> tuple[tuple[str, Drawing], ...]:
+    """Each figure with the name of its files: its own, and the run's number where there are several."""
+    found = []
+    for section in sections:
+        for index, block in enumerate(section.blocks, 1):
+            shared = runs == 1 or section.key == "overview"
+            found += [(d.name if shared else f"run{index}_{d.name}", d) for d in block.drawings]
+    return tuple(found)

@@ -1,0 +1,118 @@
+"""How the architecture changed while the search went on: one candidate of the policy after every epoch."""
+
+from __future__ import annotations
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+
+from cnas.reports._drawing import INK, SERIES, WIDTH, Drawing, finish
+from cnas.reports.record import RunRecord, number
+from cnas.spaces.base import SearchSpace
+from cnas.types import Architecture
+
+SHOWN = 24
+"""Most epochs in the picture; of a longer search evenly many are left out."""
+
+Column = tuple[str, Architecture]
+
+
+def draw_probes(record: RunRecord) -> Drawing | None:
+    """A row per decision, a column per epoch, the found cell last; None where no row names an architecture."""
+    probes = [(row.get("epoch"), record.parse(row.get("probe_architecture"))) for row in record.phase("search")]
+    known = [(f"{epoch}", found) for epoch, found in probes if number(epoch) is not None and found is not None]
+    if not known or record.space is None:
+        return None
+    columns: list[Column] = _thinned(known)
+    if record.architecture is not None:
+        columns.append(("cell", record.architecture))
+    below = 0.45 + 0.17 * -(-len(record.space.operations) // _legend_columns(record.space))
+    height = 0.23 + below + 0.23 * len(record.space.decisions())
+    figure = Figure(figsize=(WIDTH, height))
+    axes = figure.add_axes((0.62 / WIDTH, below / height, 1 - 0.7 / WIDTH, 1 - (below + 0.1) / height))
+    for x, (label, architecture) in enumerate(columns):
+        _column(axes, x + (0.35 if label == "cell" else 0.0), record.space, architecture, len(columns))
+    _label(axes, columns, record.space)
+    return finish(figure, "probes", "How the architecture changed", _in_words(record, known), _caption(record, known))
+
+
+def _thinned(columns: list[Column]) -> list[Column]:
+    if len(columns) <= SHOWN:
+        return columns
+    return [columns[round(index * (len(columns) - 1) / (SHOWN - 1))] for index in range(SHOWN)]
+
+
+def _column(axes: Axes, x: float, space: SearchSpace, architecture: Architecture, count: int) -> None:
+    for y, (decision, (edge, operation)) in enumerate(zip(space.decisions(), architecture.choices, strict=True)):
+        colour = SERIES[operation % len(SERIES)]
+        axes.add_patch(Rectangle((x - 0.46, y - 0.44), 0.92, 0.88, facecolor=colour, alpha=0.55, linewidth=0))
+        if len(decision.sources) > 1 and count <= 14:
+            source = decision.sources[decision.edges.index(edge)]
+            axes.text(x, y, str(source), ha="center", va="center", fontsize=7.5, color=INK)
+
+
+def _label(axes: Axes, columns: list[Column], space: SearchSpace) -> None:
+    targets = _rows(space)
+    axes.set_ylim(len(targets) - 0.5, -0.5)
+    axes.set_yticks(range(len(targets)), targets)
+    axes.set_xlim(-0.6, len(columns) - 0.4 + 0.35 * (columns[-1][0] == "cell"))
+    # At most some eight labels; the found cell always has its own.
+    step = -(-len(columns) // 8)
+    shown = [
+        x for x, (label, _) in enumerate(columns) if label == "cell" or (x % step == 0 and x + step <= len(columns))
+    ]
+    axes.set_xticks([x + 0.35 * (columns[x][0] == "cell") for x in shown], [columns[x][0] for x in shown])
+    axes.set_xlabel("epoch", labelpad=1)
+    axes.tick_params(length=0, labelsize=8)
+    axes.spines[:].set_visible(False)
+    squares = [
+        Line2D([], [], marker="s", linestyle="none", markersize=6, alpha=0.7, color=SERIES[index % len(SERIES)])
+        for index in range(len(space.operations))
+    ]
+    axes.figure.legend(
+        squares,
+        space.operations,
+        loc="lower center",
+        ncols=_legend_columns(space),
+        frameon=False,
+        fontsize=8,
+        handletextpad=0.1,
+        columnspacing=0.9,
+        borderpad=0,
+    )
+
+
+def _rows(space: SearchSpace) -> list[str]:
+    """What each decision is about: a node, or one of several edges that lead to it."""
+    decisions = space.decisions()
+    if len({decision.target for decision in decisions}) == len(decisions):
+        return [f"node {decision.target}" for decision in decisions]
+    return [f"{', '.join(map(str, decision.sources))} → {decision.target}" for decision in decisions]
+
+
+def _legend_columns(space: SearchSpace) -> int:
+    """As many as find room beside each other."""
+    longest = max(map(len, space.operations))
+    return max(1, min(len(space.operations), int(WIDTH / (0.32 + 0.07 * longest))))
+
+
+def _changed(one: Architecture, other: Architecture) -> int:
+    return sum(a != b for a, b in zip(one.choices, other.choices, strict=True))
+
+
+def _in_words(record: RunRecord, known: list[Column]) -> str:
+    assert record.space is not None
+    total = len(record.space.decisions())
+    words = f"The {total} decisions of one candidate after each of {len(known)} epochs, by operation."
+    if len(known) > 1:
+        words += f" Between the last two {_changed(known[-2][1], known[-1][1])} decisions changed."
+    return words
+
+
+def _caption(record: RunRecord, known: list[Column]) -> str:
+    words = "One candidate of the policy after each epoch."
+    assert record.space is not None
+    if any(len(decision.sources) > 1 for decision in record.space.decisions()) and len(known) < 14:
+        words += " Numbers: the node that is read."
+    return words

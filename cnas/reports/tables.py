@@ -1,0 +1,214 @@
+"""The numbers of a report as tables: plain data, which the page's template lays out."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cnas.hub._markdown import name, one_line
+from cnas.reports.collapse import Collapse
+from cnas.reports.record import RunRecord, number, part
+from cnas.reports.weights import Sample
+
+MISSING = "–"
+PICTURE = "data:image/png;base64,"
+"""How the cell of a picture starts, and no other: the page's template shows it."""
+_MEASURES = {"perplexity": "{:.2f}", "accuracy": "{:.2f} %", "loss": "{:.4f}"}
+"""By the end of a key of ``result.json``, how its number is written."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows below one heading each; the first cell of a row is its heading.
+
+    Args:
+        caption: what the table shows.
+        columns: the headings.
+        rows: as many cells each as there are columns; one that starts with `PICTURE` is shown as the image it is.
+        numeric: the columns that hold numbers, which stand to the right.
+        wide: its cells are prose, which may break.
+        beside: it stands among the figures.
+    """
+
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    numeric: tuple[int, ...] = ()
+    wide: bool = False
+    beside: bool = False
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What runs say of each other: tables, and sentences about them."""
+
+    tables: tuple[Table, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def measures(record: RunRecord) -> list[tuple[str, str]]:
+    """(name, value) of what was measured in the end, test before validation."""
+    found = part(record.result, "retrain")
+    return [
+        (f"{split} {metric}", form.format(value))
+        for prefix, split in (("test", "Test"), ("valid", "Validation"))
+        for metric, form in _MEASURES.items()
+        if (value := number(found.get(f"{prefix}_{metric}"))) is not None
+    ]
+
+
+def headlines(record: RunRecord) -> list[tuple[str, str]]:
+    """(name, value) of what a reader wants to know first."""
+    count = number(part(record.result, "retrain").get("parameters"))
+    found = [*measures(record)]
+    if count is not None:
+        found.append(("Parameters", f"{count:,.0f}"))
+    times = {"Search": seconds(record, "search"), "Training": seconds(record, "retrain")}
+    return [*found, *((label, duration(value)) for label, value in times.items() if value is not None)]
+
+
+def overview(records: Sequence[RunRecord]) -> Table:
+    """One row per run."""
+    columns = list(dict.fromkeys(label for record in records for label, _ in headlines(record)))
+    rows = []
+    for index, record in enumerate(records, 1):
+        values = dict(headlines(record))
+        head, tail = (str(index), record.variant, one_line(record.seed)), (state(record), record.title)
+        rows.append((*head, *(values.get(label, MISSING) for label in columns), *tail))
+    labels = ("Run", "Variant", "Seed", *columns, "State", "Folder")
+    return Table("All runs", labels, tuple(rows), tuple(range(3, len(labels) - 2)))
+
+
+def state(record: RunRecord) -> str:
+    """How far a run has come."""
+    if record.finished:
+        return "finished"
+    if not record.rows:
+        return "nothing measured yet"
+    last = record.rows[-1]
+    names = {"search": "search", "retrain": "training"}
+    epoch = number(last.get("epoch"))
+    return f"{names.get(str(last.get('phase')), 'unknown')}, epoch {MISSING if epoch is None else f'{epoch:.0f}'}"
+
+
+def seconds(record: RunRecord, phase: str) -> float | None:
+    """How long a phase took, or has taken so far."""
+    measured = number(part(record.result, phase).get("seconds"))
+    rows = record.phase(phase)
+    return measured if measured is not None or not rows else number(rows[-1].get("total_seconds"))
+
+
+def duration(value: float) -> str:
+    """Seconds in units that a reader can picture.
+
+    Example:
+        >>> [duration(value) for value in (9.37, 75.0, 8_940.0)]
+        ['9.4 s', '1 min 15 s', '2 h 29 min']
+    """
+    if value < 60:
+        return f"{value:.1f} s"
+    if value < 600:
+        return f"{round(value) // 60} min {round(value) % 60} s"
+    minutes = round(value / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def operations(collapse: Collapse) -> Table:
+    """How often the cell uses each operation."""
+    rows = tuple(
+        (operation, str(count), f"{count / collapse.total:.0%}" if collapse.total else MISSING)
+        for operation, count in collapse.counts
+    )
+    return Table("Operations of the cell", ("Operation", "Used", "Share"), rows, (1, 2), beside=True)
+
+
+def texts(samples: Sequence[Sample], caption: str) -> Table:
+    """The texts, or the images, of some units with their weights."""
+    if any(sample.picture for sample in samples):
+        seen = tuple(
+            (f"{s.weight:.3f}", PICTURE + base64.b64encode(s.picture).decode(), one_line(s.text)) for s in samples
+        )
+        return Table(caption, ("Weight", "Image", "Class"), seen, (0,), beside=True)
+    if any(sample.marked for sample in samples):
+        marked = tuple((f"{s.weight:.3f}", one_line(s.marked), one_line(s.text)) for s in samples)
+        return Table(caption, ("Weight", "Word", "After"), marked, (0,), wide=True)
+    rows = tuple((f"{sample.weight:.3f}", one_line(sample.text)) for sample in samples)
+    return Table(caption, ("Weight", "Text"), rows, (0,), wide=True)
+
+
+def times(records: Sequence[RunRecord]) -> list[Table]:
+    """Epochs, steps and time of each phase, and what went wrong in it; no table where nothing was measured."""
+    return _side_by_side("Time", [_times(record) for record in records])
+
+
+TROUBLE = {"bad_steps": "bad steps", "recoveries": "times an epoch was begun anew", "left_out": "scores left out"}
+"""What rows of ``metrics.jsonl`` count; a report shows what there was."""
+
+
+def _times(record: RunRecord) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for phase, label in (("search", "Search"), ("retrain", "Training")):
+        rows, time = record.phase(phase), seconds(record, phase)
+        last = rows[-1] if rows else {}
+        for key in ("epochs", "steps"):
+            count = number(part(record.result, phase).get(key, last.get(key.removesuffix("s"))))
+            found |= {} if count is None else {f"{label}, {key}": f"{count:,.0f}"}
+        found |= {} if time is None else {f"{label}, time": duration(time)}
+        for key, words in TROUBLE.items():
+            count = sum(number(row.get(key)) or 0 for row in rows)
+            found |= {f"{label}, {words}": f"{count:,.0f}"} if count else {}
+    return found
+
+
+def environment(records: Sequence[RunRecord]) -> list[Table]:
+    """Versions, devices and processes; no table where no run is finished."""
+    return _side_by_side("Environment", [_flat(part(record.result, "environment")) for record in records])
+
+
+def benchmark(records: Sequence[RunRecord]) -> list[Table]:
+    """What a tabular benchmark says of the cells; no table where no run was looked up."""
+    return _side_by_side("Looked up", [_flat(part(record.result, "benchmark")) for record in records])
+
+
+def settings(records: Sequence[RunRecord]) -> list[Table]:
+    """The whole configuration of one run, a table for each part; of several runs the fields in which they differ."""
+    if len(records) > 1:
+        found = [_flat(record.config) for record in records]
+        names = dict.fromkeys(key for values in found for key in values)
+        differ = [key for key in names if len({values.get(key) for values in found}) > 1]
+        return _side_by_side(
+            "Fields that differ", [{key: values.get(key, MISSING) for key in differ} for values in found]
+        )
+    config = records[0].config
+    general = {key: value for key, value in config.items() if not isinstance(value, dict)}
+    parts = {"general": general} | {key: value for key, value in config.items() if isinstance(value, dict)}
+    return [table for key, values in parts.items() for table in _side_by_side(one_line(key), [_flat(values)])]
+
+
+def _side_by_side(caption: str, found: Sequence[Mapping[str, str]]) -> list[Table]:
+    keys = list(dict.fromkeys(key for values in found for key in values))
+    if not keys:
+        return []
+    heads = ("Value",) if len(found) == 1 else tuple(f"Run {index}" for index in range(1, len(found) + 1))
+    rows = tuple((key.replace("_", " "), *(values.get(key, MISSING) for values in found)) for key in keys)
+    return [Table(caption, ("Field", *heads), rows)]
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested mappings as one, with dotted names and values in words; folders are left out of paths."""
+    flat: dict[str, str] = {}
+    for key, value in values.items():
+        dotted = f"{prefix}{one_line(key)}"
+        flat |= _flat(value, f"{dotted}.") if isinstance(value, dict) else {dotted: _word(value)}
+    return flat
+
+
+def _word(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "none", True: "yes", False: "no"}[value]
+    if isinstance(value, float):
+        return f"{value:.6g}" if math.isfinite(value) else str(value)
+    return f"{value:,}" if isinstance(value, int) else name(value)
