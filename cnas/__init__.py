@@ -18,7 +18,7 @@ __version__ = "0.1.0"
 _LAZY = {
     "CurriculumTrainer": "cnas.training",
     "Retrainer": "cnas.training",
-    "RunConfig": "cnas.run_config",
+    "RunConfig": "cnas.runs.config",
     "load_text": "cnas.data",
 }
 

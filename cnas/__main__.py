@@ -2,7 +2,7 @@
 
 import sys
 
-from cnas.cli import main
+from cnas.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

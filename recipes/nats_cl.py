@@ -16,12 +16,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cnas import algorithms, launch
-from cnas.config import OneLineParser
+from cnas import algorithms
+from cnas.cli import launch
 from cnas.curricula import CurriculumConfig
 from cnas.data.images import ImageConfig
 from cnas.errors import UserError
-from cnas.run_config import RunConfig, RunOptions
+from cnas.runs.config import RunConfig, RunOptions
+from cnas.runs.fields import OneLineParser
 from cnas.spaces import NatsNetworkSizes, NatsSpace
 from cnas.training import RetrainConfig, TrainerConfig
 

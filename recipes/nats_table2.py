@@ -21,13 +21,13 @@ from typing import Any
 import nats_cl
 
 from cnas.benchmarks import NatsTable
-from cnas.cli import exit_code
-from cnas.compare import FinishedRun, Group, Measure, Pair
-from cnas.compare.markdown import NONE, group_figure, pair_row, plain, random_section, search_time, table
-from cnas.compare.measures import KENDALL_TAU, looked_up, rank, regret
+from cnas.cli.main import exit_code
 from cnas.errors import UserError
-from cnas.run_config import RunConfig
-from cnas.sweep import Plan, Rows, TableGroups, missing, run_table, table_groups, table_parser, table_plan
+from cnas.reports.comparison import FinishedRun, Group, Measure, Pair
+from cnas.reports.comparison.markdown import NONE, group_figure, pair_row, plain, random_section, search_time, table
+from cnas.reports.comparison.measures import KENDALL_TAU, looked_up, rank, regret
+from cnas.runs.config import RunConfig
+from cnas.sweeps import Plan, Rows, TableGroups, missing, run_table, table_groups, table_parser, table_plan
 
 METHODS = {
     "rsps": "RSPS",

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import nats_cl
 
-from cnas import launch
+from cnas.cli import launch
 from cnas.data.images import ImageConfig
 from cnas.errors import UserError
-from cnas.run_config import RunConfig, RunOptions
+from cnas.runs.config import RunConfig, RunOptions
 from cnas.spaces import NatsNetworkSizes
 
 BEST = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_1x1~2|"

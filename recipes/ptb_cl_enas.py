@@ -12,10 +12,10 @@ import sys
 from dataclasses import replace
 
 from cnas.algorithms import ENAS
+from cnas.cli.launch import main
 from cnas.curricula import CurriculumConfig
 from cnas.data.text import TextConfig
-from cnas.launch import main
-from cnas.run_config import RunConfig, RunOptions
+from cnas.runs.config import RunConfig, RunOptions
 from cnas.spaces import EnasRnnSpace, LanguageModelSizes
 from cnas.training import RetrainConfig, TrainerConfig
 

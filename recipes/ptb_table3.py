@@ -18,9 +18,9 @@ from pathlib import Path
 import ptb_cl_darts
 import ptb_cl_enas
 
-from cnas.cli import exit_code
-from cnas.compare import Group, Pair
-from cnas.compare.markdown import (
+from cnas.cli.main import exit_code
+from cnas.reports.comparison import Group, Pair
+from cnas.reports.comparison.markdown import (
     NONE,
     group_figure,
     pair_row,
@@ -30,9 +30,9 @@ from cnas.compare.markdown import (
     table,
     training_time,
 )
-from cnas.compare.measures import TEST_PERPLEXITY, VALID_PERPLEXITY
-from cnas.run_config import RunConfig
-from cnas.sweep import Plan, Rows, TableGroups, missing, run_table, table_groups, table_parser, table_plan
+from cnas.reports.comparison.measures import TEST_PERPLEXITY, VALID_PERPLEXITY
+from cnas.runs.config import RunConfig
+from cnas.sweeps import Plan, Rows, TableGroups, missing, run_table, table_groups, table_parser, table_plan
 
 METHODS = {"enas": "ENAS", "darts_v1": "DARTS-V1", "darts_v2": "DARTS-V2"}
 PAPER = {

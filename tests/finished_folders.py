@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from cnas.run_config import RunConfig
+from cnas.runs.config import RunConfig
 
 
 def finished_copy(finished: Path, folder: Path, config: RunConfig, **changes: Any) -> None:

@@ -17,10 +17,10 @@ from typing import Any
 
 import tiny_recipe
 
-from cnas.launch import main
+from cnas.cli.launch import main
 
 CONTEXT = multiprocessing.get_context("forkserver")
-PRELOADED = ["cnas.launch", "cnas.spaces", "cnas.algorithms", "tensorboard", "cnas.hub.figures"]
+PRELOADED = ["cnas.cli.launch", "cnas.spaces", "cnas.algorithms", "tensorboard", "cnas.hub.figures"]
 """None of them asks for a device, and nobody else runs in the server: what has met one must not fork."""
 CONTEXT.set_forkserver_preload(PRELOADED)
 SAVING = ("--trainer.checkpoint-steps", "5", "--retrain.checkpoint-steps", "5")
@@ -137,11 +137,11 @@ def _strike(number: int, args: Sequence[Any]) -> None:
 
 def events() -> dict[str, tuple[Any, str]]:
     """What a fault can wait for."""
-    import cnas.run
-    import cnas.run_text
+    import cnas.runs.pipeline
+    import cnas.runs.text
     from cnas.algorithms import ENAS
     from cnas.curricula import Curriculum
-    from cnas.run_folder import RunFolder
+    from cnas.runs.folder import RunFolder
     from cnas.training import checkpoint
     from cnas.training.loop import AccelerateLoop
     from cnas.training.metrics_log import MetricsLog
@@ -155,12 +155,12 @@ def events() -> dict[str, tuple[Any, str]]:
         "reward": (Scorer, "validation"),
         "judging": (Scorer, "batch_losses"),
         "json": (RunFolder, "write_json"),
-        "export": (cnas.run_text, "export_run"),
+        "export": (cnas.runs.text, "export_run"),
         "sync": (os, "fsync"),
         "rename": (Path, "rename"),
         "file": (checkpoint, "_write_file"),
         "weighing": (Curriculum, "update"),
-        "data": (cnas.run, "load_task"),
+        "data": (cnas.runs.pipeline, "load_task"),
         "derive": (ENAS, "derive"),
         "arch": (CurriculumTrainer, "_arch_step"),
     }

@@ -17,10 +17,10 @@ from builders import algorithm_config, build_space
 
 from cnas.curricula import CurriculumConfig
 from cnas.errors import Stopped
-from cnas.run import build_trainer
-from cnas.run_config import RunConfig
-from cnas.run_data import load_task
-from cnas.run_task import Task
+from cnas.runs.config import RunConfig
+from cnas.runs.data import load_task
+from cnas.runs.pipeline import build_trainer
+from cnas.runs.task import Task
 from cnas.training.loop import AccelerateLoop
 from cnas.training.retrain import Retrainer
 from cnas.training.session import Session

@@ -13,8 +13,8 @@ import pytest
 
 import cnas
 from cnas import algorithms
-from cnas.config import field_docs
 from cnas.errors import CnasError
+from cnas.runs.fields import field_docs
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs" / "api").glob("*.md"))
@@ -22,23 +22,23 @@ PROMISED = [
     "cnas",
     "cnas.algorithms",
     *(f"cnas.algorithms.{found.name}" for found in pkgutil.iter_modules(algorithms.__path__) if found.name[0] != "_"),
-    "cnas.analyses",
+    "cnas.reports.analyses",
     "cnas.benchmarks",
-    "cnas.cli",
-    "cnas.compare",
-    "cnas.config",
+    "cnas.cli.main",
+    "cnas.reports.comparison",
+    "cnas.runs.fields",
     "cnas.curricula",
     "cnas.data",
     "cnas.errors",
     "cnas.hub",
-    "cnas.launch",
+    "cnas.cli.launch",
     "cnas.metrics",
     "cnas.random",
-    "cnas.run",
-    "cnas.run_config",
+    "cnas.runs.pipeline",
+    "cnas.runs.config",
     "cnas.data.safe_pickle",
     "cnas.spaces",
-    "cnas.sweep",
+    "cnas.sweeps",
     "cnas.training",
     "cnas.types",
 ]

@@ -7,7 +7,7 @@ import pytest
 import tiny_recipe
 from launching import SAVING
 
-from cnas.launch import main
+from cnas.cli.launch import main
 
 
 @pytest.fixture

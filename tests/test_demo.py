@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from cnas.cli.launch import parse
 from cnas.errors import UserError
-from cnas.launch import parse
 
 ROOT = Path(__file__).parents[1]
 DEMO = runpy.run_path(str(ROOT / "recipes" / "demo.py"))

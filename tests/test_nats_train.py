@@ -12,8 +12,8 @@ sys.path.insert(0, str(ROOT / "recipes"))
 import nats_train  # noqa: E402
 
 from cnas.errors import UserError  # noqa: E402
-from cnas.run_config import RunConfig  # noqa: E402
-from cnas.sweep import read_grid  # noqa: E402
+from cnas.runs.config import RunConfig  # noqa: E402
+from cnas.sweeps import read_grid  # noqa: E402
 
 CELL = "|skip_connect~0|+|none~0|skip_connect~1|+|nor_conv_1x1~0|none~1|none~2|"
 

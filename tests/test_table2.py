@@ -9,9 +9,9 @@ import made_up_table
 import pytest
 from image_folders import looked_up, write_image_run
 
-from cnas.run_config import RunConfig
-from cnas.sweep import read_grid, run_table
-from cnas.sweep.process import LOG
+from cnas.runs.config import RunConfig
+from cnas.sweeps import read_grid, run_table
+from cnas.sweeps.process import LOG
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 ROWS = [

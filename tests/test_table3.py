@@ -10,9 +10,9 @@ import tiny_recipe
 from finished_folders import figures, finished_copy
 
 from cnas.errors import UserError
-from cnas.run_config import RunConfig
-from cnas.sweep import Plan, read_grid, run_table
-from cnas.sweep.process import LOG
+from cnas.runs.config import RunConfig
+from cnas.sweeps import Plan, read_grid, run_table
+from cnas.sweeps.process import LOG
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from cnas.compare import group_runs, load_runs
 from cnas.errors import StorageError, UserError
 from cnas.hub._reading import reading
 from cnas.hub.artifacts import describe_run
 from cnas.hub.model_kind import kind_of
-from cnas.run_config import RunConfig
-from cnas.run_folder import RunFolder
-from cnas.run_links import refuse_links
+from cnas.reports.comparison import group_runs, load_runs
+from cnas.runs.config import RunConfig
+from cnas.runs.folder import RunFolder
+from cnas.runs.links import refuse_links
 
 
 def write_card(run: Path | str, seeds: Sequence[Path | str] = (), licence: str = "") -> Path:

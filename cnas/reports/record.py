@@ -9,10 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from cnas.config import from_dict, to_dict
 from cnas.errors import UserError
 from cnas.hub._finite import is_finite
 from cnas.hub._markdown import name
+from cnas.runs.fields import from_dict, to_dict
 from cnas.spaces import space_class
 from cnas.spaces.base import SearchSpace
 from cnas.types import Architecture

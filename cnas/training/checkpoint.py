@@ -79,7 +79,7 @@ def save(
         step: the number in the name; a checkpoint of the same step is replaced.
         state: nested dicts (str or int keys), lists, tuples, None, bool, int, float (NaN and infinities included), str
             and dense tensors of any device and dtype that safetensors knows. Views are stored as tensors of their own.
-        config_hash: of the configuration that a resumed run must have, see `cnas.run_config.RunConfig.hash`.
+        config_hash: of the configuration that a resumed run must have, see `cnas.runs.config.RunConfig.hash`.
         keep: how many checkpoints up to this step stay, the new one included.
         pinned: steps whose checkpoints stay as well.
         info: small JSON-able extras for the manifest.

@@ -13,9 +13,9 @@ from rounding import EXACT, within
 from cnas.algorithms import default_config
 from cnas.algorithms.base import StepContext
 from cnas.algorithms.darts import DARTS
-from cnas.config import from_dict, to_dict
 from cnas.errors import NonFiniteError, UserError
 from cnas.random import generator
+from cnas.runs.fields import from_dict, to_dict
 
 ORDERS = pytest.mark.parametrize("unrolled", [False, True])
 

@@ -12,9 +12,9 @@ import torch
 from cnas.algorithms._gumbel import hard_sample
 from cnas.algorithms.base import StepContext
 from cnas.algorithms.gdas import GDAS
-from cnas.config import from_dict, to_dict
 from cnas.errors import NonFiniteError, UserError
 from cnas.random import generator
+from cnas.runs.fields import from_dict, to_dict
 
 
 def build(space, seed=0, **fields):

@@ -5,8 +5,8 @@ import json
 import pytest
 from run_folders import FOUND, png_size, write_run
 
-from cnas import cli
-from cnas.analyses import write_misclassified
+from cnas.cli import main as cli
+from cnas.reports.analyses import write_misclassified
 
 EMPTY = "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|"
 ALPHAS = [[0.1, 0.15, 0.2, 0.25, 0.3]] * 6

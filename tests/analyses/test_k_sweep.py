@@ -4,8 +4,8 @@ import statistics
 import pytest
 from run_folders import png_size, write_run
 
-from cnas.analyses import KPoint, draw_k_sweep, k_sweep, save
 from cnas.errors import UserError
+from cnas.reports.analyses import KPoint, draw_k_sweep, k_sweep, save
 
 ACCURACIES = {None: (91.0, 92.0), 1: (92.5,), 5: (93.0, 92.0, 94.0)}
 

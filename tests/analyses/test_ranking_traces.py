@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from run_folders import FOUND, png_size, write_run
 
-from cnas.analyses import draw_ranking_traces, ranking_traces, save
 from cnas.errors import UserError
+from cnas.reports.analyses import draw_ranking_traces, ranking_traces, save
 from cnas.spaces.nats.notation import read, write
 
 OTHER = "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|"

@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from run_folders import png_size, write_run
 
-from cnas.analyses import (
+from cnas.errors import StorageError, UserError
+from cnas.reports.analyses import (
     Misclassified,
     draw_similarity,
     read_misclassified,
@@ -13,7 +14,6 @@ from cnas.analyses import (
     similarity,
     write_misclassified,
 )
-from cnas.errors import StorageError, UserError
 
 few = settings(derandomize=True, deadline=None, max_examples=25)
 WRONG = {"a": (0, 1, 2, 3), "b": (2, 3, 4), "c": (9,)}

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from run_folders import png_size, write_run
 
-from cnas.analyses import draw_weight_groups, save, weight_groups
 from cnas.curricula import traced_units
 from cnas.errors import UserError
+from cnas.reports.analyses import draw_weight_groups, save, weight_groups
 
 few = settings(derandomize=True, deadline=None, max_examples=40)
 

@@ -7,8 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 from official_files import SEEDS, architecture_file, save, value, write_folder
 
-from cnas import cli
 from cnas.benchmarks import NatsFiles, build_table
+from cnas.cli import main as cli
 from cnas.errors import UserError
 
 COUNT = 4

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cnas.curricula import Curriculum
-from cnas.run_config import RunConfig
+from cnas.runs.config import RunConfig
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 

@@ -13,14 +13,14 @@ from finished_folders import finished_copy
 from launching import SAVING, Fault, launch
 from outcome import outcome
 
-from cnas.compare.groups import identity
-from cnas.compare.runs import load_run
 from cnas.data import ImageConfig, TextConfig, load_text
 from cnas.errors import UserError
-from cnas.run import run
-from cnas.run_config import RunConfig
-from cnas.run_folder import RunFolder
-from cnas.sweep import Job, run_many
+from cnas.reports.comparison.groups import identity
+from cnas.reports.comparison.runs import load_run
+from cnas.runs.config import RunConfig
+from cnas.runs.folder import RunFolder
+from cnas.runs.pipeline import run
+from cnas.sweeps import Job, run_many
 
 HEX = r"[0-9a-f]{16}"
 

@@ -13,10 +13,10 @@ from test_pixels import png
 sys.path.insert(0, str(Path(__file__).parents[2] / "recipes"))
 import nats_cl
 
+from cnas.cli.launch import main
 from cnas.data import ImageConfig, load_images
 from cnas.data._passed_over import NAMED, passed_over_line
 from cnas.errors import UserError, told
-from cnas.launch import main
 
 NAMES = ["cat", "dog"]
 SPLITS = {"train": made(8, (1, 4, 4), 2), "test": made(4, (1, 4, 4), 2, seed=2)}

@@ -18,9 +18,9 @@ from cnas.data import ImageConfig, load_images
 from cnas.errors import CnasError
 from cnas.hub import generate_lines
 from cnas.reports import read_run
-from cnas.run_folder import RunFolder
+from cnas.runs.folder import RunFolder
 from cnas.spaces import NatsSpace
-from cnas.sweep import grid_file
+from cnas.sweeps import grid_file
 from cnas.training import checkpoint
 
 META = "meta.pickle.pbz2"

@@ -41,7 +41,7 @@ def _calls(shell: str, python: str) -> list[tuple[str, str, str, str]]:
         ("pydoc", "pydoc", "pipepager", shell),
         ("timeit", "timeit", "timeit", python),
         ("dotted name", "collections", "OrderedDict.fromkeys", shell),
-        ("from our own package", "cnas.launch", "main", shell),
+        ("from our own package", "cnas.cli.launch", "main", shell),
         ("numpy class method", "numpy", "ndarray.dump", shell),
     ]
 

@@ -18,9 +18,9 @@ SCORING = ("judging", "weighing", "reward")
 def undrawn(argv: Sequence[str], home: Path, fault: Fault | None = None) -> int:
     """The recipe without pictures and report, which take longer than all that is compared."""
     import cnas.hub.artifacts
-    import cnas.run
+    import cnas.runs.pipeline
 
-    cnas.run.report_run = cnas.hub.artifacts.draw_figures = lambda *_: None
+    cnas.runs.pipeline.report_run = cnas.hub.artifacts.draw_figures = lambda *_: None
     return recipe(argv, home, fault)
 
 

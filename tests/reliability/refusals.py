@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cnas.cli import main
+from cnas.cli.main import main
 from cnas.errors import CnasError, told
 
 ADDRESS = re.compile(r" at 0x[0-9a-f]{4,}")

@@ -18,7 +18,7 @@ from outcome import saved, timeless
 
 from cnas import algorithms, spaces
 from cnas.curricula import CurriculumConfig
-from cnas.run_config import RunConfig
+from cnas.runs.config import RunConfig
 from cnas.training.metrics_log import read, stable
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "recipes"))

@@ -13,8 +13,8 @@ from launching import SAVING, Fault, Launched, launch, recipe
 from small_runs import EVERY, small
 
 from cnas.errors import UserError
-from cnas.run_config import RunConfig
-from cnas.run_folder import RunFolder, scalars
+from cnas.runs.config import RunConfig
+from cnas.runs.folder import RunFolder, scalars
 
 KINDS = sorted({case[:2] for case in EVERY})
 NAMES = {"recipe", "preset"}

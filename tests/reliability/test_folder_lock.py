@@ -13,7 +13,7 @@ import pytest
 from launching import SAVING, SECONDS, Fault, Launched, launch, launch_ranks, recipe
 from outcome import outcome
 
-from cnas import run_lock
+from cnas.runs import lock as run_lock
 
 NAME = run_lock.NAME
 
@@ -74,9 +74,9 @@ def unlocked(argv, home):
     """The recipe with a bug: nobody locks."""
     import contextlib
 
-    import cnas.run
+    import cnas.runs.pipeline
 
-    cnas.run.held = lambda folder: contextlib.nullcontext()
+    cnas.runs.pipeline.held = lambda folder: contextlib.nullcontext()
     return recipe(argv, home)
 
 

@@ -17,7 +17,7 @@ from outcome import outcome
 from saving import newest, save
 
 from cnas.errors import StorageError
-from cnas.run_folder import RunFolder
+from cnas.runs.folder import RunFolder
 from cnas.training import checkpoint
 from cnas.training.metrics_log import MetricsLog, read
 

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from refusals import Counted
 
-from cnas.launch import parse
-from cnas.run_config import RunConfig
-from cnas.sweep import grid_file
+from cnas.cli.launch import parse
+from cnas.runs.config import RunConfig
+from cnas.sweeps import grid_file
 
 YAML_PIECES = [
     *"[]{}:,-&*!|>%@`'\"#?\n \t~=<",
@@ -146,7 +146,7 @@ def test_a_command_line_is_read_or_refused(flag_names, budget, measured):
 
 def test_a_reader_that_takes_any_number_is_found(monkeypatch):
     """A mutant: any number will do."""
-    monkeypatch.setattr("cnas.config._is_finite", lambda value: isinstance(value, int | float))
+    monkeypatch.setattr("cnas.runs.fields._is_finite", lambda value: isinstance(value, int | float))
     whole = tiny_recipe.tiny().to_json()
 
     def read(values):

@@ -10,11 +10,11 @@ import pytest
 from damage import damage_file, damaged_bytes, damaged_json
 from refusals import Counted, command, tree
 
-from cnas import analyses
+from cnas.cli.launch import parse
 from cnas.errors import CnasError
 from cnas.hub import push as hub
-from cnas.launch import parse
-from cnas.run_folder import RunFolder
+from cnas.reports import analyses
+from cnas.runs.folder import RunFolder
 from cnas.training import checkpoint
 
 DRAWN = ("result.json", "config.json", "search.json", "metrics.jsonl", "samples.txt", "checkpoints/search/step-*/*.*")

@@ -9,8 +9,8 @@ import tiny_recipe
 from launching import Launched, recipe
 from refusals import command, taken, tree
 
-from cnas.launch import parse
-from cnas.sweep import read_grid
+from cnas.cli.launch import parse
+from cnas.sweeps import read_grid
 
 NAMES = [
     "..",

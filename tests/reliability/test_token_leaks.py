@@ -11,8 +11,8 @@ import pytest
 import tiny_recipe
 from launching import Fault, Launched, recipe
 
-from cnas.cli import main as cnas_main
-from cnas.cli import names
+from cnas.cli.main import main as cnas_main
+from cnas.cli.main import names
 
 TOKEN = "hf_" + "CanaryOfTheReliabilityTests42abcd"
 COMMANDS = {

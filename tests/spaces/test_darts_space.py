@@ -10,8 +10,8 @@ from builders import WORDS, build_space
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnas.config import OneLineParser, add_flags, apply_flags, from_dict, to_dict
 from cnas.errors import UserError
+from cnas.runs.fields import OneLineParser, add_flags, apply_flags, from_dict, to_dict
 from cnas.spaces import DartsRnnSpace
 from cnas.spaces.darts_rnn import tape
 from cnas.types import Batch, Routing

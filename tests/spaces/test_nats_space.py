@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnas.config import from_dict, to_dict
 from cnas.errors import UserError
+from cnas.runs.fields import from_dict, to_dict
 from cnas.spaces import NatsSpace
 from cnas.spaces.nats.topology import CONV_1X1, CONV_3X3, OPERATIONS, is_connected
 

@@ -10,8 +10,8 @@ from launching import launch_ranks
 from sorted_digits import COUNT, Sorted, ordered, run_process
 
 from cnas.data import load_images
-from cnas.run_images import ImageTask
-from cnas.sweep.recipe import Recipe
+from cnas.runs.images import ImageTask
+from cnas.sweeps.recipe import Recipe
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "nats_cl.py"
 LEAST = 0.85

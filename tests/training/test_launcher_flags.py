@@ -16,8 +16,8 @@ from accelerate.commands.launch import launch_command_parser
 from launching import SECONDS, Launched, recipe
 
 from cnas.errors import UserError
-from cnas.run import make_accelerator, run
-from cnas.run_config import RunConfig, RunOptions
+from cnas.runs.config import RunConfig, RunOptions
+from cnas.runs.pipeline import make_accelerator, run
 from cnas.training.launcher_flags import HONOURED, PRECISION, REFUSED, refuse_unmet
 
 SHORT = ("--trainer.epochs", "1", "--retrain.epochs", "1")

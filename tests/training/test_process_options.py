@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cnas.cli.launch import process_options
 from cnas.errors import RanksError, UserError
-from cnas.launch import process_options
 from cnas.training import ProcessOptions
 from cnas.training.equal_ranks import digests, first_difference
 from cnas.training.launcher import MARK, launcher_watched

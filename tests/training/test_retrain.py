@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cnas.data.streams import TextStreams
 from cnas.errors import Stopped, UserError
-from cnas.run_text import probed
+from cnas.runs.text import probed
 from cnas.training import RetrainConfig, Retrainer
 
 STEPS = 7

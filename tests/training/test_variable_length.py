@@ -13,7 +13,7 @@ from outcome import outcome
 
 from cnas.data import TextStreams, VariableStreams, scattered_lengths
 from cnas.errors import Stopped
-from cnas.run_text import probed
+from cnas.runs.text import probed
 from cnas.training import CurriculumTrainer, RetrainConfig, Retrainer
 
 EPOCHS = 3

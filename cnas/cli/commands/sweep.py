@@ -1,0 +1,68 @@
+"""Do all runs of a grid file, each in a process and a folder of its own, and compare them.
+
+cnas sweep recipes/grids/seeds.yaml --dry-run                    # which runs there would be
+cnas sweep recipes/grids/seeds.yaml --jobs 2                     # two at once on this machine
+cnas sweep recipes/grids/seeds.yaml --executor slurm --jobs 20   # at most 20 in the queue
+
+The same command again skips what is finished and goes on with what was broken off, whatever ran it before. SIGTERM and
+SIGINT make the runs save, and the command ends with code 75. It ends with the comparison of all finished runs, which
+is written to table.md as well.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from cnas.errors import UserError
+from cnas.reports.comparison.markdown import plain, table
+from cnas.runs.folder import RunFolder
+from cnas.runs.lock import holder
+from cnas.sweeps import Grid, comparison, conclude, executors, read_grid, run_many
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """What ``cnas sweep`` takes."""
+    parser.add_argument("grid", metavar="FILE", help="which runs: a recipe, its flags, lists of values (YAML)")
+    parser.add_argument(
+        "--executor", choices=executors.names(), default="local", help="what runs the processes (default: local)"
+    )
+    parser.add_argument(
+        "--jobs", type=int, metavar="N", help="runs handed over at once (default: 1 on this machine, otherwise all)"
+    )
+    parser.add_argument("--output-dir", metavar="DIR", help="the folder of the run folders (default: runs/<grid>)")
+    parser.add_argument("--dry-run", action="store_true", help="list the runs and start none")
+
+
+def run(given: argparse.Namespace) -> str:
+    """The comparison as Markdown; progress is printed on the way.
+
+    Raises:
+        UserError: the grid, a flag in it or the executor is wrong; raised before anything starts.
+        Stopped, StorageError: as `cnas.sweeps.run_many`.
+        UnfinishedError: some runs failed, or are running elsewhere.
+    """
+    grid = read_grid(given.grid)
+    if given.jobs is not None and given.jobs < 1:
+        raise UserError(f"--jobs must be at least 1, got {given.jobs}")
+    how = executors.settings(given.executor, grid.executors.get(given.executor))
+    home = Path(given.output_dir or f"runs/{Path(given.grid).stem}")
+    if given.dry_run:
+        return _list(grid, home)
+    codes = run_many(grid.jobs, home, at_once=given.jobs, executor=how)
+    return conclude(comparison(grid, home, codes), home, codes)
+
+
+def _list(grid: Grid, home: Path) -> str:
+    rows = [[plain(job.name), plain(job.about), _state(home / job.name)] for job in grid.jobs]
+    return f"{table(['run', 'what', 'state'], rows)}\n\n{len(rows)} runs in {home}"
+
+
+def _state(folder: Path) -> str:
+    """Where a run stands."""
+    home = RunFolder(folder)
+    if (other := holder(folder)) is not None and not other.gone:
+        return f"running, by {other}"
+    if home.read_json("result.json") is not None:
+        return "finished"
+    return "begun" if home.read_json("config.json") is not None else "not begun"

@@ -1,0 +1,154 @@
+"""From the command line to a run: presets, flags, one-line errors and exit codes.
+
+A recipe is a dictionary of functions that return a complete `RunConfig`; everything else is here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import json
+import os
+import sys
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from cnas.errors import INTERRUPTED, CnasError, StorageError, UserError, reported
+from cnas.hub.artifacts import summary
+from cnas.runs.config import RunConfig
+from cnas.runs.fields import OneLineParser, add_flags, apply_flags
+from cnas.runs.pipeline import run
+from cnas.training.process_options import ProcessOptions
+
+Preset = Callable[[], RunConfig]
+REFUSED = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
+"""Of a disk that is full, broken or read-only."""
+
+
+def main(
+    presets: Mapping[str, Preset],
+    argv: Sequence[str] | None = None,
+    *,
+    default: str = "cpu",
+    parents: Sequence[argparse.ArgumentParser] = (),
+) -> int:
+    """Run a recipe; returns the exit code (see `cnas.errors`).
+
+    Args:
+        presets: complete configurations by name.
+        argv: the command line without the program's name; `sys.argv` where None.
+        default: the preset that is taken where none is named.
+        parents: with flags that the recipe has read itself; the help lists them.
+    """
+    words = sys.argv[1:] if argv is None else argv
+
+    def action() -> None:
+        config, folder, resume = parse(presets, words, default, parents)
+        processes = process_options(words)
+        _say(f"preset {config.preset} · data {config.options.data} · output {folder}")
+        _say(summary(folder, run(config, folder, resume=resume, processes=processes)))
+
+    return exit_code(action)
+
+
+def exit_code(action: Callable[[], object]) -> int:
+    """0, or the exit code of the error that ends ``action``, which is printed as one line (see `cnas.errors`).
+
+    Args:
+        action: a run, or what a recipe does before its run.
+    """
+    try:
+        action()
+    except CnasError as problem:
+        return reported(problem)
+    except KeyboardInterrupt:
+        # Before the run catches signals, or after it; there is nothing to save.
+        return INTERRUPTED
+    except OSError as problem:
+        # A disk may refuse anything at any time, what is printed into a file among it.
+        if problem.errno not in REFUSED:
+            raise
+        return reported(StorageError(f"the disk refused: {problem}"))
+    return 0
+
+
+def parse(
+    presets: Mapping[str, Preset],
+    argv: Sequence[str],
+    default: str,
+    parents: Sequence[argparse.ArgumentParser] = (),
+) -> tuple[RunConfig, Path, bool]:
+    """(configuration, run folder, whether to resume) of a command line.
+
+    Args:
+        presets: complete configurations by name.
+        argv: the command line without the program's name.
+        default: the preset that is taken where none is named.
+        parents: with flags that the recipe has read itself.
+
+    Raises:
+        UserError: an unknown flag or preset, or a value that is not allowed.
+    """
+    known, _ = _first_parser().parse_known_args(argv)
+    if known.preset is not None and known.preset not in presets:
+        raise UserError(f"--preset must be one of {', '.join(presets)}, got {known.preset!r}")
+    if known.preset is not None and known.config is not None:
+        raise UserError(f"--config {known.config} already names everything; leave out --preset {known.preset}")
+    config = presets[known.preset or default]() if known.config is None else _read(Path(known.config))
+    parser = OneLineParser(
+        description=textwrap.dedent(sys.modules["__main__"].__doc__ or ""),
+        parents=[_first_parser(), *parents],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    if known.no_curriculum:
+        config = replace(config, curriculum=None)
+    config.add_flags(parser)
+    given = parser.parse_args(list(argv))
+    config = config.with_flags(given)
+    return config, Path(given.output_dir or config.default_folder), given.resume
+
+
+def process_options(argv: Sequence[str]) -> ProcessOptions:
+    """What a command line says about the processes of this start; it is no part of the run's configuration.
+
+    Args:
+        argv: the command line without the program's name.
+
+    Raises:
+        UserError: a value that is not allowed.
+
+    Example:
+        >>> process_options(["--preset", "smoke", "--check-ranks", "100"])
+        ProcessOptions(check_ranks=100, process_timeout=600.0)
+    """
+    return apply_flags(ProcessOptions(), _first_parser().parse_known_args(argv)[0])
+
+
+def _read(file: Path) -> RunConfig:
+    """The configuration that a run has left."""
+    try:
+        values = json.loads(file.read_text("utf-8"))
+    except OSError as problem:
+        raise UserError(f"--config {file} cannot be read: {problem.strerror}") from problem
+    except (ValueError, RecursionError) as problem:
+        raise UserError(f"--config {file} is not JSON: {problem}") from problem
+    return RunConfig.from_json(values)
+
+
+def _first_parser() -> OneLineParser:
+    parser = OneLineParser(add_help=False)
+    group = parser.add_argument_group("run")
+    group.add_argument("--preset", metavar="NAME", help="a complete configuration: smoke, cpu or paper")
+    group.add_argument("--config", metavar="FILE", help="start from the config.json of a run instead of a preset")
+    group.add_argument("--output-dir", "--output_dir", metavar="DIR", help="the run folder (default: runs/...)")
+    group.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in the run folder")
+    group.add_argument("--no-curriculum", action="store_true", help="the plain algorithm: all data weighs the same")
+    add_flags(parser, ProcessOptions(), title="processes")
+    return parser
+
+
+def _say(text: str) -> None:
+    if os.environ.get("RANK", "0") == "0":
+        print(text, flush=True)

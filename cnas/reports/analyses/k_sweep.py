@@ -1,0 +1,127 @@
+"""Accuracy against K, the number of subnets that judge the data (Figure 5 of the paper)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cnas.errors import UserError
+from cnas.reports._drawing import BLUE, MUTED, Drawing, finish, legend, new_figure, style, tidy
+from cnas.reports.comparison import summarize
+from cnas.reports.record import RunRecord, number, part, read_run
+
+
+@dataclass(frozen=True)
+class KPoint:
+    """The runs with one K.
+
+    Args:
+        k: how many subnets judged; 0 is the plain algorithm.
+        mean: of the test accuracies, in percent.
+        std: their sample standard deviation; None of a single run.
+        seeds: of the runs, ascending.
+    """
+
+    k: int
+    mean: float
+    std: float | None
+    seeds: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class KSweep:
+    """Accuracy for each K.
+
+    Args:
+        algorithm: of all the runs.
+        measure: what the accuracies are, e.g. ``"cifar10, looked up"``.
+        points: by ascending K.
+    """
+
+    algorithm: str
+    measure: str
+    points: tuple[KPoint, ...]
+
+    @property
+    def plain(self) -> KPoint | None:
+        """The runs without a curriculum."""
+        return next((point for point in self.points if point.k == 0), None)
+
+
+def k_sweep(runs: Sequence[str | Path]) -> KSweep:
+    """The mean accuracy for each K, over finished runs that differ in K and the seed.
+
+    Args:
+        runs: folders whose ``result.json`` has ``benchmark.test_accuracy``, or else ``retrain.test_accuracy``.
+
+    Raises:
+        UserError: there is none, one is not finished, or they are not of one algorithm and one measure.
+    """
+    records = [read_run(Path(run)) for run in runs]
+    if not records:
+        raise UserError("runs must name at least one run folder, got none")
+    values = [(record, *_accuracy(record)) for record in records]
+    first, measure, _ = values[0]
+    by_k: dict[int, dict[int, float]] = {}
+    for record, its_measure, accuracy in values:
+        if (record.algorithm, its_measure) != (first.algorithm, measure):
+            told = f"{record.algorithm} on {its_measure}, and {first.path.name} {first.algorithm} on {measure}"
+            raise UserError(f"runs must differ in curriculum.k and the seed alone; {record.path.name} is {told}")
+        k, seed = int(number(record.curriculum.get("k")) or 0), int(number(record.seed) or 0)
+        if seed in by_k.setdefault(k, {}):
+            raise UserError(f"runs must differ in curriculum.k or the seed; two have k {k} and seed {seed}")
+        by_k[k][seed] = accuracy
+    return KSweep(first.algorithm, measure, tuple(_point(k, found) for k, found in sorted(by_k.items())))
+
+
+def _point(k: int, by_seed: dict[int, float]) -> KPoint:
+    summary = summarize(list(by_seed.values()))
+    return KPoint(k, summary.mean, summary.std, tuple(sorted(by_seed)))
+
+
+def _accuracy(record: RunRecord) -> tuple[str, float]:
+    """(what it is, percent) of a finished run."""
+    table, retrain = part(record.result, "benchmark"), part(record.result, "retrain")
+    looked_up, trained = number(table.get("test_accuracy")), number(retrain.get("test_accuracy"))
+    if looked_up is not None:
+        return f"{table.get('dataset')}, looked up", looked_up
+    if trained is not None:
+        return f"{record.dataset}, trained", trained
+    raise UserError(f"run {record.path} has no test accuracy in result.json, under benchmark or retrain")
+
+
+def draw_k_sweep(sweep: KSweep) -> Drawing:
+    """Means with their standard deviations, and the plain algorithm as a line in a band of its own.
+
+    Args:
+        sweep: what to draw.
+    """
+    points = [point for point in sweep.points if point.k]
+    with style():
+        figure, axes = new_figure()
+        if points:
+            xs, means = [point.k for point in points], [point.mean for point in points]
+            stds = [point.std or 0.0 for point in points]
+            axes.errorbar(xs, means, stds, color=BLUE, marker="o", markersize=3.2, capsize=2, label="curriculum")
+            axes.set_xticks(xs)
+        if sweep.plain is not None:
+            mean, std = sweep.plain.mean, sweep.plain.std or 0.0
+            axes.axhline(mean, color=MUTED, linestyle="--", linewidth=1.2, label="plain")
+            axes.axhspan(mean - std, mean + std, color=MUTED, alpha=0.15, linewidth=0)
+        axes.margins(y=0.15)
+        axes.set_xlabel("K, subnets that judge")
+        axes.set_ylabel("test accuracy (%)")
+        tidy(axes)
+        legend(axes)
+        words = "; ".join(map(_in_words, sweep.points))
+        title = f"Accuracy against K ({sweep.algorithm}, {sweep.measure})"
+        caption = "Bars and band: standard deviation over seeds."
+        return finish(figure, "k_sweep", title, f"Mean test accuracy. {words}.", caption)
+
+
+def _in_words(point: KPoint) -> str:
+    name = f"K = {point.k}" if point.k else "plain"
+    spread = "" if point.std is None else f" ± {point.std:.2f}"
+    seeds = len(point.seeds)
+    return f"{name}: {point.mean:.2f}{spread} % over {seeds} seed{'s' if seeds > 1 else ''}"

@@ -1,0 +1,111 @@
+"""Whether trained networks fail on the same samples (Figure 1 of the paper).
+
+Legend: W the samples a network misclassifies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+
+from cnas.errors import UserError
+from cnas.reports._drawing import BLUE, INK, PAPER, WIDTH, Drawing, finish, new_figure, style
+from cnas.reports.analyses.misclassified import read_misclassified
+
+LONGEST_NAME = 18
+"""So many letters have room beside the matrix."""
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """How alike the failures of some networks are.
+
+    Args:
+        split: of the data.
+        names: of the networks.
+        errors: how many samples each gets wrong.
+        matrix: |Wi ∩ Wj| / |Wi ∪ Wj| for each two, from 0 (no common failure) to 1 (all common); 1 on the diagonal.
+    """
+
+    split: str
+    names: tuple[str, ...]
+    errors: tuple[int, ...]
+    matrix: tuple[tuple[float, ...], ...]
+
+
+def similarity(runs: Sequence[str | Path], split: str = "test", names: Sequence[str] = ()) -> Similarity:
+    """The misclassification similarity of trained networks (Zhou et al. 2022, section 3.2 and Figure 1).
+
+    Args:
+        runs: folders with ``misclassified.json`` (`write_misclassified`), of networks trained on the same data.
+        split: ``"test"``, ``"train"`` or ``"validation"``.
+        names: what to call the networks; the names of their folders if there are none.
+
+    Raises:
+        UserError: there are fewer than two, one lacks the file or the split, the splits are of different sizes, or
+            there are names and not one for each run.
+    """
+    if len(runs) < 2:
+        raise UserError(f"runs must name at least two run folders, got {len(runs)}")
+    if names and len(names) != len(runs):
+        raise UserError(f"names must be one for each of the {len(runs)} runs, got {len(names)}")
+    found = []
+    for run in runs:
+        splits = read_misclassified(run)
+        if split not in splits:
+            raise UserError(f"split must be one of {', '.join(splits)} for run {run}, got {split[:40]!r}")
+        found.append(splits[split])
+    sizes = {each.samples for each in found}
+    if len(sizes) > 1:
+        raise UserError(f"runs must be of the same data; their {split} splits have {sorted(sizes)} samples")
+    sets = [frozenset(each.wrong) for each in found]
+    matrix = tuple(tuple(_jaccard(left, right) for right in sets) for left in sets)
+    called = tuple(names) or tuple(Path(run).resolve().name for run in runs)
+    return Similarity(split, called, tuple(map(len, sets)), matrix)
+
+
+def _jaccard(left: frozenset[int], right: frozenset[int]) -> float:
+    """|∩| / |∪|; two networks without any failure fail alike."""
+    either = len(left | right)
+    return len(left & right) / either if either else 1.0
+
+
+def draw_similarity(found: Similarity) -> Drawing:
+    """The matrix with its numbers; names that have room stand beside it.
+
+    Args:
+        found: what to draw.
+    """
+    values = np.array(found.matrix)
+    count = len(values)
+    labels = [str(place) for place in range(1, count + 1)]
+    with style():
+        figure, axes = new_figure(WIDTH * 0.8)
+        colours = LinearSegmentedColormap.from_list("similarity", [PAPER, BLUE])
+        axes.imshow(values, cmap=colours, vmin=0, vmax=1)
+        for i, j in np.ndindex(count, count):
+            axes.text(j, i, f"{values[i, j]:.2f}", ha="center", va="center", color=PAPER if values[i, j] > 0.6 else INK)
+        axes.set_xticks(range(count), labels)
+        _name_rows(figure, axes, found.names)
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        off = values[~np.eye(count, dtype=bool)]
+        numbered = ", ".join(f"{label} {name}" for label, name in zip(labels, found.names, strict=True))
+        words = f"{numbered}: between {off.min():.2f} and {off.max():.2f}, mean {off.mean():.2f}"
+        title = f"Common misclassifications on {found.split} data"
+        return finish(figure, f"similarity_{found.split}", title, f"Share of common failures of {words}.", numbered)
+
+
+def _name_rows(figure: Figure, axes: Axes, names: Sequence[str]) -> None:
+    longest = max(map(len, names))
+    room = longest <= LONGEST_NAME
+    labels = [f"{place}: {name}" if room else str(place) for place, name in enumerate(names, 1)]
+    axes.set_yticks(range(len(names)), labels)
+    if room:
+        figure.subplots_adjust(left=(0.45 + 0.08 * longest) / WIDTH)

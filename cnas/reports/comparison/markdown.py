@@ -1,0 +1,245 @@
+"""A comparison as Markdown: groups, paired differences, random cells, and what may not be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from cnas.hub._markdown import plain
+from cnas.reports.comparison.comparable import incomparable, unequal_searches
+from cnas.reports.comparison.groups import Group, identity, without_curriculum
+from cnas.reports.comparison.measures import Measure
+from cnas.reports.comparison.reference import ENOUGH, AgainstRandom, against_random
+from cnas.reports.comparison.statistics import Summary, paired
+
+NONE = "–"
+"""Stands where there is nothing to say."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two groups whose difference is asked for.
+
+    Args:
+        label: what the difference is called.
+        left: it is taken from ``right``, seed by seed.
+        right: a figure that is lower here makes the difference negative.
+    """
+
+    label: str
+    left: Group
+    right: Group
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Those that both have, in the order of ``left``."""
+        return tuple(seed for seed in self.left.seeds if seed in self.right.seeds)
+
+
+def render(groups: Sequence[Group]) -> str:
+    """The whole comparison of groups of runs.
+
+    Args:
+        groups: as `group_runs` returns them.
+    """
+    parts = [notes(groups), groups_table(groups), pairs_table(find_pairs(groups)), random_section(groups)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; the cells are Markdown already.
+
+    Example:
+        >>> print(table(["a", "b"], [["1", "2"]]))
+        | a | b |
+        |---|---|
+        | 1 | 2 |
+    """
+    return "\n".join(f"| {' | '.join(row)} |" for row in [header, *rows]).replace(
+        "\n", f"\n|{'---|' * len(header)}\n", 1
+    )
+
+
+def figure(summary: Summary, sign: str = "", form: str = ".2f") -> str:
+    """``mean ± std``, or the number alone where there is one.
+
+    Args:
+        summary: of the numbers.
+        sign: ``"+"`` shows it always.
+        form: of a number, as `format` takes it.
+
+    Example:
+        >>> figure(Summary(58.375, 0.25, 3)), figure(Summary(-1.0, None, 1), "+")
+        ('58.38 ± 0.25', '-1.00')
+    """
+    spread = "" if summary.std is None else f" ± {summary.std:{form}}"
+    return f"{summary.mean:{sign}{form}}{spread}"
+
+
+def group_figure(group: Group, measure: Measure) -> str:
+    """A figure of a group's runs, with how many have it where some do not; a dash where none has.
+
+    Args:
+        group: of runs.
+        measure: which figure.
+    """
+    summary = group.summary(measure)
+    if summary is None:
+        return NONE
+    return figure(summary, form=measure.form) + (f" (n = {summary.n})" if summary.n < len(group.runs) else "")
+
+
+def measures_of(groups: Sequence[Group]) -> list[Measure]:
+    """What at least one of some groups has."""
+    return list(dict.fromkeys(measure for group in groups for measure in group.measures))
+
+
+def duration(seconds: Sequence[float]) -> str:
+    """The mean of some times in minutes, or in seconds where it is short.
+
+    Example:
+        >>> duration([840.0]), duration([12.0, 14.0]), duration([])
+        ('14 min', '13 s', '–')
+    """
+    if not seconds:
+        return NONE
+    mean = fmean(seconds)
+    return f"{mean / 60:.0f} min" if mean >= 120 else f"{mean:.0f} s"
+
+
+def notes(groups: Sequence[Group]) -> str:
+    """What keeps the groups from being compared; empty where nothing does."""
+    found = [f"**not comparable:** {plain(line)}" for line in incomparable(groups)]
+    found += [f"**searches of unequal budget:** {plain(line)}" for line in unequal_searches(groups)]
+    return "\n\n".join(found)
+
+
+def groups_table(groups: Sequence[Group]) -> str:
+    """One row per group: figures (mean ± sample standard deviation), sizes and wall-clock.
+
+    Parameters and training are left out where no cell was trained.
+    """
+    measures = measures_of(groups)
+    trained = any(run.parameters is not None for group in groups for run in group.runs)
+    times = {"parameters": _parameters, "search": search_time, "training": training_time}
+    kept = {name: told for name, told in times.items() if trained or name == "search"}
+    header = ["runs", "n", "seeds", *(plain(measure.short) for measure in measures), *kept]
+    rows = [
+        [
+            plain(group.label),
+            str(len(group.runs)),
+            ", ".join(map(str, group.seeds)),
+            *(group_figure(group, measure) for measure in measures),
+            *(told(group) for told in kept.values()),
+        ]
+        for group in groups
+    ]
+    return table(header, rows)
+
+
+def search_time(group: Group) -> str:
+    """How long the searches of a group took."""
+    return duration([run.search_seconds for run in group.runs if run.search_seconds is not None])
+
+
+def training_time(group: Group) -> str:
+    """How long the training of its cells took."""
+    return duration([run.training_seconds for run in group.runs if run.training_seconds is not None])
+
+
+def _parameters(group: Group) -> str:
+    sizes = sorted({run.parameters for run in group.runs if run.parameters is not None})
+    if not sizes:
+        return NONE
+    return f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"
+
+
+def find_pairs(groups: Sequence[Group]) -> list[Pair]:
+    """Each searched group with a curriculum beside the one that differs from it in the curriculum alone."""
+    searched = [(group, identity(group.runs[0])) for group in groups if group.searched]
+    bare = [(group, own) for group, own in searched if group.runs[0].curriculum is None]
+    return [
+        Pair(f"{right.label} − plain", left, right)
+        for right, own in searched
+        if right.runs[0].curriculum is not None
+        for left, without in bare
+        if without == without_curriculum(own)
+    ]
+
+
+def pairs_table(pairs: Sequence[Pair]) -> str:
+    """The differences over the seeds both have, with the standard error of their mean from two seeds on."""
+    measures = measures_of([group for pair in pairs for group in (pair.left, pair.right)])
+    rows = [pair_row(pair, measures) for pair in pairs]
+    if not rows:
+        return ""
+    text = "Paired differences: seed by seed, then their mean and, from two seeds on, its standard error."
+    header = ["difference", "seeds", *(plain(measure.short) for measure in measures)]
+    return f"{text}{_directions(measures)}\n\n{table(header, rows)}"
+
+
+def _directions(measures: Sequence[Measure]) -> str:
+    """Which sign is the better one, where not all of them are alike."""
+    higher, lower = ([plain(each.name) for each in measures if each.higher is wanted] for wanted in (True, False))
+    if not higher:
+        return ""
+    rest = f", below 0 for {', '.join(lower)}" if lower else ""
+    return f" Above 0 is better for {', '.join(higher)}{rest}."
+
+
+def pair_row(pair: Pair, measures: Sequence[Measure]) -> list[str]:
+    """Label, common seeds, and the difference in each measure.
+
+    Args:
+        pair: whose difference it is.
+        measures: the columns.
+    """
+    seeds = ", ".join(map(str, pair.seeds)) or "none in common"
+    return [plain(pair.label), seeds, *(_difference(pair, measure) for measure in measures)]
+
+
+def _difference(pair: Pair, measure: Measure) -> str:
+    seeds, summary = paired(pair.left.by_seed(measure), pair.right.by_seed(measure))
+    if summary is None:
+        return NONE
+    error, form = summary.standard_error, measure.form
+    about = [] if error is None else [f"s. e. {error:{form}}"]
+    about += [f"seeds {', '.join(map(str, seeds))}"] if seeds != pair.seeds else []
+    return f"{summary.mean:+{form}}" + (f" ({'; '.join(about)})" if about else "")
+
+
+def random_section(groups: Sequence[Group]) -> str:
+    """Whether the found cells beat random ones in every measure that judges them; says so too where it is not known."""
+    found = against_random(groups)
+    by_measure = {each.measure: [one for one in found if one.measure == each.measure] for each in found}
+    return "\n\n".join(_section(measure, those) for measure, those in by_measure.items())
+
+
+def _section(measure: Measure, found: Sequence[AgainstRandom]) -> str:
+    lines = [f"- {sentence(each)}" for each in found]
+    if any(each.random is not None and len(each.random.runs) < ENOUGH for each in found):
+        lines.append(f"- Fewer than {ENOUGH} random cells say little.")
+    about = f"{plain(measure.name)}{', higher is better' if measure.higher else ''}"
+    best = "on validation" if measure.chosen_on else "by that figure itself"
+    text = f"Against random cells of the same space and training ({about}; *best* is best {best}):"
+    return "\n".join([text, "", *lines])
+
+
+def sentence(each: AgainstRandom) -> str:
+    """One line: does the search beat the mean of the random cells, does it beat the best of them?"""
+    label, form = plain(each.found.label), each.measure.form
+    if each.random is None:
+        return f"{label}: **not known**, there are no random cells of {plain(each.found.space)}"
+    if each.obstacles:
+        return f"{label}: **not comparable:** {plain('; '.join(each.obstacles))}"
+    mean, best = each.mean, each.best.figures[each.measure]
+    words = [_beats(each.beats_mean, "the mean"), _beats(each.beats_best, "the best")]
+    return (
+        f"{label}: {each.reached.mean:{form}} {words[0]} of {mean.n} random "
+        f"{'cell' if mean.n == 1 else 'cells'} ({figure(mean, form=form)}) and {words[1]} ({best:{form}})"
+    )
+
+
+def _beats(holds: bool, what: str) -> str:
+    return f"**beats** {what}" if holds else f"**does not beat** {what}"

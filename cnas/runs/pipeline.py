@@ -1,0 +1,360 @@
+"""The pipeline: search, retrain, evaluate, export. It may import everything and is imported by recipes."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from datetime import timedelta
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.tracking import get_available_trackers
+from accelerate.utils import InitProcessGroupKwargs, LoggerType, ProjectConfiguration
+from torch import nn
+
+from cnas.curricula import build_curriculum
+from cnas.errors import CnasError, StorageError, UserError
+from cnas.random import HOST, generator
+from cnas.runs.config import RunConfig
+from cnas.runs.data import load_task
+from cnas.runs.folder import RunFolder, scalars
+from cnas.runs.lock import held
+from cnas.reports.report import report_run
+from cnas.runs.task import Task, Trained
+from cnas.training.launcher import launcher_watched
+from cnas.training.launcher_flags import refuse_unmet
+from cnas.training.loop import AccelerateLoop
+from cnas.training.process_options import ProcessOptions
+from cnas.training.ranks import Ranks
+from cnas.training.retrain import Retrainer
+from cnas.training.session import Session
+from cnas.training.stop import StopFlag
+from cnas.training.trackers import start_trackers
+from cnas.training.trainer import CurriculumTrainer, SearchParts
+from cnas.types import Architecture, SearchResult
+
+RANKED = 100
+"""So many random architectures show how well the shared weights rank, where a benchmark knows the true order."""
+
+
+def run(
+    config: RunConfig,
+    folder: Path | str | None = None,
+    *,
+    resume: bool = False,
+    processes: ProcessOptions = ProcessOptions(),  # noqa: B008 - frozen
+) -> dict[str, Any]:
+    """Do everything a configuration says; returns what ``result.json`` holds.
+
+    Args:
+        config: e.g. what a recipe's preset returns.
+        folder: of the run; ``config.default_folder`` where None.
+        resume: go on from the newest checkpoint, or start where there is none.
+        processes: how several processes watch one another; nothing that is computed depends on it.
+
+    Raises:
+        UserError: a field, a file or the folder is wrong, or another process is at work in it; raised before any
+            training.
+        CheckpointError, NonFiniteError, RanksError, StorageError, Stopped: see `cnas.errors`.
+    """
+    home = RunFolder(Path(folder or config.default_folder))
+    accelerator = make_accelerator(config, home.path, processes.process_timeout)
+    finished = home.look(config, resume=resume)
+    if finished is None or home.undecided:
+        task = load_task(config)
+        home.check_data(config, task.fingerprint)
+    if finished is not None:
+        if accelerator.is_main_process:
+            print(f"finished already: {home.path / 'result.json'}", flush=True)
+        return finished
+    task.check(accelerator.num_processes)
+    # Signals first, so that no moment is left in which one takes the process and leaves the lock.
+    with StopFlag().on_signals() as stop, launcher_watched(stop), _alone(home, config, accelerator, resume):
+        _begin(home, config, accelerator, resume)
+        stamp = f"{home.config_hash}-{task.fingerprint}"
+        session = Session(accelerator, home.path, config.options.seed, stamp, stop, processes.check_ranks)
+        for remark in task.remarks():
+            session.say(remark)
+        try:
+            result = _pipeline(task, session, home, resume)
+        finally:
+            accelerator.end_training()
+    return result
+
+
+@contextmanager
+def _alone(home: RunFolder, config: RunConfig, accelerator: Accelerator, resume: bool) -> Iterator[None]:
+    """The main process has the lock of the folder while the context lasts; every process learns whether it got it."""
+    # Nobody may meet a folder that the main process has just filled, so all have looked before it writes.
+    Ranks(accelerator).wait()
+    problem: CnasError | None = None
+    with ExitStack() as stack:
+        if accelerator.is_main_process:
+            try:
+                home.make()
+                stack.enter_context(held(home.path))
+                # Another run may have begun and ended here since the first look.
+                if home.look(config, resume=resume) is not None:
+                    raise UserError(f"run {home.path} was finished by another process meanwhile")
+            except CnasError as error:
+                problem = error
+        (failed,) = Ranks(accelerator).sum_numbers(float(problem is not None))
+        if failed:
+            raise problem or UserError(f"the main process could not begin the run in {home.path}")
+        yield
+
+
+def _begin(home: RunFolder, config: RunConfig, accelerator: Accelerator, resume: bool) -> None:
+    # Before the folder holds a run: a tracker that does not start leaves it free for the next try.
+    start_trackers(accelerator, home.path, scalars(config.to_json()), resume=resume)
+    if accelerator.is_main_process:
+        home.begin(config)
+        if resume and not home.has_progress():
+            print(f"nothing to resume in {home.path}: starting from the beginning", flush=True)
+
+
+def _pipeline(task: Task, session: Session, home: RunFolder, resume: bool) -> dict[str, Any]:
+    config = task.config
+    found = search(task, session, home, resume=resume)
+    architecture = config.space.parse(found["string"])
+    trained = retrain(task, session, architecture, resume=resume) if config.retrain.epochs else None
+    judged = found["search"] and config.curriculum is not None and config.curriculum.k > 0
+    record = task.look_up(architecture, found.get("supernet_losses", {}))
+    result = {
+        "recipe": config.recipe,
+        "preset": config.preset,
+        "space": config.space.name,
+        "algorithm": config.algorithm if found["search"] else None,
+        "curriculum": asdict(config.curriculum) if config.curriculum and judged else None,
+        "seed": config.options.seed,
+        "dataset": task.dataset(),
+        "architecture": architecture.to_json(),
+        "search": found["search"],
+        "retrain": None if trained is None else trained.figures,
+        **({} if record is None else {"benchmark": record}),
+        "environment": environment(session.accelerator),
+    }
+    if session.accelerator.is_main_process:
+        try:
+            task.export(home.path, result, trained, _algorithm(config).paper)
+            report_run(home.path, result, task)
+        except OSError as problem:
+            raise StorageError(f"cannot write the model and card to {home.path}: {problem.strerror}") from problem
+        home.write_json("result.json", result)
+    Ranks(session.accelerator).wait()
+    return result
+
+
+def search(task: Task, session: Session, home: RunFolder, *, resume: bool) -> dict[str, Any]:
+    """The architecture's string and the search's figures, from ``search.json`` where the search is over.
+
+    Args:
+        task: the run's data and configuration, see `cnas.runs.data.load_task`.
+        session: accelerator, run folder, seed.
+        home: the run folder; ``search.json`` is written there by the main process.
+        resume: go on from the newest checkpoint of the search, where there is one.
+
+    Returns:
+        ``{"string": ..., "search": ...}``; where nothing is searched (``options.architecture``) the latter is None.
+    """
+    config = task.config
+    if config.options.architecture is not None:
+        return {"string": config.space.parse(config.options.architecture).to_str(), "search": None}
+    known = home.read_json("search.json")
+    if known is not None:
+        session.say(f"the search is finished: found {known['string']}")
+        return known
+    trainer = build_trainer(task, session)
+    started = resume and trainer.resume()
+    if not started:
+        session.say(f"search: {trainer.config.epochs} epochs of {_steps(config, trainer)}, {_judges(config)}")
+    outcome = trainer.train()
+    found = {
+        "string": outcome.architecture.to_str(),
+        "search": _search_figures(outcome),
+        "fingerprint": task.fingerprint,
+        "supernet_losses": _supernet_losses(task, trainer),
+    }
+    # The search is over: its optimiser need not be kept through the training.
+    session.accelerator.free_memory()
+    if session.accelerator.is_main_process:
+        home.write_json("search.json", found)
+    session.say(f"found {found['string']}")
+    return found
+
+
+def _supernet_losses(task: Task, trainer: CurriculumTrainer) -> dict[str, float]:
+    """Validation losses with shared weights of random architectures, where a benchmark knows what these are worth."""
+    if not task.has_benchmark:
+        return {}
+    space, seed = task.config.space, task.config.options.seed
+    drawn = (space.sample(generator(seed, "supernet_losses", index)) for index in range(RANKED))
+    distinct = list(dict.fromkeys(drawn))
+    losses = zip(distinct, trainer.validation_losses(distinct), strict=True)
+    return {architecture.to_str(): loss for architecture, loss in losses if math.isfinite(loss)}
+
+
+def _search_figures(outcome: SearchResult) -> dict[str, Any]:
+    return {name: getattr(outcome, name) for name in ("epochs", "steps", "seconds", "valid")} | outcome.trouble
+
+
+def _steps(config: RunConfig, trainer: AccelerateLoop) -> str:
+    """How many steps an epoch has; where lengths vary, the first one."""
+    varies = config.text is not None and config.text.variable_length
+    return f"{'about ' if varies else ''}{len(trainer.batches)} steps"
+
+
+def _judges(config: RunConfig) -> str:
+    curriculum = config.curriculum
+    if curriculum is None or curriculum.k == 0:
+        return "no curriculum"
+    return f"{curriculum.k} subnets judge every {curriculum.unit}, once per {curriculum.refresh}"
+
+
+def build_trainer(task: Task, session: Session) -> CurriculumTrainer:
+    """The trainer of a configuration, at its beginning.
+
+    Args:
+        task: the run's data and configuration, see `cnas.runs.data.load_task`.
+        session: accelerator, run folder, seed.
+    """
+    config, data = task.config, task.search_data()
+    with seeded(config.options.seed, "supernet"):
+        supernet = config.space.build_supernet()
+    parts = SearchParts(
+        space=config.space,
+        supernet=supernet,
+        algorithm=_algorithm(config),
+        curriculum=build_curriculum(config.curriculum, data.train.num_units),
+        train=data.train,
+        valid=data.valid,
+        arch=data.arch,
+    )
+    return CurriculumTrainer(parts, config.trainer, session)
+
+
+def _algorithm(config: RunConfig) -> Any:
+    return config.search.build(config.space, config.options.seed)
+
+
+def retrain(task: Task, session: Session, architecture: Architecture, *, resume: bool) -> Trained:
+    """Train the derived network from scratch and measure it.
+
+    Args:
+        task: the run's data and configuration, see `cnas.runs.data.load_task`.
+        session: accelerator, run folder, seed.
+        architecture: which network of the space.
+        resume: go on from the newest checkpoint of the retraining, where there is one.
+
+    Returns:
+        The network with its best weights, and its figures: perplexities are per word, accuracies in percent.
+    """
+    config = task.config
+    with seeded(config.options.seed, "network"):
+        network = config.space.build_network(architecture, **asdict(config.network))
+    train, validate = task.training()
+    trainer = Retrainer(network, train, config.retrain, session, validate)
+    if not (resume and trainer.resume()):
+        session.say(
+            f"retrain: {config.retrain.epochs} epochs of {_steps(config, trainer)}, {parameters(network):,} parameters"
+        )
+    trainer.train()
+    measured = task.measure(network)
+    training = {
+        "epochs": trainer.position.epoch,
+        "steps": trainer.position.step,
+        "seconds": trainer.position.seconds,
+        "parameters": parameters(network),
+        "averaged_from_step": trainer.averaging_since,
+        **trainer.guard.trouble.counts,
+    }
+    return measured._replace(figures=training | measured.figures)
+
+
+def parameters(network: nn.Module) -> int:
+    """How many numbers the network learns; tied weights count once."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+@contextmanager
+def seeded(seed: int, purpose: str) -> Iterator[None]:
+    """Seed the global generator of torch while the context lasts; then it is as it was.
+
+    Args:
+        seed: the run's seed.
+        purpose: what is drawn, e.g. ``"supernet"``: initial weights come from torch's global generator.
+    """
+    # Only the host's generator: networks are built there, and every process has its own accelerators to leave alone.
+    before = torch.default_generator.get_state()
+    torch.default_generator.manual_seed(generator(seed, purpose).initial_seed())
+    try:
+        yield
+    finally:
+        torch.default_generator.set_state(before)
+
+
+def make_accelerator(config: RunConfig, folder: Path, timeout: float = 600.0) -> Accelerator:
+    """Devices, processes, precision and trackers.
+
+    Args:
+        config: ``options`` says which precision and tracker.
+        folder: of the run; trackers write below ``logs/``.
+        timeout: seconds after which a process that waits for another one gives up.
+
+    Raises:
+        UserError: an unknown tracker, a precision that the device does not have, or a setting of the launcher that a
+            run does not follow.
+    """
+    options = config.options
+    refuse_unmet(options.mixed_precision)
+    _check_tracker(options.log_with)
+    project = ProjectConfiguration(project_dir=str(folder), logging_dir=str(folder / "logs"))
+    try:
+        accelerator = Accelerator(
+            # Where there is none, Accelerate must be told, or two processes of torchrun start two separate runs.
+            cpu=not torch.accelerator.is_available(),
+            mixed_precision=options.mixed_precision,
+            log_with=options.log_with,
+            project_config=project,
+            kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(seconds=timeout))],
+        )
+    except ValueError as problem:
+        raise UserError(
+            f"mixed_precision {options.mixed_precision!r}, or the launcher's processes, cannot be had in this process"
+        ) from problem
+    except ImportError as problem:
+        raise UserError("--enable_cpu_affinity of accelerate launch needs a package that is not installed") from problem
+    if options.mixed_precision == "fp16" and accelerator.device.type == HOST.type:
+        raise UserError(f"mixed_precision must be no or bf16 on {accelerator.device}, got 'fp16'")
+    return accelerator
+
+
+def _check_tracker(name: str | None) -> None:
+    known, installed = LoggerType.list(), [str(tracker) for tracker in get_available_trackers()]
+    if name is not None and name not in known:
+        raise UserError(f"log_with must be one of {', '.join(known)}, got {name!r:.60}")
+    if name is not None and name not in [*installed, "all"]:
+        raise UserError(
+            f"log_with {name!r} is not installed; tensorboard and trackio come with pip install cnas[track]"
+        )
+
+
+def environment(accelerator: Accelerator) -> dict[str, Any]:
+    """Versions, device type, processes and threads: what a figure may depend on."""
+    packages = ("cnas", "torch", "transformers", "datasets", "accelerate", "safetensors")
+    return {
+        "python": platform.python_version(),
+        **{package: version(package) for package in packages},
+        "device": accelerator.device.type,
+        "processes": accelerator.num_processes,
+        "threads": torch.get_num_threads(),
+        "cores": os.cpu_count(),
+        "mixed_precision": accelerator.mixed_precision,
+    }

@@ -1,0 +1,28 @@
+"""Sweeps: many runs from a grid file, each a process with a folder of its own, on one machine or a cluster."""
+
+from cnas.sweeps.comparison import UnfinishedError, comparison, conclude, missing
+from cnas.sweeps.grid import Grid, read_grid
+from cnas.sweeps.many import Job, run_many
+from cnas.sweeps.plan import Plan, random_cells
+from cnas.sweeps.plan import Rows as Rows
+from cnas.sweeps.process import last_line
+from cnas.sweeps.table_recipe import TableGroups, run_table, table_groups, table_parser, table_plan
+
+__all__ = [
+    "Grid",
+    "Job",
+    "Plan",
+    "TableGroups",
+    "UnfinishedError",
+    "comparison",
+    "conclude",
+    "last_line",
+    "missing",
+    "random_cells",
+    "read_grid",
+    "run_many",
+    "run_table",
+    "table_groups",
+    "table_parser",
+    "table_plan",
+]

@@ -1,0 +1,206 @@
+"""Many runs, some at a time, each in a process of its own; finished ones are skipped, broken-off ones resumed.
+
+A run's configuration lies in its folder before it starts, and what it prints goes to ``output.log`` there. A folder
+with ``result.json`` is finished, since that is written last and whole; no other marker is needed.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cnas.errors import CnasError, Stopped, UserError
+from cnas.runs.config import RunConfig
+from cnas.runs.data import load_task
+from cnas.runs.folder import RunFolder, scalars
+from cnas.runs.lock import holder
+from cnas.sweeps.executors.base import Executor, Settings, Work
+from cnas.sweeps.executors.local import Settings as LocalSettings
+from cnas.sweeps.process import LOG, command, last_line, note
+from cnas.training.stop import StopFlag
+
+POLL = 0.2
+"""Seconds between two looks at the runs that go on, and at whether a signal has come."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One of many runs.
+
+    Args:
+        name: of its folder, and what it is called in messages.
+        config: everything it does.
+        about: what tells it from the others, in a few words.
+    """
+
+    name: str
+    config: RunConfig
+    about: str = ""
+
+
+@dataclass
+class _Running:
+    """A run at work."""
+
+    job: Job
+    folder: Path
+    work: Work
+    started: float = field(default_factory=time.monotonic)
+    asked: bool = False
+    """To stop."""
+
+
+def run_many(
+    jobs: Sequence[Job], home: Path | str, *, at_once: int | None = None, executor: Settings | None = None
+) -> dict[str, int]:
+    """Bring all runs to their end: skip finished ones, resume those that were broken off, start the others.
+
+    Args:
+        jobs: with different names.
+        home: the folder that holds one folder per run.
+        at_once: how many are handed to the executor at the same time; None leaves it to the executor.
+        executor: what runs their processes, see `cnas.sweeps.executors`; this machine where None.
+
+    Returns:
+        Exit codes by name (see `cnas.errors`); 0 is finished, 75 is to be gone on with: the run was stopped by somebody
+        else, or is running elsewhere. A run that fails does not keep the others from going on.
+
+    Raises:
+        UserError: two names are equal, a folder holds another configuration, `torchrun` has started this process, or
+            the executor cannot be had; raised before anything starts.
+        StorageError: a folder or log cannot be written.
+        Stopped: a signal asked for it; all that were running have saved, and the same call goes on from there.
+    """
+    how = LocalSettings() if executor is None else executor
+    at_once = how.AT_ONCE or max(1, len(jobs)) if at_once is None else at_once
+    _check(jobs, at_once)
+    folders = {job.name: RunFolder(Path(home) / job.name) for job in jobs}
+    finished = {job.name for job in jobs if _is_finished(folders[job.name], job.config)}
+    waiting = [job for job in jobs if job.name not in finished]
+    if len(waiting) < len(jobs):
+        _say(f"{len(jobs) - len(waiting)} of {len(jobs)} runs are finished already")
+    codes = dict.fromkeys(finished, 0)
+    if waiting:
+        with how.open(Path(home), at_once) as opened, StopFlag().on_signals() as stop:
+            codes |= _Batch(waiting, folders, opened, stop).work(at_once)
+            if stop.reason is not None and len(codes) < len(jobs):
+                raise Stopped(f"stopped by {stop.reason}; go on with the same command")
+    return {job.name: codes[job.name] for job in jobs}
+
+
+def _is_finished(home: RunFolder, config: RunConfig) -> bool:
+    """Whether the run need not be done; checks that the folder is its own.
+
+    A finished run of another layout of ``config.json`` counts where every field that it has says the same. Such a run
+    that is not finished is refused, as nobody may go on with it.
+    """
+    known, mine = home.read_json("config.json"), scalars(config.to_json())
+    if known is not None and known.get("version") != mine["version"] and home.read_json("result.json") is not None:
+        theirs = {name: value for name, value in scalars(known).items() if name != "version"}
+        if all(name in mine and mine[name] == value for name, value in theirs.items()):
+            return True
+    finished = home.look(config, resume=True) is not None
+    if home.undecided:
+        home.check_data(config, load_task(config).fingerprint)
+    return finished
+
+
+def _check(jobs: Sequence[Job], at_once: int) -> None:
+    names = [job.name for job in jobs]
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise UserError(f"jobs must have different names, got {repeated[0]!r} twice")
+    if at_once < 1:
+        raise UserError(f"jobs must be at least 1 at once, got {at_once}")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UserError("many runs are started by one process, got several by a launcher; use python alone, and --jobs")
+
+
+class _Batch:
+    """The runs that are not finished, on their way.
+
+    Args:
+        waiting: in the order in which they are started.
+        folders: of the runs, by name.
+        executor: what starts their processes.
+        stop: whether a signal has come.
+    """
+
+    def __init__(
+        self, waiting: Sequence[Job], folders: dict[str, RunFolder], executor: Executor, stop: StopFlag
+    ) -> None:
+        self.count, self.queue = len(waiting), list(waiting)
+        self.folders, self.executor, self.stop = folders, executor, stop
+        self.codes: dict[str, int] = {}
+
+    def work(self, at_once: int) -> dict[str, int]:
+        """Exit codes by name of all that came to an end; those that a stop kept from it are not among them."""
+        with _running() as running:
+            while running or (self.queue and self.stop.reason is None):
+                while self.queue and self.stop.reason is None and len(running) < at_once:
+                    running.extend(self._start(self.queue.pop(0)))
+                if self.stop.reason is not None:
+                    _ask_to_stop(running)
+                ended = [(run, code) for run in running if (code := run.work.code()) is not None]
+                for run, code in ended:
+                    running.remove(run)
+                    self._note_end(run, code)
+                if not ended:
+                    time.sleep(POLL)
+        return self.codes
+
+    def _start(self, job: Job) -> list[_Running]:
+        """The run, or nothing where somebody else is at it."""
+        folder = self.folders[job.name].path
+        if (other := holder(folder)) is not None and not other.gone:
+            _say(f"{job.name}: running elsewhere, by {other}")
+            self.codes[job.name] = Stopped.exit_code
+            return []
+        self.folders[job.name].begin(job.config)
+        note(folder)
+        about = f"; {job.about}" if job.about else ""
+        _say(f"{job.name}: started ({self.count - len(self.queue)} of {self.count}{about})")
+        return [_Running(job, folder, self.executor.start(command(folder), folder / LOG))]
+
+    def _note_end(self, run: _Running, code: int) -> None:
+        name, seconds = run.job.name, time.monotonic() - run.started
+        if self.folders[name].read_json("result.json") is not None:
+            # The folder says so, whatever became of the process afterwards.
+            code = 0
+        # Before it can save, a process dies of the signal itself, or of the exception Python makes of it.
+        if self.stop.reason is not None and (code < 0 or code in {Stopped.exit_code, CnasError.exit_code}):
+            _say(f"{name}: stopped")
+            return
+        self.codes[name] = code if code >= 0 else 128 - code
+        if code == 0:
+            _say(f"{name}: finished after {seconds:.0f} s")
+        elif code == Stopped.exit_code:
+            _say(f"{name}: stopped by somebody else; the same command goes on with it")
+        else:
+            _say(f"{name}: failed with exit code {self.codes[name]}: {last_line(run.folder)}")
+
+
+@contextmanager
+def _running() -> Iterator[list[_Running]]:
+    """Runs that do not outlive the context."""
+    running: list[_Running] = []
+    try:
+        yield running
+    finally:
+        _ask_to_stop(running)
+        while any(run.work.code() is None for run in running):
+            time.sleep(POLL)
+
+
+def _ask_to_stop(running: Sequence[_Running]) -> None:
+    for run in running:
+        if not run.asked:
+            run.asked = True
+            run.work.stop()
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)

@@ -1,0 +1,129 @@
+"""What recipes that make a whole table share: a command line (preset, data, seeds, random cells), and the runs."""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cnas.errors import UserError
+from cnas.reports.comparison import FinishedRun, Group, load_run
+from cnas.runs.config import RunConfig
+from cnas.runs.fields import OneLineParser
+from cnas.sweeps.comparison import conclude
+from cnas.sweeps.many import Job, run_many
+from cnas.sweeps.plan import Plan, Rows
+
+Presets = Mapping[str, Callable[[], Rows]]
+"""The rows of a table by the preset's name."""
+OPTIONS = ("data", "table")
+"""Options of every run that the command line may set for all of them."""
+
+
+def table_parser(recipe: str, presets: Presets, description: str) -> OneLineParser:
+    """The flags that such recipes share; a recipe may add its own before it parses.
+
+    Args:
+        recipe: its name, part of the folder of the runs.
+        presets: what ``--preset`` chooses among; ``cpu`` is the default.
+        description: what ``--help`` begins with.
+    """
+    parser = OneLineParser(
+        description=textwrap.dedent(description), formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--preset", choices=presets, default="cpu", help="of all runs (default: cpu)")
+    parser.add_argument("--data", metavar="NAME_OR_PATH", help="as in the other recipes (default: of the preset)")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1], metavar="N", help="(default: 1)")
+    parser.add_argument("--random", type=int, default=3, metavar="N", help="cells of each space and seed (default: 3)")
+    parser.add_argument("--jobs", type=int, default=1, metavar="J", help="runs at a time (default: 1)")
+    parser.add_argument("--output-dir", metavar="DIR", help=f"(default: runs/{recipe}-<preset>)")
+    return parser
+
+
+def table_plan(recipe: str, presets: Presets, given: argparse.Namespace) -> tuple[Plan, Path, int]:
+    """(plan, folder of the runs, runs at once) that the parsed flags ask for.
+
+    Args:
+        recipe: as `table_parser` got it.
+        presets: as `table_parser` got them.
+        given: what its parser found; ``data`` and ``table`` go to every run where they are given.
+
+    Raises:
+        UserError: a number is too small.
+    """
+    for name, value, least in (("random", given.random, 0), ("seeds", min(given.seeds), 0), ("jobs", given.jobs, 1)):
+        if value < least:
+            raise UserError(f"--{name} must be at least {least}, got {value}")
+    told = {name: value for name in OPTIONS if (value := getattr(given, name, None)) is not None}
+    rows = {
+        name: replace(config, options=replace(config.options, **told))
+        for name, config in presets[given.preset]().items()
+    }
+    home = Path(given.output_dir or f"runs/{recipe}-{given.preset}")
+    return Plan(rows, tuple(dict.fromkeys(given.seeds)), given.random), home, given.jobs
+
+
+@dataclass(frozen=True)
+class TableGroups:
+    """The finished runs of a table.
+
+    Args:
+        found: by row, None where no run of it is finished.
+        random: those of random cells, a group for each space.
+    """
+
+    found: Mapping[str, Group | None]
+    random: Sequence[Group]
+
+    @property
+    def all(self) -> list[Group]:
+        """Rows first."""
+        return [each for each in [*self.found.values(), *self.random] if each is not None]
+
+
+def table_groups(
+    plan: Plan,
+    home: Path,
+    codes: Mapping[str, int],
+    title: Callable[[str], str],
+    adapt: Callable[[FinishedRun, RunConfig], FinishedRun] = lambda run, _: run,
+) -> TableGroups:
+    """Read the finished runs of a plan.
+
+    Args:
+        plan: the runs there should be.
+        home: the folder of their folders.
+        codes: how each of them ended; 0 is finished.
+        title: what a row is called.
+        adapt: makes of every run what the table needs.
+
+    Raises:
+        UserError: a run cannot be read.
+    """
+
+    def group(label: str, jobs: Sequence[Job], random: bool = False) -> Group | None:
+        runs = tuple(adapt(load_run(home / job.name), job.config) for job in jobs if codes[job.name] == 0)
+        return Group(label, runs, random) if runs else None
+
+    found = {name: group(title(name), jobs) for name, jobs in plan.searches().items()}
+    random = [group(f"random cells of {space}", jobs, True) for space, jobs in plan.references().items()]
+    return TableGroups(found, [each for each in random if each is not None])
+
+
+def run_table(plan: Plan, home: Path, at_once: int, make_table: Callable[[Plan, Path, Mapping[str, int]], str]) -> int:
+    """Do all runs that are not finished, print the table and write it beside them; returns 0.
+
+    Args:
+        plan: the runs.
+        home: the folder of their folders.
+        at_once: how many run at the same time.
+        make_table: the table as Markdown, from the plan, the folder and how each run ended (0 is finished).
+
+    Raises:
+        UserError, StorageError, Stopped, UnfinishedError: as `cnas.sweeps.run_many` and `cnas.sweeps.conclude`.
+    """
+    codes = run_many(plan.jobs(), home, at_once=at_once)
+    print(conclude(make_table(plan, home, codes), home, codes), flush=True)
+    return 0

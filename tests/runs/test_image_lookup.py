@@ -1,0 +1,106 @@
+"""An image run that is trained and looked up in a table: what it records, and that nothing is done twice."""
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import made_up_table
+import pytest
+from accelerate import Accelerator
+
+from cnas.runs import images as run_images
+from cnas.algorithms.base import GROUP
+from cnas.hub.artifacts import summary
+from cnas.cli.launch import main
+from cnas.runs.pipeline import _supernet_losses, build_trainer
+from cnas.runs.data import load_task
+from cnas.training.session import Session
+from cnas.training.stop import StopFlag
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "recipes"))
+import nats_cl
+
+SMALL = ["--preset", "smoke", "--images.search-images", "64", "--images.valid-images", "32", "--trainer.epochs", "1"]
+SMALL += ["--images.train-images", "64", "--images.test-images", "48", "--trainer.valid-batch-size", "32"]
+SMALL += ["--retrain.epochs", "2", "--no-curriculum"]
+
+
+@pytest.fixture(scope="module")
+def accuracies():
+    """Made-up ones of every architecture."""
+    return made_up_table.columns()
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory, accuracies):
+    return str(made_up_table.save(tmp_path_factory.mktemp("table") / "table.parquet", accuracies))
+
+
+@pytest.fixture(scope="module")
+def looked_up(tmp_path_factory, table):
+    """(folder of a finished run, how many images its trained network went over in each pass)."""
+    folder, passes = tmp_path_factory.mktemp("images") / "run", []
+    classify = run_images.classify
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_images, "classify", lambda *args: passes.append(args[1].num_units) or classify(*args))
+        assert main(nats_cl.presets("rsps"), [*SMALL, "--output-dir", str(folder), "--table", table]) == 0
+    return folder, passes
+
+
+def read(folder, name):
+    return json.loads((folder / name).read_text("utf-8"))
+
+
+def test_the_cell_is_looked_up_on_all_data_sets(looked_up, accuracies):
+    folder, _ = looked_up
+    result = read(folder, "result.json")
+    found, index = result["benchmark"], accuracies["arch"].index(result["architecture"]["string"])
+    expected = {name: accuracies[f"{name}_test_200"][index] for name in made_up_table.ACCURACIES}
+    assert found["test_accuracies"] == expected
+    assert (found["dataset"], found["test_accuracy"], found["index"]) == ("cifar10", expected["cifar10"], index)
+    assert found["rank"] == 1 + sum(value > expected["cifar10"] for value in accuracies["cifar10_test_200"])
+    assert -1 <= found["kendall_tau"] <= 1
+    assert found["ranked"] == len(read(folder, "search.json")["supernet_losses"]) > 90
+    assert f"rank {found['rank']:,}  regret {found['regret']:.2f}" in summary(folder, result)
+
+
+def test_the_trained_network_goes_over_every_split_once(looked_up):
+    folder, passes = looked_up
+    assert passes == [32, 32, 64, 32, 48]  # two epochs' validation; then train, validation and test
+    wrong, measured = read(folder, "misclassified.json"), read(folder, "result.json")["retrain"]
+    for split, name, size in (("validation", "valid", 32), ("test", "test", 48)):
+        assert wrong[split]["samples"] == size
+        assert measured[f"{name}_accuracy"] == pytest.approx(100 - 100 * len(wrong[split]["wrong"]) / size)
+
+
+def test_architectures_are_scored_in_groups_as_each_would_be_alone(table, tmp_path, monkeypatch):
+    config = nats_cl.smoke()
+    task = load_task(replace(config, options=replace(config.options, table=table)))
+    trainer = build_trainer(task, Session(Accelerator(cpu=True), tmp_path, 1, "same", StopFlag()))
+    score, sizes = trainer.scorer.validation, []
+    monkeypatch.setattr(trainer.scorer, "validation", lambda *args: sizes.append(len(args[0])) or score(*args))
+    losses = _supernet_losses(task, trainer)
+    assert max(sizes) == GROUP
+    assert len(sizes) == -(-len(losses) // GROUP)
+    for text in list(losses)[::20]:
+        (alone,) = score([task.config.space.parse(text)], trainer.parts.valid).tolist()
+        assert losses[text] == pytest.approx(alone, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "column"),
+    [
+        ("digits", "cifar10"),
+        ("cifar100", "cifar100"),
+        ("uoft-cs/cifar100", "cifar100"),
+        ("a/ImageNet16-120", "imagenet16_120"),
+    ],
+)
+def test_data_is_judged_in_the_column_of_its_name(table, accuracies, name, column):
+    config = nats_cl.smoke()
+    task = load_task(replace(config, options=replace(config.options, table=table)))
+    text = accuracies["arch"][7]
+    named = replace(task, images=replace(task.images, name=name))
+    record = named.look_up(task.config.space.parse(text), {})
+    assert record["test_accuracy"] == accuracies[f"{column}_test_200"][7]

@@ -1,0 +1,165 @@
+"""The complete configuration: JSON and back, its hash, its flags."""
+
+import argparse
+import importlib.util
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import tiny_recipe
+
+from cnas.runs.fields import OneLineParser
+from cnas.errors import UserError
+from cnas.runs.config import RunConfig
+
+RECIPE = Path(__file__).parent.parent / "recipes" / "ptb_cl_enas.py"
+
+
+def presets():
+    spec = importlib.util.spec_from_file_location("ptb_cl_enas", RECIPE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return {**module.PRESETS, **tiny_recipe.PRESETS}
+
+
+PRESETS = presets()
+
+
+def with_flags(config, *argv):
+    parser = OneLineParser()
+    config.add_flags(parser)
+    return config.with_flags(parser.parse_args(list(argv)))
+
+
+def through_text(config):
+    return RunConfig.from_json(json.loads(json.dumps(config.to_json())))
+
+
+@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("curriculum", [True, False])
+def test_a_preset_survives_its_json(name, curriculum):
+    config = PRESETS[name]()
+    if not curriculum:
+        config = replace(config, curriculum=None)
+    assert through_text(config) == config
+    assert through_text(config).hash == config.hash
+    assert config.preset == name
+
+
+def test_the_presets_are_different_runs():
+    assert len({make().hash for make in PRESETS.values()}) == len(PRESETS)
+
+
+def leaves(values, path=()):
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from leaves(value, (*path, name))
+        else:
+            yield (*path, name), value
+
+
+def changed(values, path):
+    """A copy with another value of the right type at ``path``."""
+    copy = json.loads(json.dumps(values))
+    place = copy
+    for name in path[:-1]:
+        place = place[name]
+    place[path[-1]] = another(path[-1], place[path[-1]])
+    return copy
+
+
+CHOICES = {"refresh": "step", "unit": "token", "mixed_precision": "bf16", "penalised_output": "dropped"}
+TEXTS = {
+    "log_with": "tensorboard",
+    "schedule": "cosine",
+    "table": "table.parquet",
+    "architecture": "0 1 1 2",
+    "recipe": "other",
+    "preset": "other",
+    "data": "other",
+}
+
+
+def another(name, value):
+    if name in CHOICES | TEXTS:
+        return (CHOICES | TEXTS)[name]
+    if isinstance(value, bool):
+        return not value
+    if value is None or isinstance(value, int):
+        return (value or 0) + 2
+    if isinstance(value, list):
+        return [another(name, each) for each in value]
+    return value / 2 if value else 0.25
+
+
+FIXED = {("version",), ("space", "name"), ("search", "name"), ("curriculum", "name")}
+# What has no value of its own: images where there is text, and Nesterov's momentum without a momentum.
+FIXED |= {("images",), ("trainer", "nesterov"), ("retrain", "nesterov")}
+
+
+def test_every_field_counts_in_the_hash():
+    values = PRESETS["paper"]().to_json()
+    paths = [path for path, _ in leaves(values) if path not in FIXED]
+    assert len(paths) > 60
+    hashes = {path: RunConfig.from_json(changed(values, path)).hash for path in paths}
+    assert len({*hashes.values(), PRESETS["paper"]().hash}) == len(paths) + 1
+    assert replace(PRESETS["paper"](), curriculum=None).hash not in hashes.values()
+
+
+def test_the_default_folder_tells_recipe_preset_seed_and_hash():
+    config = with_flags(PRESETS["tiny"](), "--seed", "7")
+    assert config.default_folder == Path("runs") / f"tiny_recipe-tiny-s7-{config.hash}"
+
+
+FLAGS = [
+    (("--seed", "9"), lambda config: config.options.seed, 9),
+    (("--data", "some/folder"), lambda config: config.options.data, "some/folder"),
+    (("--architecture", "0 1 1 2"), lambda config: config.options.architecture, "0 1 1 2"),
+    (("--architecture", "none"), lambda config: config.options.architecture, None),
+    (("--mixed-precision", "bf16"), lambda config: config.options.mixed_precision, "bf16"),
+    (("--mixed_precision=bf16",), lambda config: config.options.mixed_precision, "bf16"),
+    (("--text.search-tokens", "50"), lambda config: config.text.search_tokens, 50),
+    (("--space.nodes", "3"), lambda config: config.space.nodes, 3),
+    (("--space.hidden_size", "16"), lambda config: config.space.hidden_size, 16),
+    (("--network.decoder-bias",), lambda config: config.network.decoder_bias, True),
+    (("--no-network.decoder-bias",), lambda config: config.network.decoder_bias, False),
+    (("--search.learning-rate", "1e-4"), lambda config: config.search.learning_rate, 1e-4),
+    (("--trainer.clip-norm", "1"), lambda config: config.trainer.clip_norm, 1.0),
+    (("--trainer.checkpoint-steps", "none"), lambda config: config.trainer.checkpoint_steps, None),
+    (("--curriculum.k", "0"), lambda config: config.curriculum.k, 0),
+    (("--curriculum.unit", "token"), lambda config: config.curriculum.unit, "token"),
+    (("--retrain.average-from", "none"), lambda config: config.retrain.average_from, None),
+]
+
+
+@pytest.mark.parametrize(("argv", "get", "value"), FLAGS, ids=[" ".join(argv) for argv, _, _ in FLAGS])
+def test_a_flag_changes_its_field_and_nothing_else(argv, get, value):
+    before = PRESETS["tiny"]()
+    after = with_flags(before, *argv)
+    assert get(after) == value
+    assert type(get(after)) is type(value)
+    differing = [path for path, found in leaves(after.to_json()) if dict(leaves(before.to_json()))[path] != found]
+    assert len(differing) == (get(before) != value)
+    assert (after.hash == before.hash) == (get(before) == value)
+
+
+def test_no_flag_changes_nothing():
+    for make in PRESETS.values():
+        assert with_flags(make()) == make()
+
+
+def test_every_field_has_a_flag():
+    parser = argparse.ArgumentParser()
+    config = PRESETS["tiny"]()
+    config.add_flags(parser)
+    known = {option for action in parser._actions for option in action.option_strings}
+    fields = [path for path, _ in leaves(config.to_json()) if path not in FIXED | {("recipe",), ("preset",)}]
+    assert {f"--{'.'.join(path)}" for path in fields} <= known
+    assert {f"--{'.'.join(path).replace('_', '-')}" for path in fields} <= known
+
+
+@pytest.mark.parametrize("prefix", ["space", "network"])
+def test_a_wrong_value_is_named_with_its_section(prefix):
+    with pytest.raises(UserError, match=rf"^{prefix}\.hidden_size must be at least 1, got 0$"):
+        with_flags(PRESETS["tiny"](), f"--{prefix}.hidden-size", "0")
