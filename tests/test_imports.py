@@ -32,7 +32,7 @@ ALLOWED = {
     "cnas.hub.run_card": ("cnas.*",),
     "cnas.reports": ("cnas.*",),
     "cnas.reports.comparison": ("cnas.errors", "cnas.runs.folder", "cnas.hub.*"),
-    "cnas.reports.analyses": (*COMMON, "cnas.reports.comparison", "cnas.spaces.base", "cnas.hub.*"),
+    "cnas.reports.analyses": (*COMMON, "cnas.reports.*", "cnas.spaces.base", "cnas.hub.*"),
     "cnas.sweeps": ("cnas.*",),
     "cnas.cli": ("cnas", "cnas.*"),
     "cnas.__main__": ("cnas.cli.main",),
