@@ -47,7 +47,7 @@ class PushError(CnasError):
     exit_code = 6
 
 
-class RanksError(CnasError):
+class ProcessGroupError(CnasError):
     """The processes of a run have lost one another, or hold different numbers; the last checkpoint is kept."""
 
     exit_code = 7
@@ -64,11 +64,11 @@ LONGEST = 1500
 """Characters of a message that are printed; it may quote what somebody else has written."""
 
 
-def told(problem: BaseException) -> str:
+def one_line(problem: BaseException) -> str:
     r"""A message as it is printed: on one line, without what could steer a terminal.
 
     Example:
-        >>> print(told(UserError("name 'a\nb\x1b[31m' is not allowed")))
+        >>> print(one_line(UserError("name 'a\nb\x1b[31m' is not allowed")))
         name 'a\nb\x1b[31m' is not allowed
     """
     text = str(problem)
@@ -82,5 +82,5 @@ def reported(problem: CnasError) -> int:
     All processes fail alike, mostly; one of each machine says so.
     """
     if problem.everywhere or os.environ.get("LOCAL_RANK", "0") == "0":
-        print(f"error: {told(problem)}", file=sys.stderr, flush=True)
+        print(f"error: {one_line(problem)}", file=sys.stderr, flush=True)
     return problem.exit_code

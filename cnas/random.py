@@ -35,7 +35,7 @@ def generator(seed: int, stream: str, *counters: int) -> torch.Generator:
 
 
 @dataclass(frozen=True)
-class Noise:
+class DropoutSeeds:
     """Where the dropout masks of a batch come from.
 
     Masks are drawn for all ``total`` rows of the global batch and then cut to this rank's ``rows``, so that the number

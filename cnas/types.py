@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cnas.random import Noise
+from cnas.random import DropoutSeeds
 
 Choice = tuple[int, int]
 """One (edge, operation) pair, both counted from 0."""
@@ -108,18 +108,18 @@ class Batch:
         inputs: [B, ...]; token ids int64 [B, T] for text.
         labels: int64 [B, ...]; the next tokens [B, T] for text.
         unit_ids: int64, shape of ``labels``: which curriculum unit each loss belongs to.
-        carry: what a recurrent space hands from chunk to chunk, [B, H]; None elsewhere.
-        noise: where dropout draws from; None draws from torch's global generator.
-        all_sum: the sum of a tensor over the processes that share the global batch, differentiable; None where there is
-            one process. Batch normalisation takes its statistics through it.
+        hidden_state: what a recurrent space hands from chunk to chunk, [B, H]; None elsewhere.
+        dropout_seeds: where dropout draws from; None draws from torch's global generator.
+        all_reduce_sum: the sum of a tensor over the processes that share the global batch, differentiable; None where
+            there is one process. Batch normalisation takes its statistics through it.
     """
 
     inputs: Tensor
     labels: Tensor
     unit_ids: Tensor
-    carry: Tensor | None = None
-    noise: Noise | None = None
-    all_sum: Callable[[Tensor], Tensor] | None = None
+    hidden_state: Tensor | None = None
+    dropout_seeds: DropoutSeeds | None = None
+    all_reduce_sum: Callable[[Tensor], Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -129,14 +129,14 @@ class Output:
     Args:
         losses: float32, shape of ``labels``, unreduced, whatever the autocast dtype.
         logits: [*labels.shape, classes], or None where the forward never holds them all at once.
-        carry: the next chunk's carry, with its graph; the caller detaches.
+        hidden_state: the next chunk's hidden_state, with its graph; the caller detaches.
         penalty: float32 scalar, the network's own regularisers averaged over its rows; curriculum weights never
             touch it.
     """
 
     losses: Tensor
     logits: Tensor | None
-    carry: Tensor | None
+    hidden_state: Tensor | None
     penalty: Tensor
 
 

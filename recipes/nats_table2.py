@@ -25,7 +25,7 @@ from cnas.cli.main import exit_code
 from cnas.errors import UserError
 from cnas.reports.comparison import FinishedRun, Group, Measure, Pair
 from cnas.reports.comparison.markdown import NONE, group_figure, pair_row, plain, random_section, search_time, table
-from cnas.reports.comparison.measures import KENDALL_TAU, looked_up, rank, regret
+from cnas.reports.comparison.measures import KENDALL_TAU, benchmark_metrics, rank, regret
 from cnas.runs.config import RunConfig
 from cnas.sweeps import Plan, Rows, TableGroups, missing, run_table, table_groups, table_parser, table_plan
 
@@ -163,7 +163,7 @@ def _judged_on(groups: Sequence[Group | None]) -> str:
 
 def _measures(groups: Sequence[Group | None]) -> list[Measure]:
     on = _judged_on(groups)
-    return [*(looked_up(name) for name in DATA_SETS), rank(on), regret(on), KENDALL_TAU]
+    return [*(benchmark_metrics(name) for name in DATA_SETS), rank(on), regret(on), KENDALL_TAU]
 
 
 def _methods(groups: TableGroups) -> str:

@@ -44,7 +44,7 @@ def paper() -> RunConfig:
             dropout_input=0.75,
             dropout_hidden=0.25,
             dropout_output=0.75,
-            slowness=1e-3,
+            tar=1e-3,
             decoder_bias=True,
         ),
     )
@@ -58,7 +58,7 @@ def _small_space(hidden_size: int) -> DartsRnnSpace:
         dropout_input=0.1,
         dropout_hidden=0.1,
         dropout_output=0.2,
-        slowness=0.0,
+        tar=0.0,
         init_range=0.05,
     )
 

@@ -55,7 +55,7 @@ def _small_space(hidden_size: int) -> EnasRnnSpace:
         dropout_input=0.1,
         dropout_hidden=0.1,
         dropout_output=0.2,
-        slowness=0.0,
+        tar=0.0,
         init_range=0.05,
         decoder_bias=True,
     )

@@ -20,13 +20,13 @@ from cnas.data.base import OrderedBatches
 from cnas.data.image_batches import ImageBatches
 from cnas.data.image_set import ChannelStatistics, ImageSet
 from cnas.data.streams import TextStreams
-from cnas.training import CurriculumTrainer, SearchParts, Session, TrainerConfig
+from cnas.training import CurriculumTrainer, RunContext, SearchParts, TrainerConfig
 from cnas.training.metrics_log import read, stable
-from cnas.training.stop import StopFlag
+from cnas.training.stop import StopSignal
 
 WORDS, LENGTH, ROWS = 30, 5, 4
 DROPOUTS = ("words", "embedding", "input", "hidden", "output")
-SPACE_SIZES = {"vocab_size": WORDS, "hidden_size": 8, "nodes": 2, "init_range": 0.5, "slowness": 0.5}
+SPACE_SIZES = {"vocab_size": WORDS, "hidden_size": 8, "nodes": 2, "init_range": 0.5, "tar": 0.5}
 SPACE_SIZES |= {"channels": 4, "cells": 1, "classes": 3, "image_channels": 2}
 SPACE_SIZES |= {f"dropout_{name}": 0.1 for name in DROPOUTS}
 SEARCH_SIZES = {"controller_size": 8, "updates": 3, "samples": 2, "derive_samples": 3, "learning_rate": 0.02}
@@ -44,7 +44,7 @@ def tokens(count: int = 160, seed: int = 0) -> torch.Tensor:
 
 
 def images(space: Any, count: int = 28, seed: int = 0) -> ImageSet:
-    """Noise in which the place of a bright square tells the class."""
+    """DropoutSeeds in which the place of a bright square tells the class."""
     draws = torch.Generator().manual_seed(seed)
     labels = torch.arange(count) % space.classes
     pixels = torch.randint(0, 100, (count, space.image_channels, 8, 8), generator=draws)
@@ -85,14 +85,14 @@ def build_algorithm(space: Any, name: str = "enas", **changes: Any) -> Any:
     return algorithm_config(name, **changes).build(space, seed=3)
 
 
-def build_session(folder: Path, seed: int = 1, **options: Any) -> Session:
+def build_session(folder: Path, seed: int = 1, **options: Any) -> RunContext:
     """A session whose run folder is ``folder``; ``options`` are those of `Accelerator`."""
     folder.mkdir(parents=True, exist_ok=True)
-    return Session(Accelerator(**options), folder, seed, "0123abcd", StopFlag())
+    return RunContext(Accelerator(**options), folder, seed, "0123abcd", StopSignal())
 
 
 def build_trainer(
-    session: Session,
+    context: RunContext,
     curriculum: CurriculumConfig | None = None,
     *,
     space: Any = None,
@@ -117,7 +117,7 @@ def build_trainer(
         train=train,
         valid=valid,
     )
-    return CurriculumTrainer(parts, trainer_config, session)
+    return CurriculumTrainer(parts, trainer_config, context)
 
 
 def rows(folder: Path, without: tuple[str, ...] = ()) -> list[dict[str, Any]]:

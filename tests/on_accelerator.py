@@ -19,14 +19,14 @@ def check(folder: Path, device: str) -> int:
     """Raises where a search is not on the device or not finite; returns how many there were."""
     pairs = [*itertools.product(algorithms.names(), spaces.names())]
     for place, (algorithm, name) in enumerate(pairs):
-        session, space = build_session(folder / str(place)), build_space(name)
+        context, space = build_session(folder / str(place)), build_space(name)
         unit = "sample" if hasattr(space, "classes") else "token"
         judged = CurriculumConfig(k=2, unit=unit, refresh="step")
-        trainer = build_trainer(session, judged, space=space, algorithm=algorithm, epochs=2)
+        trainer = build_trainer(context, judged, space=space, algorithm=algorithm, epochs=2)
         found = trainer.train().architecture
         assert space.parse(found.to_str()) == found
         assert {parameter.device.type for parameter in trainer.model.parameters()} == {device}, (algorithm, name)
-        assert all(math.isfinite(row["train_loss"]) for row in rows(session.folder)), (algorithm, name)
+        assert all(math.isfinite(row["train_loss"]) for row in rows(context.folder)), (algorithm, name)
     return len(pairs)
 
 

@@ -21,10 +21,10 @@ from cnas.runs.config import RunConfig
 from cnas.runs.data import load_task
 from cnas.runs.pipeline import build_trainer
 from cnas.runs.task import Task
+from cnas.training.context import RunContext
 from cnas.training.loop import AccelerateLoop
 from cnas.training.retrain import Retrainer
-from cnas.training.session import Session
-from cnas.training.stop import StopFlag
+from cnas.training.stop import StopSignal
 
 CURRICULA = {"none": None} | {
     f"{refresh}-{unit}": CurriculumConfig(k=3, refresh=refresh, unit=unit)
@@ -85,8 +85,8 @@ def train(
 ) -> AccelerateLoop:
     """20 steps or more of one case, from the start or from what is in ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
-    session = Session(accelerator, folder, seed=1, config_hash="same", stop=StopFlag())
-    loop = build(case, dtype, session)
+    context = RunContext(accelerator, folder, seed=1, config_hash="same", stop=StopSignal())
+    loop = build(case, dtype, context)
     assert loop.batches.batch_size % 2 == 1, "an uneven share is part of the test"
     if resume:
         assert loop.resume()
@@ -97,7 +97,7 @@ def train(
         def begin_step(index: int) -> None:
             # The other process hears of it from the first one.
             if loop.position.step + 1 == stop_after and accelerator.is_main_process:
-                session.stop.request("the test")
+                context.stop.request("the test")
             original(index)
 
         loop.begin_step = begin_step  # type: ignore[method-assign]
@@ -110,7 +110,7 @@ def train(
     return loop
 
 
-def build(case: str, dtype: torch.dtype, session: Session) -> AccelerateLoop:
+def build(case: str, dtype: torch.dtype, context: RunContext) -> AccelerateLoop:
     config = _config(case)
     config = replace(
         config, trainer=replace(config.trainer, epochs=2), retrain=replace(config.retrain, epochs=2, average_from=2)
@@ -119,8 +119,8 @@ def build(case: str, dtype: torch.dtype, session: Session) -> AccelerateLoop:
         config = replace(config, trainer=replace(config.trainer, accumulation_steps=2))
     task = load_task(config)
     if case == "retrain":
-        return _retrainer(task, dtype, session)
-    loop = build_trainer(task, session)
+        return _retrainer(task, dtype, context)
+    loop = build_trainer(task, context)
     _convert(loop, dtype)
     if loop.curriculum is not None:
         loop.curriculum.to(dtype)
@@ -142,12 +142,12 @@ def _config(case: str) -> RunConfig:
     )
 
 
-def _retrainer(task: Task, dtype: torch.dtype, session: Session) -> Retrainer:
+def _retrainer(task: Task, dtype: torch.dtype, context: RunContext) -> Retrainer:
     torch.manual_seed(0)
     space = task.config.space
     network = space.build_network(space.parse("0 0 1 1"), vocab_size=task.config.network.vocab_size)
     streams, validate = task.training()
-    loop = Retrainer(network, streams, task.config.retrain, session, validate)
+    loop = Retrainer(network, streams, task.config.retrain, context, validate)
     _convert(loop, dtype)
     return loop
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import made_up_table
 import pytest
-from image_folders import looked_up, write_image_run
+from image_folders import benchmark_metrics, write_image_run
 
 from cnas.runs.config import RunConfig
 from cnas.sweeps import read_grid, run_table
@@ -98,7 +98,7 @@ def table_of_two_seeds(table2, tmp_path):
         row, seed = job.name.rpartition("-s")[0], job.config.options.seed
         tau = {"kendall_tau": 0.25 * seed, "ranked": 100} if row in CIFAR10 else {}
         value = CIFAR10.get(row, 91.5) + seed / 2
-        record = looked_up(value, test_accuracies=accuracies(value), **tau)
+        record = benchmark_metrics(value, test_accuracies=accuracies(value), **tau)
         write_image_run(tmp_path / job.name, job.config, benchmark=record)
     return plan
 
@@ -159,7 +159,7 @@ def test_accuracies_that_a_folder_lacks_are_looked_up_in_the_table(table2, tmp_p
     file = made_up_table.save(tmp_path / "made_up.parquet", values)
     plan = plan_of(table2, "--preset", "smoke", "--table", str(file), "--random", "1")
     for job in plan.jobs():
-        write_image_run(tmp_path / job.name, job.config, benchmark=looked_up(70.0))
+        write_image_run(tmp_path / job.name, job.config, benchmark=benchmark_metrics(70.0))
     (random,) = plan.references()["nats"]
     index = values["arch"].index(random.config.options.architecture)
     text = table2["make_table"](plan, tmp_path, {job.name: 0 for job in plan.jobs()})

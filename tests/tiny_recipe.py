@@ -23,7 +23,7 @@ LINES = {"train": 130, "valid": 30, "test": 30}
 def tiny() -> RunConfig:
     """Every mechanism once: dropouts, penalties, curriculum, controller, averaging."""
     dropouts = {f"dropout_{name}": 0.1 for name in ("words", "embedding", "input", "hidden", "output")}
-    sizes = {"hidden_size": 8, "slowness": 0.5, "init_range": 0.3, **dropouts}
+    sizes = {"hidden_size": 8, "tar": 0.5, "init_range": 0.3, **dropouts}
     return RunConfig(
         recipe="tiny_recipe",
         preset="tiny",

@@ -19,7 +19,7 @@ TRIES = 10
 
 
 @dataclass(frozen=True)
-class Brood:
+class Population:
     """How a generation comes about.
 
     Args:
@@ -34,7 +34,7 @@ class Brood:
     crossovers: int
     rate: float
 
-    def breed(
+    def next_generation(
         self,
         space: SearchSpace,
         parents: Sequence[Architecture],

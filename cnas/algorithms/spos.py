@@ -15,7 +15,7 @@ import torch
 from cnas.algorithms._checks import Checked, refuse_count
 from cnas.algorithms._choice import costs_of, figure, lowest
 from cnas.algorithms._distinct import distinct
-from cnas.algorithms._evolution import Brood
+from cnas.algorithms._evolution import Population
 from cnas.algorithms.base import SearchAlgorithm, SearchContext
 from cnas.spaces.base import SearchSpace
 from cnas.types import Architecture, Paper, Routing
@@ -79,7 +79,7 @@ class SPOS(SearchAlgorithm):
         super().__init__(space)
         self.config = config
         self.leaders: list[Architecture] = []
-        self.brood = Brood(config.population, config.mutations, config.crossovers, config.mutation_rate)
+        self.population = Population(config.population, config.mutations, config.crossovers, config.mutation_rate)
 
     def route(self, generator: torch.Generator) -> Routing:
         """One connected architecture, uniformly at random, the same in every cell."""
@@ -134,7 +134,7 @@ class SPOS(SearchAlgorithm):
         if not costs:
             return distinct(self.space, self.config.population, draws)
         parents = sorted(costs, key=costs.__getitem__)[: self.config.parents]
-        return self.brood.breed(self.space, parents, set(costs), draws)
+        return self.population.next_generation(self.space, parents, set(costs), draws)
 
     def get_extra_state(self) -> Any:
         """The leaders, in the notation of the space."""

@@ -51,8 +51,8 @@ def read_columns(path: Path) -> dict[str, list[Any]]:
     except UserError:
         raise
     except (pa.ArrowException, OSError, ValueError) as problem:
-        told = getattr(problem, "strerror", None) or "it is broken, or of another kind"
-        raise UserError(f"table {path} cannot be read as Parquet: {told}") from problem
+        reason = getattr(problem, "strerror", None) or "it is broken, or of another kind"
+        raise UserError(f"table {path} cannot be read as Parquet: {reason}") from problem
     return found
 
 

@@ -66,7 +66,7 @@ class NatsFiles:
     def query(self, architecture: Architecture | str) -> Record:
         """What the files say of an architecture, given itself or as its string.
 
-        Ranks and regrets need all files, so they are empty until `table` has been called.
+        ProcessGroup and regrets need all files, so they are empty until `table` has been called.
 
         Raises:
             UserError: it is of another space, its string is malformed, or its file is missing or broken.

@@ -1,7 +1,7 @@
 """Data as ordered batches: text and the streams a language model reads it in; labelled images and their views."""
 
 from cnas.data.augment import Augment
-from cnas.data.base import OrderedBatches, rank_rows
+from cnas.data.base import OrderedBatches, process_rows
 from cnas.data.image_batches import ImageBatches
 from cnas.data.image_set import ChannelStatistics, ImageSet
 from cnas.data.images import ImageConfig, ImageData, load_images
@@ -26,6 +26,6 @@ __all__ = [
     "halving_lengths",
     "load_images",
     "load_text",
-    "rank_rows",
+    "process_rows",
     "scattered_lengths",
 ]

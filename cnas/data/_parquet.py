@@ -126,7 +126,7 @@ def _opened(file: Path) -> Iterator[Any]:
         raise
     except OSError as problem:
         # Pyarrow raises this kind as well, and then without a number.
-        told = problem.strerror or "it is broken"
-        raise UserError(f"{file} cannot be read as Parquet: {told}") from problem
+        reason = problem.strerror or "it is broken"
+        raise UserError(f"{file} cannot be read as Parquet: {reason}") from problem
     except Exception as problem:  # broken bytes may raise anything in pyarrow
         raise UserError(f"{file} cannot be read as Parquet: it is broken, or of another kind") from problem

@@ -25,7 +25,7 @@ class Augment:
         flip: whether one image in two is mirrored, left to right.
         pad: an image is moved by up to so many pixels in each direction; 4 for 32×32 and 2 for 16×16 as published.
         cutout: side of the square that is blanked, in pixels; 0 blanks nothing.
-        judged: whether the curriculum's K subnets see augmented images too, as in the authors' code.
+        while_scoring: whether the curriculum's K subnets see augmented images too, as in the authors' code.
 
     Example:
         >>> image = torch.arange(1, 5, dtype=torch.uint8).view(1, 1, 2, 2)
@@ -37,7 +37,7 @@ class Augment:
     flip: bool = True
     pad: int = 4
     cutout: int = 0
-    judged: bool = False
+    while_scoring: bool = False
 
     @staticmethod
     def draws(count: int, draws: torch.Generator) -> Tensor:

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from cnas.types import Batch
 
 
-def rank_rows(total: int, rank: int, world: int) -> slice:
+def process_rows(total: int, rank: int, world: int) -> slice:
     """The rows of a global batch that one process works on.
 
     Blocks are contiguous, differ by at most one row, and together are every row once. With fewer rows than processes
@@ -23,7 +23,7 @@ def rank_rows(total: int, rank: int, world: int) -> slice:
         world: how many processes there are.
 
     Example:
-        >>> [rank_rows(5, rank, 2) for rank in range(2)]
+        >>> [process_rows(5, rank, 2) for rank in range(2)]
         [slice(0, 2, None), slice(2, 5, None)]
     """
     return slice(total * rank // world, total * (rank + 1) // world)
@@ -64,7 +64,7 @@ class OrderedBatches(ABC):
         """
         return self
 
-    def judged(self, index: int, rows: slice) -> Batch:
+    def scoring_batch(self, index: int, rows: slice) -> Batch:
         """What K subnets judge of a batch under ``refresh="step"``: the same rows of the same units as `batch`.
 
         Args:

@@ -106,9 +106,9 @@ class ImageBatches(OrderedBatches):
         """
         return self._view(index, rows, self.augment)
 
-    def judged(self, index: int, rows: slice) -> Batch:
-        """The images of `batch` as K subnets judge them: not augmented, unless the augmentation is ``judged``."""
-        return self._view(index, rows, self.augment if self._judges_augmented() else None)
+    def scoring_batch(self, index: int, rows: slice) -> Batch:
+        """The images of `batch` as candidates score them, augmented where the augmentation says ``while_scoring``."""
+        return self._view(index, rows, self.augment if self._scores_augmented() else None)
 
     def scoring_view(self) -> ImageBatches:
         """All images as K subnets judge them, in one drawn order that is the same in all epochs.
@@ -116,16 +116,16 @@ class ImageBatches(OrderedBatches):
         Supernets take the statistics of the batch at hand, and a set is often sorted by class: in its own order a batch
         would hold one class, and losses would say more about the neighbours of an image than about the image.
 
-        The images are not augmented, unless the augmentation is ``judged``: then each has one view of its own in this
-        epoch, another one than training has, and the same for all K.
+        The images are augmented only where the augmentation says ``while_scoring``: then each has one view of its own
+        in this epoch, another one than training has, and the same for all K.
         """
         view = copy.copy(self)
         view.stream, view.shuffle = f"{self.stream}/judged", "once"
-        view.augment = self.augment if self._judges_augmented() else None
+        view.augment = self.augment if self._scores_augmented() else None
         return view.at_epoch(self._epoch)
 
-    def _judges_augmented(self) -> bool:
-        return self.augment is not None and self.augment.judged
+    def _scores_augmented(self) -> bool:
+        return self.augment is not None and self.augment.while_scoring
 
     def _view(self, index: int, rows: slice, augment: Augment | None) -> Batch:
         begin = index * self.batch_size

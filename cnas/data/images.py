@@ -179,7 +179,7 @@ def _augment(source: ImageSource, config: ImageConfig) -> Augment:
         flip=source.flip if config.flip is None else config.flip,
         pad=max(side // 8, 1) if config.pad is None else config.pad,
         cutout=config.cutout,
-        judged=config.scoring_view == "augmented",
+        while_scoring=config.scoring_view == "augmented",
     )
 
 

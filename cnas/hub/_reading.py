@@ -29,5 +29,5 @@ def reading(folder: Path | str) -> Iterator[None]:
     except CnasError:
         raise
     except _UNEXPECTED as problem:
-        told = " ".join(f"{type(problem).__name__}: {problem}".split())[:120]
-        raise UserError(f"run {str(folder)[:80]!r} holds values that no run writes: {told}") from problem
+        reason = " ".join(f"{type(problem).__name__}: {problem}".split())[:120]
+        raise UserError(f"run {str(folder)[:80]!r} holds values that no run writes: {reason}") from problem

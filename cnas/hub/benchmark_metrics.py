@@ -13,21 +13,21 @@ _OF_ONE_CELL = ("index", "ranked")
 """Numbers of which a mean says nothing."""
 
 
-def looked_up(result: Mapping[str, Any]) -> Rows:
+def benchmark_metrics(result: Mapping[str, Any]) -> Rows:
     """What ``result.json`` has under ``benchmark``; fractions with two digits.
 
     Args:
         result: the contents of ``result.json``.
 
     Example:
-        >>> looked_up({"benchmark": {"dataset": "cifar10", "test_accuracy": 84.7566, "rank": 13322}})
+        >>> benchmark_metrics({"benchmark": {"dataset": "cifar10", "test_accuracy": 84.7566, "rank": 13322}})
         [('dataset', 'cifar10'), ('test_accuracy', '84.76'), ('rank', '13322')]
     """
     return flat(_rounded(part(result, "benchmark")))
 
 
 def spreads(results: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Mean and sample standard deviation over several runs, by the names of `looked_up`; what only one has is left out.
+    """Mean and sample standard deviation over several runs, by the names of `benchmark_metrics`.
 
     Args:
         results: the contents of their ``result.json``.

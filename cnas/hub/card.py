@@ -15,7 +15,7 @@ import jinja2
 from cnas.errors import UserError
 from cnas.hub import _markdown
 from cnas.hub._markdown import last_part
-from cnas.hub.benchmark_metrics import looked_up, spreads
+from cnas.hub.benchmark_metrics import benchmark_metrics, spreads
 from cnas.hub.citations import CURRICULUM_NAS, Citation, bibtex, citations
 from cnas.hub.known_data import known_data
 from cnas.hub.measures import Measure, cut, measures, spread
@@ -141,7 +141,7 @@ def _facts(card: Card) -> dict[str, Any]:
         "snippet": _snippet(card),
         "results": [_row(measure, card) for measure in measures(result, card.kind.units)],
         "seeds": [last_part(run.get("seed", "unknown")) for run in card.runs],
-        "benchmark": looked_up(result),
+        "benchmark": benchmark_metrics(result),
         "benchmark_spread": spreads(card.runs) if card.others else {},
         "procedure": procedure(result),
         "trouble": trouble(result),

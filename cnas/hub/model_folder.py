@@ -111,8 +111,8 @@ def generate_lines(
     try:
         return _lines(*_load(source), count, seed, max_words, prompt)
     except Exception as problem:  # four formats, each with parsers of its own
-        told = " ".join(f"{type(problem).__name__}: {problem}".split())[:160]
-        raise UserError(f"model {Path(source).name!r} cannot be used: {told}") from problem
+        reason = " ".join(f"{type(problem).__name__}: {problem}".split())[:160]
+        raise UserError(f"model {Path(source).name!r} cannot be used: {reason}") from problem
 
 
 def _lines(

@@ -13,15 +13,15 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 from cnas.errors import PushError, UserError
-from cnas.hub._patience import GaveUpError, Patience
+from cnas.hub._retries import GaveUpError, RetryPolicy
 from cnas.hub._run_files import Parcel, Selection, parcels, refuse_secrets
 from cnas.hub.model_kind import kind_of_task
 
-__all__ = ["Patience", "push_run"]
+__all__ = ["RetryPolicy", "push_run"]
 
 _NAMED = 8
 """Files that a message names before it counts the others."""
-_PATIENT = Patience()
+_PATIENT = RetryPolicy()
 
 
 def push_run(
@@ -31,7 +31,7 @@ def push_run(
     private: bool = False,
     architecture_only: bool = False,
     include_checkpoints: bool = False,
-    patience: Patience = _PATIENT,
+    patience: RetryPolicy = _PATIENT,
     say: Callable[[str], None] = print,
 ) -> str:
     """Upload what a finished run leaves; ``from_pretrained(repo_id)`` then loads it.
@@ -72,7 +72,7 @@ def push_run(
     refuse_secrets(found, _secrets(run, token))
     for name in selection.left_out:
         say(f"left out: {name}")
-    return _send(HfApi(token=token), repo_id, found, private=private, insist=partial(patience.insist, say=say), say=say)
+    return _send(HfApi(token=token), repo_id, found, private=private, call=partial(patience.call, say=say), say=say)
 
 
 def _send(
@@ -81,14 +81,14 @@ def _send(
     found: list[Parcel],
     *,
     private: bool,
-    insist: Callable[..., str],
+    call: Callable[..., str],
     say: Callable[[str], None],
 ) -> str:
     done: list[str] = []
     try:
-        url = insist(partial(_create, api, repo_id, private))
+        url = call(partial(_create, api, repo_id, private))
         for parcel in found:
-            url = insist(partial(_commit, api, repo_id, parcel))
+            url = call(partial(_commit, api, repo_id, parcel))
             done += parcel.files
     except GaveUpError as problem:
         raise PushError(_broke_off(repo_id, str(problem), found, done)) from problem

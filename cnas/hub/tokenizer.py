@@ -28,10 +28,11 @@ CASED_WORDS = 8
 def build_tokenizer(words: Sequence[str], unk: str = "<unk>", eos: str = "<eos>") -> PreTrainedTokenizerFast:
     r"""A tokenizer whose ids are places in ``words``.
 
-    Lines and words are those of `cnas.data.words`, as in training: text is split at blanks alone, so ``n't``, ``mr.`` and
-    ``<unk>`` stay whole. The end of a line is ``eos``; blank lines add nothing, but a text that begins with one begins
-    with ``eos``, as the text of a measurement does. A word of the vocabulary is always itself; where nearly all of them
-    are lower-case, other words are lower-cased before they are looked up, so that a prompt with capitals is understood.
+    Lines and words are those of `cnas.data.words`, as in training: text is split at blanks alone, so ``n't``,
+    ``mr.`` and ``<unk>`` stay whole. The end of a line is ``eos``; blank lines add nothing, but a text that begins
+    with one begins with ``eos``, as the text of a measurement does. A word of the vocabulary is always itself;
+    where nearly all of them are lower-case, other words are lower-cased before they are looked up, so that a prompt
+    with capitals is understood.
 
     Decoding puts a blank before every word, the first one too: text-generation pipelines glue the new words' text to
     the prompt's.

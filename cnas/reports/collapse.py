@@ -37,15 +37,15 @@ class Collapse:
     alarms: tuple[str, ...]
 
 
-def judge(space: SearchSpace, architecture: Architecture) -> Collapse:
+def assess(space: SearchSpace, architecture: Architecture) -> Collapse:
     """Count the operations of a cell and tell the signs of a collapse.
 
     Example:
         >>> from cnas.spaces import EnasRnnSpace
         >>> space = EnasRnnSpace(nodes=2)
-        >>> judge(space, space.parse("0 3 1 3")).alarms
+        >>> assess(space, space.parse("0 3 1 3")).alarms
         ('All 2 operations are identity, which adds no non-linearity: the cell does no work of its own.',)
-        >>> judge(space, space.parse("0 0 1 3")).alarms
+        >>> assess(space, space.parse("0 0 1 3")).alarms
         ()
     """
     used = [space.operations[operation] for _, operation in architecture.choices]

@@ -14,7 +14,7 @@ from cnas.hub._markdown import one_line
 from cnas.reports import tables
 from cnas.reports._drawing import Drawing, style
 from cnas.reports.cell_graph import draw_cell_graph
-from cnas.reports.collapse import judge
+from cnas.reports.collapse import assess
 from cnas.reports.curves import PHASES, draw_accuracy, draw_comparison, draw_learning_curve
 from cnas.reports.policy import draw_policy
 from cnas.reports.probes import draw_probes
@@ -187,7 +187,7 @@ def _cell(record: RunRecord, heading: str) -> Block:
     drawings = [drawing for drawing in (draw_cell_graph(record), draw_probes(record)) if drawing]
     if record.space is None or record.architecture is None:
         return Block(heading, drawings, notes=[_UNREAD] if record.notation else [])
-    found = judge(record.space, record.architecture)
+    found = assess(record.space, record.architecture)
     notes = [_COLLAPSED if found.alarms else _SOUND]
     return Block(heading, drawings, [tables.operations(found)], notes, list(found.alarms))
 

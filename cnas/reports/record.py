@@ -141,7 +141,7 @@ def number(value: Any) -> float | None:
     return value if is_finite(value) else None
 
 
-def spoken(problem: Exception, records: Sequence[RunRecord]) -> str:
+def formatted(problem: Exception, records: Sequence[RunRecord]) -> str:
     """A message about some runs in one line without a full stop, with the last parts of folders alone."""
     text = str(problem)
     for record in records:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from cnas.errors import CheckpointError, UserError
-from cnas.reports import RunRecord, Sample, SampleWeights, spoken
+from cnas.reports import RunRecord, Sample, SampleWeights, formatted
 from cnas.runs.config import RunConfig
 from cnas.runs.data import load_task
 from cnas.runs.folder import RunFolder
@@ -30,7 +30,7 @@ def sample_weights(record: RunRecord, task: Task | None = None) -> SampleWeights
     try:
         loaded = checkpoint.load_newest(record.path / "checkpoints" / "search")
     except (CheckpointError, UserError) as problem:
-        return _without_values(f"The weights of single samples are not shown: {spoken(problem, [record])}.")
+        return _without_values(f"The weights of single samples are not shown: {formatted(problem, [record])}.")
     v = _weights_in(loaded.state) if loaded is not None else None
     if loaded is None or v is None:
         return None
@@ -39,7 +39,7 @@ def sample_weights(record: RunRecord, task: Task | None = None) -> SampleWeights
     try:
         samples = _samples(record, v, task)
     except UserError as problem:
-        note = f"The samples behind the weights are not shown: {spoken(problem, [record])}."
+        note = f"The samples behind the weights are not shown: {formatted(problem, [record])}."
         return SampleWeights(epoch, values_U, note=note)
     if float(v.max()) == float(v.min()):
         return SampleWeights(epoch, values_U, note="All samples weigh the same so far.")
@@ -66,7 +66,7 @@ def _samples(record: RunRecord, v: Tensor, task: Task | None) -> tuple[tuple[Sam
     order = torch.argsort(v, stable=True).tolist()
     count = min(SHOWN, len(order) // 2)
     heaviest, lightest = order[::-1][:count], order[:count]
-    found = task.shown({*heaviest, *lightest})
+    found = task.sample_views({*heaviest, *lightest})
     return tuple(tuple(Sample(unit, float(v[unit]), *found[unit]) for unit in units) for units in (heaviest, lightest))  # type: ignore[return-value] # a tuple of two
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cnas.errors import UserError
-from cnas.reports import Comparison, RunRecord, Table, spoken
+from cnas.reports import Comparison, RunRecord, Table, formatted
 from cnas.reports.comparison import FinishedRun, Group, Measure, Pair, group_runs, incomparable, load_run, paired
 from cnas.reports.comparison.markdown import NONE, figure, find_pairs, group_figure, measures_of
 
@@ -21,7 +21,7 @@ def compare_records(records: Sequence[RunRecord]) -> Comparison:
     try:
         groups = group_runs(_finished(records))
     except UserError as problem:
-        return Comparison(notes=(f"Not compared: {spoken(problem, records)}.",))
+        return Comparison(notes=(f"Not compared: {formatted(problem, records)}.",))
     pairs = find_pairs(groups)
     found = (_spread_table([group for group in groups if len(group.runs) > 1]), _paired_table(pairs))
     notes = [f"Not comparable: {line}." for line in incomparable(groups)]
@@ -41,8 +41,8 @@ def _finished(records: Sequence[RunRecord]) -> list[FinishedRun]:
 
 def _columns(groups: Sequence[Group]) -> list[Measure]:
     """The measures of some groups; what judges their cells comes first."""
-    judges = {measure for group in groups for run in group.runs for measure in run.judges}
-    return sorted(measures_of(groups), key=lambda measure: measure not in judges)
+    primary_measures = {measure for group in groups for run in group.runs for measure in run.primary_measures}
+    return sorted(measures_of(groups), key=lambda measure: measure not in primary_measures)
 
 
 def _titles(columns: Sequence[Measure]) -> list[str]:

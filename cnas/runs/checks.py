@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cnas.errors import UserError
 from cnas.runs.config import RunConfig
-from cnas.training.trainer import check_batches, check_judges
+from cnas.training.trainer import check_batches, check_candidates
 
 
 def check_search(config: RunConfig, processes: int) -> None:
@@ -27,7 +27,7 @@ def check_search(config: RunConfig, processes: int) -> None:
     if config.space.batch_statistics:
         check_batches(config.trainer)
     if config.curriculum:
-        check_judges(config.curriculum, config.space)
+        check_candidates(config.curriculum, config.space)
 
 
 def check_training(config: RunConfig, processes: int) -> None:

@@ -142,12 +142,12 @@ class RunFolder:
         # What is done with images may depend on the name of the data: its published statistics.
         self.undecided = changed == ["data"] and config.images is None and self.fingerprint() is not None
         if changed and not self.undecided:
-            told = [
+            changes = [
                 f"{name} is {theirs.get(name)!r:.60} there and {mine.get(name)!r:.60} here" for name in changed[:TOLD]
             ]
             more = f", and {len(changed) - TOLD} more" if len(changed) > TOLD else ""
             raise UserError(
-                f"output_dir {self.path} holds a run with another configuration: {', '.join(told)}{more}; "
+                f"output_dir {self.path} holds a run with another configuration: {', '.join(changes)}{more}; "
                 "name a new folder"
             )
 

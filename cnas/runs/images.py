@@ -24,7 +24,7 @@ from cnas.errors import UserError
 from cnas.hub.artifacts import ImageInputs, export_classifier
 from cnas.runs.checks import check_search, check_training
 from cnas.runs.config import RunConfig
-from cnas.runs.task import SearchData, Shown, Trained
+from cnas.runs.task import SearchData, SampleView, RetrainResult
 from cnas.training.evaluate import classify
 from cnas.types import Architecture, Paper
 
@@ -145,19 +145,19 @@ class ImageTask:
         probe = self._in_order(self.images.validation)
 
         def validate(network: Any) -> dict[str, float]:
-            loss, hits_N = classify(network, probe)
-            return {"valid_loss": loss, "valid_accuracy": 100 * float(hits_N.double().mean())}
+            loss, correct_N = classify(network, probe)
+            return {"valid_loss": loss, "valid_accuracy": 100 * float(correct_N.double().mean())}
 
         return train, validate
 
-    def measure(self, network: Any) -> Trained:
+    def measure(self, network: Any) -> RetrainResult:
         """Accuracies in percent on all images of validation and test; which images of every split it gets right."""
         images = self.images
         splits = {"train": images.train, "validation": images.validation, "test": images.test}
-        hits = {name: classify(network, self._in_order(split))[1] for name, split in splits.items()}
+        correct = {name: classify(network, self._in_order(split))[1] for name, split in splits.items()}
         names = {"valid": "validation", "test": "test"}
-        accuracies = {f"{name}_accuracy": 100 * float(hits[split].double().mean()) for name, split in names.items()}
-        return Trained(network, accuracies, hits)
+        accuracies = {f"{name}_accuracy": 100 * float(correct[split].double().mean()) for name, split in names.items()}
+        return RetrainResult(network, accuracies, correct)
 
     @property
     def has_benchmark(self) -> bool:
@@ -177,7 +177,7 @@ class ImageTask:
         ranking = supernet_ranking(losses, self.benchmark, dataset)
         return record | {"kendall_tau": ranking.kendall_tau, "ranked": ranking.architectures}
 
-    def export(self, folder: Path, result: Mapping[str, Any], trained: Trained | None, paper: Paper) -> None:
+    def export(self, folder: Path, result: Mapping[str, Any], trained: RetrainResult | None, paper: Paper) -> None:
         """The classifier with its image processor, card and pictures; which images it gets wrong."""
         images, space = self.images, self.config.space
         _, rows, columns = images.train.shape
@@ -185,14 +185,14 @@ class ImageTask:
         network = trained.network if trained else None
         export_classifier(folder, result, network, space=space, paper=paper, inputs=inputs)
         if trained is not None:
-            missed = {name: (~hits_N).nonzero().flatten().tolist() for name, hits_N in trained.hits.items()}
-            write_misclassified(folder, {name: (len(trained.hits[name]), wrong) for name, wrong in missed.items()})
+            missed = {name: (~correct_N).nonzero().flatten().tolist() for name, correct_N in trained.correct.items()}
+            write_misclassified(folder, {name: (len(trained.correct[name]), wrong) for name, wrong in missed.items()})
 
-    def shown(self, units: Set[int]) -> dict[int, Shown]:
+    def sample_views(self, units: Set[int]) -> dict[int, SampleView]:
         """The images themselves, with the names of their classes."""
         search, classes = self.images.search, self.images.classes
         return {
-            unit: Shown(classes[int(search.labels[unit])], picture=_png(search.images[unit].permute(1, 2, 0).numpy()))
+            unit: SampleView(classes[int(search.labels[unit])], picture=_png(search.images[unit].permute(1, 2, 0).numpy()))
             for unit in units
         }
 

@@ -27,15 +27,15 @@ from cnas.runs.data import load_task
 from cnas.runs.folder import RunFolder, scalars
 from cnas.runs.lock import held
 from cnas.reports.report import report_run
-from cnas.runs.task import Task, Trained
+from cnas.runs.task import Task, RetrainResult
 from cnas.training.launcher import launcher_watched
 from cnas.training.launcher_flags import refuse_unmet
 from cnas.training.loop import AccelerateLoop
 from cnas.training.process_options import ProcessOptions
-from cnas.training.ranks import Ranks
+from cnas.training.distributed import ProcessGroup
 from cnas.training.retrain import Retrainer
-from cnas.training.session import Session
-from cnas.training.stop import StopFlag
+from cnas.training.context import RunContext
+from cnas.training.stop import StopSignal
 from cnas.training.trackers import start_trackers
 from cnas.training.trainer import CurriculumTrainer, SearchParts
 from cnas.types import Architecture, SearchResult
@@ -62,7 +62,7 @@ def run(
     Raises:
         UserError: a field, a file or the folder is wrong, or another process is at work in it; raised before any
             training.
-        CheckpointError, NonFiniteError, RanksError, StorageError, Stopped: see `cnas.errors`.
+        CheckpointError, NonFiniteError, ProcessGroupError, StorageError, Stopped: see `cnas.errors`.
     """
     home = RunFolder(Path(folder or config.default_folder))
     accelerator = make_accelerator(config, home.path, processes.process_timeout)
@@ -76,14 +76,14 @@ def run(
         return finished
     task.check(accelerator.num_processes)
     # Signals first, so that no moment is left in which one takes the process and leaves the lock.
-    with StopFlag().on_signals() as stop, launcher_watched(stop), _alone(home, config, accelerator, resume):
+    with StopSignal().on_signals() as stop, launcher_watched(stop), _alone(home, config, accelerator, resume):
         _begin(home, config, accelerator, resume)
         stamp = f"{home.config_hash}-{task.fingerprint}"
-        session = Session(accelerator, home.path, config.options.seed, stamp, stop, processes.check_ranks)
+        context = RunContext(accelerator, home.path, config.options.seed, stamp, stop, processes.check_ranks)
         for remark in task.remarks():
-            session.say(remark)
+            context.say(remark)
         try:
-            result = _pipeline(task, session, home, resume)
+            result = _pipeline(task, context, home, resume)
         finally:
             accelerator.end_training()
     return result
@@ -93,7 +93,7 @@ def run(
 def _alone(home: RunFolder, config: RunConfig, accelerator: Accelerator, resume: bool) -> Iterator[None]:
     """The main process has the lock of the folder while the context lasts; every process learns whether it got it."""
     # Nobody may meet a folder that the main process has just filled, so all have looked before it writes.
-    Ranks(accelerator).wait()
+    ProcessGroup(accelerator).wait()
     problem: CnasError | None = None
     with ExitStack() as stack:
         if accelerator.is_main_process:
@@ -105,7 +105,7 @@ def _alone(home: RunFolder, config: RunConfig, accelerator: Accelerator, resume:
                     raise UserError(f"run {home.path} was finished by another process meanwhile")
             except CnasError as error:
                 problem = error
-        (failed,) = Ranks(accelerator).sum_numbers(float(problem is not None))
+        (failed,) = ProcessGroup(accelerator).sum_numbers(float(problem is not None))
         if failed:
             raise problem or UserError(f"the main process could not begin the run in {home.path}")
         yield
@@ -120,11 +120,11 @@ def _begin(home: RunFolder, config: RunConfig, accelerator: Accelerator, resume:
             print(f"nothing to resume in {home.path}: starting from the beginning", flush=True)
 
 
-def _pipeline(task: Task, session: Session, home: RunFolder, resume: bool) -> dict[str, Any]:
+def _pipeline(task: Task, context: RunContext, home: RunFolder, resume: bool) -> dict[str, Any]:
     config = task.config
-    found = search(task, session, home, resume=resume)
+    found = search(task, context, home, resume=resume)
     architecture = config.space.parse(found["string"])
-    trained = retrain(task, session, architecture, resume=resume) if config.retrain.epochs else None
+    trained = retrain(task, context, architecture, resume=resume) if config.retrain.epochs else None
     judged = found["search"] and config.curriculum is not None and config.curriculum.k > 0
     record = task.look_up(architecture, found.get("supernet_losses", {}))
     result = {
@@ -139,25 +139,25 @@ def _pipeline(task: Task, session: Session, home: RunFolder, resume: bool) -> di
         "search": found["search"],
         "retrain": None if trained is None else trained.figures,
         **({} if record is None else {"benchmark": record}),
-        "environment": environment(session.accelerator),
+        "environment": environment(context.accelerator),
     }
-    if session.accelerator.is_main_process:
+    if context.accelerator.is_main_process:
         try:
             task.export(home.path, result, trained, _algorithm(config).paper)
             report_run(home.path, result, task)
         except OSError as problem:
             raise StorageError(f"cannot write the model and card to {home.path}: {problem.strerror}") from problem
         home.write_json("result.json", result)
-    Ranks(session.accelerator).wait()
+    ProcessGroup(context.accelerator).wait()
     return result
 
 
-def search(task: Task, session: Session, home: RunFolder, *, resume: bool) -> dict[str, Any]:
+def search(task: Task, context: RunContext, home: RunFolder, *, resume: bool) -> dict[str, Any]:
     """The architecture's string and the search's figures, from ``search.json`` where the search is over.
 
     Args:
         task: the run's data and configuration, see `cnas.runs.data.load_task`.
-        session: accelerator, run folder, seed.
+        context: accelerator, run folder, seed.
         home: the run folder; ``search.json`` is written there by the main process.
         resume: go on from the newest checkpoint of the search, where there is one.
 
@@ -169,12 +169,12 @@ def search(task: Task, session: Session, home: RunFolder, *, resume: bool) -> di
         return {"string": config.space.parse(config.options.architecture).to_str(), "search": None}
     known = home.read_json("search.json")
     if known is not None:
-        session.say(f"the search is finished: found {known['string']}")
+        context.say(f"the search is finished: found {known['string']}")
         return known
-    trainer = build_trainer(task, session)
+    trainer = build_trainer(task, context)
     started = resume and trainer.resume()
     if not started:
-        session.say(f"search: {trainer.config.epochs} epochs of {_steps(config, trainer)}, {_judges(config)}")
+        context.say(f"search: {trainer.config.epochs} epochs of {_steps(config, trainer)}, {_candidates(config)}")
     outcome = trainer.train()
     found = {
         "string": outcome.architecture.to_str(),
@@ -183,10 +183,10 @@ def search(task: Task, session: Session, home: RunFolder, *, resume: bool) -> di
         "supernet_losses": _supernet_losses(task, trainer),
     }
     # The search is over: its optimiser need not be kept through the training.
-    session.accelerator.free_memory()
-    if session.accelerator.is_main_process:
+    context.accelerator.free_memory()
+    if context.accelerator.is_main_process:
         home.write_json("search.json", found)
-    session.say(f"found {found['string']}")
+    context.say(f"found {found['string']}")
     return found
 
 
@@ -211,19 +211,19 @@ def _steps(config: RunConfig, trainer: AccelerateLoop) -> str:
     return f"{'about ' if varies else ''}{len(trainer.batches)} steps"
 
 
-def _judges(config: RunConfig) -> str:
+def _candidates(config: RunConfig) -> str:
     curriculum = config.curriculum
     if curriculum is None or curriculum.k == 0:
         return "no curriculum"
     return f"{curriculum.k} subnets judge every {curriculum.unit}, once per {curriculum.refresh}"
 
 
-def build_trainer(task: Task, session: Session) -> CurriculumTrainer:
+def build_trainer(task: Task, context: RunContext) -> CurriculumTrainer:
     """The trainer of a configuration, at its beginning.
 
     Args:
         task: the run's data and configuration, see `cnas.runs.data.load_task`.
-        session: accelerator, run folder, seed.
+        context: accelerator, run folder, seed.
     """
     config, data = task.config, task.search_data()
     with seeded(config.options.seed, "supernet"):
@@ -237,19 +237,19 @@ def build_trainer(task: Task, session: Session) -> CurriculumTrainer:
         valid=data.valid,
         arch=data.arch,
     )
-    return CurriculumTrainer(parts, config.trainer, session)
+    return CurriculumTrainer(parts, config.trainer, context)
 
 
 def _algorithm(config: RunConfig) -> Any:
     return config.search.build(config.space, config.options.seed)
 
 
-def retrain(task: Task, session: Session, architecture: Architecture, *, resume: bool) -> Trained:
+def retrain(task: Task, context: RunContext, architecture: Architecture, *, resume: bool) -> RetrainResult:
     """Train the derived network from scratch and measure it.
 
     Args:
         task: the run's data and configuration, see `cnas.runs.data.load_task`.
-        session: accelerator, run folder, seed.
+        context: accelerator, run folder, seed.
         architecture: which network of the space.
         resume: go on from the newest checkpoint of the retraining, where there is one.
 
@@ -260,17 +260,17 @@ def retrain(task: Task, session: Session, architecture: Architecture, *, resume:
     with seeded(config.options.seed, "network"):
         network = config.space.build_network(architecture, **asdict(config.network))
     train, validate = task.training()
-    trainer = Retrainer(network, train, config.retrain, session, validate)
+    trainer = Retrainer(network, train, config.retrain, context, validate)
     if not (resume and trainer.resume()):
-        session.say(
+        context.say(
             f"retrain: {config.retrain.epochs} epochs of {_steps(config, trainer)}, {parameters(network):,} parameters"
         )
     trainer.train()
     measured = task.measure(network)
     training = {
-        "epochs": trainer.position.epoch,
-        "steps": trainer.position.step,
-        "seconds": trainer.position.seconds,
+        "epochs": trainer.progress.epoch,
+        "steps": trainer.progress.step,
+        "seconds": trainer.progress.seconds,
         "parameters": parameters(network),
         "averaged_from_step": trainer.averaging_since,
         **trainer.guard.trouble.counts,

@@ -30,7 +30,7 @@ class SearchData:
     arch: OrderedBatches | None = None
 
 
-class Shown(NamedTuple):
+class SampleView(NamedTuple):
     """One unit of the training data as a person sees it.
 
     Args:
@@ -44,18 +44,18 @@ class Shown(NamedTuple):
     picture: bytes = b""
 
 
-class Trained(NamedTuple):
+class RetrainResult(NamedTuple):
     """A network that was trained from new weights, and what it was found to be worth.
 
     Args:
         network: with its best weights.
         figures: of the training and of the measurement, as ``result.json`` has them under ``retrain``.
-        hits: by split, which units it classifies rightly, bool [N]; empty where nothing is classified.
+        correct: by split, which units it classifies rightly, bool [N]; empty where nothing is classified.
     """
 
     network: Any
     figures: dict[str, Any]
-    hits: Mapping[str, Tensor] = MappingProxyType({})
+    correct: Mapping[str, Tensor] = MappingProxyType({})
 
 
 class Task(Protocol):
@@ -95,7 +95,7 @@ class Task(Protocol):
         """Training batches of the derived network, and its figures after an epoch, ``valid_loss`` among them."""
         ...
 
-    def measure(self, network: Any) -> Trained:
+    def measure(self, network: Any) -> RetrainResult:
         """What a trained network is worth; the names of its figures begin with ``valid_`` and ``test_``."""
         ...
 
@@ -113,10 +113,10 @@ class Task(Protocol):
         """
         ...
 
-    def export(self, folder: Path, result: Mapping[str, Any], trained: Trained | None, paper: Paper) -> None:
+    def export(self, folder: Path, result: Mapping[str, Any], trained: RetrainResult | None, paper: Paper) -> None:
         """Write model, card and pictures into the run folder; ``trained`` is None where nothing was trained."""
         ...
 
-    def shown(self, units: Set[int]) -> dict[int, Shown]:
+    def sample_views(self, units: Set[int]) -> dict[int, SampleView]:
         """Units of the search's training data, by number."""
         ...

@@ -19,7 +19,7 @@ from cnas.hub.artifacts import export_run
 from cnas.metrics import perplexity
 from cnas.runs.checks import check_search, check_training
 from cnas.runs.config import RunConfig
-from cnas.runs.task import SearchData, Shown, Trained
+from cnas.runs.task import SearchData, SampleView, RetrainResult
 from cnas.training.evaluate import mean_loss
 from cnas.types import Architecture, Paper
 
@@ -83,7 +83,7 @@ class TextTask:
         train, probe = retrain_streams(self.config, self.text)
         return train, lambda network: probed(network, probe)
 
-    def measure(self, network: Any) -> Trained:
+    def measure(self, network: Any) -> RetrainResult:
         """The exact perplexity per word of both splits: one stream each, so that every token is predicted once."""
         length, eos = text_config(self.config).length, self.text.vocabulary.eos_id
         streams = {
@@ -91,23 +91,23 @@ class TextTask:
             for split, tokens in (("valid", self.text.validation), ("test", self.text.test))
         }
         found = {f"{split}_perplexity": perplexity(mean_loss(network, each)) for split, each in streams.items()}
-        return Trained(network, found)
+        return RetrainResult(network, found)
 
     has_benchmark = False
 
     def look_up(self, architecture: Architecture, losses: Mapping[str, float]) -> None:
         """No benchmark knows recurrent cells."""
 
-    def export(self, folder: Path, result: Mapping[str, Any], trained: Trained | None, paper: Paper) -> None:
+    def export(self, folder: Path, result: Mapping[str, Any], trained: RetrainResult | None, paper: Paper) -> None:
         """The language model with its tokenizer, generated lines, card and pictures."""
         words, network = self.text.vocabulary.words, trained.network if trained else None
         export_run(folder, result, network, words, space=self.config.space, paper=paper)
 
-    def shown(self, units: Set[int]) -> dict[int, Shown]:
+    def sample_views(self, units: Set[int]) -> dict[int, SampleView]:
         """The words of every unit; a unit of one token is marked and has the words before it."""
         train, _ = search_streams(self.config, self.text)
         words, wanted = self.text.vocabulary.words, torch.tensor(sorted(units))
-        found: dict[int, Shown] = {}
+        found: dict[int, SampleView] = {}
         for index in range(len(train)):
             batch = train.batch(index, slice(0, train.batch_size))
             for row in torch.isin(batch.unit_ids, wanted).any(dim=1).nonzero().flatten().tolist():
@@ -117,11 +117,11 @@ class TextTask:
         return found
 
 
-def _words(unit: int, ids: list[int], inputs: list[str], labels: list[str]) -> Shown:
+def _words(unit: int, ids: list[int], inputs: list[str], labels: list[str]) -> SampleView:
     places = [place for place, each in enumerate(ids) if each == unit]
     if len(places) > 1 or len(ids) == 1:
-        return Shown(" ".join(labels[place] for place in places))
-    return Shown(" ".join(inputs[max(0, places[0] + 1 - CONTEXT) : places[0] + 1]), labels[places[0]])
+        return SampleView(" ".join(labels[place] for place in places))
+    return SampleView(" ".join(inputs[max(0, places[0] + 1 - CONTEXT) : places[0] + 1]), labels[places[0]])
 
 
 def text_config(config: RunConfig) -> TextConfig:

@@ -9,7 +9,7 @@ Legend: B sequences, T tokens, H hidden units, V words.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from huggingface_hub.dataclasses import strict
@@ -46,7 +46,7 @@ class LanguageModelConfig(PreTrainedConfig):
     dropout_output: float = 0.0
     activation_penalty: float = 0.0
     penalised_output: Penalised = "dropped"  # what it always was where a folder does not say it
-    slowness: float = 0.0
+    tar: float = 0.0
     init_range: float = 0.04
     decoder_bias: bool = False
     tie_word_embeddings: bool = True
@@ -55,6 +55,8 @@ class LanguageModelConfig(PreTrainedConfig):
     eos_token_id: int | None = None
     pad_token_id: int | None = None
     pad_row: int | None = None
+
+    attribute_map: ClassVar[dict[str, str]] = {"slowness": "tar"}  # what folders of 0.1.0 call it
 
     def sizes(self) -> LanguageModelSizes:
         """The part that the shell reads."""
@@ -133,24 +135,30 @@ class RecurrentLanguageModel(PreTrainedModel, GenerationMixin):
         return int(self.config.vocab_size)
 
     def run(
-        self, inputs_BT: Tensor, labels_BT: Tensor, carry: Tensor | None = None, noise: Any | None = None
+        self, inputs_BT: Tensor, labels_BT: Tensor, hidden_state: Tensor | None = None, dropout_seeds: Any | None = None
     ) -> tuple[Tensor, None, Tensor, Tensor]:
         """Per-token losses float32 [B, T] for labels that are next tokens; fields as in `cnas.types.Output`.
 
         Logits are never held for all tokens at once; `forward` gives them.
         """
-        masks = self.shell.masks(len(inputs_BT), noise)
-        raw_BTH, carry = self._outputs(self.shell.embed(inputs_BT, masks), carry, masks.hidden)
+        masks = self.shell.masks(len(inputs_BT), dropout_seeds)
+        raw_BTH, hidden_state = self._outputs(self.shell.embed(inputs_BT, masks), hidden_state, masks.hidden)
         losses, penalty = self.shell.losses(raw_BTH, labels_BT, masks, self.config.pad_row)
-        return losses, None, carry, penalty
+        return losses, None, hidden_state, penalty
 
     def _outputs(
-        self, embedded_BTH: Tensor, carry: Tensor | None, hidden_mask: Tensor | None, real_BT: Tensor | None = None
+        self,
+        embedded_BTH: Tensor,
+        hidden_state: Tensor | None,
+        hidden_mask: Tensor | None,
+        real_BT: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         # Like what was embedded, not like the weights: those may be on a disk until a module is called.
-        carry = embedded_BTH.new_zeros(len(embedded_BTH), embedded_BTH.shape[-1]) if carry is None else carry
-        raw_BTH, carry = self.cell(embedded_BTH, carry, hidden_mask, real_BT)
-        return raw_BTH, carry
+        hidden_state = (
+            embedded_BTH.new_zeros(len(embedded_BTH), embedded_BTH.shape[-1]) if hidden_state is None else hidden_state
+        )
+        raw_BTH, hidden_state = self.cell(embedded_BTH, hidden_state, hidden_mask, real_BT)
+        return raw_BTH, hidden_state
 
     @can_return_tuple
     def forward(
@@ -212,10 +220,10 @@ class RecurrentLanguageModel(PreTrainedModel, GenerationMixin):
         self, inputs: Tensor | None = None, generation_config: Any | None = None, *others: Any, **options: Any
     ) -> Any:
         """As every model of `transformers` does; where no length is given, at most 50 words."""
-        told = generation_config or self.generation_config
+        given = generation_config or self.generation_config
         lengths = ("max_length", "max_new_tokens")
         # Not in the stored defaults: `transformers` would let a `max_new_tokens` there win over a `max_length` here.
-        if all(options.get(name) is None and getattr(told, name, None) is None for name in lengths):
+        if all(options.get(name) is None and getattr(given, name, None) is None for name in lengths):
             options["max_new_tokens"] = MAX_WORDS
         return super().generate(inputs, generation_config, *others, **options)
 

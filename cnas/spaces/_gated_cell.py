@@ -74,8 +74,8 @@ def plain_nodes(sources: Sequence[int], activations: Sequence[str]) -> list[tupl
 
 def gate(previous: Tensor, projected: Tensor, activation: str) -> Tensor:
     """``previous + sigmoid(c)·(f(u) - previous)`` with ``[c, u] = projected``, in the dtype of ``previous``."""
-    carry, update = projected.to(previous.dtype).chunk(2, dim=-1)
-    return torch.lerp(previous, ACTIVATIONS[activation](update), torch.sigmoid(carry))
+    gates, update = projected.to(previous.dtype).chunk(2, dim=-1)
+    return torch.lerp(previous, ACTIVATIONS[activation](update), torch.sigmoid(gates))
 
 
 class Matrices(nn.ParameterList):
@@ -116,7 +116,7 @@ class GatedCell(nn.Module):
 
 def run_cell(
     inputs_BTH: Tensor,
-    carry_BH: Tensor,
+    hidden_BH: Tensor,
     gates: Gates,
     hidden_mask: Tensor | None,
     offsets: Sequence[Tensor | None] | None = None,
@@ -126,7 +126,7 @@ def run_cell(
 
     Args:
         inputs_BTH: what enters from below, dropouts applied.
-        carry_BH: the state before the chunk.
+        hidden_BH: the state before the chunk.
         gates: matrices and nodes; in a plain architecture every node has one term.
         hidden_mask: [B, H] dropout mask of every node's input, or None.
         offsets: per node, a scalar added to it (zero-valued, carrying gradient), or None.
@@ -143,23 +143,23 @@ def run_cell(
         real_TB1 = real_BT.t().unsqueeze(-1).unbind(0)
     outputs = []
     for projected_BH, real_B1 in zip(projected_TBH.unbind(0), real_TB1, strict=True):
-        states = _step(projected_BH, carry_BH, recurrent_matrix, nodes, hidden_mask, offsets)
+        states = _step(projected_BH, hidden_BH, recurrent_matrix, nodes, hidden_mask, offsets)
         after_BH = torch.stack(states[1:] if concat is None else [states[node] for node in concat]).mean(0)
-        carry_BH = after_BH if real_B1 is None else torch.where(real_B1, after_BH, carry_BH)
-        outputs.append(carry_BH)
-    return torch.stack(outputs, dim=1), carry_BH
+        hidden_BH = after_BH if real_B1 is None else torch.where(real_B1, after_BH, hidden_BH)
+        outputs.append(hidden_BH)
+    return torch.stack(outputs, dim=1), hidden_BH
 
 
 def _step(
     projected_BH: Tensor,
-    carry_BH: Tensor,
+    hidden_BH: Tensor,
     recurrent_matrix: Tensor,
     nodes: Sequence[Sequence[Term]],
     hidden_mask: Tensor | None,
     offsets: Sequence[Tensor | None] | None,
 ) -> list[Tensor]:
-    dropped = carry_BH if hidden_mask is None else carry_BH * hidden_mask
-    states = [gate(carry_BH, torch.addmm(projected_BH, dropped, recurrent_matrix), "tanh")]
+    dropped = hidden_BH if hidden_mask is None else hidden_BH * hidden_mask
+    states = [gate(hidden_BH, torch.addmm(projected_BH, dropped, recurrent_matrix), "tanh")]
     masked: dict[int, Tensor] = {}
     for index, terms in enumerate(nodes):
         total = None if offsets is None else offsets[index]
@@ -169,5 +169,5 @@ def _step(
             value = gate(states[source], masked[source] @ matrix, activation)
             value = value if scale is None else value * scale
             total = value if total is None else total + value
-        states.append(torch.zeros_like(carry_BH) if total is None else total)
+        states.append(torch.zeros_like(hidden_BH) if total is None else total)
     return states

@@ -4,7 +4,7 @@ This file imports torch and its sibling alone, because it belongs beside a model
 
 Dropouts are variational (Gal & Ghahramani 2016): one mask per sequence, the same at every time step. The regularisers
 are those of the AWD-LSTM (Merity et al. 2018): AR on the dropped outputs or, as in `enas_lm`, on the raw ones; TAR
-(slowness) on the raw ones, as in all sources.
+(TAR) on the raw ones, as in all sources.
 
 Legend: B sequences, T tokens, H hidden units, V words, N = B·T.
 """
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from ._memory import SpareMemory
+from ._memory import BufferPool
 
 Penalised = Literal["dropped", "raw"]
 
@@ -59,7 +59,7 @@ class LanguageModelSizes:
     """AR: weight of the mean squared output."""
     penalised_output: Penalised = "dropped"
     """Whether AR takes the output after its dropout (AWD-LSTM, DARTS) or before (`enas_lm`)."""
-    slowness: float = 0.0
+    tar: float = 0.0
     """TAR: weight of the mean squared difference of successive raw outputs."""
     init_range: float = 0.04
     """Weights start uniform in ±init_range."""
@@ -73,7 +73,7 @@ class LanguageModelSizes:
         for name in (field.name for field in fields(self) if field.name.startswith("dropout_")):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be in [0, 1), got {getattr(self, name)}")
-        for name in ("activation_penalty", "slowness", "init_range"):
+        for name in ("activation_penalty", "tar", "init_range"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} must be at least 0 and finite, got {getattr(self, name)}")
         if self.penalised_output not in get_args(Penalised):
@@ -110,35 +110,35 @@ class LanguageModelShell(nn.Module):
         self.embedding = nn.Embedding(sizes.vocab_size, sizes.hidden_size)
         self.decoder = nn.Linear(sizes.hidden_size, sizes.vocab_size, bias=sizes.decoder_bias)
         self.decoder.weight = self.embedding.weight
-        self.memory = SpareMemory()
+        self.memory = BufferPool()
 
-    def masks(self, rows: int, noise: Any | None) -> Masks:
+    def masks(self, rows: int, dropout_seeds: Any | None) -> Masks:
         """The masks of a batch with ``rows`` sequences; none in evaluation.
 
-        ``noise`` (a `cnas.random.Noise`) draws them for the whole global batch and names this rank's rows of it; without
-        it they come from torch's global generator.
+        ``dropout_seeds`` (a `cnas.random.DropoutSeeds`) draws them for the whole global batch and names
+        the rows of this process; without it they come from torch's global generator.
         """
         if not self.training:
             return NO_MASKS
         sizes, (words, hidden) = self.sizes, self.embedding.weight.shape
         return Masks(
-            words=self._mask("words", sizes.dropout_words, (words, 1), noise),
-            embedding=self._row_mask("embedding", sizes.dropout_embedding, (rows, 1, hidden), noise),
-            input=self._row_mask("input", sizes.dropout_input, (rows, 1, hidden), noise),
-            hidden=self._row_mask("hidden", sizes.dropout_hidden, (rows, hidden), noise),
-            output=self._row_mask("output", sizes.dropout_output, (rows, 1, hidden), noise),
+            words=self._mask("words", sizes.dropout_words, (words, 1), dropout_seeds),
+            embedding=self._row_mask("embedding", sizes.dropout_embedding, (rows, 1, hidden), dropout_seeds),
+            input=self._row_mask("input", sizes.dropout_input, (rows, 1, hidden), dropout_seeds),
+            hidden=self._row_mask("hidden", sizes.dropout_hidden, (rows, hidden), dropout_seeds),
+            output=self._row_mask("output", sizes.dropout_output, (rows, 1, hidden), dropout_seeds),
         )
 
-    def _row_mask(self, name: str, rate: float, shape: tuple[int, ...], noise: Any | None) -> Tensor | None:
-        if noise is None:
+    def _row_mask(self, name: str, rate: float, shape: tuple[int, ...], dropout_seeds: Any | None) -> Tensor | None:
+        if dropout_seeds is None:
             return self._mask(name, rate, shape, None)
-        mask = self._mask(name, rate, (noise.total, *shape[1:]), noise)
-        return None if mask is None else mask[noise.rows]
+        mask = self._mask(name, rate, (dropout_seeds.total, *shape[1:]), dropout_seeds)
+        return None if mask is None else mask[dropout_seeds.rows]
 
-    def _mask(self, name: str, rate: float, shape: tuple[int, ...], noise: Any | None) -> Tensor | None:
+    def _mask(self, name: str, rate: float, shape: tuple[int, ...], dropout_seeds: Any | None) -> Tensor | None:
         if rate == 0:
             return None
-        generator = None if noise is None else noise.generator(name)
+        generator = None if dropout_seeds is None else dropout_seeds.generator(name)
         # Drawn in host memory, so that every accelerator sees the same masks.
         kept = torch.rand(shape, generator=generator) >= rate
         return kept.to(self.embedding.weight) / (1 - rate)
@@ -178,13 +178,13 @@ class LanguageModelShell(nn.Module):
         if self.sizes.activation_penalty:
             outputs_BTH = {"dropped": dropped_BTH, "raw": raw_BTH}[self.sizes.penalised_output]
             penalty = penalty + self.sizes.activation_penalty * outputs_BTH.square().mean()
-        if self.sizes.slowness and raw_BTH.shape[1] > 1:
-            penalty = penalty + self.sizes.slowness * (raw_BTH[:, 1:] - raw_BTH[:, :-1]).square().mean()
+        if self.sizes.tar and raw_BTH.shape[1] > 1:
+            penalty = penalty + self.sizes.tar * (raw_BTH[:, 1:] - raw_BTH[:, :-1]).square().mean()
         return penalty
 
 
 def tied_cross_entropy(
-    hidden_NH: Tensor, decoder: nn.Linear, labels_N: Tensor, memory: SpareMemory | None = None
+    hidden_NH: Tensor, decoder: nn.Linear, labels_N: Tensor, memory: BufferPool | None = None
 ) -> Tensor:
     """Cross-entropy of ``decoder(hidden)``, unreduced, float32 (float64 for float64 inputs), shape [N].
 
@@ -195,7 +195,7 @@ def tied_cross_entropy(
     inputs = (hidden_NH, decoder.weight, decoder.bias)
     # Inside the function grad mode is off, and `needs_input_grad` does not know of `torch.no_grad`: asked here.
     keep = torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in inputs)
-    losses: Tensor = _TiedCrossEntropy.apply(*inputs, labels_N, memory or SpareMemory(), keep)
+    losses: Tensor = _TiedCrossEntropy.apply(*inputs, labels_N, memory or BufferPool(), keep)
     return losses
 
 
@@ -209,7 +209,7 @@ def row_blocks(rows: int, vocabulary: int, elements: int = CHUNK_ELEMENTS) -> li
 class _TiedCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor, memory: SpareMemory, keep: bool
+        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor, memory: BufferPool, keep: bool
     ) -> Tensor:
         kind = hidden.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
@@ -218,14 +218,14 @@ class _TiedCrossEntropy(torch.autograd.Function):
         losses_N = torch.empty(len(hidden), dtype=exact, device=hidden.device)
         blocks = row_blocks(len(hidden), len(weight), CHUNK_ELEMENTS)
         kept_rows = len(hidden) if keep or not blocks else blocks[0].stop
-        loan = memory.lend([(kept_rows, len(weight))], hidden, dtype)
-        (logits_NV,) = loan.parts
+        buffers = memory.take([(kept_rows, len(weight))], hidden, dtype)
+        (logits_NV,) = buffers.parts
         for rows in blocks:
             logits = logits_NV[rows] if keep else logits_NV[: rows.stop - rows.start]
             torch.mm(hidden_NH[rows], weight_VH.t(), out=logits)
             _to_losses(logits, bias, labels[rows], losses_N[rows], keep)
         ctx.save_for_backward(hidden_NH, weight_VH)
-        ctx.loan = loan if keep else None  # by now the losses' gradients by the logits
+        ctx.buffers = buffers if keep else None  # by now the losses' gradients by the logits
         ctx.dtypes = hidden.dtype, weight.dtype, None if bias is None else bias.dtype
         return losses_N
 
@@ -233,7 +233,7 @@ class _TiedCrossEntropy(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         hidden_NH, weight_VH = ctx.saved_tensors
-        (slopes_NV,) = ctx.loan.parts
+        (slopes_NV,) = ctx.buffers.parts
         scale_N1 = grads[0][:, None].to(hidden_NH.dtype)
         # The incoming gradient multiplies the small factor of each product, never all [N, V]. A gradient of the
         # architecture takes the weights as constants: what nobody asks for is not computed.

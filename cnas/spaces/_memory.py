@@ -13,25 +13,25 @@ import torch
 from torch import Tensor
 
 
-class SpareMemory:
+class BufferPool:
     """Lends buffers, and keeps the largest that has come back for the next one who asks.
 
-    Copies and pickles are empty. A buffer comes back when its `Loan` is deleted, e.g. with the autograd graph that
+    Copies and pickles are empty. A buffer comes back when its `Buffers` is deleted, e.g. with the autograd graph that
     holds it, so that one that is still needed is never lent twice.
 
     Example:
-        >>> memory = SpareMemory()
-        >>> loan = memory.lend([(2, 3), (4,)], torch.zeros(1))
-        >>> place = loan.parts[0].data_ptr()
-        >>> del loan
-        >>> memory.lend([(5,)], torch.zeros(1)).parts[0].data_ptr() == place
+        >>> memory = BufferPool()
+        >>> buffers = memory.take([(2, 3), (4,)], torch.zeros(1))
+        >>> place = buffers.parts[0].data_ptr()
+        >>> del buffers
+        >>> memory.take([(5,)], torch.zeros(1)).parts[0].data_ptr() == place
         True
     """
 
     def __init__(self) -> None:
         self._kept: Tensor | None = None
 
-    def lend(self, shapes: Sequence[tuple[int, ...]], like: Tensor, dtype: torch.dtype | None = None) -> Loan:
+    def take(self, shapes: Sequence[tuple[int, ...]], like: Tensor, dtype: torch.dtype | None = None) -> Buffers:
         """Tensors of any values, on the device of ``like`` and in ``dtype`` or that of ``like``."""
         dtype, count = like.dtype if dtype is None else dtype, sum(map(math.prod, shapes))
         kept, self._kept = self._kept, None
@@ -40,7 +40,7 @@ class SpareMemory:
             # Memory from inference mode could not be used outside of it.
             with torch.inference_mode(False):
                 kept = torch.empty(count, dtype=dtype, device=like.device)
-        return Loan(kept, shapes, self)
+        return Buffers(kept, shapes, self)
 
     def take_back(self, buffer: Tensor) -> None:
         """What a loan does in the end."""
@@ -48,13 +48,13 @@ class SpareMemory:
             self._kept = buffer
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return SpareMemory, ()
+        return BufferPool, ()
 
 
-class Loan:
+class Buffers:
     """``parts`` of one buffer, until this object is deleted."""
 
-    def __init__(self, buffer: Tensor, shapes: Sequence[tuple[int, ...]], memory: SpareMemory) -> None:
+    def __init__(self, buffer: Tensor, shapes: Sequence[tuple[int, ...]], memory: BufferPool) -> None:
         sizes = [math.prod(shape) for shape in shapes]
         cut = buffer[: sum(sizes)].split(sizes)
         self.parts = [part.view(shape) for part, shape in zip(cut, shapes, strict=True)]

@@ -60,14 +60,14 @@ class SuperNet(nn.Module, ABC):
         """Run one routing on a batch; losses are unreduced float32."""
 
     def forward_many(
-        self, batch: Batch, routings: Sequence[Routing], carries: Sequence[Tensor | None]
+        self, batch: Batch, routings: Sequence[Routing], hidden_states: Sequence[Tensor | None]
     ) -> tuple[Tensor, list[Tensor | None]]:
         """Losses of K routings on one batch, without gradient or dropout.
 
         Args:
-            batch: its own ``carry`` and ``noise`` are not used.
+            batch: its own ``hidden_state`` and ``dropout_seeds`` are not used.
             routings: K of them.
-            carries: one per routing, as `zero_carry` or the call before returned it.
+            hidden_states: one per routing, as `zero_hidden_state` or the call before returned it.
 
         Returns:
             (losses float32 [K, *labels.shape], one carry per routing). This one is a plain loop; spaces batch K.
@@ -77,18 +77,18 @@ class SuperNet(nn.Module, ABC):
         try:
             with torch.no_grad():
                 outputs = [
-                    self(replace(batch, carry=carry, noise=None), routing)
-                    for routing, carry in zip(routings, carries, strict=True)
+                    self(replace(batch, hidden_state=hidden_state, dropout_seeds=None), routing)
+                    for routing, hidden_state in zip(routings, hidden_states, strict=True)
                 ]
         finally:
             self.train(was_training)
-        return torch.stack([output.losses for output in outputs]), [output.carry for output in outputs]
+        return torch.stack([output.losses for output in outputs]), [output.hidden_state for output in outputs]
 
-    def hits_many(self, batch: Batch, routings: Sequence[Routing]) -> Tensor:
+    def correct_many(self, batch: Batch, routings: Sequence[Routing]) -> Tensor:
         """Which predictions of K routings are right, bool [K, *labels.shape], without gradient or dropout.
 
         Args:
-            batch: its own ``carry`` and ``noise`` are not used.
+            batch: its own ``hidden_state`` and ``dropout_seeds`` are not used.
             routings: K of them.
 
         Raises:
@@ -100,12 +100,12 @@ class SuperNet(nn.Module, ABC):
         self.eval()
         try:
             with torch.no_grad():
-                outputs = [self(replace(batch, noise=None), routing) for routing in routings]
+                outputs = [self(replace(batch, dropout_seeds=None), routing) for routing in routings]
         finally:
             self.train(was_training)
         return torch.stack([output.logits.argmax(-1) == batch.labels for output in outputs])
 
-    def zero_carry(self, rows: int) -> Tensor | None:  # noqa: ARG002
+    def zero_hidden_state(self, rows: int) -> Tensor | None:  # noqa: ARG002
         """The carry before the first chunk of ``rows`` sequences; None where a space has none."""
         return None
 

@@ -88,9 +88,9 @@ def _cells(part: Part) -> Iterator[tuple[RunConfig, str]]:
         config = _configure(recipe, part, row, chosen)
         some = some or config.curriculum is not None
         yield config, _about(({"row": row} if row else {}) | chosen, config)
-    told = [name for name in (*part.flags, *part.grid) if name.startswith("curriculum.")]
-    if told and not some:
-        raise UserError(f"{told[0]} is given, but no run has a curriculum")
+    given = [name for name in (*part.flags, *part.grid) if name.startswith("curriculum.")]
+    if given and not some:
+        raise UserError(f"{given[0]} is given, but no run has a curriculum")
 
 
 def _rows(part: Part, rows: list[str]) -> list[str]:

@@ -21,7 +21,7 @@ from cnas.runs.lock import holder
 from cnas.sweeps.executors.base import Executor, Settings, Work
 from cnas.sweeps.executors.local import Settings as LocalSettings
 from cnas.sweeps.process import LOG, command, last_line, note
-from cnas.training.stop import StopFlag
+from cnas.training.stop import StopSignal
 
 POLL = 0.2
 """Seconds between two looks at the runs that go on, and at whether a signal has come."""
@@ -85,7 +85,7 @@ def run_many(
         _say(f"{len(jobs) - len(waiting)} of {len(jobs)} runs are finished already")
     codes = dict.fromkeys(finished, 0)
     if waiting:
-        with how.open(Path(home), at_once) as opened, StopFlag().on_signals() as stop:
+        with how.open(Path(home), at_once) as opened, StopSignal().on_signals() as stop:
             codes |= _Batch(waiting, folders, opened, stop).work(at_once)
             if stop.reason is not None and len(codes) < len(jobs):
                 raise Stopped(f"stopped by {stop.reason}; go on with the same command")
@@ -130,7 +130,7 @@ class _Batch:
     """
 
     def __init__(
-        self, waiting: Sequence[Job], folders: dict[str, RunFolder], executor: Executor, stop: StopFlag
+        self, waiting: Sequence[Job], folders: dict[str, RunFolder], executor: Executor, stop: StopSignal
     ) -> None:
         self.count, self.queue = len(waiting), list(waiting)
         self.folders, self.executor, self.stop = folders, executor, stop

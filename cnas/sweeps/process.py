@@ -30,8 +30,8 @@ def last_line(folder: Path) -> str:
     """
     log = folder / LOG
     lines = log.read_text("utf-8", "replace").split("\n") if log.exists() else []
-    spoken = [line for line in lines if line.strip()]
-    return f"{spoken[-1].strip()[:300] if spoken else 'it said nothing'} (log: {log})"
+    printed = [line for line in lines if line.strip()]
+    return f"{printed[-1].strip()[:300] if printed else 'it said nothing'} (log: {log})"
 
 
 def note(folder: Path, text: str = "") -> None:

@@ -56,9 +56,9 @@ def table_plan(recipe: str, presets: Presets, given: argparse.Namespace) -> tupl
     for name, value, least in (("random", given.random, 0), ("seeds", min(given.seeds), 0), ("jobs", given.jobs, 1)):
         if value < least:
             raise UserError(f"--{name} must be at least {least}, got {value}")
-    told = {name: value for name in OPTIONS if (value := getattr(given, name, None)) is not None}
+    options = {name: value for name in OPTIONS if (value := getattr(given, name, None)) is not None}
     rows = {
-        name: replace(config, options=replace(config.options, **told))
+        name: replace(config, options=replace(config.options, **options))
         for name, config in presets[given.preset]().items()
     }
     home = Path(given.output_dir or f"runs/{recipe}-{given.preset}")

@@ -64,7 +64,7 @@ class Trouble:
         bad_steps: how many, those of abandoned attempts among them.
         recoveries: how often the loop went back.
         left_out: architecture steps and scores of candidates that were not finite, and did not count.
-        told: the three, as the rows of ``metrics.jsonl`` have them so far.
+        reported: the three, as the rows of ``metrics.jsonl`` have them so far.
         good: good steps of this epoch.
         run: bad steps in a row, up to now.
         arch_run: architecture steps left out in a row, up to now.
@@ -78,7 +78,7 @@ class Trouble:
     bad_steps: int = 0
     recoveries: int = 0
     left_out: int = 0
-    told: tuple[int, ...] = (0, 0, 0)
+    reported: tuple[int, ...] = (0, 0, 0)
     good: int = 0
     run: int = 0
     arch_run: int = 0
@@ -96,7 +96,9 @@ class Trouble:
     @property
     def news(self) -> dict[str, int]:
         """What the next row says of it."""
-        return {name: count - told for (name, count), told in zip(self.counts.items(), self.told, strict=True)}
+        return {
+            name: count - reported for (name, count), reported in zip(self.counts.items(), self.reported, strict=True)
+        }
 
     def after_step(self, good: bool) -> Trouble:
         """With the verdict on one more step."""
@@ -116,34 +118,34 @@ class Trouble:
         """With so many more scores that were not finite."""
         return replace(self, left_out=self.left_out + scores) if scores else self
 
-    def judged(self) -> Trouble:
+    def checked(self) -> Trouble:
         """Once the host has seen `longest`."""
         return replace(self, longest=max(self.run, self.arch_run))
 
     def epoch_done(self, epoch: int, step: int) -> Trouble:
         """At the start of the epoch after ``epoch``, which is saved under ``step``."""
         tries = 0 if epoch >= self.failed else self.tries
-        told = tuple(self.counts.values())
-        return replace(self, told=told, good=0, tries=tries, starts=(*self.starts[-1:], step))
+        reported = tuple(self.counts.values())
+        return replace(self, reported=reported, good=0, tries=tries, starts=(*self.starts[-1:], step))
 
     @property
     def back_to(self) -> int:
         """Which of `starts` to go back to: an epoch without a good step owes its trouble to the one before."""
         return len(self.starts) - 1 if self.good else 0
 
-    def gone_back(self, epoch: int, step: int, told: tuple[int, ...]) -> Trouble:
+    def gone_back(self, epoch: int, step: int, reported: tuple[int, ...]) -> Trouble:
         """After `back_to` was gone back to.
 
         Args:
             epoch: that was given up.
             step: under which the state is saved now.
-            told: of the state gone back to, whose rows alone stay.
+            reported: of the state gone back to, whose rows alone stay.
         """
         return Trouble(
             bad_steps=self.bad_steps,
             recoveries=self.recoveries + 1,
             left_out=self.left_out,
-            told=told,
+            reported=reported,
             factor=self.factor / 2,
             tries=self.tries + 1,
             failed=max(self.failed, epoch),
@@ -201,12 +203,12 @@ class StepGuard:
         self._unread = []
         return total
 
-    def judge(self, *, ends: bool) -> str:
+    def check(self, *, ends: bool) -> str:
         """Why the epoch is to be given up, after a look; empty where it is not.
 
         Args:
             ends: whether this was the last step of the epoch, which must have had a good one.
         """
-        longest, self.trouble = self.trouble.longest, self.trouble.judged()
+        longest, self.trouble = self.trouble.longest, self.trouble.checked()
         gives_up = longest >= self.in_a_row or (ends and not self.trouble.good)
         return f"{longest} bad steps in a row" if gives_up else ""

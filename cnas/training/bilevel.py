@@ -21,12 +21,12 @@ from torch.func import functional_call
 from cnas.algorithms.base import StepContext
 from cnas.data.base import OrderedBatches
 from cnas.errors import NonFiniteError
-from cnas.random import Noise, generator
+from cnas.random import DropoutSeeds, generator
 from cnas.spaces.base import SuperNet
+from cnas.training.context import RunContext
+from cnas.training.distributed import ProcessGroup
 from cnas.training.loop import mean, to_device
 from cnas.training.loop_config import LoopConfig
-from cnas.training.ranks import Ranks
-from cnas.training.session import Session
 from cnas.types import Batch, Output, Routing
 
 
@@ -48,12 +48,12 @@ class ValidationStream:
 
     Args:
         batches: validation batches.
-        session: accelerator and seed.
+        context: accelerator and seed.
     """
 
-    def __init__(self, batches: OrderedBatches, session: Session) -> None:
-        self.batches, self.session, self.ranks = batches, session, Ranks(session.accelerator)
-        self.carry: Tensor | None = None  # [b, H], what the last batch handed on
+    def __init__(self, batches: OrderedBatches, context: RunContext) -> None:
+        self.batches, self.context, self.processes = batches, context, ProcessGroup(context.accelerator)
+        self.hidden_state: Tensor | None = None  # [b, H], what the last batch handed on
         self._turn, self._batches = 0, batches.at_epoch(0)
 
     def part(self, step: int) -> Part:
@@ -64,26 +64,36 @@ class ValidationStream:
             self._turn, self._batches = turn, self.batches.at_epoch(turn)
         batches = self._batches
         total = batches.rows(index)
-        rows = self.ranks.rows(total)
-        noise = Noise(self.session.seed, "arch/dropout", step, rows, total)
-        batch = to_device(batches.batch(index, rows), self.session.accelerator.device)
-        carry = self.carry if index else None
+        rows = self.processes.rows(total)
+        dropout_seeds = DropoutSeeds(self.context.seed, "arch/dropout", step, rows, total)
+        batch = to_device(batches.batch(index, rows), self.context.accelerator.device)
+        hidden_state = self.hidden_state if index else None
         return Part(
-            replace(batch, carry=carry, noise=noise, all_sum=self.ranks.all_sum), (rows.stop - rows.start) / total
+            replace(
+                batch,
+                hidden_state=hidden_state,
+                dropout_seeds=dropout_seeds,
+                all_reduce_sum=self.processes.all_reduce_sum,
+            ),
+            (rows.stop - rows.start) / total,
         )
 
     def keep(self, output: Output) -> None:
         """Remember the carry for the batch that follows."""
-        self.carry = None if output.carry is None else output.carry.detach()
+        self.hidden_state = None if output.hidden_state is None else output.hidden_state.detach()
 
     def state(self) -> Tensor | None:
         """The carry in global order, [B, H]."""
-        return None if self.carry is None else self.ranks.gather_rows(self.carry, self.batches.batch_size)
+        return (
+            None
+            if self.hidden_state is None
+            else self.processes.gather_rows(self.hidden_state, self.batches.batch_size)
+        )
 
-    def load_state(self, carry: Tensor | None) -> None:
+    def load_state(self, hidden_state: Tensor | None) -> None:
         """The inverse of `state`."""
-        rows = self.ranks.rows(self.batches.batch_size)
-        self.carry = None if carry is None else carry[rows].to(self.session.accelerator.device)
+        rows = self.processes.rows(self.batches.batch_size)
+        self.hidden_state = None if hidden_state is None else hidden_state[rows].to(self.context.accelerator.device)
 
 
 class Bilevel:
@@ -92,12 +102,12 @@ class Bilevel:
     Args:
         supernet: the shared weights.
         config: of the weight step.
-        session: accelerator and seed.
+        context: accelerator and seed.
     """
 
-    def __init__(self, supernet: SuperNet, config: LoopConfig, session: Session) -> None:
-        self.supernet, self.config, self.session = supernet, config, session
-        self.accelerator, self.ranks = session.accelerator, Ranks(session.accelerator)
+    def __init__(self, supernet: SuperNet, config: LoopConfig, context: RunContext) -> None:
+        self.supernet, self.config, self.context = supernet, config, context
+        self.accelerator, self.processes = context.accelerator, ProcessGroup(context.accelerator)
 
     def context(
         self, step: int, train: Sequence[Part], stream: ValidationStream, learning_rate: float, optimizer: Any = None
@@ -113,7 +123,7 @@ class Bilevel:
         """
         return StepContext(
             step=step,
-            generator=lambda name, *counters: generator(self.session.seed, f"arch/{name}", step, *counters),
+            generator=lambda name, *counters: generator(self.context.seed, f"arch/{name}", step, *counters),
             train=partial(self.gradients, train, lambda _: None),
             valid=partial(self.gradients, [stream.part(step)], stream.keep),
             weights=self._constants(),
@@ -173,10 +183,10 @@ class Bilevel:
 
     def _summed(self, gradients: list[Tensor]) -> list[Tensor]:
         """The sums over processes, in one flat exchange, in float64."""
-        if self.ranks.world == 1:
+        if self.processes.world == 1:
             return gradients
         flat = torch.cat([gradient.flatten().to(self.accelerator.device, torch.float64) for gradient in gradients])
-        parts = self.ranks.sum(flat).split([gradient.numel() for gradient in gradients])
+        parts = self.processes.sum(flat).split([gradient.numel() for gradient in gradients])
         return [part.view_as(gradient).to(gradient) for part, gradient in zip(parts, gradients, strict=True)]
 
     def _checked(self, gradients: list[Tensor], scale: float) -> list[Tensor]:

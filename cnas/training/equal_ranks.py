@@ -15,9 +15,9 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import Tensor
 
-from cnas.errors import RanksError
+from cnas.errors import ProcessGroupError
 from cnas.random import HOST
-from cnas.training.ranks import together
+from cnas.training.distributed import collective_errors
 
 OWN = ("rows", "position.seconds")
 """What each process has for itself: the rows it has written, and its clock."""
@@ -32,14 +32,14 @@ def check_equal(accelerator: Accelerator, state: Mapping[str, Any], place: str) 
         place: where the run stands, for the message.
 
     Raises:
-        RanksError: a process holds something else than the main one; the message names the process and what it is.
+        ProcessGroupError: a process holds something else than the main one; the message names both.
     """
     if accelerator.num_processes == 1:
         return
-    with together():
+    with collective_errors():
         found: list[dict[str, str]] = gather_object([dict(digests(state))])
     if difference := first_difference(found):
-        raise RanksError(f"the processes differ at {place}: {difference}")
+        raise ProcessGroupError(f"the processes differ at {place}: {difference}")
 
 
 def first_difference(found: Sequence[Mapping[str, str]]) -> str | None:

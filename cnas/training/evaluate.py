@@ -26,11 +26,11 @@ def mean_loss(network: Any, batches: OrderedBatches) -> float:
     was_training = network.training
     network.eval()
     device = next(network.parameters()).device
-    total, count, carry = 0.0, 0, None
+    total, count, hidden_state = 0.0, 0, None
     try:
         for index in range(len(batches)):
             batch = batches.batch(index, slice(0, batches.batch_size))
-            losses, _, carry, _ = network.run(batch.inputs.to(device), batch.labels.to(device), carry)
+            losses, _, hidden_state, _ = network.run(batch.inputs.to(device), batch.labels.to(device), hidden_state)
             total += float(losses.sum())
             count += losses.numel()
     finally:
@@ -49,13 +49,13 @@ def classify(network: Any, batches: OrderedBatches) -> tuple[float, Tensor]:
     was_training = network.training
     network.eval()
     device = next(network.parameters()).device
-    total, hits_N = 0.0, torch.zeros(batches.num_units, dtype=torch.bool)
+    total, correct_N = 0.0, torch.zeros(batches.num_units, dtype=torch.bool)
     try:
         for index in range(len(batches)):
             batch = batches.batch(index, slice(0, batches.rows(index)))
             losses, logits, *_ = network.run(batch.inputs.to(device), batch.labels.to(device))
             total += float(losses.double().sum())
-            hits_N[batch.unit_ids] = logits.argmax(-1).to(HOST) == batch.labels
+            correct_N[batch.unit_ids] = logits.argmax(-1).to(HOST) == batch.labels
     finally:
         network.train(was_training)
-    return total / batches.num_units, hits_N
+    return total / batches.num_units, correct_N

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from cnas.errors import Stopped
-from cnas.training.stop import StopFlag
+from cnas.training.stop import StopSignal
 
 MARK = "TORCHELASTIC_RUN_ID"
 """The variable that these launchers give to their processes."""
@@ -21,7 +21,7 @@ GRACE_SECONDS = 60.0
 
 
 @contextmanager
-def launcher_watched(stop: StopFlag) -> Iterator[None]:
+def launcher_watched(stop: StopSignal) -> Iterator[None]:
     """Ask for a stop as soon as the launcher is gone; without a launcher, nothing is watched.
 
     Args:
@@ -39,7 +39,7 @@ def launcher_watched(stop: StopFlag) -> Iterator[None]:
         over.set()
 
 
-def _watch(stop: StopFlag, launcher: int, over: threading.Event) -> None:
+def _watch(stop: StopSignal, launcher: int, over: threading.Event) -> None:
     while not over.wait(LOOK_SECONDS):
         # An orphan is adopted: by then its parent is another process.
         if os.getppid() != launcher:

@@ -22,21 +22,21 @@ from tqdm import tqdm
 
 from cnas.data.base import OrderedBatches
 from cnas.errors import NonFiniteError, Stopped, StorageError
-from cnas.random import Noise
+from cnas.random import DropoutSeeds
 from cnas.training import checkpoint
 from cnas.training.bad_steps import LOOK_EVERY, Loss, StepGuard, Trouble
+from cnas.training.context import RunContext
+from cnas.training.distributed import ProcessGroup
 from cnas.training.equal_ranks import check_equal
 from cnas.training.loop_config import LoopConfig
 from cnas.training.metrics_log import MetricsLog, read
 from cnas.training.progress import describe
-from cnas.training.ranks import Ranks
 from cnas.training.recovery import Recovery
-from cnas.training.session import Session
 from cnas.types import Batch
 
 
 @dataclass(frozen=True)
-class Position:
+class TrainingProgress:
     """Where a loop stands; the next thing to do is batch ``batch`` of epoch ``epoch``, or the epoch's end."""
 
     epoch: int = 0
@@ -53,21 +53,21 @@ class AccelerateLoop(Recovery):
         model: the network whose parameters are trained; moved to the accelerator's device.
         batches: the training data.
         config: sizes of the loop.
-        session: what the loops of a run share.
+        context: what the loops of a run share.
     """
 
     phase: ClassVar[str]
 
-    def __init__(self, model: nn.Module, batches: OrderedBatches, config: LoopConfig, session: Session) -> None:
-        self.session, self.config, self.batches = session, config, batches
-        self.accelerator, self.ranks = session.accelerator, Ranks(session.accelerator)
-        config.check_processes(self.ranks.world)
+    def __init__(self, model: nn.Module, batches: OrderedBatches, config: LoopConfig, context: RunContext) -> None:
+        self.context, self.config, self.batches = context, config, batches
+        self.accelerator, self.processes = context.accelerator, ProcessGroup(context.accelerator)
+        config.check_processes(self.processes.world)
         self.model = model.to(self.accelerator.device)
         self.optimizer = self.make_optimizer()
-        self.position = Position()
+        self.progress = TrainingProgress()
         self.guard = StepGuard(self.model, config.bad_steps_in_a_row)
-        self.carry: Tensor | None = None
-        self.log = MetricsLog(session.folder / "metrics.jsonl") if self.accelerator.is_main_process else None
+        self.hidden_state: Tensor | None = None
+        self.log = MetricsLog(context.folder / "metrics.jsonl") if self.accelerator.is_main_process else None
         self._saved_step: int | None = None
         self._clock = time.perf_counter()  # until when the position's seconds count
 
@@ -82,10 +82,10 @@ class AccelerateLoop(Recovery):
         """What follows an epoch's steps; returns what its row of ``metrics.jsonl`` says besides the training loss."""
 
     def begin_step(self, index: int) -> None:
-        """Called before batch ``index``, with `position` at it."""
+        """Called before batch ``index``, with `progress` at it."""
 
     def end_step(self, index: int) -> None:
-        """Called after batch ``index``, with `position` still at it."""
+        """Called after batch ``index``, with `progress` still at it."""
 
     def make_optimizer(self) -> Any:
         """The optimiser of the weights, prepared."""
@@ -104,28 +104,32 @@ class AccelerateLoop(Recovery):
         scaler = self.accelerator.scaler
         self._look()
         # What is carried belongs to streams, of which every batch has one row each.
-        carry = None if self.carry is None else self.ranks.gather_rows(self.carry, self.batches.batch_size)
+        hidden_state = (
+            None
+            if self.hidden_state is None
+            else self.processes.gather_rows(self.hidden_state, self.batches.batch_size)
+        )
         return {
-            "position": asdict(self.position),
+            "position": asdict(self.progress),
             "trouble": asdict(self.guard.trouble),
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "carry": carry,
+            "carry": hidden_state,
             "scaler": None if scaler is None else scaler.state_dict(),
             "rows": 0 if self.log is None else self.log.rows,
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
         """The inverse of `state`."""
-        self.position = Position(**state["position"])
+        self.progress = TrainingProgress(**state["position"])
         # Checkpoints of earlier versions know of no bad steps.
-        self.guard.reset(Trouble(**state.get("trouble", {"good": self.position.batch})))
+        self.guard.reset(Trouble(**state.get("trouble", {"good": self.progress.batch})))
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-        carry = state["carry"]
-        if carry is not None:
-            carry = carry[self.ranks.rows(self.batches.batch_size)].to(self.accelerator.device)
-        self.carry = carry
+        hidden_state = state["carry"]
+        if hidden_state is not None:
+            hidden_state = hidden_state[self.processes.rows(self.batches.batch_size)].to(self.accelerator.device)
+        self.hidden_state = hidden_state
         if self.accelerator.scaler is not None and state["scaler"] is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         if self.log is not None:
@@ -134,16 +138,16 @@ class AccelerateLoop(Recovery):
     # The loop ---------------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Train to the last epoch, from wherever `position` is.
+        """Train to the last epoch, from wherever `progress` is.
 
         Raises:
             Stopped: a signal asked for it; the state is saved.
             NonFiniteError: too many steps are bad, and going back does not help; the last checkpoint is kept.
             StorageError: a checkpoint could not be written; the one before is kept.
-            RanksError: the processes have lost one another, or hold different numbers.
+            ProcessGroupError: the processes have lost one another, or hold different numbers.
         """
         self._clock = time.perf_counter()
-        while self.position.epoch < self.config.epochs:
+        while self.progress.epoch < self.config.epochs:
             start = time.perf_counter()
             try:
                 self._begin_epoch()
@@ -155,40 +159,40 @@ class AccelerateLoop(Recovery):
                 continue
             spent, total = time.perf_counter() - start, self.count_time()
             self._record(row | {"epoch_seconds": spent, "total_seconds": total})
-            self._start_epoch(self.position.epoch + 1)
+            self._start_epoch(self.progress.epoch + 1)
             self.save()
 
     def count_time(self) -> float:
-        """Bring the seconds of `position` up to now; returns them."""
+        """Bring the seconds of `progress` up to now; returns them."""
         now = time.perf_counter()
-        self.position = replace(self.position, seconds=self.position.seconds + now - self._clock)
+        self.progress = replace(self.progress, seconds=self.progress.seconds + now - self._clock)
         self._clock = now
-        return self.position.seconds
+        return self.progress.seconds
 
     def _run_steps(self) -> None:
-        self.batches = self.batches.at_epoch(self.position.epoch)
+        self.batches = self.batches.at_epoch(self.progress.epoch)
         total = len(self.batches)
         with self._progress(total) as bar:
-            for index in range(self.position.batch, total):
+            for index in range(self.progress.batch, total):
                 with self.located():
                     self.begin_step(index)
                 stop = self._step(index)
                 with self.located():
                     self.end_step(index)
                 bar.update()
-                place = self.position
-                self.position = replace(place, batch=index + 1, step=place.step + 1)
-                if self.position.step % LOOK_EVERY == 0 or index + 1 == total:
-                    self._judge()
+                place = self.progress
+                self.progress = replace(place, batch=index + 1, step=place.step + 1)
+                if self.progress.step % LOOK_EVERY == 0 or index + 1 == total:
+                    self._check_steps()
                 if stop:
                     self.stop_here()
                 elif self._due(self.config.checkpoint_steps) and index + 1 < total:
                     self.save()
-                elif self._due(self.session.check_ranks):
+                elif self._due(self.context.check_ranks):
                     self._check_ranks(self.state())
 
     def _due(self, every: int | None) -> bool:
-        return every is not None and self.position.step % every == 0
+        return every is not None and self.progress.step % every == 0
 
     def stop_here(self) -> None:
         """Save and leave.
@@ -201,43 +205,43 @@ class AccelerateLoop(Recovery):
 
     def stopped(self) -> Stopped:
         """What tells that the run was asked to stop, where, and how to go on."""
-        reason = self.session.stop.reason or "another process"
-        return Stopped(f"stopped by {reason} at step {self.position.step} of the {self.phase}; go on with --resume")
+        reason = self.context.stop.reason or "another process"
+        return Stopped(f"stopped by {reason} at step {self.progress.step} of the {self.phase}; go on with --resume")
 
     def _step(self, index: int) -> bool:
         """One update, where the step is no bad one; returns whether any process was asked to stop."""
         self.optimizer.zero_grad()
         losses_seen: Loss = []
-        carries, total = [], self.batches.rows(index)
+        hidden_states, total = [], self.batches.rows(index)
         self.guard.begin()
         for batch, rows in self._micro_batches(index):
             with self.accelerator.autocast():
-                weighted, losses, penalty, carry = self.batch_losses(batch)
+                weighted, losses, penalty, hidden_state = self.batch_losses(batch)
             share = (rows.stop - rows.start) / total
             self.accelerator.backward((mean(weighted) + penalty) * share)
             losses_seen.append((mean(losses.detach()), share))
-            carries.append(carry)
-        loss, stop = self._together(losses_seen)
+            hidden_states.append(hidden_state)
+        loss, stop = self._global_loss(losses_seen)
         self._set_learning_rate(self.learning_rate(index))
         good = self._update(loss)
-        if carries[0] is not None:
-            kept = torch.cat([carry.detach() for carry in carries if carry is not None])
-            self.carry = kept.masked_fill(~good, 0)
+        if hidden_states[0] is not None:
+            kept = torch.cat([hidden_state.detach() for hidden_state in hidden_states if hidden_state is not None])
+            self.hidden_state = kept.masked_fill(~good, 0)
         return stop
 
-    def _together(self, loss: Loss) -> tuple[Loss, bool]:
+    def _global_loss(self, loss: Loss) -> tuple[Loss, bool]:
         """The global batch's loss from every process's parts of it, and whether any process was asked to stop."""
-        stop = self.session.stop.reason is not None
-        if self.ranks.world == 1:
+        stop = self.context.stop.reason is not None
+        if self.processes.world == 1:
             return loss, stop
         parts = [part.double() * share for part, share in loss]
-        total, stops = self.ranks.sum(torch.stack([sum(parts[1:], parts[0]), parts[0].new_tensor(float(stop))]))
+        total, stops = self.processes.sum(torch.stack([sum(parts[1:], parts[0]), parts[0].new_tensor(float(stop))]))
         return [(total, 1.0)], bool(stops)
 
     def learning_rate(self, index: int) -> float:
         """Of the step on batch ``index`` of this epoch."""
         return (
-            self.config.rate(self.position.epoch) * self.batches.learning_rate_scale(index) * self.guard.trouble.factor
+            self.config.rate(self.progress.epoch) * self.batches.learning_rate_scale(index) * self.guard.trouble.factor
         )
 
     def _set_learning_rate(self, rate: float) -> None:
@@ -252,7 +256,7 @@ class AccelerateLoop(Recovery):
     def _update(self, loss: Loss) -> Tensor:
         """Follow the gradient where the step is good; whether it is, a scalar on the device."""
         parameters = [parameter for parameter in self.model.parameters() if parameter.grad is not None]
-        self.ranks.sum_gradients(parameters)
+        self.processes.sum_gradients(parameters)
         # Not the accelerator's own clipping: it unscales (fp16) the gradients once for every optimiser ever prepared,
         # and averaging brings a second one for the same weights.
         self.accelerator.unscale_gradients(self.optimizer)
@@ -269,7 +273,7 @@ class AccelerateLoop(Recovery):
 
     def _micro_batches(self, index: int) -> list[tuple[Batch, slice]]:
         """This process's rows of global batch ``index``, in `accumulation_steps` parts, with carry and noise."""
-        own = self.ranks.rows(self.batches.rows(index))
+        own = self.processes.rows(self.batches.rows(index))
         count = own.stop - own.start
         parts = min(self.config.accumulation_steps, max(count, 1))
         slices = [slice(own.start + count * i // parts, own.start + count * (i + 1) // parts) for i in range(parts)]
@@ -284,21 +288,26 @@ class AccelerateLoop(Recovery):
 
     def placed(self, batch: Batch, rows: slice, total: int) -> Batch:
         """A batch of ``rows`` among ``total`` on the device, with this process's carry and the step's noise."""
-        start = self.ranks.rows(total).start
-        carry = None if self.carry is None else self.carry[rows.start - start : rows.stop - start]
-        noise = Noise(self.session.seed, f"{self.phase}/dropout", self.position.step, rows, total)
-        return replace(to_device(batch, self.accelerator.device), carry=carry, noise=noise, all_sum=self.ranks.all_sum)
+        start = self.processes.rows(total).start
+        hidden_state = None if self.hidden_state is None else self.hidden_state[rows.start - start : rows.stop - start]
+        dropout_seeds = DropoutSeeds(self.context.seed, f"{self.phase}/dropout", self.progress.step, rows, total)
+        return replace(
+            to_device(batch, self.accelerator.device),
+            hidden_state=hidden_state,
+            dropout_seeds=dropout_seeds,
+            all_reduce_sum=self.processes.all_reduce_sum,
+        )
 
     def _progress(self, total: int) -> Any:
         quiet = not (self.accelerator.is_main_process and sys.stderr.isatty())
-        title = f"{self.phase} {self.position.epoch + 1}/{self.config.epochs}"
-        return tqdm(total=total, initial=self.position.batch, desc=title, disable=quiet, leave=False)
+        title = f"{self.phase} {self.progress.epoch + 1}/{self.config.epochs}"
+        return tqdm(total=total, initial=self.progress.batch, desc=title, disable=quiet, leave=False)
 
     # What is kept -------------------------------------------------------------------------------------------------
 
     def _row(self) -> dict[str, Any]:
         self._look()
-        place = self.position
+        place = self.progress
         mean = place.loss_sum / max(self.guard.trouble.good, 1)
         return {"phase": self.phase, "epoch": place.epoch + 1, "step": place.step, "train_loss": mean}
 
@@ -306,13 +315,13 @@ class AccelerateLoop(Recovery):
         if self.log is not None:
             self.log.append(row)
         numbers = {f"{self.phase}/{key}": value for key, value in row.items() if is_finite(value)}
-        self.accelerator.log(numbers, step=self.position.step)
-        self.session.say(describe(row, self.config.epochs))
+        self.accelerator.log(numbers, step=self.progress.step)
+        self.context.say(describe(row, self.config.epochs))
 
     @property
     def checkpoints(self) -> Path:
         """Where this phase's checkpoints are."""
-        return self.session.folder / "checkpoints" / self.phase
+        return self.context.folder / "checkpoints" / self.phase
 
     def save(self) -> None:
         """Write a checkpoint from the main process; every process learns whether it worked.
@@ -326,15 +335,15 @@ class AccelerateLoop(Recovery):
     def _write(self, state: dict[str, Any]) -> None:
         problem, step = None, state["position"]["step"]
         pinned = state["trouble"]["starts"]
-        if self.session.check_ranks:
+        if self.context.check_ranks:
             self._check_ranks(state)
         if self.accelerator.is_main_process:
             try:
-                stamp, info = self.session.config_hash, {"processes": self.ranks.world}
+                stamp, info = self.context.config_hash, {"processes": self.processes.world}
                 checkpoint.save(self.checkpoints, step, state, config_hash=stamp, pinned=pinned, info=info)
             except StorageError as error:
                 problem = error
-        (failed,) = self.ranks.sum_numbers(float(problem is not None))
+        (failed,) = self.processes.sum_numbers(float(problem is not None))
         if failed:
             raise problem or StorageError("the main process could not write a checkpoint")
         self._saved_step = step
@@ -342,7 +351,7 @@ class AccelerateLoop(Recovery):
     def _check_ranks(self, state: dict[str, Any]) -> None:
         """Before a checkpoint, so that the one that is kept is of a time when all were one."""
         kept = "no checkpoint yet" if self._saved_step is None else f"the checkpoint of step {self._saved_step} is kept"
-        check_equal(self.accelerator, state, f"step {self.position.step} of the {self.phase} ({kept})")
+        check_equal(self.accelerator, state, f"step {self.progress.step} of the {self.phase} ({kept})")
 
     def resume(self) -> bool:
         """Load the newest whole checkpoint; False where there is none yet.
@@ -351,23 +360,23 @@ class AccelerateLoop(Recovery):
             CheckpointError: there are checkpoints and none is whole.
             UserError: the newest one belongs to another configuration.
         """
-        loaded = checkpoint.load_newest(self.checkpoints, config_hash=self.session.config_hash)
+        loaded = checkpoint.load_newest(self.checkpoints, config_hash=self.context.config_hash)
         if loaded is None:
             self._forget_rows()
             return False
         for broken in loaded.broken:
-            self.session.say(f"warning: skipped {broken}")
-        now = {"threads": torch.get_num_threads(), "processes": self.ranks.world}
+            self.context.say(f"warning: skipped {broken}")
+        now = {"threads": torch.get_num_threads(), "processes": self.processes.world}
         for name, count in now.items():
             # Checkpoints of earlier versions do not say how many processes there were.
             if (before := loaded.info.get(name, count)) != count:
-                self.session.say(
+                self.context.say(
                     f"warning: saved with {before} {name}, now {count}; sums are taken in another order, and the "
                     "result is no longer the uninterrupted one bit for bit"
                 )
         self.load_state(dict(loaded.state))
-        self._saved_step = self.position.step
-        self.session.say(f"resumed from step {self.position.step} of the {self.phase}")
+        self._saved_step = self.progress.step
+        self.context.say(f"resumed from step {self.progress.step} of the {self.phase}")
         return True
 
     def _forget_rows(self) -> None:

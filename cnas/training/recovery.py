@@ -15,18 +15,18 @@ from cnas.data.base import OrderedBatches
 from cnas.errors import NonFiniteError
 from cnas.training import checkpoint
 from cnas.training.bad_steps import TRIES, StepGuard
-from cnas.training.session import Session
+from cnas.training.context import RunContext
 
 
 class Recovery(ABC):
     """What `AccelerateLoop` does about bad steps, between its own; all attributes are the loop's."""
 
     phase: ClassVar[str]
-    session: Session
+    context: RunContext
     guard: StepGuard
     batches: OrderedBatches
-    position: Any
-    carry: Tensor | None
+    progress: Any
+    hidden_state: Tensor | None
 
     @property
     @abstractmethod
@@ -47,7 +47,7 @@ class Recovery(ABC):
 
     @abstractmethod
     def count_time(self) -> float:
-        """Bring the seconds of `position` up to now; returns them."""
+        """Bring the seconds of `progress` up to now; returns them."""
 
     @abstractmethod
     def _kept(self) -> str:
@@ -55,25 +55,25 @@ class Recovery(ABC):
 
     def _begin_epoch(self) -> None:
         """Have a state to go back to, at the very beginning too."""
-        trouble, place = self.guard.trouble, self.position
+        trouble, place = self.guard.trouble, self.progress
         if not trouble.starts and place.batch == 0:
             self.guard.trouble = replace(trouble, starts=(place.step,))
             self.save()
 
     def _start_epoch(self, epoch: int) -> None:
-        self.guard.trouble = self.guard.trouble.epoch_done(self.position.epoch, self.position.step)
-        self.position = replace(self.position, epoch=epoch, batch=0, loss_sum=0.0)
-        self.carry = None
+        self.guard.trouble = self.guard.trouble.epoch_done(self.progress.epoch, self.progress.step)
+        self.progress = replace(self.progress, epoch=epoch, batch=0, loss_sum=0.0)
+        self.hidden_state = None
 
     def _look(self) -> None:
         """Ask the device how the last steps went."""
-        self.position = replace(self.position, loss_sum=self.guard.look(self.position.loss_sum))
+        self.progress = replace(self.progress, loss_sum=self.guard.look(self.progress.loss_sum))
 
-    def _judge(self) -> None:
+    def _check_steps(self) -> None:
         """Look, and give the epoch up where too many steps in a row were bad, or all of them."""
         self._look()
-        place = self.position
-        if why := self.guard.judge(ends=place.batch == len(self.batches)):
+        place = self.progress
+        if why := self.guard.check(ends=place.batch == len(self.batches)):
             raise NonFiniteError(f"{why} up to step {place.step} of the {self.phase}")
 
     def _go_back(self, problem: NonFiniteError) -> None:
@@ -86,19 +86,19 @@ class Recovery(ABC):
             NonFiniteError: that was tried too often.
         """
         self._look()
-        trouble, place = self.guard.trouble, self.position
+        trouble, place = self.guard.trouble, self.progress
         if trouble.tries == TRIES or not trouble.starts:
             tried = f"; going back {trouble.tries} times, each with half the learning rate, did not help"
             raise NonFiniteError(f"{problem}{tried if trouble.tries else ''}{self._kept()}") from problem
         start = trouble.starts[trouble.back_to]
-        state = checkpoint.load(self.checkpoints, start, config_hash=self.session.config_hash)
-        now = trouble.gone_back(place.epoch, place.step, tuple(state["trouble"]["told"]))
+        state = checkpoint.load(self.checkpoints, start, config_hash=self.context.config_hash)
+        now = trouble.gone_back(place.epoch, place.step, tuple(state["trouble"]["reported"]))
         state = self.restarted(state) | {"trouble": asdict(now)}
         state["position"] |= {"step": place.step, "seconds": self.count_time()}
         self._write(state)
         self.load_state(state)
-        self.session.say(
-            f"warning: {problem}; back to the start of epoch {self.position.epoch + 1}, "
+        self.context.say(
+            f"warning: {problem}; back to the start of epoch {self.progress.epoch + 1}, "
             f"learning rate times {now.factor:g}"
         )
 
@@ -112,4 +112,4 @@ class Recovery(ABC):
         try:
             yield
         except NonFiniteError as problem:
-            raise NonFiniteError(f"{problem}, at step {self.position.step} of the {self.phase}{kept}") from problem
+            raise NonFiniteError(f"{problem}, at step {self.progress.step} of the {self.phase}{kept}") from problem

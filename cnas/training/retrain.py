@@ -20,9 +20,9 @@ from torch import Tensor
 
 from cnas.data.base import OrderedBatches
 from cnas.errors import NonFiniteError, UserError
+from cnas.training.context import RunContext
 from cnas.training.loop import AccelerateLoop
 from cnas.training.loop_config import LoopConfig
-from cnas.training.session import Session
 from cnas.types import Batch, Output
 
 
@@ -59,7 +59,7 @@ class Retrainer(AccelerateLoop):
         network: a derived network (it has ``run``).
         train: training batches.
         config: sizes of the loop.
-        session: accelerator, run folder, seed.
+        context: accelerator, run folder, seed.
         validate: figures of the network as it stands; ``valid_loss`` is the mean validation loss.
 
     Raises:
@@ -76,13 +76,13 @@ class Retrainer(AccelerateLoop):
         network: Any,
         train: OrderedBatches,
         config: RetrainConfig,
-        session: Session,
+        context: RunContext,
         validate: Callable[[Any], Mapping[str, float]],
     ) -> None:
         self._whole_batches = bool(getattr(network, "batch_statistics", False))
         if self._whole_batches:
             config.check_whole_batches("retrain.")
-        super().__init__(network, train, config, session)
+        super().__init__(network, train, config, context)
         self.network, self.validate = network, validate
         self.history: list[float] = []
         self.best: dict[str, Tensor] = {}
@@ -96,10 +96,12 @@ class Retrainer(AccelerateLoop):
     def batch_losses(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """Every unit counts the same."""
         # Only networks that normalise over whole batches have a use for the sum over processes.
-        wants = batch.all_sum is not None and self._whole_batches
-        shared = {"all_sum": batch.all_sum} if wants else {}
-        output = Output(*self.network.run(batch.inputs, batch.labels, batch.carry, batch.noise, **shared))
-        return output.losses, output.losses, output.penalty, output.carry
+        wants = batch.all_reduce_sum is not None and self._whole_batches
+        shared = {"all_reduce_sum": batch.all_reduce_sum} if wants else {}
+        output = Output(
+            *self.network.run(batch.inputs, batch.labels, batch.hidden_state, batch.dropout_seeds, **shared)
+        )
+        return output.losses, output.losses, output.penalty, output.hidden_state
 
     def finish_epoch(self) -> dict[str, Any]:
         """Validate, keep the best weights, and start averaging where it is time to.
@@ -110,7 +112,7 @@ class Retrainer(AccelerateLoop):
         with self.averaged_weights():
             # From the main process, so that no rounding of another one parts their ways.
             figures = self.validate(self.network)
-            loss = self.ranks.from_main(figures["valid_loss"])
+            loss = self.processes.from_main(figures["valid_loss"])
             if not math.isfinite(loss):
                 raise NonFiniteError(f"the validation loss became {loss}")
             if not self.history or loss < min(self.history):
@@ -118,7 +120,7 @@ class Retrainer(AccelerateLoop):
         averaged = self.averaging_since is not None
         self.history.append(loss)
         if not averaged and self._time_to_average():
-            self.averaging_since = self.position.step
+            self.averaging_since = self.progress.step
             self.optimizer = self.make_optimizer()
         return {**figures, "valid_loss": loss, "averaged": averaged}
 

@@ -17,43 +17,43 @@ from torch import Tensor
 from cnas.data.base import OrderedBatches
 from cnas.random import HOST
 from cnas.spaces.base import SearchSpace, SuperNet
+from cnas.training.context import RunContext
+from cnas.training.distributed import ProcessGroup
 from cnas.training.loop import to_device
-from cnas.training.ranks import Ranks
-from cnas.training.session import Session
 from cnas.types import Architecture, Batch
 
 
 class Scorer:
     """Runs K architectures of a supernet over ordered batches."""
 
-    def __init__(self, supernet: SuperNet, space: SearchSpace, session: Session) -> None:
+    def __init__(self, supernet: SuperNet, space: SearchSpace, context: RunContext) -> None:
         self.supernet, self.space = supernet, space
-        self.accelerator, self.ranks = session.accelerator, Ranks(session.accelerator)
+        self.accelerator, self.processes = context.accelerator, ProcessGroup(context.accelerator)
 
     def batch_losses(
-        self, architectures: Sequence[Architecture], batch: Batch, carries: Sequence[Tensor | None], rows: int
+        self, architectures: Sequence[Architecture], batch: Batch, hidden_states: Sequence[Tensor | None], rows: int
     ) -> tuple[Tensor, list[Tensor | None]]:
         """Global losses [K, B, ...] of one batch of ``rows`` global rows, and the local carries after it."""
         routings = [self.space.routing(architecture) for architecture in architectures]
         with self.accelerator.autocast():
-            local, carries = self.supernet.forward_many(batch, routings, carries)
-        return self.ranks.gather_rows(local, rows, dim=1), carries
+            local, hidden_states = self.supernet.forward_many(batch, routings, hidden_states)
+        return self.processes.gather_rows(local, rows, dim=1), hidden_states
 
     def sweep(
         self, architectures: Sequence[Architecture], batches: OrderedBatches, indices: Iterable[int]
     ) -> Iterable[tuple[Tensor, Tensor]]:
         """(losses [K, B, ...], unit ids [B, ...]) of each batch in turn; every candidate has a carry of its own."""
-        carries: list[Tensor | None] = [None] * len(architectures)
+        hidden_states: list[Tensor | None] = [None] * len(architectures)
         for index in indices:
             total = batches.rows(index)
             batch = self._placed(batches, index)
-            losses, carries = self.batch_losses(architectures, batch, carries, total)
-            yield losses, self.ranks.gather_rows(batch.unit_ids, total)
+            losses, hidden_states = self.batch_losses(architectures, batch, hidden_states, total)
+            yield losses, self.processes.gather_rows(batch.unit_ids, total)
 
     def _placed(self, batches: OrderedBatches, index: int) -> Batch:
         """This process's rows of a batch, on the device."""
-        batch = to_device(batches.batch(index, self.ranks.rows(batches.rows(index))), self.accelerator.device)
-        return replace(batch, all_sum=self.ranks.all_sum)
+        batch = to_device(batches.batch(index, self.processes.rows(batches.rows(index))), self.accelerator.device)
+        return replace(batch, all_reduce_sum=self.processes.all_reduce_sum)
 
     def units(
         self, architectures: Sequence[Architecture], batches: OrderedBatches, between: Callable[[], None]
@@ -83,12 +83,12 @@ class Scorer:
         """
         routings = [self.space.routing(architecture) for architecture in architectures]
 
-        def hits(at: int) -> Tensor:
+        def correct(at: int) -> Tensor:
             with self.accelerator.autocast():
-                local = self.supernet.hits_many(self._placed(batches, at), routings)
-            return self.ranks.gather_rows(local.double(), batches.rows(at), dim=1)
+                local = self.supernet.correct_many(self._placed(batches, at), routings)
+            return self.processes.gather_rows(local.double(), batches.rows(at), dim=1)
 
-        return _mean(hits(at) for at in _indices(batches, index))
+        return _mean(correct(at) for at in _indices(batches, index))
 
 
 def _indices(batches: OrderedBatches, index: int | None) -> Sequence[int]:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 
-class StopFlag:
+class StopSignal:
     """Whether somebody has asked the run to stop, and how."""
 
     def __init__(self) -> None:
@@ -19,7 +19,7 @@ class StopFlag:
         self.reason = self.reason or reason
 
     @contextmanager
-    def on_signals(self) -> Iterator[StopFlag]:
+    def on_signals(self) -> Iterator[StopSignal]:
         """Turn SIGTERM and SIGINT into requests while the context lasts. No work is done in the handler."""
 
         def handle(number: int, _: FrameType | None) -> None:

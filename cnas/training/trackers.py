@@ -14,7 +14,7 @@ from accelerate import Accelerator
 from accelerate.tracking import GeneralTracker
 
 from cnas.errors import UserError
-from cnas.training.ranks import Ranks
+from cnas.training.distributed import ProcessGroup
 
 PROJECT = "cnas"
 """What trackers call the project; the runs in it are told apart by the names of their folders."""
@@ -44,16 +44,16 @@ def start_trackers(accelerator: Accelerator, folder: Path, config: Mapping[str, 
         accelerator.init_trackers(PROJECT, config=_plain(config), init_kwargs={"trackio": name})
     except Exception as error:  # whatever a foreign package raises
         problem = error
-    (failed,) = Ranks(accelerator).sum_numbers(float(problem is not None))
+    (failed,) = ProcessGroup(accelerator).sum_numbers(float(problem is not None))
     if failed:
         _finish_all(accelerator)
         names = ", ".join(kind.name if isinstance(kind, GeneralTracker) else str(kind) for kind in accelerator.log_with)
         reason = "the main process could not start it" if problem is None else describe(problem)
         raise UserError(f"log_with {names!r} did not start: {reason}; mend that or leave out --log-with")
-    accelerator.trackers[:] = [Tolerated(tracker, accelerator) for tracker in accelerator.trackers]
+    accelerator.trackers[:] = [SafeTracker(tracker, accelerator) for tracker in accelerator.trackers]
 
 
-class Tolerated(GeneralTracker):
+class SafeTracker(GeneralTracker):
     """A started tracker whose first failure is told in one line; no failure of it stops the run.
 
     It is asked again after a failure, since a network or a disk may come back.

@@ -27,10 +27,10 @@ from cnas.metrics import perplexity
 from cnas.random import generator
 from cnas.spaces.base import SearchSpace, SuperNet
 from cnas.training.bilevel import Bilevel, GradientOverflowError, Part, ValidationStream
+from cnas.training.context import RunContext
 from cnas.training.loop import AccelerateLoop
 from cnas.training.loop_config import LoopConfig
 from cnas.training.scoring import Scorer, unit_means
-from cnas.training.session import Session
 from cnas.types import Architecture, Batch, SearchResult
 
 
@@ -75,7 +75,7 @@ class SearchParts:
     arch: OrderedBatches | None = None
 
 
-def check_judges(config: CurriculumConfig, space: SearchSpace) -> None:
+def check_candidates(config: CurriculumConfig, space: SearchSpace) -> None:
     """Raise a `UserError` where fewer than K architectures could judge."""
     if config.k > space.size:
         raise UserError(f"curriculum.k must be at most {space.size}, the number of architectures, got {config.k}")
@@ -95,7 +95,7 @@ class CurriculumTrainer(AccelerateLoop):
     Args:
         parts: space, supernet, algorithm, curriculum and data.
         config: sizes of the loop.
-        session: accelerator, run folder, seed.
+        context: accelerator, run folder, seed.
 
     Raises:
         UserError: K is above the number of architectures, or a supernet that normalises batches gets too small ones.
@@ -103,32 +103,32 @@ class CurriculumTrainer(AccelerateLoop):
 
     phase = "search"
 
-    def __init__(self, parts: SearchParts, config: TrainerConfig, session: Session) -> None:
+    def __init__(self, parts: SearchParts, config: TrainerConfig, context: RunContext) -> None:
         if parts.curriculum:
-            check_judges(parts.curriculum.config, parts.space)
+            check_candidates(parts.curriculum.config, parts.space)
         if parts.supernet.batch_statistics:
             check_batches(config)
-        super().__init__(parts.supernet, parts.train, config, session)
+        super().__init__(parts.supernet, parts.train, config, context)
         self.parts = parts
         # The algorithm stays in host memory: it is tiny, and there every process draws the same routings from it.
         self.algorithm = parts.algorithm
         self.curriculum = parts.curriculum and parts.curriculum.to(self.accelerator.device)
-        self.scorer = Scorer(parts.supernet, parts.space, session)
-        self.bilevel = Bilevel(parts.supernet, config, session)
-        self.arch_stream = ValidationStream(parts.arch or parts.valid, session)
+        self.scorer = Scorer(parts.supernet, parts.space, context)
+        self.bilevel = Bilevel(parts.supernet, config, context)
+        self.arch_stream = ValidationStream(parts.arch or parts.valid, context)
         self._arch_parts: list[Part] = []
-        self.routing = parts.algorithm.route(generator(session.seed, "route", 0))
+        self.routing = parts.algorithm.route(generator(context.seed, "route", 0))
 
     def train(self) -> SearchResult:
         """Search to the end, from wherever the trainer stands, and derive the architecture.
 
         Raises:
-            Stopped, NonFiniteError, StorageError, RanksError: as `run`.
+            Stopped, NonFiniteError, StorageError, ProcessGroupError: as `run`.
         """
         self.run()
         with self._afterwards():
             architecture, figures = self.algorithm.derive(self.context("derive"))
-        seconds, place = self.count_time(), self.position
+        seconds, place = self.count_time(), self.progress
         return SearchResult(architecture, place.epoch, place.step, seconds, figures, self.guard.trouble.counts)
 
     def validation_losses(self, architectures: Sequence[Architecture]) -> list[float]:
@@ -161,12 +161,12 @@ class CurriculumTrainer(AccelerateLoop):
     def begin_step(self, index: int) -> None:
         """Choose the step's routing; under ``refresh="step"`` the batch is judged first (Algorithm 1)."""
         if self.curriculum and self.curriculum.config.refresh == "step":
-            self._weigh_batch(index)
+            self._reweight_batch(index)
         # Fetched now: a weight step moves the carry on.
         self._arch_parts = self._fetch_parts(index) if self.algorithm.arch_order else []
         if self.algorithm.arch_order == "before":
             self._arch_step(index)
-        self.routing = self.algorithm.route(generator(self.session.seed, "route", self.position.step))
+        self.routing = self.algorithm.route(generator(self.context.seed, "route", self.progress.step))
 
     def end_step(self, index: int) -> None:
         """Where the architecture is learned after the weights, it is now."""
@@ -181,7 +181,7 @@ class CurriculumTrainer(AccelerateLoop):
 
     def _arch_step(self, index: int) -> None:
         context = self.bilevel.context(
-            self.position.step, self._arch_parts, self.arch_stream, self.learning_rate(index), self.optimizer
+            self.progress.step, self._arch_parts, self.arch_stream, self.learning_rate(index), self.optimizer
         )
         try:
             self.algorithm.arch_step(context)
@@ -190,23 +190,23 @@ class CurriculumTrainer(AccelerateLoop):
         except NonFiniteError:
             # Nothing was learned from it; what its validation batch handed on may be no number either.
             self.guard.trouble = self.guard.trouble.after_arch_step(good=False)
-            self.arch_stream.carry = None
+            self.arch_stream.hidden_state = None
         else:
             self.guard.trouble = self.guard.trouble.after_arch_step(good=True)
 
     def _v(self, batch: Batch) -> Tensor | None:
         return self.curriculum.weights(batch.unit_ids) if self.curriculum else None
 
-    def _weigh_batch(self, index: int) -> None:
+    def _reweight_batch(self, index: int) -> None:
         assert self.curriculum is not None
-        judges = self._judges(self.position.step)
+        candidates = self._candidates(self.progress.step)
         total = self.batches.rows(index)
-        rows = self.ranks.rows(total)
-        batch = self.placed(self.batches.judged(index, rows), rows, total)
-        losses, _ = self.scorer.batch_losses(judges, batch, [batch.carry] * len(judges), total)
-        self._weigh(*unit_means(losses, self.ranks.gather_rows(batch.unit_ids, total)))
+        rows = self.processes.rows(total)
+        batch = self.placed(self.batches.scoring_batch(index, rows), rows, total)
+        losses, _ = self.scorer.batch_losses(candidates, batch, [batch.hidden_state] * len(candidates), total)
+        self._reweight(*unit_means(losses, self.processes.gather_rows(batch.unit_ids, total)))
 
-    def _weigh(self, unit_ids_U: Tensor, losses_KU: Tensor) -> None:
+    def _reweight(self, unit_ids_U: Tensor, losses_KU: Tensor) -> None:
         assert self.curriculum is not None
         self.guard.trouble = self.guard.trouble.without(self.curriculum.update(unit_ids_U, losses_KU))
 
@@ -215,7 +215,7 @@ class CurriculumTrainer(AccelerateLoop):
         output = self.parts.supernet(batch, self.routing)
         v = self._v(batch)
         weighted = output.losses if v is None else output.losses * v
-        return weighted, output.losses, output.penalty, output.carry
+        return weighted, output.losses, output.penalty, output.hidden_state
 
     # After an epoch ---------------------------------------------------------------------------------------------------
 
@@ -226,7 +226,7 @@ class CurriculumTrainer(AccelerateLoop):
         try:
             figures = self.algorithm.end_epoch(self.context("end_epoch"))
             probe = self._probe()
-            self._weigh_all()
+            self._reweight_all()
         except Stopped:
             # An unfinished pass leaves no trace: it is done again, from the same draws, after a resume.
             self.algorithm.load_state_dict(before)
@@ -236,7 +236,7 @@ class CurriculumTrainer(AccelerateLoop):
 
     def _probe(self) -> dict[str, Any]:
         """The validation loss of one candidate: what an architecture of the current policy is worth, shared weights."""
-        (probe,) = self.algorithm.candidates(1, generator(self.session.seed, "probe", self.position.epoch))
+        (probe,) = self.algorithm.candidates(1, generator(self.context.seed, "probe", self.progress.epoch))
         loss = float(self._validation([probe])[0])
         if self.parts.supernet.classifies:
             figure = {"valid_accuracy": 100 * float(self.scorer.accuracy([probe], self.parts.valid)[0])}
@@ -244,28 +244,28 @@ class CurriculumTrainer(AccelerateLoop):
             figure = {"valid_perplexity": perplexity(loss)}
         return {"valid_loss": loss, **figure, "probe_architecture": probe.to_str()}
 
-    def _weigh_all(self) -> None:
-        if self.curriculum and self.curriculum.due(self.position.epoch, self.config.epochs):
-            judges = self._judges(self.position.epoch)
-            self._weigh(*self.scorer.units(judges, self.batches.scoring_view(), self._between))
+    def _reweight_all(self) -> None:
+        if self.curriculum and self.curriculum.due(self.progress.epoch, self.config.epochs):
+            candidates = self._candidates(self.progress.epoch)
+            self._reweight(*self.scorer.units(candidates, self.batches.scoring_view(), self._between))
 
-    def _judges(self, counter: int) -> list[Architecture]:
+    def _candidates(self, counter: int) -> list[Architecture]:
         """The K candidates π_K (Eq. 13), drawn from a stream that nothing else reads."""
         assert self.curriculum is not None
-        return self.algorithm.candidates(self.curriculum.config.k, generator(self.session.seed, "judges", counter))
+        return self.algorithm.candidates(self.curriculum.config.k, generator(self.context.seed, "judges", counter))
 
     def _between(self) -> None:
         """Leave a long pass where a signal asks for it; all processes at the same place."""
-        (stops,) = self.ranks.sum_numbers(float(self.session.stop.reason is not None))
+        (stops,) = self.processes.sum_numbers(float(self.context.stop.reason is not None))
         if stops:
             raise Stopped("stopped between two updates")
 
     def context(self, purpose: str) -> SearchContext:
         """What the algorithm may use at this point; draws are named after ``purpose``."""
-        epoch = self.position.epoch
+        epoch = self.progress.epoch
 
         def draw(name: str, *counters: int) -> torch.Generator:
-            return generator(self.session.seed, f"{purpose}/{name}", epoch, *counters)
+            return generator(self.context.seed, f"{purpose}/{name}", epoch, *counters)
 
         def accuracies(architectures: Sequence[Architecture], index: int | None) -> Tensor:
             return self.scorer.accuracy(architectures, self.parts.valid, index)

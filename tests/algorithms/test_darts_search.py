@@ -20,7 +20,7 @@ def build(folder, name="darts_v2", curriculum=None, epochs=1, **fields):
     space = build_space()
     trainer = build_trainer(build_session(folder), curriculum, space=space, epochs=epochs)
     algorithm = algorithm_config(name, **fields).build(space, seed=3)
-    return CurriculumTrainer(replace(trainer.parts, algorithm=algorithm), trainer.config, trainer.session)
+    return CurriculumTrainer(replace(trainer.parts, algorithm=algorithm), trainer.config, trainer.context)
 
 
 def searched(folder, *args, **fields):
@@ -30,7 +30,7 @@ def searched(folder, *args, **fields):
 
 
 def left(trainer):
-    return trainer.train().architecture, bits(trainer), rows(trainer.session.folder)
+    return trainer.train().architecture, bits(trainer), rows(trainer.context.folder)
 
 
 def same(one, other):
@@ -62,7 +62,7 @@ def test_a_stopped_search_goes_on_exactly(tmp_path, curriculum, stop_at):
     def batch_losses(batch):
         calls.append(None)
         if len(calls) == stop_at:
-            trainer.session.stop.request("a test")
+            trainer.context.stop.request("a test")
         return CurriculumTrainer.batch_losses(trainer, batch)
 
     trainer.batch_losses = batch_losses

@@ -124,13 +124,13 @@ def test_an_evolution_beats_as_many_random_architectures(recurrent, judge):
 
 def test_children_come_of_the_best_of_all_generations(recurrent, judge, monkeypatch):
     algorithm, parents = build(recurrent(5, 4), population=9, generations=4, mutations=4, crossovers=4, parents=3), []
-    breed = type(algorithm.brood).breed
+    next_generation = type(algorithm.population).next_generation
 
     def spy(self, space, found, seen, draws):
         parents.append((list(found), set(seen)))
-        return breed(self, space, found, seen, draws)
+        return next_generation(self, space, found, seen, draws)
 
-    monkeypatch.setattr(type(algorithm.brood), "breed", spy)
+    monkeypatch.setattr(type(algorithm.population), "breed", spy)
     trainer = judge(lambda choices, index: number(choices))
     algorithm.derive(trainer.context())
     assert len(parents) == 3

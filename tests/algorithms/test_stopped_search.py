@@ -17,7 +17,7 @@ def build(folder, name, space):
 
 
 def left(trainer):
-    return trainer.train().architecture, bits(trainer), rows(trainer.session.folder)
+    return trainer.train().architecture, bits(trainer), rows(trainer.context.folder)
 
 
 @pytest.fixture(
@@ -38,7 +38,7 @@ def test_it_goes_on_exactly(tmp_path, uninterrupted, stop_at):
     def batch_losses(batch):
         calls.append(None)
         if len(calls) == stop_at:
-            trainer.session.stop.request("a test")
+            trainer.context.stop.request("a test")
         return CurriculumTrainer.batch_losses(trainer, batch)
 
     trainer.batch_losses = batch_losses
@@ -54,7 +54,7 @@ def test_an_evolution_that_is_stopped_is_done_again(tmp_path):
     whole = left(build(tmp_path / "whole", "spos", "enas_rnn"))
     trainer = build(tmp_path / "run", "spos", "enas_rnn")
     trainer.run()
-    trainer.session.stop.request("a test")
+    trainer.context.stop.request("a test")
     with pytest.raises(Stopped, match=r"^stopped by a test at step \d+ of the search; go on with --resume$"):
         trainer.train()
     resumed = build(tmp_path / "run", "spos", "enas_rnn")

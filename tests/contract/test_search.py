@@ -82,8 +82,8 @@ def builder(pair, root):
     folders = itertools.count()
 
     def make(curriculum=None, **config):
-        session = build_session(root / str(next(folders)))
-        return build_trainer(session, curriculum, space=build_space(pair[1]), algorithm=pair[0], **config)
+        context = build_session(root / str(next(folders)))
+        return build_trainer(context, curriculum, space=build_space(pair[1]), algorithm=pair[0], **config)
 
     return make
 
@@ -104,7 +104,7 @@ def plain(pair, tmp_path_factory):
 def left(trainer, result):
     """(architecture, weights, policy and position bit for bit, rows), without what only a curriculum has."""
     state = {name: value for name, value in bits(trainer).items() if "/curriculum" not in name}
-    return result.architecture, state, rows(trainer.session.folder, WEIGHED)
+    return result.architecture, state, rows(trainer.context.folder, WEIGHED)
 
 
 @every(None, *CURRICULA)
@@ -133,7 +133,7 @@ def test_a_search_finds_an_architecture_of_the_space(build, curriculum):
     assert space.parse(result.architecture.to_str()) == result.architecture
     assert space.is_connected(result.architecture)
     assert (result.epochs, result.steps) == (5, 5 * len(trainer.batches))
-    found = rows(trainer.session.folder)
+    found = rows(trainer.context.folder)
     assert [(row["phase"], row["epoch"]) for row in found] == [("search", epoch) for epoch in range(1, 6)]
     assert all(math.isfinite(row["train_loss"]) and math.isfinite(row["valid_loss"]) for row in found)
     assert min(row["train_loss"] for row in found[1:]) < found[0]["train_loss"]
@@ -144,7 +144,7 @@ def test_a_search_finds_an_architecture_of_the_space(build, curriculum):
 def test_the_curriculum_bites(plain, build, curriculum):
     trainer = build(curriculum)
     assert left(trainer, trainer.train())[1:] != plain[1:]
-    first, second, last = rows(trainer.session.folder)
+    first, second, last = rows(trainer.context.folder)
     # A row tells the weights its epoch was trained with: 1 in the first where they are refreshed between epochs.
     assert (first["weight_min"] == first["weight_max"] == 1) == (curriculum.refresh == "epoch")
     for row in (second, last):
@@ -160,7 +160,7 @@ def test_the_curriculum_bites(plain, build, curriculum):
 def test_without_judges_it_is_the_plain_algorithm(plain, build, curriculum):
     trainer = build(replace(curriculum, k=0))
     assert left(trainer, trainer.train()) == plain
-    assert not any(key.startswith(WEIGHED) for row in rows(trainer.session.folder) for key in row)
+    assert not any(key.startswith(WEIGHED) for row in rows(trainer.context.folder) for key in row)
 
 
 @every(*CURRICULA)

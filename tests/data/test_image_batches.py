@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_images import made
 
-from cnas.data import Augment, ChannelStatistics, ImageBatches, rank_rows
+from cnas.data import Augment, ChannelStatistics, ImageBatches, process_rows
 from cnas.errors import UserError
 
 PLAIN = ChannelStatistics((0.0,) * 3, (1.0,) * 3)
@@ -49,7 +49,7 @@ def test_every_image_is_in_a_pass_once_and_none_is_alone(count, batch_size, shuf
 def test_the_rows_of_processes_are_those_of_one(count, batch_size, world):
     batches = batches_of(count, batch_size, augment=Augment(pad=2, cutout=3)).at_epoch(2)
     for index, batch in enumerate(whole(batches)):
-        rows = [rank_rows(batches.rows(index), rank, world) for rank in range(world)]
+        rows = [process_rows(batches.rows(index), rank, world) for rank in range(world)]
         parts = [batches.batch(index, part) for part in rows]
         for name in ("inputs", "labels", "unit_ids"):
             assert torch.equal(torch.cat([getattr(part, name) for part in parts]), getattr(batch, name))
@@ -102,15 +102,15 @@ def test_judges_see_plain_images_in_one_drawn_order():
         assert torch.equal(batch.inputs, PLAIN.normalised(batches.images.images[batch.unit_ids]))
         assert torch.equal(batch.labels, batches.images.labels[batch.unit_ids])
     for index, batch in enumerate(whole(batches)):
-        judged = batches.judged(index, slice(0, batches.rows(index)))
-        assert torch.equal(judged.unit_ids, batch.unit_ids)
-        assert torch.equal(judged.inputs, PLAIN.normalised(batches.images.images[batch.unit_ids]))
-        assert not torch.equal(judged.inputs, batch.inputs)
+        scored = batches.scoring_batch(index, slice(0, batches.rows(index)))
+        assert torch.equal(scored.unit_ids, batch.unit_ids)
+        assert torch.equal(scored.inputs, PLAIN.normalised(batches.images.images[batch.unit_ids]))
+        assert not torch.equal(scored.inputs, batch.inputs)
 
 
 def test_judges_may_see_augmented_images():
-    batches = batches_of(11, 11, augment=Augment(judged=True), shuffle=False).at_epoch(2)
-    assert same(batches.judged(0, slice(2, 9)), batches.batch(0, slice(2, 9)))
+    batches = batches_of(11, 11, augment=Augment(while_scoring=True), shuffle=False).at_epoch(2)
+    assert same(batches.scoring_batch(0, slice(2, 9)), batches.batch(0, slice(2, 9)))
     view = batches.scoring_view()
     (first,), (again,), (training,) = whole(view), whole(batches.scoring_view()), whole(batches)
     assert same(first, again)
@@ -128,7 +128,7 @@ def test_the_order_of_the_judges_belongs_to_seed_and_stream_and_to_nothing_else(
     assert order not in (list(range(40)), ids(batches))
     same_order = [
         batches.at_epoch(5),
-        batches_of(40, 16, augment=Augment(judged=True)),
+        batches_of(40, 16, augment=Augment(while_scoring=True)),
         batches_of(40, 8, shuffle=False),
     ]
     assert all(ids(other.scoring_view()) == order for other in same_order)

@@ -122,7 +122,7 @@ def test_palettes_and_black_and_white_images_are_read(tmp_path):
 def test_what_is_said_about_views_is_kept(tmp_path):
     folder = str(write_parquet(tmp_path / "mine", SPLITS))
     config = ImageConfig(flip=False, pad=3, cutout=2, scoring_view="augmented")
-    assert load_images(folder, config).augment == Augment(flip=False, pad=3, cutout=2, judged=True)
+    assert load_images(folder, config).augment == Augment(flip=False, pad=3, cutout=2, while_scoring=True)
     assert load_images("digits", ImageConfig(flip=True)).augment == Augment(flip=True, pad=1)
 
 

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnas.data import TextStreams, rank_rows
+from cnas.data import TextStreams, process_rows
 from cnas.errors import UserError
 
 PTB_CHUNKS = [
@@ -32,7 +32,7 @@ def everything(streams: TextStreams) -> slice:
 @law
 @given(total=st.integers(0, 300), world=st.integers(1, 9))
 def test_rank_rows_are_contiguous_balanced_and_complete(total, world):
-    blocks = [rank_rows(total, rank, world) for rank in range(world)]
+    blocks = [process_rows(total, rank, world) for rank in range(world)]
     assert [row for block in blocks for row in range(total)[block]] == list(range(total))
     sizes = [block.stop - block.start for block in blocks]
     assert max(sizes) - min(sizes) <= 1
@@ -105,7 +105,7 @@ def test_one_stream_with_a_start_predicts_every_token_once(total, length):
 def test_ranks_together_see_the_global_batch(batch_size, world, unit):
     streams = TextStreams(torch.arange(20 * batch_size), batch_size, 6, unit)
     whole = streams.batch(2, everything(streams))
-    parts = [streams.batch(2, rank_rows(batch_size, rank, world)) for rank in range(world)]
+    parts = [streams.batch(2, process_rows(batch_size, rank, world)) for rank in range(world)]
     for name in ("inputs", "labels", "unit_ids"):
         assert torch.equal(torch.cat([getattr(part, name) for part in parts]), getattr(whole, name))
 
@@ -116,7 +116,7 @@ def test_batches_hold_no_position_and_bring_no_carry_or_noise():
     streams.batch(0, everything(streams))
     again = streams.batch(3, everything(streams))
     assert torch.equal(first.inputs, again.inputs)
-    assert first.carry is None
+    assert first.hidden_state is None
     assert first.noise is None
     assert first.inputs.dtype == first.labels.dtype == first.unit_ids.dtype == torch.int64
 

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnas.data import TextStreams, VariableStreams, halving_lengths, rank_rows, scattered_lengths
+from cnas.data import TextStreams, VariableStreams, halving_lengths, process_rows, scattered_lengths
 from cnas.errors import UserError
 from cnas.random import generator
 
@@ -133,7 +133,7 @@ def test_an_epoch_is_cut_the_same_whenever_it_is_asked_for_and_no_two_epochs_are
 def test_ranks_together_see_the_global_batch(batch_size, world):
     streams = VariableStreams(torch.arange(60 * batch_size), batch_size, 8, 1, scattered_lengths)
     for index, batch in enumerate(whole(streams)):
-        parts = [streams.batch(index, rank_rows(batch_size, rank, world)) for rank in range(world)]
+        parts = [streams.batch(index, process_rows(batch_size, rank, world)) for rank in range(world)]
         for name in ("inputs", "labels", "unit_ids"):
             assert torch.equal(torch.cat([getattr(part, name) for part in parts]), getattr(batch, name))
 

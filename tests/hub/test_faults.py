@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from stub import Fault
 
 from cnas.errors import PushError
-from cnas.hub._patience import GaveUpError, Patience
+from cnas.hub._retries import GaveUpError, RetryPolicy
 from cnas.hub.push import push_run
 
 # `huggingface_hub` uploads large files in a way that its own HTTP client advises against.
@@ -34,7 +34,7 @@ def push(run, waits, monkeypatch):
     monkeypatch.setattr(_http, "time", SimpleNamespace(sleep=lambda seconds: None, time=time.time))
 
     def call(repo_id=REPO, **options):
-        return push_run(run, repo_id, patience=Patience(sleep=waits.append), say=lambda line: None, **options)
+        return push_run(run, repo_id, patience=RetryPolicy(sleep=waits.append), say=lambda line: None, **options)
 
     return call
 
@@ -172,7 +172,7 @@ def test_an_interrupted_push_says_what_is_left(hub, run):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        push_run(run, REPO, patience=Patience(sleep=interrupt), say=said.append)
+        push_run(run, REPO, patience=RetryPolicy(sleep=interrupt), say=said.append)
     assert "; trying again in 1 s (1 of 5 attempts failed)" in said[0]
     assert "broke off: interrupted; uploaded: config.json" in said[1]
     assert lists(said[1])[1].startswith("README.md, result.json")
@@ -189,13 +189,13 @@ def test_a_hub_that_is_not_there_is_said_in_one_line(hub, push, waits):
 @given(attempts=st.integers(1, 9), first=st.floats(0.0, 40.0), longest=st.floats(0.0, 60.0))
 def test_waits_grow_and_are_bounded(attempts, first, longest):
     waits: list[float] = []
-    patience = Patience(attempts, first, longest, waits.append)
+    patience = RetryPolicy(attempts, first, longest, waits.append)
 
     def fail():
         raise ConnectionError("away")
 
     with pytest.raises(GaveUpError, match="away"):
-        patience.insist(fail, lambda line: None)
+        patience.call(fail, lambda line: None)
     assert waits == sorted(waits)
     assert len(waits) < attempts
     assert all(wait <= min(longest, 30.0) for wait in waits)

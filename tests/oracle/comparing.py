@@ -4,10 +4,10 @@ import torch
 from builders import WORDS, build_space
 from rounding import NORMED, SINGLE
 
-from cnas.random import Noise
+from cnas.random import DropoutSeeds
 from cnas.types import Batch
 
-NOISE = Noise(4, "test", 2, slice(1, 3), 5)
+NOISE = DropoutSeeds(4, "test", 2, slice(1, 3), 5)
 TOLERANCES = {
     torch.float64: (NORMED, NORMED),
     torch.float32: (SINGLE, SINGLE),
@@ -15,8 +15,10 @@ TOLERANCES = {
 """Of outputs and of gradients."""
 
 
-def example(dtype, seed=0, hidden=4, length=4, bias=False, carried=True, rate=0.0, training=True, noise=NOISE, **space):
-    """(space, supernet, batch, generator); two rows of a global batch of five where ``noise`` does not say otherwise.
+def example(
+    dtype, seed=0, hidden=4, length=4, bias=False, carried=True, rate=0.0, training=True, dropout_seeds=NOISE, **space
+):
+    """(space, supernet, batch, generator); two rows of a global batch of five unless ``dropout_seeds`` says otherwise.
 
     ``space`` are the name of the space and its own fields.
     """
@@ -26,15 +28,15 @@ def example(dtype, seed=0, hidden=4, length=4, bias=False, carried=True, rate=0.
         hidden_size=hidden,
         decoder_bias=bias,
         activation_penalty=0.5,
-        slowness=0.25,
+        tar=0.25,
         **{f"dropout_{name}": rate for name in ("words", "embedding", "input", "hidden", "output")},
     )
     supernet = space.build_supernet().to(dtype).train(training)
     scatter(supernet, draws)
-    rows = noise.rows.stop - noise.rows.start
+    rows = dropout_seeds.rows.stop - dropout_seeds.rows.start
     text = torch.randint(WORDS, (rows, length + 1), generator=draws)
-    carry = torch.randn(rows, hidden, generator=draws, dtype=dtype) if carried else None
-    batch = Batch(text[:, :-1], text[:, 1:], torch.zeros_like(text[:, 1:]), carry, noise)
+    hidden_state = torch.randn(rows, hidden, generator=draws, dtype=dtype) if carried else None
+    batch = Batch(text[:, :-1], text[:, 1:], torch.zeros_like(text[:, 1:]), hidden_state, dropout_seeds)
     return space, supernet, batch, draws
 
 
@@ -53,18 +55,18 @@ def total(losses, penalty):
 def compare(forward, space, supernet, batch, routing, dtype, extra=()):
     """Outputs and all gradients of the supernet are those of the textbook's ``forward``, missing gradients too."""
     found = supernet(batch, routing)
-    masks = supernet.shell.masks(len(batch.inputs), batch.noise)
+    masks = supernet.shell.masks(len(batch.inputs), batch.dropout_seeds)
     expected = forward(space, supernet, batch, routing, masks)
     wanted = [*supernet.parameters(), *extra]
-    outputs = (found.losses, found.carry, found.penalty)
+    outputs = (found.losses, found.hidden_state, found.penalty)
     return found, compare_outputs(outputs, expected, wanted, supernet.training, dtype)
 
 
 def compare_outputs(found, expected, wanted, training, dtype):
     """`compare` of two (losses, carry, penalty); returns the gradients of what is ``wanted``."""
     outputs, gradients = TOLERANCES[dtype]
-    losses, carry, penalty = expected
-    expected = losses, carry, penalty if training else torch.zeros_like(penalty)
+    losses, hidden_state, penalty = expected
+    expected = losses, hidden_state, penalty if training else torch.zeros_like(penalty)
     assert found[0].dtype is dtype
     for one, other in zip(found, expected, strict=True):
         close(one, other, outputs)

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from rounding import NORMED, within
 from textbook_darts import derived, forward
 
-from cnas.random import Noise
+from cnas.random import DropoutSeeds
 from cnas.types import Batch, Routing
 
 SETTINGS = settings(derandomize=True, deadline=None, max_examples=40)
 ROWS = 12
-NOISE = Noise(4, "test", 2, slice(1, 1 + ROWS), ROWS + 3)
+NOISE = DropoutSeeds(4, "test", 2, slice(1, 1 + ROWS), ROWS + 3)
 
 
 @st.composite
@@ -101,7 +101,7 @@ def test_a_hard_sample_is_the_path_and_its_gradient_reaches_what_was_not_run(cas
     found, gradients = compare(space, supernet, batch, routing, torch.float64, extra=[weights])
     expected = supernet(batch, path)
     torch.testing.assert_close(found.losses, expected.losses, **within(NORMED))
-    torch.testing.assert_close(found.carry, expected.carry, **within(NORMED))
+    torch.testing.assert_close(found.hidden_state, expected.hidden_state, **within(NORMED))
     reached = gradients[-1][0] != 0
     assert bool(reached[:, 1:].all())
     assert not bool(reached[:, 0].any())
@@ -109,7 +109,7 @@ def test_a_hard_sample_is_the_path_and_its_gradient_reaches_what_was_not_run(cas
 
 
 def test_weights_of_1_may_be_several_in_a_node():
-    space, supernet, batch, _ = example(torch.float64, name="darts_rnn", noise=NOISE, nodes=2)
+    space, supernet, batch, _ = example(torch.float64, name="darts_rnn", dropout_seeds=NOISE, nodes=2)
     pairs = ((0, 1), (0, 2), (1, 3), (2, 4))
     routing = Routing.path(pairs, space.shape)
     assert routing.unit
@@ -124,11 +124,13 @@ def test_the_derived_network_is_the_textbook_without_normalisation(dtype, case):
     architecture = space.sample(draws)
     network = space.build_network(architecture).to(dtype).train(supernet.training)
     scatter(network, draws)
-    losses, logits, carry, penalty = network.run(batch.inputs, batch.labels, batch.carry, batch.noise)
+    losses, logits, hidden_state, penalty = network.run(
+        batch.inputs, batch.labels, batch.hidden_state, batch.dropout_seeds
+    )
     assert logits is None
-    masks = network.shell.masks(ROWS, batch.noise)
+    masks = network.shell.masks(ROWS, batch.dropout_seeds)
     expected = derived(space, network, batch, architecture, masks)
-    compare_outputs((losses, carry, penalty), expected, list(network.parameters()), network.training, dtype)
+    compare_outputs((losses, hidden_state, penalty), expected, list(network.parameters()), network.training, dtype)
 
 
 @pytest.mark.parametrize("count", [1, 3, 5])
@@ -139,29 +141,29 @@ def test_many_at_once_are_as_many_single_forwards(count, case):
     found = [space.sample(draws) for _ in range(count)]
     routings = [space.routing(architecture) for architecture in [*found[:-1], found[0]]]
     shape = (count - 1, ROWS, case["hidden"])
-    carries = [None, *torch.randn(shape, generator=draws, dtype=torch.float64)]
-    losses_KBT, after = supernet.forward_many(batch, routings, carries)
+    hidden_states = [None, *torch.randn(shape, generator=draws, dtype=torch.float64)]
+    losses_KBT, after = supernet.forward_many(batch, routings, hidden_states)
     assert losses_KBT.shape == (count, *batch.labels.shape)
     assert len(after) == count
     assert supernet.training is case["training"]
     supernet.eval()
-    for index, (routing, carry) in enumerate(zip(routings, carries, strict=True)):
-        single = supernet(Batch(batch.inputs, batch.labels, batch.unit_ids, carry), routing)
+    for index, (routing, hidden_state) in enumerate(zip(routings, hidden_states, strict=True)):
+        single = supernet(Batch(batch.inputs, batch.labels, batch.unit_ids, hidden_state), routing)
         torch.testing.assert_close(losses_KBT[index], single.losses, **within(NORMED))
-        torch.testing.assert_close(after[index], single.carry, **within(NORMED))
+        torch.testing.assert_close(after[index], single.hidden_state, **within(NORMED))
 
 
 def test_many_mixtures_are_as_many_single_forwards():
-    space, supernet, batch, draws = example(torch.float64, name="darts_rnn", noise=NOISE, rate=0.5)
+    space, supernet, batch, draws = example(torch.float64, name="darts_rnn", dropout_seeds=NOISE, rate=0.5)
     routings = [Routing(torch.rand(1, *space.shape, generator=draws), (every_pair(space),)) for _ in range(2)]
-    losses_KBT, after = supernet.forward_many(batch, routings, [batch.carry, None])
+    losses_KBT, after = supernet.forward_many(batch, routings, [batch.hidden_state, None])
     assert not losses_KBT.requires_grad
     supernet.eval()
-    for index, carry in enumerate([batch.carry, None]):
+    for index, hidden_state in enumerate([batch.hidden_state, None]):
         with torch.no_grad():
-            single = supernet(Batch(batch.inputs, batch.labels, batch.unit_ids, carry), routings[index])
+            single = supernet(Batch(batch.inputs, batch.labels, batch.unit_ids, hidden_state), routings[index])
         assert torch.equal(losses_KBT[index], single.losses)
-        assert torch.equal(after[index], single.carry)
+        assert torch.equal(after[index], single.hidden_state)
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -169,19 +171,21 @@ def test_scoring_leaves_no_trace(training):
     space, supernet, batch, draws = example(torch.float32, name="darts_rnn", rate=0.5, training=training)
     before = {name: value.clone() for name, value in supernet.state_dict().items()}
     generator_state = torch.get_rng_state()
-    carries = [batch.carry.clone() for _ in range(3)]
-    losses_KBT, after = supernet.forward_many(batch, [space.routing(space.sample(draws)) for _ in range(3)], carries)
+    hidden_states = [batch.hidden_state.clone() for _ in range(3)]
+    losses_KBT, after = supernet.forward_many(
+        batch, [space.routing(space.sample(draws)) for _ in range(3)], hidden_states
+    )
     assert supernet.training is training
     assert not losses_KBT.requires_grad
-    assert not any(carry.requires_grad for carry in after)
+    assert not any(hidden_state.requires_grad for hidden_state in after)
     assert all(torch.equal(value, before[name]) for name, value in supernet.state_dict().items())
-    assert all(torch.equal(carry, batch.carry) for carry in carries)
+    assert all(torch.equal(hidden_state, batch.hidden_state) for hidden_state in hidden_states)
     assert torch.equal(torch.get_rng_state(), generator_state)
 
 
 @pytest.mark.parametrize("soft", [True, False])
 def test_autocast_rounds_products_alone(soft):
-    space, supernet, batch, draws = example(torch.float32, name="darts_rnn", noise=NOISE, hidden=16)
+    space, supernet, batch, draws = example(torch.float32, name="darts_rnn", dropout_seeds=NOISE, hidden=16)
     scores, weights = soft_weights(space, torch.float32, draws)
     routing = Routing(weights, (every_pair(space),)) if soft else space.routing(space.sample(draws))
     wanted = [supernet.recurrent_matrix, supernet.input_matrix, *([scores] if soft else [])]
@@ -189,9 +193,9 @@ def test_autocast_rounds_products_alone(soft):
     expected = torch.autograd.grad(exact.losses.mean(), wanted, retain_graph=True)
     with torch.autocast("cpu", torch.bfloat16):
         found = supernet(batch, routing)
-        many, _ = supernet.forward_many(batch, [space.routing(space.sample(draws))] * 2, [batch.carry, None])
-    assert found.losses.dtype is found.carry.dtype is many.dtype is torch.float32
-    assert 0 < (found.carry - exact.carry).norm() < 0.05 * exact.carry.norm()
+        many, _ = supernet.forward_many(batch, [space.routing(space.sample(draws))] * 2, [batch.hidden_state, None])
+    assert found.losses.dtype is found.hidden_state.dtype is many.dtype is torch.float32
+    assert 0 < (found.hidden_state - exact.hidden_state).norm() < 0.05 * exact.hidden_state.norm()
     for one, other in zip(torch.autograd.grad(found.losses.mean(), wanted), expected, strict=True):
         assert one.dtype is torch.float32
         assert (one - other).norm() < 0.2 * other.norm()

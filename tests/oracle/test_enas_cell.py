@@ -64,7 +64,7 @@ def test_a_hard_sample_is_the_path_and_its_gradient_reaches_what_was_not_run(**c
     found, gradients = compare(space, supernet, batch, routing, torch.float64, extra=[soft])
     expected = supernet(batch, path)
     torch.testing.assert_close(found.losses, expected.losses, **within(NORMED))
-    torch.testing.assert_close(found.carry, expected.carry, **within(NORMED))
+    torch.testing.assert_close(found.hidden_state, expected.hidden_state, **within(NORMED))
     assert bool((gradients[-1] != 0).all())
 
 
@@ -81,10 +81,12 @@ def test_the_derived_network_with_inherited_weights_is_the_path(**case):
         for matrix, (edge, operation) in zip(network.cell.matrices, architecture.choices, strict=True):
             matrix.copy_(supernet.matrix(edge, operation))
     expected = supernet(batch, space.routing(architecture))
-    losses, logits, carry, penalty = network.run(batch.inputs, batch.labels, batch.carry, batch.noise)
+    losses, logits, hidden_state, penalty = network.run(
+        batch.inputs, batch.labels, batch.hidden_state, batch.dropout_seeds
+    )
     assert logits is None
     assert torch.equal(losses, expected.losses)
-    assert torch.equal(carry, expected.carry)
+    assert torch.equal(hidden_state, expected.hidden_state)
     assert torch.equal(penalty, expected.penalty)
 
 
@@ -101,30 +103,30 @@ def test_many_at_once_are_as_many_single_forwards(count, **case):
     space, supernet, batch, draws = example(torch.float64, **case)
     routings = [space.routing(architecture) for architecture in several(space, draws, count)]
     hidden = case["hidden"]
-    carries = [None, *torch.randn(count - 1, 2, hidden, generator=draws, dtype=torch.float64)]
-    losses_KBT, after = supernet.forward_many(batch, routings, carries)
+    hidden_states = [None, *torch.randn(count - 1, 2, hidden, generator=draws, dtype=torch.float64)]
+    losses_KBT, after = supernet.forward_many(batch, routings, hidden_states)
     assert losses_KBT.shape == (count, *batch.labels.shape)
     assert len(after) == count
     supernet.eval()
-    for index, (routing, carry) in enumerate(zip(routings, carries, strict=True)):
-        single = supernet(Batch(batch.inputs, batch.labels, batch.unit_ids, carry), routing)
+    for index, (routing, hidden_state) in enumerate(zip(routings, hidden_states, strict=True)):
+        single = supernet(Batch(batch.inputs, batch.labels, batch.unit_ids, hidden_state), routing)
         torch.testing.assert_close(losses_KBT[index], single.losses, **within(NORMED))
-        torch.testing.assert_close(after[index], single.carry, **within(NORMED))
+        torch.testing.assert_close(after[index], single.hidden_state, **within(NORMED))
 
 
 def test_many_mixtures_are_as_many_single_forwards():
     space, supernet, batch, draws = example(torch.float64, rate=0.5)
     every = tuple(pair for decision in space.decisions() for pair in decision.options)
     routings = [Routing(torch.rand(1, *space.shape, generator=draws), (every,)) for _ in range(2)]
-    losses_KBT, after = supernet.forward_many(batch, routings, [batch.carry, None])
+    losses_KBT, after = supernet.forward_many(batch, routings, [batch.hidden_state, None])
     assert not losses_KBT.requires_grad
     assert supernet.training
     supernet.eval()
-    for index, carry in enumerate([batch.carry, None]):
+    for index, hidden_state in enumerate([batch.hidden_state, None]):
         with torch.no_grad():
-            single = supernet(Batch(batch.inputs, batch.labels, batch.unit_ids, carry), routings[index])
+            single = supernet(Batch(batch.inputs, batch.labels, batch.unit_ids, hidden_state), routings[index])
         assert torch.equal(losses_KBT[index], single.losses)
-        assert torch.equal(after[index], single.carry)
+        assert torch.equal(after[index], single.hidden_state)
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -133,12 +135,12 @@ def test_scoring_leaves_no_trace(training):
     before = {name: value.clone() for name, value in supernet.state_dict().items()}
     generator_state = torch.get_rng_state()
     routings = [space.routing(architecture) for architecture in several(space, draws, 3)]
-    carries = [batch.carry.clone() for _ in routings]
-    losses_KBT, after = supernet.forward_many(batch, routings, carries)
+    hidden_states = [batch.hidden_state.clone() for _ in routings]
+    losses_KBT, after = supernet.forward_many(batch, routings, hidden_states)
     assert supernet.training is training
     assert not losses_KBT.requires_grad
-    assert not any(carry.requires_grad for carry in after)
+    assert not any(hidden_state.requires_grad for hidden_state in after)
     assert all(parameter.grad is None for parameter in supernet.parameters())
     assert all(torch.equal(value, before[name]) for name, value in supernet.state_dict().items())
-    assert all(torch.equal(carry, batch.carry) for carry in carries)
+    assert all(torch.equal(hidden_state, batch.hidden_state) for hidden_state in hidden_states)
     assert torch.equal(torch.get_rng_state(), generator_state)

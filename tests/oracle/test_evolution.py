@@ -14,7 +14,7 @@ from builders import build_space
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnas.algorithms._evolution import Brood, crossed, mutated
+from cnas.algorithms._evolution import Population, crossed, mutated
 from cnas.algorithms.spos import SPOS
 from cnas.random import generator
 
@@ -97,11 +97,11 @@ def test_operators_are_functions_of_the_generator_and_take_genes_from_where_they
 @given(seed=st.integers(0, 10**6))
 def test_a_published_generation_is_half_mutants_half_crosses_and_all_new(seed):
     config = SPOS.Config()
-    brood = SPOS(NATS, config).brood
-    assert brood == Brood(50, 25, 25, 0.1)
+    population = SPOS(NATS, config).population
+    assert population == Population(50, 25, 25, 0.1)
     parents = [NATS.sample(generator(seed, "parent", index)) for index in range(config.parents)]
     seen = {*parents, *(NATS.sample(generator(seed, "old", index)) for index in range(40))}
-    found = brood.breed(NATS, parents, seen, generator(seed, "breed"))
+    found = population.next_generation(NATS, parents, seen, generator(seed, "breed"))
     assert len(found) == len(set(found)) == 50
     assert not seen & set(found)
     assert all(map(NATS.is_connected, found))
@@ -117,7 +117,7 @@ def differences(one, other):
 
 def test_where_parents_are_equal_random_ones_take_the_place_of_crosses():
     parent = cell(3, 3, 3, 3, 3, 3)
-    found = Brood(20, 0, 10, 0.1).breed(NATS, [parent], {parent}, generator(0, "breed"))
+    found = Population(20, 0, 10, 0.1).next_generation(NATS, [parent], {parent}, generator(0, "breed"))
     assert len(set(found)) == 20
     assert sum(differences(one, parent) for one in found) / 20 > 4
 
@@ -126,5 +126,5 @@ def test_where_parents_are_equal_random_ones_take_the_place_of_crosses():
 def test_a_generation_ends_where_the_space_does(left):
     every = all_of(SMALL)
     parents, seen = every[:4], set(every[: len(every) - left])
-    found = Brood(10, 4, 4, 0.1).breed(SMALL, parents, seen, generator(left, "breed"))
+    found = Population(10, 4, 4, 0.1).next_generation(SMALL, parents, seen, generator(left, "breed"))
     assert set(found) == set(every) - seen

@@ -39,7 +39,7 @@ def soft(draws, dtype, cells=1):
     return Routing(scores.softmax(-1), (EVERY,) * cells), scores
 
 
-def live(kept_EO):
+def reachable(kept_EO):
     """Whether something reaches every node: rounding decides on which side of ReLU's corner a node of zeros falls."""
     reached = {0}
     for edge, (target, source) in enumerate(EDGES):
@@ -49,11 +49,11 @@ def live(kept_EO):
 
 
 def drawn(draw, cells):
-    """What is run, bool [C, E, O], in each cell drawn again until it is `live`."""
+    """What is run, bool [C, E, O], in each cell drawn again until it is `reachable`."""
     found = []
     while len(found) < cells:
         kept_EO = draw()
-        found += [kept_EO] * live(kept_EO)
+        found += [kept_EO] * reachable(kept_EO)
     return torch.stack(found)
 
 

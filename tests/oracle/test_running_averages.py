@@ -66,7 +66,7 @@ def test_a_search_of_second_order_averages_its_weight_steps_and_nothing_else(tmp
         stem_BCHW = F.conv2d(inputs, skeleton.stem.weight.detach(), padding=1)
         seen.append(stem_BCHW.permute(0, 2, 3, 1).flatten(0, 2))
         if index == STEPS:
-            trainer.session.stop.request("the test")
+            trainer.context.stop.request("the test")
 
     alphas = trainer.algorithm.alphas.logits.clone()
     trainer.begin_step = begin

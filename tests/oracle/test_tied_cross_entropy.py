@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from cnas.spaces import _language_model
 from cnas.spaces._language_model import tied_cross_entropy
-from cnas.spaces._memory import SpareMemory
+from cnas.spaces._memory import BufferPool
 
 SETTINGS = settings(derandomize=True, deadline=None, max_examples=25)
 
@@ -147,7 +147,7 @@ def test_what_nobody_asks_for_is_not_computed(wanted):
 
 def test_memory_that_is_given_is_used_again_and_never_lent_twice():
     hidden_NH, decoder, labels_N, v_N = example()
-    memory = SpareMemory()
+    memory = BufferPool()
     expected = torch.autograd.grad((v_N * tied_cross_entropy(hidden_NH, decoder, labels_N)).sum(), hidden_NH)[0]
     first = (v_N * tied_cross_entropy(hidden_NH, decoder, labels_N, memory)).sum()
     second = (v_N * tied_cross_entropy(-hidden_NH, decoder, labels_N, memory)).sum()

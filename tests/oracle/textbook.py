@@ -84,7 +84,7 @@ def around(run, space, supernet, batch, masks):
         inputs = inputs * masks.words[batch.inputs]
     for mask in (masks.embedding, masks.input):
         inputs = inputs if mask is None else inputs * mask
-    state = torch.zeros_like(inputs[:, 0]) if batch.carry is None else batch.carry
+    state = torch.zeros_like(inputs[:, 0]) if batch.hidden_state is None else batch.hidden_state
     raw_BTH, state = run(inputs, state)
     dropped_BTH = raw_BTH if masks.output is None else raw_BTH * masks.output
     bias = 0 if shell.decoder.bias is None else shell.decoder.bias
@@ -92,5 +92,5 @@ def around(run, space, supernet, batch, masks):
     factor = 1 if masks.output is None or space.penalised_output == "raw" else masks.output
     penalty = space.activation_penalty * (factor * raw_BTH).pow(2).mean()
     if raw_BTH.shape[1] > 1:
-        penalty = penalty + space.slowness * ((raw_BTH[:, 1:] - raw_BTH[:, :-1]) ** 2).mean()
+        penalty = penalty + space.tar * ((raw_BTH[:, 1:] - raw_BTH[:, :-1]) ** 2).mean()
     return losses_BT, state, penalty

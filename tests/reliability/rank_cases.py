@@ -20,9 +20,9 @@ from launching import launch_ranks
 from process_cases import numbers
 
 from cnas.curricula import CurriculumConfig
-from cnas.training import CurriculumTrainer, Session
+from cnas.training import CurriculumTrainer, RunContext
 from cnas.training.equal_ranks import digests
-from cnas.training.stop import StopFlag
+from cnas.training.stop import StopSignal
 
 ALGORITHMS = ("enas", "rsps", "darts_v1", "darts_v2", "gdas", "setn", "spos")
 TEXT_SPACES, UNITS, REFRESHES = ("enas_rnn", "darts_rnn"), ("sequence", "token"), ("epoch", "step")
@@ -46,11 +46,11 @@ class Cell:
     def name(self) -> str:
         return f"{self.algorithm}-{self.space}-{self.refresh}-{self.unit}-{self.dtype}-{self.epochs}"
 
-    def trainer(self, session: Session) -> CurriculumTrainer:
+    def trainer(self, context: RunContext) -> CurriculumTrainer:
         """At its beginning; 6 steps an epoch, images end in a batch of 3."""
         dtype = {"float64": torch.float64, "float32": torch.float32}[self.dtype]
         trainer = build_trainer(
-            session,
+            context,
             CurriculumConfig(k=3, refresh=self.refresh, unit=self.unit),  # type: ignore[arg-type]
             space=build_space(self.space),
             algorithm=self.algorithm,
@@ -110,8 +110,8 @@ def train_cells(out: Path, world: int, cells: Sequence[Cell]) -> int:
 def trained(cell: Cell, accelerator: Accelerator, folder: Path) -> CurriculumTrainer:
     """A finished search whose processes were compared at every epoch's end."""
     folder.mkdir(parents=True, exist_ok=True)
-    session = Session(accelerator, folder, 1, "same", StopFlag(), check_ranks=10**9)
-    trainer = cell.trainer(session)
+    context = RunContext(accelerator, folder, 1, "same", StopSignal(), check_ranks=10**9)
+    trainer = cell.trainer(context)
     trainer.train()
     return trainer
 

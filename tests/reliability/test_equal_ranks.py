@@ -27,7 +27,7 @@ SHORT = [
     for cell in SOME_CELLS
     if f"{cell.algorithm}-{cell.space}" not in KNOWN
 ]
-"""Those that tests/runs/test_processes.py leaves out; data that is judged after an epoch is weighed in the one after it."""
+"""What tests/runs/test_processes.py leaves out; data that is judged after an epoch is weighed in the one after it."""
 UNLEARNED = ("rsps", "spos")
 """In float32: where a policy is learned, Adam takes a full step even on a gradient that is little but rounding."""
 LASTING = 9

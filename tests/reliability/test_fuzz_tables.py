@@ -43,7 +43,7 @@ def wrong(values, draws):
     return values
 
 
-def looked_up(path):
+def benchmark_metrics(path):
     table = NatsTable.load(path)
     found = table.query(table.architectures[7])
     assert all(0 <= value <= 100 for value in found.test_accuracy.values())
@@ -54,7 +54,7 @@ def test_a_table_is_looked_up_or_refused(columns, tmp_path, budget, measured):
     counted, path = Counted(), tmp_path / "table.parquet"
     for case in range(budget(6, 150)):
         made_up_table.save(path, wrong(columns, random.Random(case)) if case else columns)
-        counted.add(lambda: looked_up(path))
+        counted.add(lambda: benchmark_metrics(path))
     counted.both()
     measured(str(counted))
 

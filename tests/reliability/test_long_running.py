@@ -77,8 +77,8 @@ def search(folder, steps, leak=None):
     """A search of so many steps, checkpoints and scoring passes among them, with what it took in a file."""
     kept = []
     leaks = {"memory": lambda: kept.append(b"x" * 100_000), "files": lambda: kept.append(os.dup(0))}
-    session = build_session(folder)
-    trainer = build_trainer(session, CurriculumConfig(k=2), epochs=steps // 7, checkpoint_steps=50)
+    context = build_session(folder)
+    trainer = build_trainer(context, CurriculumConfig(k=2), epochs=steps // 7, checkpoint_steps=50)
     assert len(trainer.batches) == 7
     seen, step = Watched(steps), trainer._step
 
@@ -131,10 +131,10 @@ def test_a_leak_is_found(tmp_path, kind):
 def test_a_tracker_that_fails_ends_nothing(tmp_path, capsys, measured):
     found = {}
     for name, failing in {"whole": (), "away": ("log",), "away at the end": ("log", "finish")}.items():
-        session = build_session(tmp_path / name, log_with=Failing(*failing))
-        start_trackers(session.accelerator, tmp_path / name, {}, resume=False)
-        build_trainer(session, CurriculumConfig(k=2), epochs=6).train()
-        session.accelerator.end_training()
+        context = build_session(tmp_path / name, log_with=Failing(*failing))
+        start_trackers(context.accelerator, tmp_path / name, {}, resume=False)
+        build_trainer(context, CurriculumConfig(k=2), epochs=6).train()
+        context.accelerator.end_training()
         warnings = [line for line in capsys.readouterr().out.splitlines() if "warning: tracker" in line]
         assert len(warnings) == bool(failing)
         found[name] = rows(tmp_path / name)

@@ -23,15 +23,15 @@ SEARCHES = {
 def losses(folder, name, precision, epochs):
     """The mean training loss of every epoch, and the dtypes of the weights; forgets the precision."""
     space, curriculum, rate = SEARCHES[name]
-    session = build_session(folder / f"{name}-{precision}", cpu=True, mixed_precision=precision)
+    context = build_session(folder / f"{name}-{precision}", cpu=True, mixed_precision=precision)
     sizes = {"epochs": epochs, "batch_size": 5, "valid_batch_size": 5, "learning_rate": rate}
-    trainer = build_trainer(session, curriculum, space=build_space(space), algorithm=name, **sizes)
+    trainer = build_trainer(context, curriculum, space=build_space(space), algorithm=name, **sizes)
     trainer.train()
     assert trainer.position.step == STEPS * epochs
     assert {parameter.dtype for parameter in trainer.model.parameters()} == {torch.float32}
     assert trainer.curriculum.v.dtype == torch.float32
     AcceleratorState._reset_state(reset_partial_state=True)
-    lines = (session.folder / "metrics.jsonl").read_text("utf-8").splitlines()
+    lines = (context.folder / "metrics.jsonl").read_text("utf-8").splitlines()
     return torch.tensor([json.loads(line)["train_loss"] for line in lines], dtype=torch.float64)
 
 

@@ -15,12 +15,12 @@ from rank_cases import Cell, distance, launched
 from rounding import TRAINED_COARSELY
 
 from cnas.curricula import Curriculum
-from cnas.data.base import rank_rows
-from cnas.random import Noise, generator
-from cnas.training import Session
+from cnas.data.base import process_rows
+from cnas.random import DropoutSeeds, generator
+from cnas.training import RunContext
+from cnas.training.distributed import ProcessGroup
 from cnas.training.loop import AccelerateLoop
-from cnas.training.ranks import Ranks
-from cnas.training.stop import StopFlag
+from cnas.training.stop import StopSignal
 
 pytestmark = pytest.mark.distributed
 LIMIT = TRAINED_COARSELY
@@ -35,7 +35,7 @@ def weights_normalised_by_every_process_alone():
 
     def update(self, unit_ids_U, losses_KU):
         for rank in range(2):
-            rows = rank_rows(len(unit_ids_U), rank, 2)
+            rows = process_rows(len(unit_ids_U), rank, 2)
             original(self, unit_ids_U[rows], losses_KU[:, rows])
 
     return patch.object(Curriculum, "update", update)
@@ -43,7 +43,7 @@ def weights_normalised_by_every_process_alone():
 
 def gradients_averaged_instead_of_summed():
     """The mean over processes of shares that already add up to one: half the gradient."""
-    original = Ranks.sum_gradients
+    original = ProcessGroup.sum_gradients
 
     def sum_gradients(self, parameters):
         kept = list(parameters)
@@ -51,7 +51,7 @@ def gradients_averaged_instead_of_summed():
         for parameter in kept:
             parameter.grad /= self.world
 
-    return patch.object(Ranks, "sum_gradients", sum_gradients)
+    return patch.object(ProcessGroup, "sum_gradients", sum_gradients)
 
 
 def rows_repeated_until_all_have_equally_many():
@@ -64,7 +64,7 @@ def rows_repeated_until_all_have_equally_many():
         return slice(start, start + size)
 
     def _micro_batches(self, index):
-        with patch("cnas.training.ranks.rank_rows", padded):
+        with patch("cnas.training.distributed.process_rows", padded):
             return original(self, index)
 
     return patch.object(AccelerateLoop, "_micro_batches", _micro_batches)
@@ -75,8 +75,8 @@ def another_architecture_on_every_process():
     """α is drawn by every process for itself."""
     original, rank = Cell.trainer, int(os.environ["RANK"])
 
-    def trainer(self, session):
-        made = original(self, session)
+    def trainer(self, context):
+        made = original(self, context)
         with torch.no_grad():
             made.algorithm.alphas.logits += 0.1 * rank * torch.arange(made.algorithm.alphas.logits.shape[-1])
         return made
@@ -92,12 +92,12 @@ def dropout_drawn_by_every_process():
     def drawn(self, name):
         return generator(self.seed, f"{self.stream}/{name}/{rank}", self.step)
 
-    return patch.object(Noise, "generator", drawn)
+    return patch.object(DropoutSeeds, "generator", drawn)
 
 
 def statistics_of_every_process_alone():
     """Normalisation over the rows at hand."""
-    return patch.object(Ranks, "all_sum", property(lambda _: lambda values: values))
+    return patch.object(ProcessGroup, "all_reduce_sum", property(lambda _: lambda values: values))
 
 
 MUTANTS = {
@@ -113,7 +113,7 @@ MUTANTS = {
 def searched(cell, accelerator, folder):
     """Without the comparison of the processes, which would find some of them first."""
     folder.mkdir(parents=True, exist_ok=True)
-    trainer = cell.trainer(Session(accelerator, folder, 1, "same", StopFlag()))
+    trainer = cell.trainer(RunContext(accelerator, folder, 1, "same", StopSignal()))
     trainer.train()
     return numbers(trainer)
 

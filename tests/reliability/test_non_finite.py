@@ -17,9 +17,9 @@ from rank_cases import Cell, launched
 
 from cnas.curricula import Curriculum, CurriculumConfig, normalized_weights, uncertainty
 from cnas.random import generator
-from cnas.training import Session
+from cnas.training import RunContext
 from cnas.training.equal_ranks import digests
-from cnas.training.stop import StopFlag
+from cnas.training.stop import StopSignal
 
 pytestmark = pytest.mark.distributed
 STEPS = 6
@@ -61,7 +61,7 @@ LEFT |= {"alpha": ("_arch_step", ("algorithm",))}
 def attempt(broken, accelerator, folder):
     """(what was counted, whether nothing was updated with it, the whole state afterwards)."""
     folder.mkdir(parents=True, exist_ok=True)
-    trainer = broken.cell.trainer(Session(accelerator, folder, 1, "same", StopFlag()))
+    trainer = broken.cell.trainer(RunContext(accelerator, folder, 1, "same", StopSignal()))
     happened, around = break_it(trainer, broken, accelerator.process_index == 1), []
     name, kept = LEFT.get(broken.where, ("_step", ()))
     original = getattr(trainer, name)
@@ -100,7 +100,7 @@ def recovery(accelerator, folder, death):
         return trainer
 
     def build():
-        return bad(TEXT.trainer(Session(accelerator, folder, 1, "same", StopFlag())))
+        return bad(TEXT.trainer(RunContext(accelerator, folder, 1, "same", StopSignal())))
 
     trainer = build()
     write = trainer._write
@@ -181,8 +181,8 @@ def spoil_scores(trainer, where, spoiled):
             validating.pop()
 
     def forward_many(*args):
-        losses, carries = original(*args)
-        return (spoiled(losses) if bool(validating) == (where == "reward") else losses), carries
+        losses, hidden_states = original(*args)
+        return (spoiled(losses) if bool(validating) == (where == "reward") else losses), hidden_states
 
     trainer.scorer.validation, supernet.forward_many = watched, forward_many
 

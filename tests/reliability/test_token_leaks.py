@@ -42,7 +42,7 @@ def command(argv, folder):
     return cnas_main(argv)
 
 
-def hits(*folders):
+def correct(*folders):
     """(files that hold the token, bytes looked at)."""
     files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
     found = [path for path in files if TOKEN.encode() in path.read_bytes()]
@@ -69,7 +69,7 @@ def test_a_token_is_in_nothing_that_a_run_leaves(place, tmp_path, measured):
     for name, (argv, fault, code) in runs.items():
         ended = Launched(out, recipe, argv, place, fault, env=env).wait()
         assert ended.code == code, (name, ended)
-    found, size = hits(place, out)
+    found, size = correct(place, out)
     assert not found
     measured(f"0 hits in {size / 1e6:.1f} MB: {len(runs)} runs, whole, killed, out of disk, with NaN, refused, --help")
 
@@ -85,7 +85,7 @@ def test_a_token_is_in_nothing_that_a_command_leaves(place, finished, tmp_path, 
             ended = Launched(out, command, argv, place, env=env).wait()
             assert ended.code in {0, 2, 6}, (argv, ended)
             used += 1
-    found, size = hits(place, out)
+    found, size = correct(place, out)
     assert not found
     measured(f"0 hits in {size / 1e6:.1f} MB: {used} calls of {len(names())} commands")
 
@@ -110,4 +110,4 @@ def test_a_traceback_does_not_show_it(tmp_path, measured):
 def test_a_token_in_a_file_is_found(tmp_path):
     """What the other tests rely on."""
     (tmp_path / "log.txt").write_text(f"Authorization: Bearer {TOKEN}")
-    assert hits(tmp_path)[0] == [tmp_path / "log.txt"]
+    assert correct(tmp_path)[0] == [tmp_path / "log.txt"]

@@ -10,8 +10,8 @@ from rank_cases import Cell, distance, launched
 from rounding import TRAINED
 
 from cnas.errors import Stopped
-from cnas.training import Session
-from cnas.training.stop import StopFlag
+from cnas.training import RunContext
+from cnas.training.stop import StopSignal
 
 pytestmark = pytest.mark.distributed
 LIMIT = TRAINED
@@ -27,19 +27,19 @@ STOPS = (3, 6, 9, 11)
 """Amid an epoch, at the end of the first of two, and twice amid the second."""
 
 
-def session(accelerator, folder):
+def context(accelerator, folder):
     folder.mkdir(parents=True, exist_ok=True)
-    return Session(accelerator, folder, 1, "same", StopFlag(), check_ranks=4)
+    return RunContext(accelerator, folder, 1, "same", StopSignal(), check_ranks=4)
 
 
 def stopped(cell, accelerator, folder, step):
     """Leave a checkpoint of ``step``."""
-    trainer = cell.trainer(session(accelerator, folder))
+    trainer = cell.trainer(context(accelerator, folder))
     original = trainer.begin_step
 
     def begin_step(index):
         if trainer.position.step + 1 == step and accelerator.is_main_process:
-            trainer.session.stop.request("the test")
+            trainer.context.stop.request("the test")
         original(index)
 
     trainer.begin_step = begin_step
@@ -61,7 +61,7 @@ def work(out, world, cells, stops, halves):
             place = f"{cell.name}-{step}"
             stopped(cell, accelerator, out / place, step)
             if halves is not None:
-                trainer = cell.trainer(session(accelerator, halves / place))
+                trainer = cell.trainer(context(accelerator, halves / place))
                 assert trainer.resume()
                 assert trainer.position.step == step
                 trainer.train()

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnas.reports.cell_graph import cell_graph, places
-from cnas.reports.collapse import IDLE, judge
+from cnas.reports.collapse import IDLE, assess
 from cnas.spaces import EnasRnnSpace
 
 
@@ -52,7 +52,7 @@ def test_a_column_with_arrows_past_its_nodes_steps_aside():
 @given(st.integers(1, 9), st.integers(0, 10_000))
 def test_a_majority_of_idle_operations_is_an_alarm(nodes, seed):
     space, architecture = sample(nodes, seed)
-    found = judge(space, architecture)
+    found = assess(space, architecture)
     assert sum(count for _, count in found.counts) == found.total == nodes
     idle = sum(count for operation, count in found.counts if operation in IDLE)
     assert any("operations are" in alarm for alarm in found.alarms) == (2 * idle > nodes)
@@ -60,9 +60,9 @@ def test_a_majority_of_idle_operations_is_an_alarm(nodes, seed):
 
 def test_alarms_in_words():
     space = EnasRnnSpace(nodes=4)
-    (mostly,) = judge(space, space.parse("0 3 1 3 2 3 1 0")).alarms
+    (mostly,) = assess(space, space.parse("0 3 1 3 2 3 1 0")).alarms
     assert mostly.startswith("3 of 4 operations are identity, which adds no non-linearity: most")
-    shallow = judge(space, space.parse("0 0 0 1 0 2 0 0")).alarms
+    shallow = assess(space, space.parse("0 0 0 1 0 2 0 0")).alarms
     assert shallow == ("Every node reads the input alone: the cell is as shallow as it can be.",)
 
 
@@ -72,4 +72,4 @@ def test_a_cell_that_lets_nothing_through_is_an_alarm():
             return False
 
     space = Cut(nodes=2)
-    assert "No path leads from the input" in judge(space, space.parse("0 0 1 1")).alarms[0]
+    assert "No path leads from the input" in assess(space, space.parse("0 0 1 1")).alarms[0]

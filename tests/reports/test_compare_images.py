@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from image_folders import image_result, looked_up, trained, with_options, write_image_run
+from image_folders import benchmark_metrics, image_result, trained, with_options, write_image_run
 
 from cnas.errors import UserError
 from cnas.hub.model_kind import IMAGE_CLASSIFIER, LANGUAGE_MODEL
@@ -42,7 +42,7 @@ def random_cells(made):
 
     def make(accuracies, **changes):
         pairs = zip(CELLS, accuracies, strict=False)
-        return [made(given_cell(cell), benchmark=looked_up(value), **changes) for cell, value in pairs]
+        return [made(given_cell(cell), benchmark=benchmark_metrics(value), **changes) for cell, value in pairs]
 
     return make
 
@@ -66,7 +66,7 @@ def test_every_kind_of_model_has_its_measures():
 
 
 def test_a_run_has_what_was_looked_up_and_what_was_measured(made):
-    record = looked_up(93.0, kendall_tau=-0.25, ranked=100, test_accuracies={"cifar10": 93.0, "cifar100": 70.5})
+    record = benchmark_metrics(93.0, kendall_tau=-0.25, ranked=100, test_accuracies={"cifar10": 93.0, "cifar100": 70.5})
     run = load_run(made(CURRICULUM, benchmark=record, retrain=trained(60.0, 62.5)))
     assert {measure.short: value for measure, value in run.figures.items()} == {
         "valid accuracy": 60.0,
@@ -77,13 +77,13 @@ def test_a_run_has_what_was_looked_up_and_what_was_measured(made):
         "Kendall's τ": -0.25,
         "cifar100, looked up": 70.5,
     }
-    assert [measure.short for measure in run.judges] == ["test accuracy", "cifar10, looked up"]
-    assert (run.metric, run.looked_up, run.parameters) == ("accuracy", "cifar10 in tss.parquet", 1000)
+    assert [measure.short for measure in run.primary_measures] == ["test accuracy", "cifar10, looked up"]
+    assert (run.metric, run.benchmark_metrics, run.parameters) == ("accuracy", "cifar10 in tss.parquet", 1000)
     assert [measure.higher for measure in run.figures] == [True, True, True, False, False, True, True]
 
 
 def test_a_run_that_was_looked_up_alone_has_no_training(made):
-    run = load_run(made(PLAIN, benchmark=looked_up(90.0)))
+    run = load_run(made(PLAIN, benchmark=benchmark_metrics(90.0)))
     assert (run.parameters, run.training_seconds, run.search_seconds) == (None, None, 61.0)
     (row,) = rows(render(compared([run.folder])), "gdas")
     assert row == ["gdas on nats, plain", "1", "1", "90.00", "500", "5.00", "61 s"]
@@ -101,7 +101,7 @@ BROKEN |= {"test_accuracies": {"cifar10": True}, "regret": []}
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_look_up_that_is_wrong_is_named(made, name):
-    folder = made(PLAIN, benchmark=looked_up(90.0, **{name: BROKEN[name]}))
+    folder = made(PLAIN, benchmark=benchmark_metrics(90.0, **{name: BROKEN[name]}))
     with pytest.raises(UserError, match=rf"result\.json .* benchmark\.{name}$"):
         load_run(folder)
 
@@ -109,7 +109,7 @@ def test_a_look_up_that_is_wrong_is_named(made, name):
 @pytest.mark.parametrize("value", [True, 3, [3], "x"])
 @pytest.mark.parametrize("part", ["retrain", "benchmark", "search"])
 def test_a_part_that_is_none_is_one_line(made, part, value):
-    parts = {"benchmark": looked_up(90.0), "retrain": None, part: value}
+    parts = {"benchmark": benchmark_metrics(90.0), "retrain": None, part: value}
     with pytest.raises(UserError, match=rf"result\.json lacks {part}\."):
         load_run(made(PLAIN, **parts))
 
@@ -121,11 +121,11 @@ def test_a_trained_run_needs_accuracies(made):
 
 
 def test_the_curriculum_is_set_beside_its_plain_twin(made):
-    found = [made(CURRICULUM, seed, benchmark=looked_up(value)) for seed, value in ((1, 91.0), (2, 92.0))]
+    found = [made(CURRICULUM, seed, benchmark=benchmark_metrics(value)) for seed, value in ((1, 91.0), (2, 92.0))]
     found[1].joinpath("result.json").unlink()
-    found[1] = made(CURRICULUM, 2, benchmark=looked_up(92.0, kendall_tau=0.5))
-    twins = [made(PLAIN, 1, benchmark=looked_up(90.0, kendall_tau=0.1))]
-    twins += [made(PLAIN, 2, benchmark=looked_up(94.0, kendall_tau=0.25))]
+    found[1] = made(CURRICULUM, 2, benchmark=benchmark_metrics(92.0, kendall_tau=0.5))
+    twins = [made(PLAIN, 1, benchmark=benchmark_metrics(90.0, kendall_tau=0.1))]
+    twins += [made(PLAIN, 2, benchmark=benchmark_metrics(94.0, kendall_tau=0.25))]
     text = render(compared([*found, *twins]))
     row = next(row for row in rows(text, "gdas") if row[0].endswith("− plain"))
     assert row[1:] == ["1, 2", "-0.50 (s. e. 1.50)", "+50 (s. e. 150)", "+0.50 (s. e. 1.50)", "+0.25 (seeds 2)"]
@@ -141,7 +141,7 @@ PLACES |= {"behind": (80.0, False, False)}
 @pytest.mark.parametrize("place", PLACES)
 def test_more_accuracy_beats_random_cells_and_less_does_not(made, random_cells, place):
     accuracy, *expected = PLACES[place]
-    groups = compared([made(PLAIN, benchmark=looked_up(accuracy))], random_cells([86.0, 92.0, 92.0]))
+    groups = compared([made(PLAIN, benchmark=benchmark_metrics(accuracy))], random_cells([86.0, 92.0, 92.0]))
     (verdict,) = against_random(groups)
     assert [verdict.beats_mean, verdict.beats_best] == expected
     words = ["**beats**" if holds else "**does not beat**" for holds in expected]
@@ -154,8 +154,8 @@ def test_more_accuracy_beats_random_cells_and_less_does_not(made, random_cells, 
 
 def test_a_trained_cell_is_judged_by_training_and_by_the_table(made, random_cells):
     lucky = random_cells([94.0], retrain=trained(40.0, 70.0))
-    chosen = [made(given_cell(CELLS[1]), benchmark=looked_up(80.0), retrain=trained(60.0, 50.0))]
-    found = made(PLAIN, benchmark=looked_up(90.0), retrain=trained(10.0, 55.0))
+    chosen = [made(given_cell(CELLS[1]), benchmark=benchmark_metrics(80.0), retrain=trained(60.0, 50.0))]
+    found = made(PLAIN, benchmark=benchmark_metrics(90.0), retrain=trained(10.0, 55.0))
     measured, table = against_random(compared([found], [*lucky, *chosen]))
     assert (measured.measure, measured.best.figures[TEST_ACCURACY]) == (TEST_ACCURACY, 50.0)
     assert (measured.beats_mean, measured.beats_best) == (False, True)
@@ -194,7 +194,7 @@ def test_of_two_figures_one_beats_the_other_unless_they_are_equal(left, right, h
 
 
 def test_runs_of_different_kinds_are_not_comparable(made, finished):
-    groups = compared([finished, made(CURRICULUM, benchmark=looked_up(90.0))])
+    groups = compared([finished, made(CURRICULUM, benchmark=benchmark_metrics(90.0))])
     (line,) = incomparable(groups)
     assert line == (
         "metric is perplexity (enas on enas_rnn, curriculum, K = 3), accuracy (gdas on nats, curriculum, K = 5)"
@@ -206,42 +206,46 @@ def test_runs_of_different_kinds_are_not_comparable(made, finished):
 
 
 OTHERS = {
-    "looked_up is cifar10 in tss.parquet": {"benchmark": looked_up(90.0, dataset="cifar100")},
-    "looked_up is cifar10 in tss.parquet (": {"benchmark": looked_up(90.0, source="other.parquet")},
-    "data is ": {"dataset": {"fingerprint": "0" * 16, "used": {}}, "benchmark": looked_up(90.0)},
+    "benchmark_metrics is cifar10 in tss.parquet": {"benchmark": benchmark_metrics(90.0, dataset="cifar100")},
+    "benchmark_metrics is cifar10 in tss.parquet (": {"benchmark": benchmark_metrics(90.0, source="other.parquet")},
+    "data is ": {"dataset": {"fingerprint": "0" * 16, "used": {}}, "benchmark": benchmark_metrics(90.0)},
 }
 
 
 @pytest.mark.parametrize("line", OTHERS)
 def test_other_images_and_other_tables_are_flagged_and_never_averaged(made, line):
-    groups = compared([made(PLAIN, benchmark=looked_up(90.0)), made(PLAIN, 2, **OTHERS[line])])
+    groups = compared([made(PLAIN, benchmark=benchmark_metrics(90.0)), made(PLAIN, 2, **OTHERS[line])])
     assert len(groups) == 2
     assert [each for each in incomparable(groups) if each.startswith(line)]
 
 
 def test_where_the_table_lies_does_not_part_a_group(made):
-    folders = [made(with_options(PLAIN, table=f"/{seed}/tss"), seed, benchmark=looked_up(90.0)) for seed in (1, 2)]
+    folders = [
+        made(with_options(PLAIN, table=f"/{seed}/tss"), seed, benchmark=benchmark_metrics(90.0)) for seed in (1, 2)
+    ]
     (group,) = compared(folders)
     assert group.seeds == [1, 2]
 
 
 def test_random_cells_of_another_table_or_none_are_no_reference(made, random_cells):
-    found = made(PLAIN, benchmark=looked_up(90.0))
-    other = made(given_cell(CELLS[0]), benchmark=looked_up(1.0, source="other.parquet"))
+    found = made(PLAIN, benchmark=benchmark_metrics(90.0))
+    other = made(given_cell(CELLS[0]), benchmark=benchmark_metrics(1.0, source="other.parquet"))
     (verdict,) = against_random(compared([found], [other]))
     assert (verdict.comparable, verdict.beats_mean) == (False, False)
-    assert "**not comparable:** looked_up is cifar10 in" in render(compared([found], [other]))
+    assert "**not comparable:** benchmark_metrics is cifar10 in" in render(compared([found], [other]))
 
 
 def test_larger_supernets_are_an_unequal_budget(made):
     wider = replace(PLAIN, space=replace(PLAIN.space, channels=16))
-    text = render(compared([made(PLAIN, benchmark=looked_up(90.0)), made(wider, benchmark=looked_up(91.0))]))
+    text = render(
+        compared([made(PLAIN, benchmark=benchmark_metrics(90.0)), made(wider, benchmark=benchmark_metrics(91.0))])
+    )
     assert "**searches of unequal budget:** space.channels is 4 " in text
 
 
 def test_a_report_sets_image_runs_side_by_side(made):
-    folders = [made(CURRICULUM, seed, benchmark=looked_up(90.0 + seed, kendall_tau=0.1)) for seed in (1, 2)]
-    folders += [made(PLAIN, 1, benchmark=looked_up(93.0))]
+    folders = [made(CURRICULUM, seed, benchmark=benchmark_metrics(90.0 + seed, kendall_tau=0.1)) for seed in (1, 2)]
+    folders += [made(PLAIN, 1, benchmark=benchmark_metrics(93.0))]
     spread, paired = compare_records([read_run(folder) for folder in folders]).tables
     titles = ("Looked-up test accuracy on cifar10", "Rank on cifar10", "Regret on cifar10", "Kendall's τ")
     assert (spread.columns[2:], paired.columns[2:]) == (titles, titles)
@@ -250,13 +254,13 @@ def test_a_report_sets_image_runs_side_by_side(made):
 
 
 def test_the_card_of_an_image_run_takes_further_seeds(made):
-    runs = [made(PLAIN, seed, benchmark=looked_up(90.0 + seed)) for seed in (1, 2)]
+    runs = [made(PLAIN, seed, benchmark=benchmark_metrics(90.0 + seed)) for seed in (1, 2)]
     assert "| rank | 400 | 350.00 ± 70.71 (n = 2) |" in write_card(runs[0], runs[1:]).read_text("utf-8")
     with pytest.raises(UserError, match=r"seeds must differ from .* in the seed alone"):
-        write_card(runs[0], [made(CURRICULUM, 3, benchmark=looked_up(90.0))])
+        write_card(runs[0], [made(CURRICULUM, 3, benchmark=benchmark_metrics(90.0))])
 
 
 def test_what_is_unknown_of_a_cell_is_no_figure():
-    found = figures(image_result(PLAIN, benchmark=looked_up(90.0, rank=None, regret=None, kendall_tau=None)))
+    found = figures(image_result(PLAIN, benchmark=benchmark_metrics(90.0, rank=None, regret=None, kendall_tau=None)))
     assert [measure.short for measure in found] == ["cifar10, looked up"]
     assert not {KENDALL_TAU, VALID_ACCURACY, rank("cifar10")} & set(found)

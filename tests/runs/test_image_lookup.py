@@ -15,8 +15,8 @@ from cnas.hub.artifacts import summary
 from cnas.cli.launch import main
 from cnas.runs.pipeline import _supernet_losses, build_trainer
 from cnas.runs.data import load_task
-from cnas.training.session import Session
-from cnas.training.stop import StopFlag
+from cnas.training.context import RunContext
+from cnas.training.stop import StopSignal
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "recipes"))
 import nats_cl
@@ -38,7 +38,7 @@ def table(tmp_path_factory, accuracies):
 
 
 @pytest.fixture(scope="module")
-def looked_up(tmp_path_factory, table):
+def benchmark_metrics(tmp_path_factory, table):
     """(folder of a finished run, how many images its trained network went over in each pass)."""
     folder, passes = tmp_path_factory.mktemp("images") / "run", []
     classify = run_images.classify
@@ -52,8 +52,8 @@ def read(folder, name):
     return json.loads((folder / name).read_text("utf-8"))
 
 
-def test_the_cell_is_looked_up_on_all_data_sets(looked_up, accuracies):
-    folder, _ = looked_up
+def test_the_cell_is_looked_up_on_all_data_sets(benchmark_metrics, accuracies):
+    folder, _ = benchmark_metrics
     result = read(folder, "result.json")
     found, index = result["benchmark"], accuracies["arch"].index(result["architecture"]["string"])
     expected = {name: accuracies[f"{name}_test_200"][index] for name in made_up_table.ACCURACIES}
@@ -65,8 +65,8 @@ def test_the_cell_is_looked_up_on_all_data_sets(looked_up, accuracies):
     assert f"rank {found['rank']:,}  regret {found['regret']:.2f}" in summary(folder, result)
 
 
-def test_the_trained_network_goes_over_every_split_once(looked_up):
-    folder, passes = looked_up
+def test_the_trained_network_goes_over_every_split_once(benchmark_metrics):
+    folder, passes = benchmark_metrics
     assert passes == [32, 32, 64, 32, 48]  # two epochs' validation; then train, validation and test
     wrong, measured = read(folder, "misclassified.json"), read(folder, "result.json")["retrain"]
     for split, name, size in (("validation", "valid", 32), ("test", "test", 48)):
@@ -77,7 +77,7 @@ def test_the_trained_network_goes_over_every_split_once(looked_up):
 def test_architectures_are_scored_in_groups_as_each_would_be_alone(table, tmp_path, monkeypatch):
     config = nats_cl.smoke()
     task = load_task(replace(config, options=replace(config.options, table=table)))
-    trainer = build_trainer(task, Session(Accelerator(cpu=True), tmp_path, 1, "same", StopFlag()))
+    trainer = build_trainer(task, RunContext(Accelerator(cpu=True), tmp_path, 1, "same", StopSignal()))
     score, sizes = trainer.scorer.validation, []
     monkeypatch.setattr(trainer.scorer, "validation", lambda *args: sizes.append(len(args[0])) or score(*args))
     losses = _supernet_losses(task, trainer)

@@ -118,8 +118,8 @@ def test_a_folder_that_is_not_there_cannot_be_locked(tmp_path):
         held(tmp_path / "nowhere").__enter__()
 
 
-def _try(folder, together, results):
-    together.wait()
+def _try(folder, collective_errors, results):
+    collective_errors.wait()
     try:
         with held(folder):
             results.put((os.getpid(), time.monotonic()))
@@ -131,8 +131,8 @@ def _try(folder, together, results):
 
 def test_of_many_that_try_at_once_over_a_stale_lock_never_two_have_it(tmp_path):
     put(tmp_path, dead())
-    together, results = CONTEXT.Barrier(4), CONTEXT.SimpleQueue()
-    tries = [CONTEXT.Process(target=_try, args=(tmp_path, together, results)) for _ in range(4)]
+    collective_errors, results = CONTEXT.Barrier(4), CONTEXT.SimpleQueue()
+    tries = [CONTEXT.Process(target=_try, args=(tmp_path, collective_errors, results)) for _ in range(4)]
     for each in tries:
         each.start()
     for each in tries:

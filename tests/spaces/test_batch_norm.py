@@ -37,7 +37,7 @@ class Meeting:
         self.parts = [None] * count
         self.barrier = threading.Barrier(count, timeout=300)
 
-    def all_sum(self, rank):
+    def all_reduce_sum(self, rank):
         def total(values):
             self.parts[rank] = values.detach().clone()
             self.barrier.wait()
@@ -49,12 +49,12 @@ class Meeting:
 
 
 def everywhere(count, work):
-    """What ``work(rank, all_sum)`` returns in each of ``count`` threads."""
+    """What ``work(rank, all_reduce_sum)`` returns in each of ``count`` threads."""
     meeting, found = Meeting(count), [None] * count
 
     def run(rank):
         try:
-            found[rank] = work(rank, meeting.all_sum(rank))
+            found[rank] = work(rank, meeting.all_reduce_sum(rank))
         except BaseException:
             meeting.barrier.abort()
             raise
@@ -93,9 +93,9 @@ def test_shared_rows_are_normalised_like_one_batch(seed, parts):
     norm = BatchNorm(whole, None)
     expected = norm.backward(grad, whole, norm.apply_(whole))
 
-    def work(rank, all_sum):
+    def work(rank, all_reduce_sum):
         mine = values.split(parts)[rank].clone()
-        norm = BatchNorm(mine, all_sum)
+        norm = BatchNorm(mine, all_reduce_sum)
         scale = norm.apply_(mine)
         return mine, norm.backward(grad.split(parts)[rank], mine, scale)
 
@@ -106,9 +106,9 @@ def test_shared_rows_are_normalised_like_one_batch(seed, parts):
 
 def test_candidates_are_normalised_apart():
     values = draw(0, 3, 5, 2)
-    together = values.clone()
-    BatchNorm(together[0], None).apply_(together)
-    for one, candidate in zip(values, together, strict=True):
+    collective_errors = values.clone()
+    BatchNorm(collective_errors[0], None).apply_(collective_errors)
+    for one, candidate in zip(values, collective_errors, strict=True):
         expected = F.batch_norm(one, None, None, training=True, eps=EPSILON)
         torch.testing.assert_close(candidate, expected, **TOLERANCE)
 
@@ -128,18 +128,18 @@ def test_a_supernet_on_shared_rows_is_one_on_all(parts, soft):
     supernet = space.build_supernet().double()
     tokens = torch.randint(30, (5, 4), generator=torch.Generator().manual_seed(1))
     scores, draws = draw(2, 1, *space.shape), torch.Generator().manual_seed(3)
-    carry, v = draw(4, 5, space.hidden_size), draw(5, 5, 4)
+    hidden_state, v = draw(4, 5, space.hidden_size), draw(5, 5, 4)
     every = tuple(pair for group in space.mixtures() for pair in group)
     path = space.routing(space.sample(draws))
 
-    def run(rows, all_sum):
+    def run(rows, all_reduce_sum):
         leaf = scores.clone().requires_grad_()
         routing = Routing(leaf.softmax(-1), (every,)) if soft else path
-        batch = Batch(tokens[rows], tokens[rows], tokens[rows], carry[rows], None, all_sum)
+        batch = Batch(tokens[rows], tokens[rows], tokens[rows], hidden_state[rows], None, all_reduce_sum)
         output = supernet.eval()(batch, routing)
         wanted = [*supernet.parameters(), *([leaf] if soft else [])]
         gradients = torch.autograd.grad((output.losses * v[rows]).sum(), wanted)
-        many, _ = supernet.forward_many(batch, [path, path], [carry[rows], None])
+        many, _ = supernet.forward_many(batch, [path, path], [hidden_state[rows], None])
         return output.losses.detach(), many, gradients
 
     whole = run(slice(0, 5), None)

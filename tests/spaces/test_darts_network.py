@@ -36,11 +36,11 @@ def test_the_output_is_the_mean_of_concat():
 
 def test_run_is_the_cross_entropy_of_forward():
     network, tokens = build(), torch.arange(10).view(2, 5)
-    losses_BT, _, carry, _ = network.run(tokens, tokens.flip(1))
+    losses_BT, _, hidden_state, _ = network.run(tokens, tokens.flip(1))
     output = network(tokens)
     expected = F.cross_entropy(output.logits.transpose(1, 2), tokens.flip(1), reduction="none")
     torch.testing.assert_close(losses_BT, expected, rtol=1e-6, atol=1e-6)
-    assert torch.equal(carry, output.cache)
+    assert torch.equal(hidden_state, output.cache)
 
 
 def test_generation_with_and_without_the_state_is_the_same():

@@ -135,12 +135,12 @@ def test_a_partial_output_is_the_mean_of_those_nodes():
             parameter.uniform_(-1, 1)
     tokens = torch.arange(12).view(4, 3)
     with_two, others = (
-        supernet(Batch(tokens, tokens, tokens), space.routing(space.parse(f"tanh 0 {second} 1 relu 1"))).carry
+        supernet(Batch(tokens, tokens, tokens), space.routing(space.parse(f"tanh 0 {second} 1 relu 1"))).hidden_state
         for second in ("relu", "tanh")
     )
     assert torch.equal(with_two, others), "node 2 is read by nobody"
     assert not torch.equal(
-        others, supernet(Batch(tokens, tokens, tokens), space.routing(space.parse("tanh 0 relu 1 relu 0"))).carry
+        others, supernet(Batch(tokens, tokens, tokens), space.routing(space.parse("tanh 0 relu 1 relu 0"))).hidden_state
     )
 
 

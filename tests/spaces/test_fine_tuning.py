@@ -109,7 +109,7 @@ def test_a_batch_of_images_counts_alike_however_it_is_cut(tmp_path, options):
 
 @pytest.mark.parametrize("kind", TEXTS)
 def test_the_sum_of_a_text_s_losses_is_divided_by_the_items_it_is_told(kind, monkeypatch):
-    network = language_model(kind, slowness=2.0, activation_penalty=3.0).train()
+    network = language_model(kind, tar=2.0, activation_penalty=3.0).train()
     logits = torch.randn(2, 5, len(WORDS), generator=torch.Generator().manual_seed(1))
     monkeypatch.setattr(network.shell, "decode", lambda dropped, pad_row: logits)
     labels = torch.tensor([[3, 4, -100, 5, 6], [7, 8, 9, -100, -100]])

@@ -53,10 +53,10 @@ def test_the_loss_is_the_cross_entropy():
     output = network(pictures(), labels=labels)
     torch.testing.assert_close(output.loss, F.cross_entropy(output.logits, labels))
     assert network(pictures()).loss is None
-    losses, logits, carry, penalty = network.run(pictures(), labels)
+    losses, logits, hidden_state, penalty = network.run(pictures(), labels)
     assert torch.equal(logits, output.logits)
     torch.testing.assert_close(losses, F.cross_entropy(output.logits, labels, reduction="none"))
-    assert carry is None
+    assert hidden_state is None
     assert penalty == 0
 
 
@@ -66,9 +66,9 @@ def test_two_processes_train_as_one():
     expected = network.run(images, labels)[0]
     wanted = torch.autograd.grad(expected.sum(), list(network.parameters()))
 
-    def work(rank, all_sum):
+    def work(rank, all_reduce_sum):
         own, rows = copy.deepcopy(network), slice(2 * rank, 2 * rank + 2)
-        losses = own.run(images[rows], labels[rows], all_sum=all_sum)[0]
+        losses = own.run(images[rows], labels[rows], all_reduce_sum=all_reduce_sum)[0]
         return losses.detach(), torch.autograd.grad(losses.sum(), list(own.parameters()))
 
     found = everywhere(2, work)

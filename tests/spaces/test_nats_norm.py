@@ -71,9 +71,9 @@ def test_shared_images_are_normalised_like_one_batch(parts, own):
     expected = other(leaf)
     wanted = torch.autograd.grad(expected, [leaf, *other.parameters()], grad)
 
-    def work(rank, all_sum):
+    def work(rank, all_reduce_sum):
         norm, own_rows = copy.deepcopy(mine), images.split(parts)[rank].clone().requires_grad_()
-        output = norm(own_rows, all_sum)
+        output = norm(own_rows, all_reduce_sum)
         found = torch.autograd.grad(output, [own_rows, *norm.parameters()], grad.split(parts)[rank])
         return output.detach(), found, dict(norm.named_buffers())
 
@@ -106,18 +106,18 @@ def with_slopes(function, values, kernel, grad):
     return [output.detach(), *torch.autograd.grad(output, leaves, grad)]
 
 
-def in_a_cell(values, kernel, all_sum=None):
+def in_a_cell(values, kernel, all_reduce_sum=None):
     """By a search cell of which nothing else is run."""
     size = kernel.shape[-1]
     values_of = {f"edges.3.conv_{size}x{size}.weight": kernel}
-    arguments = values, ((3, {1: 2, 3: 3}[size]),), None, all_sum
+    arguments = values, ((3, {1: 2, 3: 3}[size]),), None, all_reduce_sum
     return torch.func.functional_call(SearchCell(len(kernel)), values_of, arguments)
 
 
 @pytest.mark.parametrize("ratio", [100, 1000])
 @pytest.mark.parametrize("size", [1, 3])
-@pytest.mark.parametrize("all_sum", [None, lambda values: values])
-def test_a_small_spread_around_a_large_mean_is_kept_as_torch_keeps_it(ratio, size, all_sum):
+@pytest.mark.parametrize("all_reduce_sum", [None, lambda values: values])
+def test_a_small_spread_around_a_large_mean_is_kept_as_torch_keeps_it(ratio, size, all_reduce_sum):
     """In float32 beside float64; |mean|/std of what comes in is ``ratio``.
 
     A convolution makes 2n roundings of at most u·(|W|·|x|) each for n products, u = 2^-24, which the norm divides by
@@ -128,7 +128,7 @@ def test_a_small_spread_around_a_large_mean_is_kept_as_torch_keeps_it(ratio, siz
     values = (ratio + draw(1, 16, 8, 32, 32, dtype=torch.float32)).contiguous(memory_format=torch.channels_last)
     grad = draw(2, 16, 8, 32, 32, dtype=torch.float32)
     exact = with_slopes(convolved, *(each.double() for each in (values, kernel, grad)))
-    found = with_slopes(partial(in_a_cell, all_sum=all_sum), values, kernel, grad)
+    found = with_slopes(partial(in_a_cell, all_reduce_sum=all_reduce_sum), values, kernel, grad)
     beside = with_slopes(convolved, values.contiguous(), kernel, grad)
     convolve = partial(F.conv2d, padding=size // 2)
     largest_C = convolve(values.double().abs(), kernel.double().abs()).amax((0, 2, 3))

@@ -53,16 +53,16 @@ def test_candidates_are_judged_apart_and_leave_no_trace(kind):
         routings.append(Routing(torch.full((1, 6, 5), 0.2, dtype=torch.float64), (EVERY,)))
     supernet(batch, routings[0])
     before = buffers(supernet)
-    losses, carries = supernet.forward_many(batch, routings, [None] * len(routings))
-    hits = supernet.hits_many(batch, routings)
+    losses, hidden_states = supernet.forward_many(batch, routings, [None] * len(routings))
+    correct = supernet.correct_many(batch, routings)
     assert supernet.training
     assert unchanged(supernet, before)
-    assert carries == [None] * len(routings)
+    assert hidden_states == [None] * len(routings)
     assert not losses.requires_grad
     for place, routing in enumerate(routings):
         alone = supernet.eval()(batch, routing)
         assert torch.equal(losses[place], alone.losses)
-        assert torch.equal(hits[place], alone.logits.argmax(-1) == batch.labels)
+        assert torch.equal(correct[place], alone.logits.argmax(-1) == batch.labels)
 
 
 def run_convolutions(operations):
@@ -136,11 +136,11 @@ def test_shared_images_are_one_batch(parts, soft):
     scores = torch.randn(1, 6, 5, generator=generator, dtype=torch.float64)
     path, other = (SPACE.routing(SPACE.sample(generator)) for _ in range(2))
 
-    def run(rows, all_sum):
+    def run(rows, all_reduce_sum):
         own = copy.deepcopy(supernet)
         leaf = scores.clone().requires_grad_()
         routing = Routing(leaf.softmax(-1), (EVERY,)) if soft else path
-        share = Batch(batch.inputs[rows], batch.labels[rows], batch.unit_ids[rows], None, None, all_sum)
+        share = Batch(batch.inputs[rows], batch.labels[rows], batch.unit_ids[rows], None, None, all_reduce_sum)
         losses = own(share, routing).losses
         wanted = [*own.parameters(), leaf]
         slopes = torch.autograd.grad((losses * torch.arange(1.0, 7.0)[rows]).sum(), wanted, allow_unused=True)
@@ -172,7 +172,7 @@ def test_other_sizes_and_channels_work(size, channels):
     assert output.losses.shape == (4,)
     assert output.logits.shape == (4, 5)
     assert bool(output.losses.isfinite().all())
-    assert output.carry is None
+    assert output.hidden_state is None
     assert output.penalty == 0
     assert all(bool(p.grad.isfinite().all()) for p in supernet.parameters() if p.grad is not None)
 

@@ -6,13 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from cnas.random import Noise
+from cnas.random import DropoutSeeds
 from cnas.spaces import EnasRnnSpace
 from cnas.spaces.enas_rnn.network import CnasRnnConfig, CnasRnnForCausalLM
 from cnas.types import Batch
 
 SETTINGS = settings(derandomize=True, deadline=None, max_examples=12)
-PLAIN = {f"dropout_{name}": 0.0 for name in ("words", "embedding", "input", "hidden", "output")} | {"slowness": 0.0}
+PLAIN = {f"dropout_{name}": 0.0 for name in ("words", "embedding", "input", "hidden", "output")} | {"tar": 0.0}
 
 
 def build(seed=0, nodes=3, **changes):
@@ -31,13 +31,13 @@ def text(seed=0, rows=2, length=9):
 def test_run_is_the_cross_entropy_of_forward(seed, nodes, bias):
     network = build(seed, nodes, decoder_bias=bias)
     inputs_BT, labels_BT = text(seed)
-    losses_BT, logits, carry, penalty = network.run(inputs_BT, labels_BT)
+    losses_BT, logits, hidden_state, penalty = network.run(inputs_BT, labels_BT)
     output = network(inputs_BT)
     expected = F.cross_entropy(output.logits.transpose(1, 2), labels_BT, reduction="none")
     torch.testing.assert_close(losses_BT, expected, rtol=1e-6, atol=1e-6)
     assert losses_BT.dtype is torch.float32
     assert logits is None
-    assert torch.equal(carry, output.cache)
+    assert torch.equal(hidden_state, output.cache)
     assert penalty == 0
 
 
@@ -69,8 +69,8 @@ def test_a_text_in_two_parts_is_the_text(seed, cut):
     second = network(inputs_BT[:, cut:], cache=first.cache)
     torch.testing.assert_close(torch.cat([first.logits, second.logits], 1), whole.logits)
     torch.testing.assert_close(second.cache, whole.cache)
-    losses, _, carry, _ = network.run(inputs_BT[:, :cut], labels_BT[:, :cut])
-    rest, _, _, _ = network.run(inputs_BT[:, cut:], labels_BT[:, cut:], carry)
+    losses, _, hidden_state, _ = network.run(inputs_BT[:, :cut], labels_BT[:, :cut])
+    rest, _, _, _ = network.run(inputs_BT[:, cut:], labels_BT[:, cut:], hidden_state)
     torch.testing.assert_close(torch.cat([losses, rest], 1), network.run(inputs_BT, labels_BT)[0])
 
 
@@ -87,9 +87,9 @@ def test_the_network_is_the_supernet_s_path_with_its_weights():
             matrix.copy_(supernet.matrix(edge, operation))
     inputs_BT, labels_BT = text()
     expected = supernet(Batch(inputs_BT, labels_BT, torch.zeros_like(labels_BT)), space.routing(architecture))
-    losses_BT, _, carry, _ = network.run(inputs_BT, labels_BT)
+    losses_BT, _, hidden_state, _ = network.run(inputs_BT, labels_BT)
     assert torch.equal(losses_BT, expected.losses)
-    assert torch.equal(carry, expected.carry)
+    assert torch.equal(hidden_state, expected.hidden_state)
 
 
 @SETTINGS
@@ -145,7 +145,7 @@ def test_dropout_draws_from_the_noise_it_is_given():
     network = build().train()
     inputs_BT, labels_BT = text(rows=4)
     run = lambda rows, step=0: network.run(  # noqa: E731
-        inputs_BT[rows], labels_BT[rows], noise=Noise(1, "train", step, rows, 4)
+        inputs_BT[rows], labels_BT[rows], dropout_seeds=DropoutSeeds(1, "train", step, rows, 4)
     )[0]
     whole = run(slice(0, 4))
     assert torch.equal(run(slice(0, 4)), whole)
@@ -154,7 +154,7 @@ def test_dropout_draws_from_the_noise_it_is_given():
 
 
 def test_the_penalty_is_the_networks_own_and_for_training_only():
-    network = build(**{**PLAIN, "slowness": 2.0, "activation_penalty": 3.0})
+    network = build(**{**PLAIN, "tar": 2.0, "activation_penalty": 3.0})
     inputs_BT, labels_BT = text()
     assert network.run(inputs_BT, labels_BT)[3] == 0
     raw_BTH = network.cell(network.shell.embedding(inputs_BT), torch.zeros(2, 7), None)[0]

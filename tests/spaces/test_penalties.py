@@ -7,25 +7,25 @@ from pathlib import Path
 import pytest
 import torch
 
-from cnas.random import Noise
+from cnas.random import DropoutSeeds
 from cnas.spaces import DartsRnnSpace, EnasRnnSpace, LanguageModelSizes
 from cnas.spaces._language_model import LanguageModelShell
 from cnas.sweeps.recipe import Recipe
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 RATE = 0.75
-SIZES = {"vocab_size": 11, "hidden_size": 5, "dropout_output": RATE, "activation_penalty": 0.7, "slowness": 2.0}
+SIZES = {"vocab_size": 11, "hidden_size": 5, "dropout_output": RATE, "activation_penalty": 0.7, "tar": 2.0}
 
 
 def penalised(sizes):
     """(penalty, outputs h, output mask m) of a training batch."""
     shell, draws = LanguageModelShell(sizes).double().train(), torch.Generator().manual_seed(1)
     raw_BTH = torch.randn(6, 4, sizes.hidden_size, generator=draws, dtype=torch.float64)
-    masks = shell.masks(6, Noise(1, "test", 0, slice(0, 6), 6))
+    masks = shell.masks(6, DropoutSeeds(1, "test", 0, slice(0, 6), 6))
     return shell.losses(raw_BTH, torch.zeros(6, 4, dtype=torch.long), masks)[1], raw_BTH, masks.output
 
 
-def slowness(outputs_BTH):
+def tar(outputs_BTH):
     steps = [outputs_BTH[:, t + 1] - outputs_BTH[:, t] for t in range(outputs_BTH.shape[1] - 1)]
     return 2.0 * torch.stack(steps).pow(2).mean()
 
@@ -41,11 +41,11 @@ def slowness(outputs_BTH):
 )
 def test_each_space_penalises_what_its_source_does(sizes, squares):
     penalty, outputs_BTH, mask = penalised(sizes)
-    torch.testing.assert_close(penalty, 0.7 * squares(outputs_BTH, mask).mean() + slowness(outputs_BTH))
+    torch.testing.assert_close(penalty, 0.7 * squares(outputs_BTH, mask).mean() + tar(outputs_BTH))
 
 
 def test_the_dropped_output_is_penalised_four_times_as_much_at_a_rate_of_three_quarters():
-    many = LanguageModelSizes(**{**SIZES, "hidden_size": 4000, "slowness": 0.0})
+    many = LanguageModelSizes(**{**SIZES, "hidden_size": 4000, "tar": 0.0})
     dropped, raw = (penalised(replace(many, penalised_output=output))[0] for output in ("dropped", "raw"))
     assert float(dropped / raw) == pytest.approx(1 / (1 - RATE), rel=0.05)
 

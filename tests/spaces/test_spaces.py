@@ -186,7 +186,7 @@ def test_a_wrong_enas_string_says_what_is_allowed(text, message):
         ({"hidden_size": 0}, "hidden_size must be at least 1"),
         ({"dropout_words": 1.0}, r"dropout_words must be in \[0, 1\), got 1.0"),
         ({"dropout_hidden": -0.1}, r"dropout_hidden must be in"),
-        ({"slowness": -1.0}, "slowness must be at least 0"),
+        ({"tar": -1.0}, "tar must be at least 0"),
         ({"init_range": math.inf}, "init_range must be at least 0 and finite"),
     ],
 )
@@ -209,7 +209,7 @@ def test_the_state_starts_at_zero_and_is_carried():
     routing = space.routing(space.sample(draws(1)))
     text = torch.randint(WORDS, (2, 9), generator=draws(2))
     whole = supernet(Batch(text[:, :8], text[:, 1:], text[:, 1:]), routing)
-    first = supernet(Batch(text[:, :3], text[:, 1:4], text[:, 1:4], supernet.zero_carry(2)), routing)
-    second = supernet(Batch(text[:, 3:8], text[:, 4:], text[:, 4:], first.carry), routing)
+    first = supernet(Batch(text[:, :3], text[:, 1:4], text[:, 1:4], supernet.zero_hidden_state(2)), routing)
+    second = supernet(Batch(text[:, 3:8], text[:, 4:], text[:, 4:], first.hidden_state), routing)
     torch.testing.assert_close(torch.cat([first.losses, second.losses], 1), whole.losses)
-    torch.testing.assert_close(second.carry, whole.carry)
+    torch.testing.assert_close(second.hidden_state, whole.hidden_state)

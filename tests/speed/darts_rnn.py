@@ -22,12 +22,12 @@ from torch import Tensor
 
 from cnas import algorithms
 from cnas.data import TextStreams
-from cnas.random import Noise, generator
+from cnas.random import DropoutSeeds, generator
 from cnas.spaces import DartsRnnSpace
 from cnas.spaces._language_model import row_blocks
-from cnas.training import Session, TrainerConfig
+from cnas.training import RunContext, TrainerConfig
 from cnas.training.bilevel import Bilevel, Part, ValidationStream
-from cnas.training.stop import StopFlag
+from cnas.training.stop import StopSignal
 from cnas.types import Batch
 
 
@@ -63,9 +63,9 @@ class Bench:
         self.algorithms = {name: algorithms.default_config(name).build(self.space, 0) for name in names}
         tokens = torch.randint(self.V, (self.B * (2 * self.T + 1),))
         self.streams = TextStreams(tokens, self.B, self.T)
-        session = Session(Accelerator(), Path(tempfile.gettempdir()), 0, "0", StopFlag())
-        self.bilevel = Bilevel(self.supernet, self.config, session)
-        self.valid = ValidationStream(self.streams, session)
+        context = RunContext(Accelerator(), Path(tempfile.gettempdir()), 0, "0", StopSignal())
+        self.bilevel = Bilevel(self.supernet, self.config, context)
+        self.valid = ValidationStream(self.streams, context)
         self.product = Products()
         self.step = 0
 
@@ -73,7 +73,7 @@ class Bench:
         """A batch with the dropouts of a new step."""
         self.step += 1
         found = self.streams.batch(0, slice(0, self.B))
-        noise = Noise(0, "dropout", self.step, slice(0, self.B), self.B)
+        noise = DropoutSeeds(0, "dropout", self.step, slice(0, self.B), self.B)
         return Batch(found.inputs, found.labels, found.unit_ids, None, noise)
 
     def weight_step(self) -> None:

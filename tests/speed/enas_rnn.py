@@ -19,7 +19,7 @@ from torch import Tensor
 
 from cnas.algorithms import ENAS
 from cnas.algorithms.base import SearchContext
-from cnas.random import Noise, generator
+from cnas.random import DropoutSeeds, generator
 from cnas.spaces import EnasRnnSpace
 from cnas.spaces._language_model import row_blocks
 from cnas.types import Batch
@@ -61,7 +61,7 @@ class Bench:
         """Sampled path, dropouts, backward, clipping, update: what the trainer does for every batch."""
         self.step += 1
         routing = self.algorithm.route(generator(0, "route", self.step))
-        noise = Noise(0, "dropout", self.step, slice(0, self.B), self.B)
+        noise = DropoutSeeds(0, "dropout", self.step, slice(0, self.B), self.B)
         self.optimizer.zero_grad()
         batch = Batch(self.batch.inputs, self.batch.labels, self.batch.unit_ids, None, noise)
         output = self.supernet(batch, routing)

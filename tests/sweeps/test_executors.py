@@ -15,7 +15,7 @@ from outcome import outcome
 
 from cnas.errors import UserError
 from cnas.sweeps import Job, executors, read_grid, run_many
-from cnas.sweeps.executors._tend import tending
+from cnas.sweeps.executors._supervise import tending
 from cnas.sweeps.process import LOG
 
 PATIENCE = 2 * SECONDS
@@ -118,10 +118,10 @@ def test_a_cluster_runs_stops_and_leaves_runs_to_any_other_executor(name, grid_f
 
 
 def test_an_engine_gets_a_function_that_needs_nothing_of_the_package(tmp_path):
-    tend = tending()
-    assert "cnas" not in set(tend.__code__.co_names) | set(tend.__code__.co_freevars)
+    supervise = tending()
+    assert "cnas" not in set(supervise.__code__.co_names) | set(supervise.__code__.co_freevars)
     code = "import os, sys; print(os.getcwd(), os.getsid(0) == os.getpid()); sys.exit(7)"
-    assert tend([sys.executable, "-c", code], str(tmp_path / "log"), str(tmp_path)) == 7
+    assert supervise([sys.executable, "-c", code], str(tmp_path / "log"), str(tmp_path)) == 7
     assert (tmp_path / "log").read_text("utf-8") == f"{tmp_path} True\n"
 
 

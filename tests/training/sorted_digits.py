@@ -16,8 +16,8 @@ from cnas.curricula.base import Curriculum
 from cnas.data import ImageBatches, ImageConfig, ImageSet, load_images
 from cnas.errors import Stopped
 from cnas.spaces import NatsSpace
-from cnas.training import CurriculumTrainer, SearchParts, Session, TrainerConfig
-from cnas.training.stop import StopFlag
+from cnas.training import CurriculumTrainer, RunContext, SearchParts, TrainerConfig
+from cnas.training.stop import StopSignal
 
 CELLS = (
     "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|skip_connect~0|none~1|nor_conv_1x1~2|",
@@ -60,7 +60,7 @@ class Sorted:
         data = load_images("digits", ImageConfig(search_images=COUNT, valid_images=64))
         self.statistics = data.statistics
         self.images = ordered(data.search, data.search.labels.argsort(stable=True))
-        self.session = Session(accelerator, folder, 1, "same", StopFlag())
+        self.context = RunContext(accelerator, folder, 1, "same", StopSignal())
         space = NatsSpace(channels=4, cells=1, classes=10, image_channels=1)
         with torch.random.fork_rng():
             torch.manual_seed(5)
@@ -72,7 +72,7 @@ class Sorted:
             epochs=EPOCHS, batch_size=BATCH, valid_batch_size=BATCH, learning_rate=0.1, momentum=0.9, clip_norm=1.0
         )
         parts = SearchParts(space, supernet, Given(space), curriculum, batches, valid)
-        self.trainer = CurriculumTrainer(parts, config, self.session)
+        self.trainer = CurriculumTrainer(parts, config, self.context)
         self.shuffled: list[torch.Tensor] = []
         self._original, curriculum.update = curriculum.update, self._update
 
@@ -85,7 +85,7 @@ class Sorted:
 
         def begin(index: int) -> None:
             if self.trainer.position.step == stop_at:
-                self.session.stop.request("the test")
+                self.context.stop.request("the test")
             begin_step(index)
 
         self.trainer.begin_step = begin

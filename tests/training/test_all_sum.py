@@ -13,8 +13,8 @@ from accelerate import Accelerator
 from launching import launch_ranks
 from rounding import NORMED
 
-from cnas.data.base import rank_rows
-from cnas.training.ranks import Ranks
+from cnas.data.base import process_rows
+from cnas.training.distributed import ProcessGroup
 
 pytestmark = pytest.mark.distributed
 FEATURES = 3
@@ -22,44 +22,44 @@ ROWS = (1, 2, 3, 4, 5, 7, 8)
 """Of two processes, the first one has no row of one, and with an odd number one row less."""
 
 
-def moments(x_bD, total, all_sum):
-    mean_D = all_sum(x_bD.sum(0)) / total
-    return mean_D, all_sum((x_bD - mean_D).square().sum(0)) / total
+def moments(x_bD, total, all_reduce_sum):
+    mean_D = all_reduce_sum(x_bD.sum(0)) / total
+    return mean_D, all_reduce_sum((x_bD - mean_D).square().sum(0)) / total
 
 
-def normalised(x_bD, total, all_sum):
-    mean_D, variance_D = moments(x_bD, total, all_sum)
+def normalised(x_bD, total, all_reduce_sum):
+    mean_D, variance_D = moments(x_bD, total, all_reduce_sum)
     return (x_bD - mean_D) / (variance_D + 1e-5).sqrt()
 
 
 # Each law is one process's share of a loss; the loss is the sum over processes.
 
 
-def batch_normalisation(x_bD, w_D, total, all_sum):
-    return (normalised(x_bD * w_D, total, all_sum) * w_D).tanh().square().sum() / total
+def batch_normalisation(x_bD, w_D, total, all_reduce_sum):
+    return (normalised(x_bD * w_D, total, all_reduce_sum) * w_D).tanh().square().sum() / total
 
 
-def one_after_another(x_bD, w_D, total, all_sum):
+def one_after_another(x_bD, w_D, total, all_reduce_sum):
     """Statistics of what statistics went into, as at the steps of a recurrent cell."""
     for _ in range(4):
-        x_bD = normalised((x_bD + w_D).sin(), total, all_sum)
+        x_bD = normalised((x_bD + w_D).sin(), total, all_reduce_sum)
     return (x_bD * w_D).exp().sum() / total
 
 
-def side_by_side(x_bD, w_D, total, all_sum):
+def side_by_side(x_bD, w_D, total, all_reduce_sum):
     """Sums of equal shapes that do not depend on one another: none may be taken for the other on the way back."""
-    sums = [all_sum((x_bD * w_D + shift).tanh().sum(0)) for shift in (0.0, 0.3, 1.0)]
+    sums = [all_reduce_sum((x_bD * w_D + shift).tanh().sum(0)) for shift in (0.0, 0.3, 1.0)]
     return (x_bD * (sums[0].sin() + 3.0 * sums[1] * w_D + sums[2].square())).sum() / total
 
 
-def of_the_sum_alone(x_bD, w_D, total, all_sum):
+def of_the_sum_alone(x_bD, w_D, total, all_reduce_sum):
     """A loss of the total, of which each process has the share of its rows."""
-    return (all_sum((x_bD.square() * w_D).sum(0)) ** 2).sum() * len(x_bD) / total
+    return (all_reduce_sum((x_bD.square() * w_D).sum(0)) ** 2).sum() * len(x_bD) / total
 
 
-def of_every_shape(x_bD, w_D, total, all_sum):
+def of_every_shape(x_bD, w_D, total, all_reduce_sum):
     """A number, a transposed matrix, and a gradient that is spread and not laid out."""
-    scalar, gram_DD = all_sum((x_bD * w_D).sum()), all_sum((x_bD.t() @ (x_bD * w_D)).t())
+    scalar, gram_DD = all_reduce_sum((x_bD * w_D).sum()), all_reduce_sum((x_bD.t() @ (x_bD * w_D)).t())
     return scalar.cos() * x_bD.sum() / total + (x_bD @ gram_DD).sum() / total + gram_DD.sum() * len(x_bD) / total
 
 
@@ -71,13 +71,13 @@ def case_id(law, rows, seed):
     return f"{law.__name__}-{rows}-{seed}"
 
 
-def gradients(law, rows, seed, part, all_sum):
+def gradients(law, rows, seed, part, all_reduce_sum):
     """(this process's share of the loss, its gradient for its own rows, its part of that for the weights)."""
     draws = torch.Generator().manual_seed(seed)
     x_BD, w_D = (torch.randn(*size, FEATURES, generator=draws, dtype=torch.float64) for size in ((rows,), ()))
     x_bD = x_BD[part].requires_grad_()
     w_D.requires_grad_()
-    loss = law(x_bD, w_D, rows, all_sum)
+    loss = law(x_bD, w_D, rows, all_reduce_sum)
     loss.backward()
     return loss.detach(), x_bD.grad, w_D
 
@@ -86,15 +86,15 @@ def alone(values):
     return values
 
 
-def together(out, world):
+def collective_errors(out, world):
     """Every case on every process of ``world``; the main one keeps loss and gradients of the global batch."""
     accelerator = Accelerator(cpu=not torch.accelerator.is_available())
-    ranks = Ranks(accelerator)
+    ranks = ProcessGroup(accelerator)
     assert ranks.world == world == int(os.environ["WORLD_SIZE"])
     found = {}
-    for way, all_sum in (("summed", ranks.all_sum), ("unsummed", alone)):
+    for way, all_reduce_sum in (("summed", ranks.all_reduce_sum), ("unsummed", alone)):
         for law, rows, seed in CASES:
-            loss, x_grad, w_D = gradients(law, rows, seed, ranks.rows(rows), all_sum)
+            loss, x_grad, w_D = gradients(law, rows, seed, ranks.rows(rows), all_reduce_sum)
             ranks.sum_gradients([w_D])
             found[way, case_id(law, rows, seed)] = ranks.sum(loss), ranks.gather_rows(x_grad, rows), w_D.grad
     if accelerator.is_main_process:
@@ -106,7 +106,7 @@ def together(out, world):
 @pytest.fixture(scope="module", params=[2, 3])
 def found(request, tmp_path_factory):
     out = tmp_path_factory.mktemp("ranks")
-    for ended in [rank.wait() for rank in launch_ranks(out, request.param, together, out, request.param)]:
+    for ended in [rank.wait() for rank in launch_ranks(out, request.param, collective_errors, out, request.param)]:
         assert ended.code == 0, ended.err
     return torch.load(out / "gradients.pt")
 
@@ -147,5 +147,5 @@ def test_the_expected_gradients_are_right_themselves():
 
 
 def test_one_process_has_nothing_to_sum():
-    assert Ranks(Accelerator()).all_sum is None
-    assert rank_rows(1, 0, 2) == slice(0, 0)
+    assert ProcessGroup(Accelerator()).all_reduce_sum is None
+    assert process_rows(1, 0, 2) == slice(0, 0)

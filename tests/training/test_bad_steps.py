@@ -59,11 +59,11 @@ def spoil(loop, steps, how="loss nan"):
     original = loop.batch_losses
 
     def batch_losses(batch):
-        weighted, plain, penalty, carry = original(batch)
+        weighted, plain, penalty, hidden_state = original(batch)
         if loop.position.step + 1 in steps:
             weighted, plain = (SPOILS | WITHIN)[how](weighted, plain)
-            carry = carry if how in WITHIN else carry * math.nan
-        return weighted, plain, penalty, carry
+            hidden_state = hidden_state if how in WITHIN else hidden_state * math.nan
+        return weighted, plain, penalty, hidden_state
 
     loop.batch_losses = batch_losses
     return loop
@@ -75,7 +75,7 @@ def parts(state, without=OWN):
 
 def left(loop):
     loop.train()
-    return dict(leaves(loop.state())), rows(loop.session.folder)
+    return dict(leaves(loop.state())), rows(loop.context.folder)
 
 
 def finished(kind, folder, steps, how="loss nan", **config):
@@ -99,9 +99,9 @@ def test_a_bad_step_updates_nothing_and_hands_on_nothing(tmp_path, kind, how, st
         stop = original(index)
         if loop.position.step + 1 == step:
             around.append(parts(loop.state(), (*OWN, "carry")))
-            assert not loop.carry.any()
+            assert not loop.hidden_state.any()
         elif loop.position.step + 1 == step + 1:
-            assert loop.carry.isfinite().all()
+            assert loop.hidden_state.isfinite().all()
         return stop
 
     loop._step = watched
@@ -280,7 +280,7 @@ def test_stopped_at_any_step_around_the_recovery_is_the_uninterrupted_run(tmp_pa
 
         def stopping(index, loop=loop, step=step, original=original):
             if loop.position.step + 1 == step:
-                loop.session.stop.request("a test")
+                loop.context.stop.request("a test")
             return original(index)
 
         loop._step = stopping
@@ -309,7 +309,7 @@ def test_an_architecture_step_that_is_not_finite_is_left_out(tmp_path):
         before = dict(leaves(trainer.algorithm.state_dict()))
         arch_step(index)
         around.append(before == dict(leaves(trainer.algorithm.state_dict())))
-        assert trainer.arch_stream.carry is None or len(calls) != 3
+        assert trainer.arch_stream.hidden_state is None or len(calls) != 3
 
     trainer.bilevel._summed, trainer._arch_step = summed, watched
     trainer.train()

@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnas.cli.launch import process_options
-from cnas.errors import RanksError, UserError
+from cnas.errors import ProcessGroupError, UserError
 from cnas.training import ProcessOptions
+from cnas.training.distributed import collective_errors
 from cnas.training.equal_ranks import digests, first_difference
 from cnas.training.launcher import MARK, launcher_watched
-from cnas.training.ranks import together
-from cnas.training.stop import StopFlag
+from cnas.training.stop import StopSignal
 
 SETTINGS = settings(derandomize=True, deadline=None, max_examples=50)
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.int64, torch.bool)
@@ -84,11 +84,11 @@ def test_what_each_process_has_for_itself_is_not_compared():
 
 def test_a_failed_exchange_is_one_line_and_lack_of_memory_stays_what_it_is():
     with (
-        pytest.raises(RanksError, match=r"is stuck \(Connection closed by peer \[127.0.0.1\]:7\); .* --resume$"),
-        together(),
+        pytest.raises(ProcessGroupError, match=r"is stuck \(Connection closed by peer \[127.0.0.1\]:7\); .* --resume$"),
+        collective_errors(),
     ):
         raise RuntimeError("[/some/file.cc:553] Connection closed by peer [127.0.0.1]:7. See the logs.\nMore")
-    with pytest.raises(torch.OutOfMemoryError), together():
+    with pytest.raises(torch.OutOfMemoryError), collective_errors():
         raise torch.OutOfMemoryError("no memory")
 
 
@@ -97,10 +97,10 @@ def test_only_a_launcher_is_watched(monkeypatch):
         return [thread for thread in threading.enumerate() if thread.name == "launcher-watch"]
 
     monkeypatch.delenv(MARK, raising=False)
-    with launcher_watched(StopFlag()):
+    with launcher_watched(StopSignal()):
         assert not watching()
     monkeypatch.setenv(MARK, "1")
-    with launcher_watched(StopFlag()) as _:
+    with launcher_watched(StopSignal()) as _:
         (thread,) = watching()
     thread.join(60)
     assert not thread.is_alive()
@@ -110,7 +110,7 @@ def test_a_launcher_that_is_gone_is_a_request_to_stop(monkeypatch):
     monkeypatch.setenv(MARK, "1")
     parents = iter([7, 7])
     monkeypatch.setattr(os, "getppid", lambda: next(parents, 1))
-    stop = StopFlag()
+    stop = StopSignal()
     with launcher_watched(stop):
         deadline = threading.Event()
         for _ in range(3000):

@@ -132,7 +132,7 @@ def test_the_best_weights_are_kept(tmp_path, best):
 
 
 def left(trainer):
-    return weights(trainer.train()).tolist(), bits(trainer), rows(trainer.session.folder)
+    return weights(trainer.train()).tolist(), bits(trainer), rows(trainer.context.folder)
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +149,7 @@ def test_a_stop_around_the_switch_to_averaging_is_resumed_exactly(whole, tmp_pat
     def counted(batch):
         calls.append(None)
         if len(calls) == step:
-            trainer.session.stop.request("a test")
+            trainer.context.stop.request("a test")
         return original(batch)
 
     trainer.batch_losses = counted

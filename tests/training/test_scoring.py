@@ -30,14 +30,14 @@ def judges(scorer, count=3):
 def by_hand(scorer, architecture, streams):
     """Losses [chunks, B, T] of one subnet: its own state, from zero, carried from chunk to chunk."""
     scorer.supernet.eval()
-    losses, carry = [], None
+    losses, hidden_state = [], None
     with torch.no_grad():
         for index in range(len(streams)):
             batch = streams.batch(index, slice(0, streams.batch_size))
             output = scorer.supernet(
-                Batch(batch.inputs, batch.labels, batch.unit_ids, carry), scorer.space.routing(architecture)
+                Batch(batch.inputs, batch.labels, batch.unit_ids, hidden_state), scorer.space.routing(architecture)
             )
-            carry = output.carry
+            hidden_state = output.hidden_state
             losses.append(output.losses)
     scorer.supernet.train()
     return losses

@@ -48,10 +48,10 @@ class Failing(GeneralTracker):
 def trained(folder, *failing):
     """The tracker and the rows of a search that it follows."""
     tracker = Failing(*failing)
-    session = build_session(folder, log_with=tracker)
-    start_trackers(session.accelerator, folder, {"seed": 1}, resume=False)
-    build_trainer(session, CurriculumConfig(k=2)).train()
-    session.accelerator.end_training()
+    context = build_session(folder, log_with=tracker)
+    start_trackers(context.accelerator, folder, {"seed": 1}, resume=False)
+    build_trainer(context, CurriculumConfig(k=2)).train()
+    context.accelerator.end_training()
     return tracker, rows(folder)
 
 
@@ -70,26 +70,26 @@ def test_a_tracker_that_fails_later_is_told_once_and_changes_nothing(tmp_path, c
 
 
 def test_a_started_tracker_is_found_by_its_name(tmp_path):
-    session = build_session(tmp_path, log_with=Failing())
-    start_trackers(session.accelerator, tmp_path, {}, resume=False)
-    assert session.accelerator.get_tracker("failing", unwrap=True) == "inside"
+    context = build_session(tmp_path, log_with=Failing())
+    start_trackers(context.accelerator, tmp_path, {}, resume=False)
+    assert context.accelerator.get_tracker("failing", unwrap=True) == "inside"
 
 
 @pytest.mark.parametrize("call", ["start", "config"])
 def test_a_tracker_that_does_not_start_is_one_line_and_nothing_stays_open(tmp_path, call):
     first, second = Failing(), Failing(call)
-    session = build_session(tmp_path, log_with=[first, second])
+    context = build_session(tmp_path, log_with=[first, second])
     with pytest.raises(UserError, match=r"^log_with 'failing, failing' did not start: ConnectionError: ") as caught:
-        start_trackers(session.accelerator, tmp_path, {}, resume=False)
+        start_trackers(context.accelerator, tmp_path, {}, resume=False)
     assert "\n" not in str(caught.value)
     assert first.calls[-1] == second.calls[-1] == "finish"
-    assert session.accelerator.trackers == []
+    assert context.accelerator.trackers == []
 
 
 def test_no_tracker_is_no_matter(tmp_path):
-    session = build_session(tmp_path)
-    start_trackers(session.accelerator, tmp_path, {}, resume=False)
-    assert session.accelerator.trackers == []
+    context = build_session(tmp_path)
+    start_trackers(context.accelerator, tmp_path, {}, resume=False)
+    assert context.accelerator.trackers == []
 
 
 def blocked(home, name):

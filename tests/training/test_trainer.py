@@ -45,7 +45,7 @@ def whole(curriculum, tmp_path_factory):
 
 def left(trainer, result):
     figures = replace(result, seconds=0.0)
-    return figures, bits(trainer), rows(trainer.session.folder)
+    return figures, bits(trainer), rows(trainer.context.folder)
 
 
 def after_call(number, function, action):
@@ -72,7 +72,7 @@ def finish(folder, curriculum):
 def test_a_search_stopped_at_any_step_goes_on_exactly(whole, tmp_path, step):
     curriculum, expected = whole
     trainer = build(tmp_path, curriculum)
-    request = lambda: trainer.session.stop.request("a test")  # noqa: E731
+    request = lambda: trainer.context.stop.request("a test")  # noqa: E731
     trainer.batch_losses = after_call(step, trainer.batch_losses, request)
     with pytest.raises(Stopped, match=f"stopped by a test at step {step} of the search; go on with --resume"):
         trainer.train()
@@ -84,7 +84,7 @@ def test_a_search_stopped_at_any_step_goes_on_exactly(whole, tmp_path, step):
 def test_a_stop_while_the_controller_learns_is_done_again(whole, tmp_path, update):
     curriculum, expected = whole
     trainer = build(tmp_path, curriculum)
-    request = lambda: trainer.session.stop.request("a test")  # noqa: E731
+    request = lambda: trainer.context.stop.request("a test")  # noqa: E731
     trainer.scorer.validation = after_call(update, trainer.scorer.validation, request)
     with pytest.raises(Stopped):
         trainer.train()
@@ -98,7 +98,7 @@ def test_a_stop_in_the_derivation_is_heard_between_groups_and_done_again(whole, 
     monkeypatch.setattr("cnas.algorithms._choice.GROUP", 1)
     trainer = build(tmp_path, curriculum)
     trainer.run()
-    request = lambda: trainer.session.stop.request("a test")  # noqa: E731
+    request = lambda: trainer.context.stop.request("a test")  # noqa: E731
     trainer.scorer.validation = after_call(2, trainer.scorer.validation, request)
     with pytest.raises(Stopped, match=f"stopped by a test at step {EPOCHS * STEPS} of the search"):
         trainer.train()
@@ -113,7 +113,7 @@ def test_a_stop_is_heard_while_architectures_are_scored_afterwards(tmp_path):
     found = list(dict.fromkeys(space.sample(generator(1, "scored", index)) for index in range(40)))
     losses = trainer.validation_losses(found)
     assert losses == pytest.approx(trainer.scorer.validation(found, trainer.parts.valid).tolist(), rel=1e-6)
-    request = lambda: trainer.session.stop.request("a test")  # noqa: E731
+    request = lambda: trainer.context.stop.request("a test")  # noqa: E731
     trainer.scorer.validation = after_call(1, trainer.scorer.validation, request)
     with pytest.raises(Stopped):
         trainer.validation_losses(found)
@@ -131,7 +131,7 @@ def test_a_stop_while_the_data_is_judged_is_done_again(tmp_path, batch):
         def counted():
             calls.append(None)
             if len(calls) == batch:
-                trainer.session.stop.request("a test")
+                trainer.context.stop.request("a test")
             between()
 
         return original(judges, batches, counted)
@@ -215,7 +215,7 @@ def test_a_batch_in_parts_is_the_batch(tmp_path, curriculum, batch_size, parts):
     for name, value in one.items():
         assert value.dtype is torch.float64
         torch.testing.assert_close(other[name], value, **within(TRAINED))
-    losses = [[row["train_loss"] for row in rows(trainer.session.folder)] for trainer in trainers]
+    losses = [[row["train_loss"] for row in rows(trainer.context.folder)] for trainer in trainers]
     assert losses[0] == pytest.approx(losses[1], rel=TRAINED)
 
 
@@ -248,17 +248,17 @@ def test_under_step_refresh_each_batch_is_judged_from_the_training_state(tmp_pat
     original, seen = trainer.batch_losses, []
 
     def checked(batch):
-        judges = trainer._judges(trainer.position.step)
+        judges = trainer._candidates(trainer.position.step)
         routings = [trainer.parts.space.routing(judge) for judge in judges]
-        losses, _ = trainer.parts.supernet.forward_many(batch, routings, [batch.carry] * 3)
+        losses, _ = trainer.parts.supernet.forward_many(batch, routings, [batch.hidden_state] * 3)
         ids, losses_KU = unit_means(losses, batch.unit_ids)
         v = trainer.curriculum.weights(batch.unit_ids)
         assert float(v.double().mean()) == pytest.approx(1, abs=1e-6)
         assert torch.equal(trainer.curriculum.v[ids], normalized_weights(uncertainty(losses_KU)))
-        seen.append(batch.carry is None)
-        weighted, plain, penalty, carry = original(batch)
+        seen.append(batch.hidden_state is None)
+        weighted, plain, penalty, hidden_state = original(batch)
         assert torch.equal(weighted, plain * v)
-        return weighted, plain, penalty, carry
+        return weighted, plain, penalty, hidden_state
 
     trainer.batch_losses = checked
     trainer.train()

@@ -30,7 +30,7 @@ STEPS = [len(streams().at_epoch(epoch)) for epoch in range(EPOCHS)]
 def searcher(folder, lengths=scattered_lengths, **config):
     """A search at its beginning, without a curriculum."""
     trainer = build_trainer(build_session(folder), epochs=EPOCHS, **config)
-    return CurriculumTrainer(replace(trainer.parts, train=streams(lengths)), trainer.config, trainer.session)
+    return CurriculumTrainer(replace(trainer.parts, train=streams(lengths)), trainer.config, trainer.context)
 
 
 def retrainer(folder, lengths=scattered_lengths, dtype=torch.float32, **config):
@@ -39,8 +39,8 @@ def retrainer(folder, lengths=scattered_lengths, dtype=torch.float32, **config):
     torch.manual_seed(6)
     network = space.build_network(space.parse("0 1 1 3")).to(dtype)
     fields = {"epochs": EPOCHS, "batch_size": ROWS, "learning_rate": 3.0, "clip_norm": 1.0, "average_from": 2} | config
-    session, validate = build_session(folder), lambda network: probed(network, PROBE)
-    return Retrainer(network, streams(lengths), RetrainConfig(**fields), session, validate)
+    context, validate = build_session(folder), lambda network: probed(network, PROBE)
+    return Retrainer(network, streams(lengths), RetrainConfig(**fields), context, validate)
 
 
 loops = pytest.mark.parametrize("build", [searcher, retrainer])
@@ -60,7 +60,7 @@ def test_each_epoch_shows_every_token_once_and_carries_the_state(tmp_path, build
     stream = len(tokens(400)) // ROWS
     for epoch in range(EPOCHS):
         batches = [batch for place, batch in seen if place == epoch]
-        assert [batch.carry is None for batch in batches] == [True] + [False] * (STEPS[epoch] - 1)
+        assert [batch.hidden_state is None for batch in batches] == [True] + [False] * (STEPS[epoch] - 1)
         inputs, labels = (torch.cat([getattr(b, name) for b in batches], dim=1) for name in ("inputs", "labels"))
         assert labels.shape[1] in {stream - 2, stream - 1}
         assert torch.equal(inputs, tokens(400).view(ROWS, stream)[:, : labels.shape[1]])
@@ -112,7 +112,7 @@ def test_the_architecture_step_is_told_the_same_rate(tmp_path):
 
 def left(loop):
     loop.run()
-    return bits(loop), rows(loop.session.folder)
+    return bits(loop), rows(loop.context.folder)
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +131,7 @@ def test_a_stop_at_any_step_is_resumed_exactly(whole, tmp_path, build, step):
 
     def begin_step(index):
         if loop.position.step + 1 == step:
-            loop.session.stop.request("a test")
+            loop.context.stop.request("a test")
         original(index)
 
     loop.begin_step = begin_step

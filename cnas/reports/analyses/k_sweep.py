@@ -66,8 +66,8 @@ def k_sweep(runs: Sequence[str | Path]) -> KSweep:
     by_k: dict[int, dict[int, float]] = {}
     for record, its_measure, accuracy in values:
         if (record.algorithm, its_measure) != (first.algorithm, measure):
-            told = f"{record.algorithm} on {its_measure}, and {first.path.name} {first.algorithm} on {measure}"
-            raise UserError(f"runs must differ in curriculum.k and the seed alone; {record.path.name} is {told}")
+            problem = f"{record.algorithm} on {its_measure}, and {first.path.name} {first.algorithm} on {measure}"
+            raise UserError(f"runs must differ in curriculum.k and the seed alone; {record.path.name} is {problem}")
         k, seed = int(number(record.curriculum.get("k")) or 0), int(number(record.seed) or 0)
         if seed in by_k.setdefault(k, {}):
             raise UserError(f"runs must differ in curriculum.k or the seed; two have k {k} and seed {seed}")
@@ -83,9 +83,9 @@ def _point(k: int, by_seed: dict[int, float]) -> KPoint:
 def _accuracy(record: RunRecord) -> tuple[str, float]:
     """(what it is, percent) of a finished run."""
     table, retrain = part(record.result, "benchmark"), part(record.result, "retrain")
-    looked_up, trained = number(table.get("test_accuracy")), number(retrain.get("test_accuracy"))
-    if looked_up is not None:
-        return f"{table.get('dataset')}, looked up", looked_up
+    benchmark_metrics, trained = number(table.get("test_accuracy")), number(retrain.get("test_accuracy"))
+    if benchmark_metrics is not None:
+        return f"{table.get('dataset')}, looked up", benchmark_metrics
     if trained is not None:
         return f"{record.dataset}, trained", trained
     raise UserError(f"run {record.path} has no test accuracy in result.json, under benchmark or retrain")

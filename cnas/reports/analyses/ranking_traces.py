@@ -132,7 +132,7 @@ def draw_ranking_traces(*traces: RankingTraces, labels: Mapping[str, str] | None
         legend(axes, columns=2 if max(len(curve.label) for curve in curves) <= 26 else 1)
         words = "; ".join(f"{curve.label} ({curve.architecture}) {course(curve.points, 6)}" for curve in curves)
         title = "Rank of architectures by the policy"
-        return finish(figure, "ranking_traces", title, f"Ranks, 1 is the best: {words}.")
+        return finish(figure, "ranking_traces", title, f"ProcessGroup, 1 is the best: {words}.")
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ def _curves(traces: Sequence[RankingTraces], labels: Mapping[str, str]) -> list[
 
 def _rank_axis(figure: Figure, axes: Axes, size: int) -> None:
     log_axis(axes, [1, size])
-    # Ranks reach far: a tick for each power of ten, and room for five digits.
+    # ProcessGroup reach far: a tick for each power of ten, and room for five digits.
     axes.yaxis.set_major_locator(LogLocator(subs=(1,)))
     axes.set_ylim(size * 1.3, 0.8)
     figure.subplots_adjust(left=0.75 / WIDTH)

@@ -86,10 +86,10 @@ def weight_groups(run: str | Path, by: Literal["first", "last"] = "first") -> We
     record = read_run(Path(run))
     epochs, weights_PS = _traces(record)
     # Before the first update all weigh the same, which puts nobody into a group.
-    told = [place for place, row in enumerate(weights_PS) if row.min() < row.max()]
-    if not told or weights_PS.shape[1] < 3:
+    uneven = [place for place, row in enumerate(weights_PS) if row.min() < row.max()]
+    if not uneven or weights_PS.shape[1] < 3:
         raise UserError(f"run {run} has no weights to group: no row of its search has {KEY} of 3 units that differ")
-    order = np.argsort(weights_PS[told[0] if by == "first" else told[-1]], kind="stable")
+    order = np.argsort(weights_PS[uneven[0] if by == "first" else uneven[-1]], kind="stable")
     low, mid, high = (tuple(weights_PS[:, third].mean(axis=1).tolist()) for third in np.array_split(order, 3))
     return WeightGroups(record.title, epochs, by, low, mid, high, len(order))
 

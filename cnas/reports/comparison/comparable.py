@@ -39,7 +39,7 @@ def _of_training(name: str) -> bool:
     first = name.split(".", maxsplit=1)[0]
     if first == "used":
         return name != "used.search"
-    return first in {"retrain", "network", "data", "looked_up"} or name in TRAINING
+    return first in {"retrain", "network", "data", "benchmark_metrics"} or name in TRAINING
 
 
 def _is_metric(name: str) -> bool:

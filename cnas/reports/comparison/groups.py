@@ -120,7 +120,7 @@ def identity(run: FinishedRun) -> dict[str, str]:
     config = {name: _text(value) for name, value in scalars(dict(run.config)).items()}
     dataset = run.result["dataset"]
     data = {f"used.{name}": str(size) for name, size in dataset["used"].items()} | {"data": dataset["fingerprint"]}
-    data |= {"metric": run.metric, "looked_up": _text(run.looked_up)}
+    data |= {"metric": run.metric, "benchmark_metrics": _text(run.benchmark_metrics)}
     if not run.searched:
         kept = {name: value for name, value in config.items() if name in TRAINING or _is_training(name)}
         return kept | {name: value for name, value in data.items() if name != "used.search"} | {"space": run.space}

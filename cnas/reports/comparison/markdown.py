@@ -123,7 +123,7 @@ def groups_table(groups: Sequence[Group]) -> str:
     measures = measures_of(groups)
     trained = any(run.parameters is not None for group in groups for run in group.runs)
     times = {"parameters": _parameters, "search": search_time, "training": training_time}
-    kept = {name: told for name, told in times.items() if trained or name == "search"}
+    kept = {name: column for name, column in times.items() if trained or name == "search"}
     header = ["runs", "n", "seeds", *(plain(measure.short) for measure in measures), *kept]
     rows = [
         [
@@ -131,7 +131,7 @@ def groups_table(groups: Sequence[Group]) -> str:
             str(len(group.runs)),
             ", ".join(map(str, group.seeds)),
             *(group_figure(group, measure) for measure in measures),
-            *(told(group) for told in kept.values()),
+            *(column(group) for column in kept.values()),
         ]
         for group in groups
     ]

@@ -55,7 +55,7 @@ TRAINED = {
 Check = Callable[[Any], bool]
 
 
-def looked_up(dataset: str) -> Measure:
+def benchmark_metrics(dataset: str) -> Measure:
     """The test accuracy that a table has of a cell, in percent.
 
     Args:
@@ -101,14 +101,16 @@ def figures(result: Mapping[str, Any]) -> dict[Measure, float]:
     found = {measure: retrain.get(f"{split}_{metric(result)}") for split, measure in TRAINED[metric(result)].items()}
     if table:
         dataset = str(table["dataset"])
-        found |= {looked_up(dataset): table["test_accuracy"]}
+        found |= {benchmark_metrics(dataset): table["test_accuracy"]}
         found |= {rank(dataset): table.get("rank"), regret(dataset): table.get("regret")}
         found |= {KENDALL_TAU: table.get("kendall_tau")}
-        found |= {looked_up(name): value for name, value in part(table, "test_accuracies").items() if name != dataset}
+        found |= {
+            benchmark_metrics(name): value for name, value in part(table, "test_accuracies").items() if name != dataset
+        }
     return {measure: float(value) for measure, value in found.items() if value is not None}
 
 
-def judges(result: Mapping[str, Any]) -> list[Measure]:
+def primary_measures(result: Mapping[str, Any]) -> list[Measure]:
     """The measures by which a run's cell is judged: the test of the trained network, the look-up, or both.
 
     Args:
@@ -116,7 +118,7 @@ def judges(result: Mapping[str, Any]) -> list[Measure]:
     """
     trained = [TRAINED[metric(result)]["test"]] if part(result, "retrain") else []
     table = part(result, "benchmark")
-    return [*trained, *([looked_up(str(table["dataset"]))] if table else [])]
+    return [*trained, *([benchmark_metrics(str(table["dataset"]))] if table else [])]
 
 
 def needed(result: Mapping[str, Any]) -> dict[str, Check]:

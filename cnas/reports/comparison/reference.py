@@ -75,7 +75,7 @@ def against_random(groups: Sequence[Group]) -> list[AgainstRandom]:
         groups: as `group_runs` returns them, random ones among them.
     """
     found = [group for group in groups if group.searched]
-    measures = dict.fromkeys(measure for group in found for run in group.runs for measure in run.judges)
+    measures = dict.fromkeys(measure for group in found for run in group.runs for measure in run.primary_measures)
     return [_against(group, measure, groups) for measure in measures for group in found if group.values(measure)]
 
 

@@ -74,12 +74,12 @@ class FinishedRun:
         return measures.figures(self.result)
 
     @property
-    def judges(self) -> list[Measure]:
+    def primary_measures(self) -> list[Measure]:
         """By which of `figures` its cell is judged: the test of the trained network, a look-up, or both."""
-        return measures.judges(self.result)
+        return measures.primary_measures(self.result)
 
     @property
-    def looked_up(self) -> str | None:
+    def benchmark_metrics(self) -> str | None:
         """On which data set in which table its cell was looked up; None where it was not."""
         table = part(self.result, "benchmark")
         return f"{table['dataset']} in {table['source']}" if table else None

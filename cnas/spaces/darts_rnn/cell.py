@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from cnas.spaces._memory import SpareMemory
+from cnas.spaces._memory import BufferPool
 from cnas.spaces.darts_rnn.gradients import Gradients
 from cnas.spaces.darts_rnn.tape import Tape
 
@@ -36,17 +36,17 @@ class Cell:
         nodes: those after node 0.
         concat: the nodes whose mean is output and next state.
         hidden_mask: [B, H] dropout mask of every node's input, or None.
-        all_sum: see `cnas.types.Batch.all_sum`.
+        all_reduce_sum: see `cnas.types.Batch.all_reduce_sum`.
         memory: where the tape of a chunk finds room.
     """
 
     nodes: tuple[Node, ...]
     concat: tuple[int, ...]
     hidden_mask: Tensor | None
-    all_sum: Callable[[Tensor], Tensor] | None
-    memory: SpareMemory
+    all_reduce_sum: Callable[[Tensor], Tensor] | None
+    memory: BufferPool
 
-    def live(self) -> list[bool]:
+    def reachable(self) -> list[bool]:
         """Per node, node 0 first: whether the output depends on it. What it does not depend on is not run."""
         found = [False] * (len(self.nodes) + 1)
         for index in self.concat:
@@ -60,7 +60,7 @@ class Cell:
 def run_search_cell(
     cell: Cell,
     projected_TBG: Tensor,
-    carry_BH: Tensor,
+    hidden_BH: Tensor,
     matrices: Sequence[Tensor],
     weights: Sequence[Tensor] | None,
     idle: Tensor | None,
@@ -70,13 +70,13 @@ def run_search_cell(
     Args:
         cell: what is run.
         projected_TBG: the inputs times their part of W_0.
-        carry_BH: the state before the chunk.
+        hidden_BH: the state before the chunk.
         matrices: the part of W_0 that reads the state, then one of every node after node 0, each [H, 2H].
         weights: per node after node 0, [S, K]; None where every node has one source and one activation, of weight 1.
         idle: [N-1], per node a scalar whose value does not count: its gradient is as if it were added to the
             normalised node. None where no gradient is to reach it.
     """
-    inputs = (projected_TBG, carry_BH, idle, *matrices, *(weights or ()))
+    inputs = (projected_TBG, hidden_BH, idle, *matrices, *(weights or ()))
     # Inside the function grad mode is off, and `needs_input_grad` does not know of `torch.no_grad`: asked here.
     keep = torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in inputs)
     outputs: Tensor = _SearchCell.apply(cell, keep, *inputs)
@@ -86,13 +86,13 @@ def run_search_cell(
 class _SearchCell(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, cell: Cell, keep: bool, *inputs: Any) -> Tensor:
-        projected, carry, _, *rest = inputs
-        kind = carry.device.type
-        half = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else carry.dtype
+        projected, hidden_state, _, *rest = inputs
+        kind = hidden_state.device.type
+        half = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden_state.dtype
         count = len(cell.nodes) + 1
         with torch.autocast(kind, enabled=False):
             matrices = [matrix.to(half) for matrix in rest[:count]]
-            tape = Tape(cell, carry, matrices, rest[count:], len(projected) if keep else 1)
+            tape = Tape(cell, hidden_state, matrices, rest[count:], len(projected) if keep else 1)
             outputs = tape.run(projected)
         ctx.save_for_backward(outputs, *inputs)
         ctx.tape = tape if keep else None

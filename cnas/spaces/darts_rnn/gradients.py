@@ -18,16 +18,16 @@ class NodeBackward:
 
     Args:
         node: its part of the tape.
-        room: memory for the gradient of its products at one time step, shared with other nodes.
+        buffer: memory for the gradient of its products at one time step, shared with other nodes.
         wants_matrix: whether the gradient of its matrix is wanted.
         wants_weights: whether those of its weights are.
     """
 
-    def __init__(self, node: NodeTape, room: Tensor, wants_matrix: bool, wants_weights: bool) -> None:
+    def __init__(self, node: NodeTape, buffer: Tensor, wants_matrix: bool, wants_weights: bool) -> None:
         self.node, self.wants_weights = node, wants_weights
         if wants_weights:
             node.kind.gather(len(node.products))
-        into = room[: node.products[0].numel()].view_as(node.products[0])
+        into = buffer[: node.products[0].numel()].view_as(node.products[0])
         hidden = into.shape[-1] // 2
         self.into = into[..., :hidden], into[..., hidden:]
         self.flat = into.flatten(0, 1)  # [S·B, G], the gradient of the products at the time step that was run last
@@ -60,11 +60,11 @@ class Gradients:
         self.tape, self.outputs, self.mask = tape, outputs, tape.cell.hidden_mask
         count = len(tape.nodes)
         matrices, weights = needs[3 : 3 + count], needs[3 + count :]
-        self.weighed = bool(weights)
+        self.mixed = bool(weights)
         wanted = [False, *(weights or [False] * (count - 1))]
-        room = outputs.new_empty(max((node.products[0].numel() for node in tape.nodes if node), default=0))
+        buffer = outputs.new_empty(max((node.products[0].numel() for node in tape.nodes if node), default=0))
         self.nodes = [
-            None if node is None else NodeBackward(node, room, *pair)
+            None if node is None else NodeBackward(node, buffer, *pair)
             for node, *pair in zip(tape.nodes, matrices, wanted, strict=True)
         ]
         first = tape.nodes[0]
@@ -82,7 +82,7 @@ class Gradients:
         matrices = [None if node is None else node.matrix for node in self.nodes]
         weights = [None if node is None or not node.wants_weights else node.node.kind.gathered() for node in self.nodes]
         own = [self.projected, None if self.nodes[0] is None else carried, self.idle]
-        return [*own, *matrices, *(weights[1:] if self.weighed else [])]
+        return [*own, *matrices, *(weights[1:] if self.mixed else [])]
 
     def _step(self, step: int, grad_BH: Tensor) -> Tensor:
         """From the gradient of a time step's output to that of the state it started from."""
@@ -90,7 +90,7 @@ class Gradients:
         self.dropped.zero_()
         self.direct[self.tape.concat] = grad_BH / len(self.tape.cell.concat)
         for index in range(len(self.nodes) - 1, 0, -1):
-            if self.tape.live[index]:
+            if self.tape.reachable[index]:
                 self._node(step, index)
         return self._first(step)
 
@@ -121,7 +121,7 @@ class Gradients:
 
     def _first(self, step: int) -> Tensor:
         tape, node = self.tape, self.nodes[0]
-        before = self.outputs[step - 1] if step else tape.carry
+        before = self.outputs[step - 1] if step else tape.hidden_state
         if node is None:
             return torch.zeros_like(before)
         grad = tape.norm.backward(self._gathered(0), tape.states[step, 0], tape.scales[step][0])

@@ -28,12 +28,12 @@ class Workspace:
     """Memory that all nodes use in turn.
 
     Args:
-        room: as many elements as `elements` says.
+        buffer: as many elements as `elements` says.
         shape: (B, H).
     """
 
-    def __init__(self, room: Tensor, shape: torch.Size) -> None:
-        self.room, self.shape = room, shape
+    def __init__(self, buffer: Tensor, shape: torch.Size) -> None:
+        self.buffer, self.shape = buffer, shape
 
     @staticmethod
     def elements(shape: torch.Size, sources: int, activations: int) -> int:
@@ -43,7 +43,7 @@ class Workspace:
     def cut(self, sources: int, counts: Sequence[int]) -> list[Tensor]:
         """[S, count, B, H] for every count, beside one another."""
         sizes = [sources * count * self.shape.numel() for count in counts]
-        parts = self.room[: sum(sizes)].split(sizes)
+        parts = self.buffer[: sum(sizes)].split(sizes)
         return [part.view(sources, count, *self.shape) for part, count in zip(parts, counts, strict=True)]
 
 
@@ -75,13 +75,13 @@ class MixedNode:
         self._sums: tuple[Tensor, Tensor] | None = None
         self._steps = 0
 
-    def run(self, sources_SBH: Tensor, carry_SBH: Tensor, update_SBH: Tensor, out_BH: Tensor) -> None:
-        """Write the node to ``out``; ``carry`` is replaced by its sigmoid, as `differentiate` wants it."""
+    def run(self, sources_SBH: Tensor, gates_SBH: Tensor, update_SBH: Tensor, out_BH: Tensor) -> None:
+        """Write the node to ``out``; ``gates`` is replaced by its sigmoid, as `differentiate` wants it."""
         mixed, scaled, _ = self._spare
         self.activations.evaluate(update_SBH)
         torch.bmm(self._mix, self._values[:, :-1], out=mixed.flatten(1)[:, None])
         torch.mul(sources_SBH, self.totals, out=scaled)
-        torch.sum(torch.lerp(scaled, mixed, carry_SBH.sigmoid_(), out=mixed), 0, out=out_BH)
+        torch.sum(torch.lerp(scaled, mixed, gates_SBH.sigmoid_(), out=mixed), 0, out=out_BH)
 
     def gather(self, steps: int) -> None:
         """Sum the gradients of the weights over that many calls of `differentiate`."""
@@ -99,7 +99,7 @@ class MixedNode:
     def differentiate(
         self,
         sources_SBH: Tensor,
-        carry_SBH: Tensor,
+        gates_SBH: Tensor,
         update_SBH: Tensor,
         grad_BH: Tensor,
         into: tuple[Tensor, Tensor],
@@ -111,10 +111,10 @@ class MixedNode:
         into_mixed, into_source, change = self._spare
         update_SBH = self.activations.evaluate(update_SBH)
         self._source.copy_(sources_SBH)
-        torch.mul(grad_BH, carry_SBH, out=into_mixed)
+        torch.mul(grad_BH, gates_SBH, out=into_mixed)
         torch.sub(grad_BH, into_mixed, out=into_source)
         torch.bmm(self._change, self._values, out=change.flatten(1)[:, None])
-        torch.mul(change.mul_(carry_SBH), into_source, out=into[0])
+        torch.mul(change.mul_(gates_SBH), into_source, out=into[0])
         torch.mul(into_mixed, self._slope(update_SBH, out=change), out=into[1])
         if self._steps:
             self._gather(sources_SBH, grad_BH, into_mixed)

@@ -23,7 +23,7 @@ class BatchNorm:
 
     Args:
         like: [R, H], in the dtype and memory of what will be normalised.
-        all_sum: the sum over processes (see `cnas.types.Batch.all_sum`); None where there is one.
+        all_reduce_sum: the sum over processes (see `cnas.types.Batch.all_reduce_sum`); None where there is one.
 
     Example:
         >>> values = torch.tensor([[1.0], [3.0]])
@@ -32,12 +32,12 @@ class BatchNorm:
         [[-1.0], [1.0]]
     """
 
-    def __init__(self, like: Tensor, all_sum: Callable[[Tensor], Tensor] | None) -> None:
-        self.all_sum = all_sum
+    def __init__(self, like: Tensor, all_reduce_sum: Callable[[Tensor], Tensor] | None) -> None:
+        self.all_reduce_sum = all_reduce_sum
         ones = like.new_ones(1, like.shape[-2])
         rows = ones.sum()
         # A product with 1/rows is a mean over the rows, in one call.
-        self.shares = ones / (rows if all_sum is None else all_sum(rows))
+        self.shares = ones / (rows if all_reduce_sum is None else all_reduce_sum(rows))
 
     def apply_(self, values: Tensor) -> Tensor:
         """Normalise ``values`` [..., R, H] in place; returns the scale [..., 1, H] that `backward` wants."""
@@ -51,11 +51,11 @@ class BatchNorm:
         """The gradient [R, H] before the normalisation from the one after it."""
         along = self.shares @ (grad * normalised)
         mean = self.shares @ grad
-        if self.all_sum is not None:
-            mean, along = self.all_sum(torch.stack([mean, along]))
+        if self.all_reduce_sum is not None:
+            mean, along = self.all_reduce_sum(torch.stack([mean, along]))
         return torch.addcmul(grad - mean, normalised, along, value=-1).mul_(scale)
 
     def _mean(self, values: Tensor) -> Tensor:
         part = self.shares @ values
         # A copy, since what comes back from other processes need not be ours to change.
-        return part if self.all_sum is None else self.all_sum(part).clone()
+        return part if self.all_reduce_sum is None else self.all_reduce_sum(part).clone()

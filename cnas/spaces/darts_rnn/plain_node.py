@@ -33,10 +33,10 @@ class PlainNode:
     def __init__(self, activation: str) -> None:
         self.activation = activation
 
-    def run(self, sources_1BH: Tensor, carry_1BH: Tensor, update_1BH: Tensor, out_BH: Tensor) -> None:
-        """Write the node to ``out``; ``carry`` is replaced by its sigmoid, as `differentiate` wants it."""
+    def run(self, sources_1BH: Tensor, gates_1BH: Tensor, update_1BH: Tensor, out_BH: Tensor) -> None:
+        """Write the node to ``out``; ``gates`` is replaced by its sigmoid, as `differentiate` wants it."""
         value = ACTIVATIONS[self.activation](update_1BH[0])
-        torch.lerp(sources_1BH[0], value, carry_1BH.sigmoid_()[0], out=out_BH)
+        torch.lerp(sources_1BH[0], value, gates_1BH.sigmoid_()[0], out=out_BH)
 
     def gather(self, steps: int) -> None:
         """There are no weights to gather gradients of."""
@@ -47,15 +47,15 @@ class PlainNode:
     def differentiate(
         self,
         sources_1BH: Tensor,
-        carry_1BH: Tensor,
+        gates_1BH: Tensor,
         update_1BH: Tensor,
         grad_BH: Tensor,
         into: tuple[Tensor, Tensor],
     ) -> Tensor:
         """From the gradient of the node to that of its source, [1, B, H]; ``into`` takes those of carry and update."""
         value = ACTIVATIONS[self.activation](update_1BH)
-        into_value = grad_BH * carry_1BH
+        into_value = grad_BH * gates_1BH
         into_source = grad_BH - into_value
-        torch.mul((value - sources_1BH).mul_(carry_1BH), into_source, out=into[0])
+        torch.mul((value - sources_1BH).mul_(gates_1BH), into_source, out=into[0])
         into[1].copy_(_DERIVATIVES[self.activation](into_value, value, update_1BH))
         return into_source

@@ -54,7 +54,7 @@ class DartsRnnSpace(LanguageModelSizes, SearchSpace):
     dropout_input: float = 0.75
     dropout_hidden: float = 0.25
     dropout_output: float = 0.75
-    slowness: float = 1e-3
+    tar: float = 1e-3
     decoder_bias: bool = True
 
     def __post_init__(self) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from cnas.spaces._language_model import NO_MASKS, LanguageModelShell, LanguageModelSizes, Masks, tied_cross_entropy
-from cnas.spaces._memory import SpareMemory
+from cnas.spaces._memory import BufferPool
 from cnas.spaces.base import Decision, SuperNet
 from cnas.spaces.darts_rnn.cell import Cell, Node, run_search_cell
 from cnas.spaces.darts_rnn.paths import run_paths
@@ -56,7 +56,7 @@ class DartsRnnSuperNet(SuperNet):
         super().__init__()
         self.decisions, self.operations, self.concat = tuple(decisions), tuple(operations), tuple(concat)
         hidden = sizes.hidden_size
-        self.shell, self.memory, self.outcomes = LanguageModelShell(sizes), SpareMemory(), sizes.vocab_size
+        self.shell, self.memory, self.outcomes = LanguageModelShell(sizes), BufferPool(), sizes.vocab_size
         self.input_matrix = nn.Parameter(torch.empty(hidden, 2 * hidden))
         self.recurrent_matrix = nn.Parameter(torch.empty(hidden, 2 * hidden))
         self.matrices = nn.ParameterList(nn.Parameter(torch.empty(hidden, 2 * hidden)) for _ in decisions)
@@ -65,21 +65,21 @@ class DartsRnnSuperNet(SuperNet):
         if self.shell.decoder.bias is not None:
             nn.init.zeros_(self.shell.decoder.bias)
 
-    def zero_carry(self, rows: int) -> Tensor:
+    def zero_hidden_state(self, rows: int) -> Tensor:
         """Zeros [rows, H]."""
         return self.input_matrix.new_zeros(rows, self.shell.sizes.hidden_size)
 
     def forward(self, batch: Batch, routing: Routing) -> Output:
         """Per-token losses of one routing: a path, a soft mixture or a hard sample. Logits are never held at once."""
         rows = len(batch.inputs)
-        masks = self.shell.masks(rows, batch.noise)
-        carry = self.zero_carry(rows) if batch.carry is None else batch.carry
+        masks = self.shell.masks(rows, batch.dropout_seeds)
+        hidden_state = self.zero_hidden_state(rows) if batch.hidden_state is None else batch.hidden_state
         plans = self._plans(routing)
-        cell = Cell(tuple(plan.node for plan in plans), self.concat, masks.hidden, batch.all_sum, self.memory)
+        cell = Cell(tuple(plan.node for plan in plans), self.concat, masks.hidden, batch.all_reduce_sum, self.memory)
         raw_TBH = run_search_cell(
             cell,
             self._projected(batch, masks),
-            carry,
+            hidden_state,
             [self.recurrent_matrix, *self.matrices],
             *self._weights(routing, plans),
         )
@@ -87,25 +87,25 @@ class DartsRnnSuperNet(SuperNet):
         return Output(losses, None, raw_TBH[-1], penalty)
 
     def forward_many(
-        self, batch: Batch, routings: Sequence[Routing], carries: Sequence[Tensor | None]
+        self, batch: Batch, routings: Sequence[Routing], hidden_states: Sequence[Tensor | None]
     ) -> tuple[Tensor, list[Tensor | None]]:
         """Losses float32 [K, B, T] of K paths in one batched pass; mixtures fall to the loop of the base class."""
         plans_K = [self._plans(routing) for routing in routings]
         if not all(routing.unit for routing in routings) or not all(plan.single for plans in plans_K for plan in plans):
-            return super().forward_many(batch, routings, carries)
-        zero = self.zero_carry(len(batch.inputs))
+            return super().forward_many(batch, routings, hidden_states)
+        zero = self.zero_hidden_state(len(batch.inputs))
         with torch.no_grad():
-            raw_TKBH, carries_KBH = run_paths(
+            raw_TKBH, hidden_KBH = run_paths(
                 self._projected(batch, NO_MASKS),
-                torch.stack([zero if carry is None else carry for carry in carries]),
+                torch.stack([zero if hidden_state is None else hidden_state for hidden_state in hidden_states]),
                 [self.recurrent_matrix, *self.matrices],
                 [[(plan.node.sources[0], plan.node.activations[0]) for plan in plans] for plans in plans_K],
                 self.concat,
-                batch.all_sum,
+                batch.all_reduce_sum,
             )
             labels = batch.labels.t()[:, None].expand(raw_TKBH.shape[:-1])
             losses = tied_cross_entropy(raw_TKBH.flatten(0, 2), self.shell.decoder, labels.flatten())
-        return losses.view(labels.shape).permute(1, 2, 0), list(carries_KBH)
+        return losses.view(labels.shape).permute(1, 2, 0), list(hidden_KBH)
 
     def _projected(self, batch: Batch, masks: Masks) -> Tensor:
         """All input projections of the chunk, one product; time first makes every step's slice contiguous."""

@@ -49,41 +49,46 @@ class Tape:
 
     Args:
         cell: what is run.
-        carry: [B, H], the state before the chunk.
+        hidden_state: [B, H], the state before the chunk.
         matrices: [H, G] of every node, in the dtype of their products.
         weights: [S, K] of every node after node 0, or none.
         slots: how many time steps it has room for: all of the chunk, or one where nothing goes back.
     """
 
     def __init__(
-        self, cell: Cell, carry: Tensor, matrices: Sequence[Tensor], weights: Sequence[Tensor], slots: int
+        self, cell: Cell, hidden_state: Tensor, matrices: Sequence[Tensor], weights: Sequence[Tensor], slots: int
     ) -> None:
-        self.cell, self.carry, self.slots, self.live = cell, carry, slots, cell.live()
-        self.norm = BatchNorm(carry, cell.all_sum)
-        self.concat = places(cell.concat, carry.device)
+        self.cell, self.hidden_state, self.slots, self.reachable = cell, hidden_state, slots, cell.reachable()
+        self.norm = BatchNorm(hidden_state, cell.all_reduce_sum)
+        self.concat = places(cell.concat, hidden_state.device)
         counts = [1, *(len(node.sources) for node in cell.nodes)]
-        rows, hidden = carry.shape
+        rows, hidden = hidden_state.shape
         products = [
-            (slots, many if live else 0, rows, 2 * hidden) for many, live in zip(counts, self.live, strict=True)
+            (slots, many if reachable else 0, rows, 2 * hidden)
+            for many, reachable in zip(counts, self.reachable, strict=True)
         ]
         states = (slots, len(counts), rows, hidden)
-        sizes = [Workspace.elements(carry.shape, *map(_longest, zip(*cell.nodes, strict=True))) if weights else 0]
+        sizes = [
+            Workspace.elements(hidden_state.shape, *map(_longest, zip(*cell.nodes, strict=True))) if weights else 0
+        ]
         # ``entering`` is what a step starts from, ``masked`` what a node reads, both after dropout.
-        self._loan = cell.memory.lend([*products, states, states, (slots, 1, rows, hidden), tuple(sizes)], carry)
-        *rooms, self.states, self.masked, self.entering, work = self._loan.parts
+        self._buffers = cell.memory.take(
+            [*products, states, states, (slots, 1, rows, hidden), tuple(sizes)], hidden_state
+        )
+        *buffers, self.states, self.masked, self.entering, work = self._buffers.parts
         self.masked = self.states if cell.hidden_mask is None else self.masked
         self.scales: list[list[Tensor]] = [[] for _ in range(slots)]
-        kinds = _kinds(cell, weights, Workspace(work, carry.shape))
+        kinds = _kinds(cell, weights, Workspace(work, hidden_state.shape))
         reads = [(0,), *(node.sources for node in cell.nodes)]
         self.nodes = [
-            NodeTape(kind, places(read, carry.device), matrix, room) if room.shape[1] else None
-            for kind, read, matrix, room in zip(kinds, reads, matrices, rooms, strict=True)
+            NodeTape(kind, places(read, hidden_state.device), matrix, buffer) if buffer.shape[1] else None
+            for kind, read, matrix, buffer in zip(kinds, reads, matrices, buffers, strict=True)
         ]
 
     def run(self, projected_TBG: Tensor) -> Tensor:
         """The outputs [T, B, H]; where there is room for one time step only, the last one stays on the tape."""
-        outputs = self.carry.new_empty(len(projected_TBG), *self.carry.shape)
-        before = self.carry
+        outputs = self.hidden_state.new_empty(len(projected_TBG), *self.hidden_state.shape)
+        before = self.hidden_state
         for step, output in enumerate(outputs.unbind(0)):
             before = self._step(step % self.slots, projected_TBG[step], before, output)
         return outputs

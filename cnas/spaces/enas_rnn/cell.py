@@ -17,7 +17,7 @@ from cnas.spaces._gated_cell import IN_PLACE, Term, gate
 
 def run_cells(
     inputs_BTH: Tensor,
-    carries_KBH: Tensor,
+    hidden_KBH: Tensor,
     input_matrix: Tensor,
     recurrent_matrix: Tensor,
     nodes_K: Sequence[Sequence[Term]],
@@ -30,27 +30,27 @@ def run_cells(
     Returns:
         (outputs [T, K, B, H], the states after the chunk [K, B, H]).
     """
-    count, rows, hidden = carries_KBH.shape
+    count, rows, hidden = hidden_KBH.shape
     length, depth = inputs_BTH.shape[1], len(nodes_K[0])
-    projected_TBH = torch.matmul(inputs_BTH.transpose(0, 1), input_matrix).to(carries_KBH.dtype)
+    projected_TBH = torch.matmul(inputs_BTH.transpose(0, 1), input_matrix).to(hidden_KBH.dtype)
     matrices = [torch.stack([nodes[index].matrix for nodes in nodes_K]) for index in range(depth)]
     # Row source·K + k of the flattened states is what candidate k reads.
     reads = torch.tensor(
         [[nodes[index].source * count + k for k, nodes in enumerate(nodes_K)] for index in range(depth)],
-        device=carries_KBH.device,
+        device=hidden_KBH.device,
     )
-    states_LKBH = carries_KBH.new_empty(depth + 1, count, rows, hidden)
+    states_LKBH = hidden_KBH.new_empty(depth + 1, count, rows, hidden)
     flat_states = states_LKBH.flatten(0, 1)
-    outputs_TKBH = carries_KBH.new_empty(length, count, rows, hidden)
+    outputs_TKBH = hidden_KBH.new_empty(length, count, rows, hidden)
     for step in range(length):
-        recurrent = (carries_KBH.flatten(0, 1) @ recurrent_matrix).view(count, rows, 2 * hidden)
-        states_LKBH[0] = gate(carries_KBH, recurrent + projected_TBH[step], "tanh")
+        recurrent = (hidden_KBH.flatten(0, 1) @ recurrent_matrix).view(count, rows, 2 * hidden)
+        states_LKBH[0] = gate(hidden_KBH, recurrent + projected_TBH[step], "tanh")
         for index in range(depth):
             previous_KBH = flat_states.index_select(0, reads[index])
             projected = torch.bmm(previous_KBH, matrices[index]).to(previous_KBH.dtype)
             for update_BH, nodes in zip(projected[..., hidden:], nodes_K, strict=True):
                 IN_PLACE[nodes[index].activation](update_BH)
-            carry = projected[..., :hidden].sigmoid_()
-            torch.lerp(previous_KBH, projected[..., hidden:], carry, out=states_LKBH[index + 1])
-        carries_KBH = torch.mean(states_LKBH[1:], 0, out=outputs_TKBH[step])
-    return outputs_TKBH, carries_KBH.clone()
+            gates = projected[..., :hidden].sigmoid_()
+            torch.lerp(previous_KBH, projected[..., hidden:], gates, out=states_LKBH[index + 1])
+        hidden_KBH = torch.mean(states_LKBH[1:], 0, out=outputs_TKBH[step])
+    return outputs_TKBH, hidden_KBH.clone()

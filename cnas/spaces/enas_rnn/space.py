@@ -53,7 +53,7 @@ class EnasRnnSpace(LanguageModelSizes, SearchSpace):
     dropout_hidden: float = 0.25
     dropout_output: float = 0.75
     penalised_output: Penalised = "raw"
-    slowness: float = 1.0
+    tar: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -47,43 +47,43 @@ class EnasRnnSuperNet(SuperNet):
         """The [H, 2H] matrix of one edge and operation."""
         return self.matrices[edge * len(self.operations) + operation]
 
-    def zero_carry(self, rows: int) -> Tensor:
+    def zero_hidden_state(self, rows: int) -> Tensor:
         """Zeros [rows, H]."""
         return self.input_matrix.new_zeros(rows, self.shell.sizes.hidden_size)
 
     def forward(self, batch: Batch, routing: Routing) -> Output:
         """Per-token losses of one routing: a path, a soft mixture or a hard sample. Logits are never held at once."""
         rows = len(batch.inputs)
-        masks = self.shell.masks(rows, batch.noise)
-        carry = self.zero_carry(rows) if batch.carry is None else batch.carry
-        raw_BTH, carry = run_cell(
+        masks = self.shell.masks(rows, batch.dropout_seeds)
+        hidden_state = self.zero_hidden_state(rows) if batch.hidden_state is None else batch.hidden_state
+        raw_BTH, hidden_state = run_cell(
             self.shell.embed(batch.inputs, masks),
-            carry,
+            hidden_state,
             Gates(self.input_matrix, self.recurrent_matrix, self._terms(routing)),
             masks.hidden,
             self._offsets(routing),
         )
         losses, penalty = self.shell.losses(raw_BTH, batch.labels, masks)
-        return Output(losses, None, carry, penalty)
+        return Output(losses, None, hidden_state, penalty)
 
     def forward_many(
-        self, batch: Batch, routings: Sequence[Routing], carries: Sequence[Tensor | None]
+        self, batch: Batch, routings: Sequence[Routing], hidden_states: Sequence[Tensor | None]
     ) -> tuple[Tensor, list[Tensor | None]]:
         """Losses float32 [K, B, T] of K paths in one batched pass; mixtures fall to the loop of the base class."""
         if not all(routing.unit for routing in routings):
-            return super().forward_many(batch, routings, carries)
-        zero = self.zero_carry(len(batch.inputs))
+            return super().forward_many(batch, routings, hidden_states)
+        zero = self.zero_hidden_state(len(batch.inputs))
         with torch.no_grad():
-            raw_TKBH, carries_KBH = run_cells(
+            raw_TKBH, hidden_KBH = run_cells(
                 self.shell.embed(batch.inputs, NO_MASKS),
-                torch.stack([zero if carry is None else carry for carry in carries]),
+                torch.stack([zero if hidden_state is None else hidden_state for hidden_state in hidden_states]),
                 self.input_matrix,
                 self.recurrent_matrix,
                 [[terms[0] for terms in self._terms(routing)] for routing in routings],
             )
             labels = batch.labels.t()[:, None].expand(raw_TKBH.shape[:-1])
             losses = tied_cross_entropy(raw_TKBH.flatten(0, 2), self.shell.decoder, labels.flatten())
-        return losses.view(labels.shape).permute(1, 2, 0), list(carries_KBH)
+        return losses.view(labels.shape).permute(1, 2, 0), list(hidden_KBH)
 
     def _terms(self, routing: Routing) -> list[list[Term]]:
         active = set(routing.active[0])

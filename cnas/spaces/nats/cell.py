@@ -69,7 +69,7 @@ class SearchCell(nn.Module):
         self.norm = BatchNorm(channels, own=False)
 
     def forward(
-        self, x_BCHW: Tensor, active: Collection[Choice], weights_EO: Tensor | None, all_sum: AllSum | None
+        self, x_BCHW: Tensor, active: Collection[Choice], weights_EO: Tensor | None, all_reduce_sum: AllSum | None
     ) -> Tensor:
         """The output [B, C, height, width] of a routing.
 
@@ -77,7 +77,7 @@ class SearchCell(nn.Module):
             x_BCHW: the input.
             active: the (edge, operation) pairs that are run.
             weights_EO: with what weight; None where every weight is 1.
-            all_sum: the sum over processes, differentiable; None where there is one.
+            all_reduce_sum: the sum over processes, differentiable; None where there is one.
         """
         weights = None if weights_EO is None else dict(zip(PAIRS, weights_EO.flatten().unbind(), strict=True))
         nodes = {0: Node(x_BCHW)}
@@ -88,19 +88,19 @@ class SearchCell(nn.Module):
                 if (edge, operation) not in active:
                     idle += [] if weight is None or not weight.requires_grad else [weight]
                 elif operation != NONE:
-                    term = self._run(edge, operation, nodes[EDGES[edge][1]], all_sum)
+                    term = self._run(edge, operation, nodes[EDGES[edge][1]], all_reduce_sum)
                     terms.append(term if weight is None else term * weight)
             nodes[target] = Node(reduce(torch.add, [*(terms or [x_BCHW * 0]), *_nothing(idle)]))
         return nodes[OUTPUT].values
 
-    def _run(self, edge: int, operation: int, node: Node, all_sum: AllSum | None) -> Tensor:
+    def _run(self, edge: int, operation: int, node: Node, all_reduce_sum: AllSum | None) -> Tensor:
         """One operation on one edge."""
         if operation in (SKIP, POOL):
             return node.values if operation == SKIP else node.pooled
         found = self.edges[edge]
         assert isinstance(found, Edge)
         conv = found.conv_1x1 if operation == CONV_1X1 else found.conv_3x3
-        normed: Tensor = self.norm(F.conv2d(node.bent, conv.weight, padding=conv.padding), all_sum)
+        normed: Tensor = self.norm(F.conv2d(node.bent, conv.weight, padding=conv.padding), all_reduce_sum)
         return normed
 
 

@@ -67,9 +67,9 @@ class NormedConvolution(nn.Module):
         self.conv = nn.Conv2d(channels, channels, size, padding=size // 2, bias=False)
         self.norm = BatchNorm(channels)
 
-    def forward(self, x_BCHW: Tensor, all_sum: AllSum | None) -> Tensor:
+    def forward(self, x_BCHW: Tensor, all_reduce_sum: AllSum | None) -> Tensor:
         """Same shape."""
-        normed: Tensor = self.norm(self.conv(x_BCHW), all_sum)
+        normed: Tensor = self.norm(self.conv(x_BCHW), all_reduce_sum)
         return normed
 
 
@@ -89,20 +89,20 @@ class Cell(nn.Module):
             {str(edge): NormedConvolution(channels, sizes[pick]) for edge, pick in enumerate(picks) if pick in sizes}
         )
 
-    def forward(self, x_BCHW: Tensor, all_sum: AllSum | None) -> Tensor:
+    def forward(self, x_BCHW: Tensor, all_reduce_sum: AllSum | None) -> Tensor:
         """The output node, of the same shape."""
         nodes = [x_BCHW]
         for node in range(1, OUTPUT + 1):
             edges = [edge for edge, (target, _) in enumerate(EDGES) if target == node and self.picks[edge] != NONE]
-            parts = [self._run(edge, nodes[EDGES[edge][1]], all_sum) for edge in edges]
+            parts = [self._run(edge, nodes[EDGES[edge][1]], all_reduce_sum) for edge in edges]
             nodes.append(torch.stack(parts).sum(0) if len(parts) > 1 else parts[0] if parts else x_BCHW * 0)
         return nodes[OUTPUT]
 
-    def _run(self, edge: int, x_BCHW: Tensor, all_sum: AllSum | None) -> Tensor:
+    def _run(self, edge: int, x_BCHW: Tensor, all_reduce_sum: AllSum | None) -> Tensor:
         pick = self.picks[edge]
         if pick == SKIP:
             return x_BCHW
-        return pool(x_BCHW) if pick == POOL else self.convolutions[str(edge)](x_BCHW.relu(), all_sum)
+        return pool(x_BCHW) if pick == POOL else self.convolutions[str(edge)](x_BCHW.relu(), all_reduce_sum)
 
 
 class CnasNatsForImageClassification(PreTrainedModel):
@@ -115,7 +115,7 @@ class CnasNatsForImageClassification(PreTrainedModel):
     base_model_prefix = "skeleton"
     main_input_name = "pixel_values"
     batch_statistics = True
-    """Whether `run` takes the statistics of its norms over all processes, through ``all_sum``."""
+    """Whether `run` takes the statistics of its norms over all processes, through ``all_reduce_sum``."""
 
     def __init__(self, config: CnasNatsConfig) -> None:
         super().__init__(config)
@@ -144,25 +144,25 @@ class CnasNatsForImageClassification(PreTrainedModel):
         self,
         inputs_BCHW: Tensor,
         labels_B: Tensor,
-        carry: None = None,  # noqa: ARG002 - images have none
-        noise: Any | None = None,  # noqa: ARG002 - there is no dropout
-        all_sum: AllSum | None = None,
+        hidden_state: None = None,  # noqa: ARG002 - images have none
+        dropout_seeds: Any | None = None,  # noqa: ARG002 - there is no dropout
+        all_reduce_sum: AllSum | None = None,
     ) -> tuple[Tensor, Tensor, None, Tensor]:
         """Losses [B], float32 at least, and logits; fields as in `cnas.types.Output`."""
-        logits = self._logits(inputs_BCHW, all_sum)
+        logits = self._logits(inputs_BCHW, all_reduce_sum)
         losses = classification_losses(logits, labels_B)
         return losses, logits, None, losses.new_zeros(())
 
-    def _logits(self, inputs_BCHW: Tensor, all_sum: AllSum | None, seen: list[Tensor] | None = None) -> Tensor:
+    def _logits(self, inputs_BCHW: Tensor, all_reduce_sum: AllSum | None, seen: list[Tensor] | None = None) -> Tensor:
         seen = [] if seen is None else seen
-        x = self.skeleton.begin(inputs_BCHW, all_sum)
+        x = self.skeleton.begin(inputs_BCHW, all_reduce_sum)
         seen.append(x)
         for stage, cells in enumerate(self.skeleton.cells()):
             for cell in cells:
-                x = cell(x, all_sum)
+                x = cell(x, all_reduce_sum)
             seen.append(x)
-            x = self.skeleton.reduce(stage, x, all_sum)
-        return self.skeleton.end(x, all_sum)
+            x = self.skeleton.reduce(stage, x, all_reduce_sum)
+        return self.skeleton.end(x, all_reduce_sum)
 
     @can_return_tuple
     def forward(

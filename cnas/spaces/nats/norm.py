@@ -28,29 +28,29 @@ class BatchNorm(nn.BatchNorm2d):
     def __init__(self, channels: int, own: bool = True) -> None:
         super().__init__(channels, affine=own, track_running_stats=own)
 
-    def forward(self, images_BCHW: Tensor, all_sum: AllSum | None = None) -> Tensor:
+    def forward(self, images_BCHW: Tensor, all_reduce_sum: AllSum | None = None) -> Tensor:
         """Normalise [B, C, height, width]; what comes out has the dtype of the parameters.
 
         Args:
             images_BCHW: any floating dtype; statistics are taken in float32 at least.
-            all_sum: the sum over processes, differentiable; None where there is one.
+            all_reduce_sum: the sum over processes, differentiable; None where there is one.
         """
         kind = torch.promote_types(images_BCHW.dtype, torch.float32) if self.weight is None else self.weight.dtype
         images_BCHW = images_BCHW.to(kind)
         remembers = not self.training and self.track_running_stats
-        if remembers or (all_sum is None and _torch_is_exact(images_BCHW)):
+        if remembers or (all_reduce_sum is None and _torch_is_exact(images_BCHW)):
             return super().forward(images_BCHW)
         exact = images_BCHW.to(torch.promote_types(kind, torch.float32))
-        return self._from_sums(exact, all_sum or (lambda values: values)).to(kind)
+        return self._from_sums(exact, all_reduce_sum or (lambda values: values)).to(kind)
 
-    def _from_sums(self, images_BCHW: Tensor, all_sum: AllSum) -> Tensor:
+    def _from_sums(self, images_BCHW: Tensor, all_reduce_sum: AllSum) -> Tensor:
         """The same in three steps; squares are of centred values, since others would lose a spread beside the mean."""
         count = images_BCHW.new_tensor([images_BCHW.numel() / images_BCHW.shape[1]])
-        total, sums_C = all_sum(torch.cat([count, images_BCHW.sum((0, 2, 3))])).tensor_split([1])
+        total, sums_C = all_reduce_sum(torch.cat([count, images_BCHW.sum((0, 2, 3))])).tensor_split([1])
         total = total.detach()
         mean_C = sums_C / total
         centred = images_BCHW - mean_C[:, None, None]
-        variance_C = all_sum(centred.square().sum((0, 2, 3))) / total
+        variance_C = all_reduce_sum(centred.square().sum((0, 2, 3))) / total
         normed = centred * (variance_C + self.eps).rsqrt()[:, None, None]
         if self.training and self.track_running_stats:
             self._average(mean_C, variance_C, total)

@@ -49,14 +49,14 @@ class NatsSuperNet(SuperNet):
             UserError: the routing has another number of cells.
         """
         places, weights_CEO = self._places(routing), self._weights(routing)
-        x = self.skeleton.begin(batch.inputs, batch.all_sum)
+        x = self.skeleton.begin(batch.inputs, batch.all_reduce_sum)
         for stage, cells in enumerate(self.skeleton.cells()):
             for cell in cells:
                 place = next(places)
                 weights_EO = None if weights_CEO is None else weights_CEO[place]
-                x = cell(x, routing.active[place], weights_EO, batch.all_sum)
-            x = self.skeleton.reduce(stage, x, batch.all_sum)
-        logits = self.skeleton.end(x, batch.all_sum)
+                x = cell(x, routing.active[place], weights_EO, batch.all_reduce_sum)
+            x = self.skeleton.reduce(stage, x, batch.all_reduce_sum)
+        logits = self.skeleton.end(x, batch.all_reduce_sum)
         losses = classification_losses(logits, batch.labels)
         return Output(losses, logits, None, losses.new_zeros(()))
 

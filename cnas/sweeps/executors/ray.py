@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from cnas.errors import Stopped, UserError
-from cnas.sweeps.executors._tend import tending
+from cnas.sweeps.executors._supervise import tending
 
 STORE = 80_000_000
 """Bytes for the objects of a cluster that is started here; an exit code is all that is sent."""

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from cnas.errors import Stopped, UserError
 from cnas.runs.lock import holder
-from cnas.sweeps.executors._tend import tending
+from cnas.sweeps.executors._supervise import tending
 
 FILES = ".submitit"
 """What submitit writes, in the folder of the run folders."""

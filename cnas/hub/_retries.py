@@ -34,7 +34,7 @@ class GaveUpError(Exception):
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """How a push waits for a Hub that is busy or out of reach.
 
     Attributes:
@@ -49,7 +49,7 @@ class Patience:
     longest_wait: float = 300.0
     sleep: Callable[[float], None] = time.sleep
 
-    def insist(self, action: Callable[[], Result], say: Callable[[str], None]) -> Result:
+    def call(self, action: Callable[[], Result], say: Callable[[str], None]) -> Result:
         """What ``action`` returns, as soon as it succeeds.
 
         Args:
@@ -115,9 +115,9 @@ def _reason(error: BaseException) -> str:
     if not isinstance(error, HfHubHTTPError):
         what = ": ".join(part for part in (type(error).__name__, _line(error)) if part)
         return f"the Hub is out of reach or broke off ({what})" if _passes(error) else what
-    status, told = error.response.status_code, _line(error.server_message or "")
+    status, reason = error.response.status_code, _line(error.server_message or "")
     asked = _asked(error.response.headers) if status in _AGAIN else None
-    parts = [f"the Hub answered {status}", _HINTS.get(status, ""), told, f"it asks for {asked:g} s" if asked else ""]
+    parts = [f"the Hub answered {status}", _HINTS.get(status, ""), reason, f"it asks for {asked:g} s" if asked else ""]
     return ", ".join(part for part in parts if part)
 
 

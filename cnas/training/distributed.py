@@ -18,16 +18,16 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from cnas.data.base import rank_rows
-from cnas.errors import RanksError
+from cnas.data.base import process_rows
+from cnas.errors import ProcessGroupError
 
 
 @contextmanager
-def together() -> Iterator[None]:
+def collective_errors() -> Iterator[None]:
     """What processes do together; where one of them is gone or stuck, the others say so in one line.
 
     Raises:
-        RanksError: the exchange failed, at once where a process has ended, otherwise after the time it may take.
+        ProcessGroupError: the exchange failed, at once where a process has ended, otherwise after the time it may take.
     """
     try:
         yield
@@ -36,13 +36,13 @@ def together() -> Iterator[None]:
     except RuntimeError as problem:
         # Without the place in the source it comes from, and what one should do about that.
         reason = re.sub(r"^\[[^\]]*\] *", "", str(problem).strip()).partition("\n")[0].partition(". ")[0][:200]
-        raise RanksError(
+        raise ProcessGroupError(
             f"another process of this run has ended or is stuck ({reason}); the last checkpoint is kept, "
             "go on with --resume"
         ) from problem
 
 
-class Ranks:
+class ProcessGroup:
     """A thin view of an `Accelerator`: slicing, summing and gathering by rows."""
 
     def __init__(self, accelerator: Accelerator) -> None:
@@ -55,31 +55,31 @@ class Ranks:
 
     def rows(self, total: int) -> slice:
         """The rows of a global batch of ``total`` that this process works on."""
-        return rank_rows(total, self.accelerator.process_index, self.world)
+        return process_rows(total, self.accelerator.process_index, self.world)
 
     def sum(self, values: Tensor) -> Tensor:
         """The sum over processes, on every one of them."""
         if self.world == 1:
             return values
-        with together():
+        with collective_errors():
             total: Tensor = self.accelerator.reduce(values, "sum")
         return total
 
     def wait(self) -> None:
         """Wait until every process is here."""
-        with together():
+        with collective_errors():
             self.accelerator.wait_for_everyone()
 
     @property
-    def all_sum(self) -> Callable[[Tensor], Tensor] | None:
+    def all_reduce_sum(self) -> Callable[[Tensor], Tensor] | None:
         """The sum over processes as part of the graph: what a gradient reaches on one process, it reaches on all.
 
         None where there is one process.
         """
-        return None if self.world == 1 else self._all_sum
+        return None if self.world == 1 else self._all_reduce_sum
 
-    def _all_sum(self, values: Tensor) -> Tensor:
-        total: Tensor = _AllSum.apply(values, self.sum)
+    def _all_reduce_sum(self, values: Tensor) -> Tensor:
+        total: Tensor = _AllReduceSum.apply(values, self.sum)
         return total
 
     def sum_numbers(self, *values: float) -> list[float]:
@@ -121,7 +121,7 @@ class Ranks:
             grad.copy_(part.view_as(grad))
 
 
-class _AllSum(torch.autograd.Function):
+class _AllReduceSum(torch.autograd.Function):
     """Every process adds its part to the sum, and has a loss of its own that depends on it: both ways it is a sum."""
 
     @staticmethod

@@ -15,7 +15,7 @@ def tending() -> Tend:
     made in a function is sent as it is, so the worker stays small.
     """
 
-    def tend(command: Sequence[str], log: str, place: str) -> int:
+    def supervise(command: Sequence[str], log: str, place: str) -> int:
         import signal
         import subprocess
         import threading
@@ -46,4 +46,4 @@ def tending() -> Tend:
             except KeyboardInterrupt:
                 process.terminate()
 
-    return tend
+    return supervise

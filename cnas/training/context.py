@@ -7,11 +7,11 @@ from pathlib import Path
 
 from accelerate import Accelerator
 
-from cnas.training.stop import StopFlag
+from cnas.training.stop import StopSignal
 
 
 @dataclass(frozen=True)
-class Session:
+class RunContext:
     """What the loops of one run share.
 
     Args:
@@ -27,7 +27,7 @@ class Session:
     folder: Path
     seed: int
     config_hash: str
-    stop: StopFlag
+    stop: StopSignal
     check_ranks: int | None = None
 
     def say(self, text: str) -> None:
