@@ -109,7 +109,7 @@ class Bilevel:
         self.supernet, self.config, self.context = supernet, config, context
         self.accelerator, self.processes = context.accelerator, ProcessGroup(context.accelerator)
 
-    def context(
+    def step_context(
         self, step: int, train: Sequence[Part], stream: ValidationStream, learning_rate: float, optimizer: Any = None
     ) -> StepContext:
         """What `SearchAlgorithm.arch_step` gets.

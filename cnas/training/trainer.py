@@ -127,7 +127,7 @@ class CurriculumTrainer(AccelerateLoop):
         """
         self.run()
         with self._afterwards():
-            architecture, figures = self.algorithm.derive(self.context("derive"))
+            architecture, figures = self.algorithm.derive(self.search_context("derive"))
         seconds, place = self.count_time(), self.progress
         return SearchResult(architecture, place.epoch, place.step, seconds, figures, self.guard.trouble.counts)
 
@@ -180,7 +180,7 @@ class CurriculumTrainer(AccelerateLoop):
         ]
 
     def _arch_step(self, index: int) -> None:
-        context = self.bilevel.context(
+        context = self.bilevel.step_context(
             self.progress.step, self._arch_parts, self.arch_stream, self.learning_rate(index), self.optimizer
         )
         try:
@@ -224,7 +224,7 @@ class CurriculumTrainer(AccelerateLoop):
         before, trouble = copy.deepcopy(self.algorithm.state_dict()), self.guard.trouble
         used = self.curriculum.statistics() | self.curriculum.traces() if self.curriculum else {}
         try:
-            figures = self.algorithm.end_epoch(self.context("end_epoch"))
+            figures = self.algorithm.end_epoch(self.search_context("end_epoch"))
             probe = self._probe()
             self._reweight_all()
         except Stopped:
@@ -260,7 +260,7 @@ class CurriculumTrainer(AccelerateLoop):
         if stops:
             raise Stopped("stopped between two updates")
 
-    def context(self, purpose: str) -> SearchContext:
+    def search_context(self, purpose: str) -> SearchContext:
         """What the algorithm may use at this point; draws are named after ``purpose``."""
         epoch = self.progress.epoch
 

@@ -36,7 +36,7 @@ def build(tmp_path, space="nats", algorithm="darts_v2"):
 def test_an_unrolled_step_leaves_buffers_as_they_are_and_a_first_order_one_moves_those_of_images(tmp_path, space):
     trainer = build(tmp_path, space)
     supernet, before = trainer.parts.supernet, copied(trainer.parts.supernet)
-    context = trainer.bilevel.context(0, trainer._fetch_parts(0), trainer.arch_stream, 0.05)
+    context = trainer.bilevel.step_context(0, trainer._fetch_parts(0), trainer.arch_stream, 0.05)
     trainer.algorithm.arch_step(context)
     assert equal(copied(supernet), before)
     alphas = trainer.algorithm.alphas

@@ -88,7 +88,7 @@ class Bench:
     def arch_step(self, name: str) -> None:
         """One update of α."""
         parts = [Part(self.batch(), 1.0)]
-        self.algorithms[name].arch_step(self.bilevel.context(self.step, parts, self.valid, 1.0))
+        self.algorithms[name].arch_step(self.bilevel.step_context(self.step, parts, self.valid, 1.0))
 
     def score(self, count: int) -> Tensor:
         """Losses of ``count`` subnets on the batch."""
