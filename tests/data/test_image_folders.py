@@ -16,7 +16,7 @@ import nats_cl
 from cnas.cli.launch import main
 from cnas.data import ImageConfig, load_images
 from cnas.data._passed_over import NAMED, passed_over_line
-from cnas.errors import UserError, told
+from cnas.errors import UserError, one_line
 
 NAMES = ["cat", "dog"]
 SPLITS = {"train": made(8, (1, 4, 4), 2), "test": made(4, (1, 4, 4), 2, seed=2)}
@@ -27,7 +27,7 @@ def refused(data):
     """The one line with which a data set is refused, without an address in memory."""
     with pytest.raises(UserError) as caught:
         load_images(str(data), ImageConfig())
-    line = told(caught.value)
+    line = one_line(caught.value)
     assert " at 0x" not in line
     assert "object" not in line
     return line

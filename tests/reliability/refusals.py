@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cnas.cli.main import main
-from cnas.errors import CnasError, told
+from cnas.errors import CnasError, one_line
 
 ADDRESS = re.compile(r" at 0x[0-9a-f]{4,}")
 """Of something in memory, as Python shows what cannot be shown."""
@@ -22,7 +22,7 @@ def taken(call: Callable[[], Any]) -> bool:
     try:
         call()
     except CnasError as refusal:
-        message = told(refusal)
+        message = one_line(refusal)
         assert message.isprintable(), message
         assert not ADDRESS.search(message), message
         assert 10 < len(message) < 4000, message

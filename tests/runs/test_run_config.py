@@ -13,7 +13,7 @@ from cnas.runs.fields import OneLineParser
 from cnas.errors import UserError
 from cnas.runs.config import RunConfig
 
-RECIPE = Path(__file__).parent.parent / "recipes" / "ptb_cl_enas.py"
+RECIPE = Path(__file__).parents[2] / "recipes" / "ptb_cl_enas.py"
 
 
 def presets():
