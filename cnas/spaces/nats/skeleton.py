@@ -83,7 +83,7 @@ class Skeleton(nn.Module):
         stages: Any = self.stages
         return [list(stage) for stage in stages]
 
-    def begin(self, images_BCHW: Tensor, all_reduce_sum: AllSum | None) -> Tensor:
+    def run_stem(self, images_BCHW: Tensor, all_reduce_sum: AllSum | None) -> Tensor:
         """What enters the first cell, channels last in memory, which torch's layers are fastest with and keep."""
         stem = self.stem(images_BCHW.to(self.stem.weight.dtype))
         normed: Tensor = self.stem_norm(stem.contiguous(memory_format=torch.channels_last), all_reduce_sum)
@@ -93,7 +93,7 @@ class Skeleton(nn.Module):
         """From the last cell of a stage to the first of the next one; behind the last stage there is nothing to do."""
         return self.reductions[stage](x_BCHW, all_reduce_sum) if stage < len(self.reductions) else x_BCHW
 
-    def end(self, x_BCHW: Tensor, all_reduce_sum: AllSum | None) -> Tensor:
+    def classify(self, x_BCHW: Tensor, all_reduce_sum: AllSum | None) -> Tensor:
         """Logits [B, classes] from the last cell."""
         features: Tensor = self.last_norm(x_BCHW, all_reduce_sum).relu().mean((2, 3))
         logits: Tensor = self.classifier(features)

@@ -155,14 +155,14 @@ class CnasNatsForImageClassification(PreTrainedModel):
 
     def _logits(self, inputs_BCHW: Tensor, all_reduce_sum: AllSum | None, seen: list[Tensor] | None = None) -> Tensor:
         seen = [] if seen is None else seen
-        x = self.skeleton.begin(inputs_BCHW, all_reduce_sum)
+        x = self.skeleton.run_stem(inputs_BCHW, all_reduce_sum)
         seen.append(x)
         for stage, cells in enumerate(self.skeleton.cells()):
             for cell in cells:
                 x = cell(x, all_reduce_sum)
             seen.append(x)
             x = self.skeleton.reduce(stage, x, all_reduce_sum)
-        return self.skeleton.end(x, all_reduce_sum)
+        return self.skeleton.classify(x, all_reduce_sum)
 
     @can_return_tuple
     def forward(
