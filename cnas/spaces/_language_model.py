@@ -129,16 +129,16 @@ class LanguageModelShell(nn.Module):
             output=self._row_mask("output", sizes.dropout_output, (rows, 1, hidden), dropout_seeds),
         )
 
-    def _row_mask(self, name: str, rate: float, shape: tuple[int, ...], dropout_seeds: Any | None) -> Tensor | None:
+    def _row_mask(self, stream: str, rate: float, shape: tuple[int, ...], dropout_seeds: Any | None) -> Tensor | None:
         if dropout_seeds is None:
-            return self._mask(name, rate, shape, None)
-        mask = self._mask(name, rate, (dropout_seeds.total, *shape[1:]), dropout_seeds)
+            return self._mask(stream, rate, shape, None)
+        mask = self._mask(stream, rate, (dropout_seeds.total, *shape[1:]), dropout_seeds)
         return None if mask is None else mask[dropout_seeds.rows]
 
-    def _mask(self, name: str, rate: float, shape: tuple[int, ...], dropout_seeds: Any | None) -> Tensor | None:
+    def _mask(self, stream: str, rate: float, shape: tuple[int, ...], dropout_seeds: Any | None) -> Tensor | None:
         if rate == 0:
             return None
-        generator = None if dropout_seeds is None else dropout_seeds.generator(name)
+        generator = None if dropout_seeds is None else dropout_seeds.generator(stream)
         # Drawn in host memory, so that every accelerator sees the same masks.
         kept = torch.rand(shape, generator=generator) >= rate
         return kept.to(self.embedding.weight) / (1 - rate)
