@@ -140,8 +140,8 @@ def test_what_others_saved_can_be_given_its_code(network, tmp_path):
     files = write_remote_code(tmp_path / "mine", network)
     after = json.loads((tmp_path / "mine" / "config.json").read_text())
     assert after.pop("auto_map") == {
-        "AutoConfig": "network.CnasRnnConfig",
-        "AutoModelForCausalLM": "network.CnasRnnForCausalLM",
+        "AutoConfig": "modeling.CnasRnnConfig",
+        "AutoModelForCausalLM": "modeling.CnasRnnForCausalLM",
     }
     assert after == config
     assert files == sorted(path.name for path in (tmp_path / "mine").glob("*.py"))
@@ -157,7 +157,7 @@ def test_a_network_for_images_travels_with_its_processor(toy, tmp_path):
     folder = save_network(network, processor, tmp_path / "elsewhere" / "image")
     assert {path.name for path in folder.glob("*.py")} == {"modeling.py", "_size.py", "_scale.py", "_half.py"}
     described = json.loads((folder / "preprocessor_config.json").read_text())["auto_map"]
-    assert set(described["AutoImageProcessor"].values()) == {"network.ToyImageProcessor"}
+    assert set(described["AutoImageProcessor"].values()) == {"modeling.ToyImageProcessor"}
     logits, label = json.loads(run_without_cnas(CLASSIFY, tmp_path / "elsewhere"))
     inputs = processor(Image.new("RGB", (8, 8), (10, 20, 60)), return_tensors="pt")
     expected = network(**inputs).logits
