@@ -27,7 +27,7 @@ def run_search_cell(
     weights: Sequence[Tensor] | None,
     idle: Tensor | None,
 ) -> Tensor:
-    """The outputs [T, B, H] of a chunk; the last one is the next state.
+    """Run the cell over a chunk: outputs [T, B, H], of which the last one is the next state.
 
     Args:
         cell: what is run.
@@ -90,14 +90,14 @@ class NodeBackward:
         self.matrix = into.new_zeros(node.matrix.shape) if wants_matrix else None
 
     def run(self, step: int, sources_SBH: Tensor, masked_SBH: Tensor, grad_BH: Tensor) -> Tensor:
-        """One time step: the gradient [S, B, H] of the sources, beside what passes through the product."""
+        """One time step: the part of the sources' gradient [S, B, H] that does not pass through the product."""
         found = self.node.kind.differentiate(sources_SBH, *self.node.halves[step], grad_BH, self.into)
         if self.matrix is not None:
             add_product(self.matrix, masked_SBH.flatten(0, 1).t(), self.flat, self.node.matrix.dtype)
         return found
 
     def through_product(self, total_SBH: Tensor) -> None:
-        """Add to ``total`` the gradient of the sources that does."""
+        """Add the part of the sources' gradient that passes through the product to ``total_SBH``."""
         add_product(total_SBH.flatten(0, 1), self.flat, self.transposed, self.node.matrix.dtype)
 
 
@@ -130,17 +130,17 @@ class Gradients:
         self.dropped = self.direct if self.mask is None else torch.empty_like(self.direct)
 
     def run(self, grads_TBH: Tensor) -> list[Tensor | None]:
-        """The gradients of the function's inputs, in their order; None of what its result does not depend on."""
-        carried = torch.zeros_like(grads_TBH[0])
+        """The gradients of the function's inputs, in their order; None for unused inputs."""
+        grad_BH = torch.zeros_like(grads_TBH[0])
         for step in range(len(grads_TBH) - 1, -1, -1):
-            carried = self._step(step, grads_TBH[step] + carried)
+            grad_BH = self._step(step, grads_TBH[step] + grad_BH)
         matrices = [None if node is None else node.matrix for node in self.nodes]
         weights = [None if node is None or not node.wants_weights else node.node.kind.gathered() for node in self.nodes]
-        own = [self.projected, None if self.nodes[0] is None else carried, self.idle]
+        own = [self.projected, None if self.nodes[0] is None else grad_BH, self.idle]
         return [*own, *matrices, *(weights[1:] if self.mixed else [])]
 
     def _step(self, step: int, grad_BH: Tensor) -> Tensor:
-        """From the gradient of a time step's output to that of the state it started from."""
+        """One time step: the gradient of the state before it from that of its output."""
         self.direct.zero_()
         self.dropped.zero_()
         self.direct[self.tape.concat] = grad_BH / len(self.tape.cell.concat)

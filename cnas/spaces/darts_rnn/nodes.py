@@ -55,7 +55,7 @@ class Activations:
         self.half, self.one = rest_SBH.new_full((), 0.5), rest_SBH.new_ones(())
 
     def evaluate(self, update_SBH: Tensor) -> Tensor:
-        """Fill the values; returns u where it lies best for `differentiate`."""
+        """Compute f(u) into the given memory; returns u where `differentiate` reads it."""
         if "identity" in self.values:
             update_SBH = self.values["identity"].copy_(update_SBH)
         if "sigmoid" in self.values:
@@ -71,7 +71,7 @@ class Activations:
         return update_SBH
 
     def differentiate(self, update_SBH: Tensor) -> None:
-        """Fill the slopes, after the values, from what `evaluate` returned."""
+        """Compute f'(u), after `evaluate` and from what it returned."""
         if self.shared:
             torch.div(self.slopes["sigmoid"], self.rest, out=self.slopes["tanh"]).square_()
         elif "tanh" in self.values:
@@ -83,7 +83,7 @@ class Activations:
 
 
 def curved(names: Sequence[str]) -> list[str]:
-    """Those whose slope depends on u."""
+    """The activations whose derivative is not constant."""
     return [name for name in names if name != "identity"]
 
 
@@ -100,11 +100,11 @@ class Workspace:
 
     @staticmethod
     def elements(shape: torch.Size, sources: int, activations: int) -> int:
-        """What nodes of at most so many sources and activations need."""
+        """How many elements nodes of at most so many sources and activations need."""
         return (2 * activations + 2 + _SPARE) * sources * shape.numel()
 
     def cut(self, sources: int, counts: Sequence[int]) -> list[Tensor]:
-        """[S, count, B, H] for every count, beside one another."""
+        """Adjacent tensors [S, count, B, H], one for every count."""
         sizes = [sources * count * self.shape.numel() for count in counts]
         parts = self.buffer[: sum(sizes)].split(sizes)
         return [part.view(sources, count, *self.shape) for part, count in zip(parts, counts, strict=True)]
@@ -147,14 +147,14 @@ class MixedNode:
         torch.sum(torch.lerp(scaled, mixed, gates_SBH.sigmoid_(), out=mixed), 0, out=out_BH)
 
     def gather(self, steps: int) -> None:
-        """Sum the gradients of the weights over that many calls of `differentiate`."""
+        """Begin to sum the weights' gradients over that many calls of `differentiate`."""
         sources, count, _ = self._values.shape
         like = self._values
         self._sums = like.new_empty(steps, sources, count), like.new_empty(steps, sources)
         self._steps = steps
 
     def gathered(self) -> Tensor:
-        """Those sums, [S, K]."""
+        """The summed gradients of the weights, [S, K]."""
         assert self._sums is not None
         through_gate, through_all = (part.sum(0) for part in self._sums)
         return through_gate[:, :-1] + (through_all - through_gate[:, -1])[:, None]
@@ -167,7 +167,7 @@ class MixedNode:
         grad_BH: Tensor,
         into: tuple[Tensor, Tensor],
     ) -> Tensor:
-        """From the gradient of the node to that of its sources, [S, B, H], which is still to be multiplied by P.
+        """The sources' gradient [S, B, H] from that of the node; the caller multiplies it by P.
 
         ``into`` takes those of gate and update.
         """
@@ -217,10 +217,10 @@ class PlainNode:
         torch.lerp(sources_1BH[0], value, gates_1BH.sigmoid_()[0], out=out_BH)
 
     def gather(self, steps: int) -> None:
-        """There are no weights to gather gradients of."""
+        """Do nothing: a plain node has no weights."""
 
     def gathered(self) -> None:
-        """There are none."""
+        """None: a plain node has no weights."""
 
     def differentiate(
         self,
@@ -230,7 +230,7 @@ class PlainNode:
         grad_BH: Tensor,
         into: tuple[Tensor, Tensor],
     ) -> Tensor:
-        """From the gradient of the node to that of its source, [1, B, H]; ``into`` takes those of gate and update."""
+        """The source's gradient [1, B, H] from that of the node; ``into`` takes those of gate and update."""
         value = ACTIVATIONS[self.activation](update_1BH)
         into_value = grad_BH * gates_1BH
         into_source = grad_BH - into_value

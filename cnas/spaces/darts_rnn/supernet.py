@@ -78,7 +78,7 @@ class DartsRnnSuperNet(RecurrentSuperNet):
         return Output(losses, None, raw_TBH[-1], penalty)
 
     def run_paths(self, batch: Batch, routings: Sequence[Routing], hidden_KBH: Tensor) -> tuple[Tensor, Tensor] | None:
-        """As the base class says; the K paths share one matrix a node, so that a node is one product for all."""
+        """Run K paths at once; they share one matrix a node, so that a node is one product for all."""
         plans_K = [self._plans(routing) for routing in routings]
         if not all(plan.single for plans in plans_K for plan in plans):
             return None

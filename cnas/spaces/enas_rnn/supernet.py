@@ -51,7 +51,7 @@ class EnasRnnSuperNet(RecurrentSuperNet):
         return Output(losses, None, hidden_state, penalty)
 
     def run_paths(self, batch: Batch, routings: Sequence[Routing], hidden_KBH: Tensor) -> tuple[Tensor, Tensor]:
-        """As the base class says; a node is one batched product over K."""
+        """Run K paths at once; a node is one batched product over K."""
         return run_cells(
             self.shell.embed(batch.inputs, NO_MASKS),
             hidden_KBH,
@@ -78,7 +78,7 @@ class EnasRnnSuperNet(RecurrentSuperNet):
         ]
 
     def _offsets(self, routing: Routing) -> list[Tensor | None] | None:
-        """The zero-valued sums of inactive weights, by which a hard sample's gradient reaches what was not run."""
+        """Zero-valued sums of inactive weights, through which a hard sample's gradient reaches what was not run."""
         if not routing.weights.requires_grad:
             return None
         active = set(routing.active[0])
@@ -94,7 +94,7 @@ def run_cells(
     recurrent_matrix: Tensor,
     nodes_K: Sequence[Sequence[Term]],
 ) -> tuple[Tensor, Tensor]:
-    """`cnas.spaces._gated_cell.run_cell` for K plain architectures at once, without gradient or dropout.
+    """Run K plain architectures at once, without gradient or dropout; each gives what `run_cell` gives.
 
     The input projection is shared by all K, the recurrent one is a single product over K·B rows, and each node is one
     batched product over K.

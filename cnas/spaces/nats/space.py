@@ -81,7 +81,7 @@ class NatsSpace(NatsNetworkSizes, SearchSpace):
 
     @property
     def routed_cells(self) -> int:
-        """How many cells a routing may treat apart: those of all three stages."""
+        """How many cells a routing may treat separately: those of all three stages."""
         return 3 * self.cells
 
     def decisions(self) -> tuple[Decision, ...]:
@@ -114,7 +114,7 @@ class NatsSpace(NatsNetworkSizes, SearchSpace):
         return write([operation for _, operation in choices])
 
     def parse(self, text: str) -> Architecture:
-        """The architecture that a string in the notation of NATS-Bench stands for.
+        """The architecture that a string in the notation of NATS-Bench describes.
 
         Raises:
             UserError: telling the character at which the text departs from the notation, and what is allowed there.
@@ -165,7 +165,7 @@ def _after(edge: int) -> str:
 
 
 def _literal(text: str, position: int, expected: str) -> int:
-    """The position behind ``expected``, which must stand at ``position``."""
+    """The position after ``expected``, which must be the text at ``position``."""
     if not text.startswith(expected, position):
         _refuse(text, position, repr(expected))
     return position + len(expected)

@@ -69,7 +69,7 @@ class NatsSuperNet(SuperNet):
         return Output(losses, logits, None, losses.new_zeros(()))
 
     def _places(self, routing: Routing) -> Iterator[int]:
-        """For every cell, which of the routing's it is."""
+        """For every cell, its index into the routing."""
         count = sum(map(len, self.skeleton.cells()))
         if len(routing.active) not in {1, count} or len(routing.weights) != len(routing.active):
             raise UserError(
@@ -79,14 +79,14 @@ class NatsSuperNet(SuperNet):
         return iter(range(count) if len(routing.active) > 1 else [0] * count)
 
     def _weights(self, routing: Routing) -> Tensor | None:
-        """[C|1, E, O]; None where no product with them is needed."""
+        """The routing's weights [C|1, E, O]; None where all of them are 1."""
         if routing.unit and not routing.weights.requires_grad:
             return None
         return routing.weights_like(self.skeleton.classifier.weight)
 
 
 class Edge(nn.Module):
-    """The two convolutions that may stand on one edge, as `torch.nn.Conv2d` initialises them.
+    """The two convolutions of one edge, as `torch.nn.Conv2d` initialises them.
 
     They have biases, as in the published search; the normalisation behind them would take these away, so that they are
     never added and never get a gradient.
@@ -99,24 +99,24 @@ class Edge(nn.Module):
 
 
 class Node:
-    """The values [B, C, height, width] of a node, and what several edges read of them, computed once."""
+    """The values [B, C, height, width] of a node, and their ReLU and mean pooling, computed once for all edges."""
 
     def __init__(self, values_BCHW: Tensor) -> None:
         self.values = values_BCHW
 
     @cached_property
     def activated(self) -> Tensor:
-        """What a convolution reads."""
+        """The ReLU, which a convolution reads."""
         return self.values.relu()
 
     @cached_property
     def pooled(self) -> Tensor:
-        """What pooling puts out."""
+        """The mean of each pixel and its neighbours."""
         return pool(self.values)
 
 
 class SearchCell(nn.Module):
-    """Every operation on every edge.
+    """A cell with every operation on every edge, of which a routing runs some.
 
     A convolution is run, and gets a gradient, where it is active and active operations lead on to the output; ``none``
     leads nowhere. A node that nothing enters is zero times the input of the cell: so a gradient, even if it is zero,
