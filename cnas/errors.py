@@ -42,7 +42,7 @@ class StorageError(CnasError):
 
 
 class PushError(CnasError):
-    """The Hub refused, or could not be reached: the message says what is uploaded and what is left."""
+    """The Hub refused, or could not be reached: the message says what is uploaded and what is still missing."""
 
     exit_code = 6
 

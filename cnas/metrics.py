@@ -37,7 +37,7 @@ def perplexity(total_loss: float, tokens: int = 1) -> float:
 
 
 def __getattr__(name: str) -> Any:
-    """``WordPerplexity`` exists once it is asked for, so that `evaluate` is needed by those alone who use it."""
+    """Builds ``WordPerplexity`` on first use, so that `evaluate` is needed only by those who use it."""
     if name == "WordPerplexity":
         return _word_perplexity_class()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

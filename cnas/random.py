@@ -17,7 +17,7 @@ HOST = torch.Generator().device
 
 
 def generator(seed: int, stream: str, *counters: int) -> torch.Generator:
-    """A fresh generator for one purpose at one position.
+    """A new generator that belongs to one seed, one named purpose and one position.
 
     Args:
         seed: the run's seed.
@@ -36,7 +36,7 @@ def generator(seed: int, stream: str, *counters: int) -> torch.Generator:
 
 @dataclass(frozen=True)
 class DropoutSeeds:
-    """Where the dropout masks of a batch come from.
+    """The seed, step and rows from which the dropout masks of a batch are drawn.
 
     Masks are drawn for all ``total`` rows of the global batch and then cut to this rank's ``rows``, so that the number
     of processes does not change them.

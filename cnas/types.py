@@ -1,4 +1,4 @@
-"""The frozen values that travel between the parts of `cnas`.
+"""The frozen values that spaces, algorithms and trainers exchange.
 
 Legend: C cells, E edges, O operations, B sequences of a batch, T tokens of a sequence, H hidden units, K candidates.
 """
@@ -50,7 +50,7 @@ class Architecture:
 
 @dataclass(frozen=True)
 class Routing:
-    """What one forward of a supernet runs: soft mixture, one path, or a hard sample - all the same type.
+    """What one forward of a supernet runs: a soft mixture, one path or a hard sample.
 
     Every edge computes ``sum over active o of weights[o] * op_o(x)``. Entries that are not active are not run; where
     ``weights`` carries a gradient they are still added as zero-valued scalars, so that it reaches them.
@@ -102,13 +102,13 @@ class Routing:
 
 @dataclass(frozen=True)
 class Batch:
-    """One rank's rows of one global batch.
+    """The rows of one global batch that one process works on.
 
     Args:
         inputs: [B, ...]; token ids int64 [B, T] for text.
         labels: int64 [B, ...]; the next tokens [B, T] for text.
         unit_ids: int64, shape of ``labels``: which curriculum unit each loss belongs to.
-        hidden_state: what a recurrent space hands from chunk to chunk, [B, H]; None elsewhere.
+        hidden_state: the state of a recurrent network before the chunk, [B, H]; None elsewhere.
         dropout_seeds: where dropout draws from; None draws from torch's global generator.
         all_reduce_sum: the sum of a tensor over the processes that share the global batch, differentiable; None where
             there is one process. Batch normalisation takes its statistics through it.
@@ -124,7 +124,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Output:
-    """What a forward returns.
+    """What the forward pass of a supernet returns.
 
     Args:
         losses: float32, shape of ``labels``, unreduced, whatever the autocast dtype.
@@ -142,7 +142,7 @@ class Output:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search leaves.
+    """The result of a search.
 
     Args:
         architecture: what was found.

@@ -1,4 +1,4 @@
-"""The smallest whole example: search a cell with and without the curriculum, train both, lay them side by side.
+"""The smallest whole example: search a cell with and without the curriculum, train both, compare them.
 
 python recipes/demo.py          # what `make demo` runs; a few minutes on two cores, no network
 
@@ -19,7 +19,7 @@ BAD_INPUT = 2
 RECIPE = Path(__file__).with_name("ptb_cl_enas.py")
 FLAGS = ("--preset", "smoke", "--data", "pydoc", "--seed", "1", "--resume")
 RUNS: dict[str, tuple[str, ...]] = {"demo-curriculum": (), "demo-plain": ("--no-curriculum",)}
-"""The folder of each run and the flags that tell it from the other; the first is the one with the curriculum."""
+"""The folder of each run and the flags in which they differ; the first is the one with the curriculum."""
 
 
 def main(recipe: Path = RECIPE, home: Path = Path("runs")) -> int:
@@ -53,7 +53,6 @@ def side_by_side(curriculum: Path, plain: Path) -> str:
         plain: the run folder of the same search without a curriculum.
     """
     found, other = (_result(folder) for folder in (curriculum, plain))
-    judges = found["curriculum"]["k"]
     return "\n".join(
         [
             f"Cell found with the curriculum: {found['architecture']['string']}",
@@ -62,7 +61,7 @@ def side_by_side(curriculum: Path, plain: Path) -> str:
             "",
             f"Perplexity per word on {found['dataset']['name']}, seed {found['seed']}",
             f"{'':24}{'valid':>8}{'test':>9}",
-            _row(f"curriculum, K = {judges}", found),
+            _row(f"curriculum, K = {found['curriculum']['k']}", found),
             _row("no curriculum", other),
             "One seed of a smoke run proves nothing: which of the two is ahead is a matter of chance at this size.",
             "",

@@ -144,7 +144,7 @@ def _setting(plan: Plan, groups: Sequence[Group]) -> str:
         if "ranked" in record:
             ranked = f"of {record['ranked']} random cells, from their validation losses with shared weights"
             lines.append(
-                f"- Kendall's τ is that of the ranking {ranked}, and of their accuracies on {_judged_on(groups)}"
+                f"- Kendall's τ is that of the ranking {ranked}, and of their accuracies on {_benchmark_data(groups)}"
             )
         lines.append(f"- threads of a run: {run.result['environment']['threads']}")
     lines.append(f"- seeds: {', '.join(map(str, plan.seeds))}")
@@ -155,14 +155,14 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def _judged_on(groups: Sequence[Group | None]) -> str:
+def _benchmark_data(groups: Sequence[Group | None]) -> str:
     """The data set whose ranks and regrets the runs have."""
     names = [str(run.result["benchmark"]["dataset"]) for group in groups if group for run in group.runs]
     return names[0] if names else next(iter(DATA_SETS))
 
 
 def _measures(groups: Sequence[Group | None]) -> list[Measure]:
-    on = _judged_on(groups)
+    on = _benchmark_data(groups)
     return [*(benchmark_metrics(name) for name in DATA_SETS), rank(on), regret(on), KENDALL_TAU]
 
 

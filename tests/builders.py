@@ -44,7 +44,7 @@ def tokens(count: int = 160, seed: int = 0) -> torch.Tensor:
 
 
 def images(space: Any, count: int = 28, seed: int = 0) -> ImageSet:
-    """DropoutSeeds in which the place of a bright square tells the class."""
+    """Noise in which the place of a bright square tells the class."""
     draws = torch.Generator().manual_seed(seed)
     labels = torch.arange(count) % space.classes
     pixels = torch.randint(0, 100, (count, space.image_channels, 8, 8), generator=draws)

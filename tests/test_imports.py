@@ -108,7 +108,7 @@ def test_a_recipe_imports_what_is_public(name):
     ("name", "line"),
     [
         ("cnas.training.loop", "from cnas.spaces import EnasRnnSpace"),
-        ("cnas.training.loop", "from cnas.spaces.enas_rnn.cell import gate"),
+        ("cnas.training.loop", "from cnas.spaces.enas_rnn.supernet import run_cells"),
         ("cnas.training.loop", "def f():\n    import cnas.algorithms.enas"),
         ("cnas.training.loop", "from ..data import streams"),
         ("cnas.curricula.base", "from cnas.spaces.base import SearchSpace"),
@@ -127,7 +127,7 @@ def test_a_wrong_import_is_found(name, line, tmp_path):
 
 def travelling():
     """The files that an export copies beside the weights: every network, and its siblings."""
-    waiting = [name for name in FILES if name.startswith("cnas.spaces.") and name.endswith(".network")]
+    waiting = [name for name in FILES if name.startswith("cnas.spaces.") and name.endswith(".modeling")]
     found = {"cnas.spaces._language_model"}
     while waiting:
         name = waiting.pop()
@@ -146,7 +146,7 @@ def test_a_file_that_travels_with_the_weights_needs_no_cnas(name):
 
 
 def test_networks_and_their_siblings_travel():
-    assert {"cnas.spaces.enas_rnn.network", "cnas.spaces.darts_rnn.network", "cnas.spaces._gated_cell"} <= set(
+    assert {"cnas.spaces.enas_rnn.modeling", "cnas.spaces.darts_rnn.modeling", "cnas.spaces._gated_cell"} <= set(
         travelling()
     )
 

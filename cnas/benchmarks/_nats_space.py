@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from cnas.errors import UserError
 from cnas.spaces.base import SearchSpace
-from cnas.spaces.nats.notation import read
-from cnas.spaces.nats.space import NatsSpace
+from cnas.spaces.nats.space import NatsSpace, read
 from cnas.types import Architecture
 
 SIZE = NatsSpace().size

@@ -37,9 +37,9 @@ BACKENDS = ("pil", "torchvision")
 def register() -> None:
     """Register every derived network with `AutoConfig` and the Auto class of its head; calling it again is harmless.
 
-    A network is found by its place: the `transformers.PreTrainedModel` subclasses of ``cnas/spaces/<name>/network.py``,
-    each with its ``config_class``. An image processor of the same file is registered with `AutoImageProcessor` for
-    them. A new space needs no entry here.
+    A network is found by its place: the `transformers.PreTrainedModel` subclasses of each
+    ``cnas/spaces/<name>/modeling.py`` with their ``config_class``. An image processor of the same file is registered
+    with `AutoImageProcessor` for them. A new space needs no entry here.
 
     Example:
         >>> from transformers import AutoConfig
@@ -47,7 +47,7 @@ def register() -> None:
         >>> AutoConfig.for_model("cnas-rnn").model_type
         'cnas-rnn'
     """
-    for module in _network_modules():
+    for module in _modeling_modules():
         for model in _own(module, PreTrainedModel):
             _register(model)
             for processor in _own(module, BaseImageProcessor):  # one, where images are read
@@ -59,7 +59,7 @@ def image_processor(model: type[PreTrainedModel]) -> type[Any]:
     """The image processor that a network's file brings along.
 
     Example:
-        >>> from cnas.spaces.nats.network import CnasNatsForImageClassification
+        >>> from cnas.spaces.nats.modeling import CnasNatsForImageClassification
         >>> image_processor(CnasNatsForImageClassification).__name__
         'CnasNatsImageProcessor'
     """
@@ -75,7 +75,7 @@ def auto_classes(kind: type[Any]) -> dict[str, type]:
             `transformers` has itself, nothing needs to be loaded.
 
     Example:
-        >>> from cnas.spaces.enas_rnn.network import CnasRnnForCausalLM
+        >>> from cnas.spaces.enas_rnn.modeling import CnasRnnForCausalLM
         >>> {auto: found.__name__ for auto, found in auto_classes(CnasRnnForCausalLM).items()}
         {'AutoConfig': 'CnasRnnConfig', 'AutoModelForCausalLM': 'CnasRnnForCausalLM'}
     """
@@ -87,9 +87,9 @@ def auto_classes(kind: type[Any]) -> dict[str, type]:
     return {"AutoImageProcessor": kind} if issubclass(kind, BaseImageProcessor) else {}
 
 
-def _network_modules() -> list[ModuleType]:
+def _modeling_modules() -> list[ModuleType]:
     names = [f"cnas.spaces.{info.name}" for info in pkgutil.iter_modules(cnas.spaces.__path__) if info.ispkg]
-    found = [f"{name}.network" for name in names if importlib.util.find_spec(f"{name}.network") is not None]
+    found = [f"{name}.modeling" for name in names if importlib.util.find_spec(f"{name}.modeling") is not None]
     return [importlib.import_module(name) for name in found]
 
 

@@ -47,12 +47,12 @@ def write_remote_code(folder: str | Path, *parts: Any) -> list[str]:
 
     Example:
         >>> import tempfile
-        >>> from cnas.spaces.enas_rnn.network import CnasRnnConfig, CnasRnnForCausalLM
+        >>> from cnas.spaces.enas_rnn.modeling import CnasRnnConfig, CnasRnnForCausalLM
         >>> network = CnasRnnForCausalLM(CnasRnnConfig(vocab_size=9, hidden_size=4))
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     network.save_pretrained(folder)
         ...     write_remote_code(folder, network)
-        ['_causal_lm.py', '_gated_cell.py', '_language_model.py', '_memory.py', 'network.py']
+        ['_causal_lm.py', '_gated_cell.py', '_language_model.py', '_memory.py', 'modeling.py']
     """
     folder = Path(folder)
     classes = [(part, auto_classes(type(part))) for part in parts]

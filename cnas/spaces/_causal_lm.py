@@ -30,7 +30,7 @@ MAX_WORDS = 50
 
 @strict
 class LanguageModelConfig(PreTrainedConfig):
-    """What the configuration of every recurrent language model holds: the fields of `LanguageModelSizes`.
+    """Configuration of every recurrent language model: the fields of `LanguageModelSizes` and those of `transformers`.
 
     A subclass adds ``model_type`` and the fields of its cell. ``pad_row`` is the row of the embedding that fills up
     batches and is no word: it is never read, never counted and never answered; None where there is none.
@@ -59,7 +59,7 @@ class LanguageModelConfig(PreTrainedConfig):
     attribute_map: ClassVar[dict[str, str]] = {"slowness": "tar"}  # what folders of 0.1.0 call it
 
     def sizes(self) -> LanguageModelSizes:
-        """The part that the shell reads."""
+        """These fields as a `LanguageModelSizes`, which the shell is built from."""
         return LanguageModelSizes(**{name: getattr(self, name) for name in LanguageModelSizes.__dataclass_fields__})
 
 
@@ -114,11 +114,11 @@ class RecurrentLanguageModel(PreTrainedModel, GenerationMixin):
                 init.uniform_(parameter, -self.config.init_range, self.config.init_range)
 
     def get_input_embeddings(self) -> nn.Module:
-        """The embedding."""
+        """The word embedding."""
         return self.shell.embedding
 
     def set_input_embeddings(self, value: nn.Embedding) -> None:
-        """Replace the embedding."""
+        """Replace the word embedding."""
         self.shell.embedding = value
 
     def get_output_embeddings(self) -> nn.Module:
@@ -131,7 +131,7 @@ class RecurrentLanguageModel(PreTrainedModel, GenerationMixin):
 
     @property
     def outcomes(self) -> int:
-        """Words one is predicted of."""
+        """How many words a prediction chooses from."""
         return int(self.config.vocab_size)
 
     def run(
@@ -191,18 +191,18 @@ class RecurrentLanguageModel(PreTrainedModel, GenerationMixin):
             labels = labels if real_BT is None else _counted(labels, real_BT)
             loss = self.loss_function(logits=logits, labels=labels, vocab_size=logits.shape[-1], **kwargs)
         keep = self.config.use_cache if use_cache is None else use_cache
-        shown = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        wanted = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         # `generate` asks the cache this on devices where it decides one step late whether to stop.
         state.is_croppable = False  # type: ignore[attr-defined]
         return LanguageModelOutput(
             loss=loss,
             logits=logits,
             cache=state if keep else None,
-            hidden_states=(embedded_BTH, raw_BTH) if shown else None,
+            hidden_states=(embedded_BTH, raw_BTH) if wanted else None,
         )
 
     def _real(self, inputs_BT: Tensor, attention_mask: Tensor | None) -> Tensor | None:
-        """True where there are words, False where there is padding; None where nothing tells them apart."""
+        """True on words, False on padding, or None where nothing is known to be padding."""
         real_BT = None
         if attention_mask is not None:
             rows, length = inputs_BT.shape
@@ -219,7 +219,7 @@ class RecurrentLanguageModel(PreTrainedModel, GenerationMixin):
     def generate(
         self, inputs: Tensor | None = None, generation_config: Any | None = None, *others: Any, **options: Any
     ) -> Any:
-        """As every model of `transformers` does; where no length is given, at most 50 words."""
+        """Generate as every model of `transformers` does; where no length is given, at most 50 words."""
         given = generation_config or self.generation_config
         lengths = ("max_length", "max_new_tokens")
         # Not in the stored defaults: `transformers` would let a `max_new_tokens` there win over a `max_length` here.
@@ -235,7 +235,7 @@ class RecurrentLanguageModel(PreTrainedModel, GenerationMixin):
         attention_mask: Tensor | None = None,
         **kwargs: Any,
     ) -> dict[str, Any]:
-        """Only the last word is run once there is a state."""
+        """The arguments of the next `forward`; once there is a state, of the last word alone."""
         return {
             **{name: kwargs.get(name) for name in ("output_hidden_states", *UNREAD)},
             "attention_mask": attention_mask,
@@ -245,7 +245,7 @@ class RecurrentLanguageModel(PreTrainedModel, GenerationMixin):
         }
 
     def _reorder_cache(self, cache: Tensor, beam_idx: Tensor) -> Tensor:
-        """The states of the beams that go on; beam search calls this."""
+        """Select the states of the beams that continue; beam search calls this."""
         return cache.index_select(0, beam_idx)
 
 
@@ -256,7 +256,7 @@ def _refuse(given: dict[str, Any]) -> None:
 
 
 def _counted(labels_BT: Tensor, real_BT: Tensor) -> Tensor:
-    """Labels, -100 where there is padding and behind it: what is there is predicted from no word."""
+    """Labels, set to -100 on padding and right after it, where nothing is predicted from a word."""
     counted_BT = real_BT.clone()
     counted_BT[:, 1:] &= real_BT[:, :-1]
     return labels_BT.masked_fill(~counted_BT, -100)

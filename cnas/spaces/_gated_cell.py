@@ -1,4 +1,4 @@
-"""What the recurrent cells of the ENAS and the DARTS space share: gated nodes, run over a chunk of text.
+"""Gated recurrent cells, run over a chunk of text; the ENAS and the DARTS space share them.
 
 Node 0 mixes the cell's input x with the last state h; node i reads one earlier node and gates it (Pham et al. 2018,
 Liu et al. 2019; a highway of Zilly et al. 2017):
@@ -45,7 +45,7 @@ class Term(NamedTuple):
 
 
 class Gates(NamedTuple):
-    """What a cell is made of: the two matrices of W_0, and the terms that every node after node 0 adds up.
+    """The matrices and nodes of one cell: the two matrices of W_0, and the terms that every later node adds up.
 
     Of the nodes in ``concat`` the mean is output and next state; None means all after node 0.
     """
@@ -79,7 +79,7 @@ def gate(previous: Tensor, projected: Tensor, activation: str) -> Tensor:
 
 
 class Matrices(nn.ParameterList):
-    """Matrices that are read by a call: what brings weights from elsewhere (`accelerate`) waits for one."""
+    """A `ParameterList` that is read by calling it, since hooks that load weights (`accelerate`) run at calls."""
 
     __call__ = nn.Module.__call__  # torch's list refuses
 
@@ -89,7 +89,7 @@ class Matrices(nn.ParameterList):
 
 
 class GatedCell(nn.Module):
-    """The matrices of one cell without anything that is searched.
+    """One plain cell and its matrices, with nothing left to search.
 
     Args:
         hidden_size: H.

@@ -4,7 +4,7 @@ This file imports torch and its sibling alone, because it belongs beside a model
 
 Dropouts are variational (Gal & Ghahramani 2016): one mask per sequence, the same at every time step. The regularisers
 are those of the AWD-LSTM (Merity et al. 2018): AR on the dropped outputs or, as in `enas_lm`, on the raw ones; TAR
-(TAR) on the raw ones, as in all sources.
+(temporal activation regularisation) on the raw ones, as in all sources.
 
 Legend: B sequences, T tokens, H hidden units, V words, N = B·T.
 """
@@ -129,16 +129,16 @@ class LanguageModelShell(nn.Module):
             output=self._row_mask("output", sizes.dropout_output, (rows, 1, hidden), dropout_seeds),
         )
 
-    def _row_mask(self, name: str, rate: float, shape: tuple[int, ...], dropout_seeds: Any | None) -> Tensor | None:
+    def _row_mask(self, stream: str, rate: float, shape: tuple[int, ...], dropout_seeds: Any | None) -> Tensor | None:
         if dropout_seeds is None:
-            return self._mask(name, rate, shape, None)
-        mask = self._mask(name, rate, (dropout_seeds.total, *shape[1:]), dropout_seeds)
+            return self._mask(stream, rate, shape, None)
+        mask = self._mask(stream, rate, (dropout_seeds.total, *shape[1:]), dropout_seeds)
         return None if mask is None else mask[dropout_seeds.rows]
 
-    def _mask(self, name: str, rate: float, shape: tuple[int, ...], dropout_seeds: Any | None) -> Tensor | None:
+    def _mask(self, stream: str, rate: float, shape: tuple[int, ...], dropout_seeds: Any | None) -> Tensor | None:
         if rate == 0:
             return None
-        generator = None if dropout_seeds is None else dropout_seeds.generator(name)
+        generator = None if dropout_seeds is None else dropout_seeds.generator(stream)
         # Drawn in host memory, so that every accelerator sees the same masks.
         kept = torch.rand(shape, generator=generator) >= rate
         return kept.to(self.embedding.weight) / (1 - rate)
@@ -247,7 +247,7 @@ class _TiedCrossEntropy(torch.autograd.Function):
 
 
 def _to_losses(logits_NV: Tensor, bias_V: Tensor | None, labels_N: Tensor, losses_N: Tensor, keep: bool) -> None:
-    """Fill ``losses_N``, and where ``keep`` is set turn ``logits_NV`` into the gradient by them, in place.
+    """Fill ``losses_N`` from logits; with ``keep``, overwrite ``logits_NV`` with the gradient of the losses.
 
     That is the probability of every word, less 1 for the label.
     """
@@ -265,7 +265,7 @@ def _to_losses(logits_NV: Tensor, bias_V: Tensor | None, labels_N: Tensor, losse
 
 
 def _to_slopes(values_NV: Tensor, labels_N: Tensor) -> Tensor:
-    """The losses [N] of logits, which become the gradient by them: one exponential gives both."""
+    """Losses [N] of logits, which are overwritten with the gradient: one exponential gives both."""
     label_logits = values_NV.gather(1, labels_N[:, None])
     largest = values_NV.amax(1, keepdim=True)
     sums = values_NV.sub_(largest).exp_().sum(1, keepdim=True)

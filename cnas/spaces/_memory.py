@@ -1,4 +1,4 @@
-"""Large buffers that are used again: first touching memory that is new to the process would cost a tenth of a step.
+"""A pool that reuses large buffers: first touching memory that is new to the process would cost a tenth of a step.
 
 This file imports torch alone, because it belongs beside a model that must load where `cnas` is missing.
 """
@@ -14,10 +14,10 @@ from torch import Tensor
 
 
 class BufferPool:
-    """Lends buffers, and keeps the largest that has come back for the next one who asks.
+    """Gives out buffers and keeps the largest one that was returned, for the next call of `take`.
 
     Copies and pickles are empty. A buffer comes back when its `Buffers` is deleted, e.g. with the autograd graph that
-    holds it, so that one that is still needed is never lent twice.
+    holds it, so that one that is still needed is never given out twice.
 
     Example:
         >>> memory = BufferPool()
@@ -32,7 +32,7 @@ class BufferPool:
         self._kept: Tensor | None = None
 
     def take(self, shapes: Sequence[tuple[int, ...]], like: Tensor, dtype: torch.dtype | None = None) -> Buffers:
-        """Tensors of any values, on the device of ``like`` and in ``dtype`` or that of ``like``."""
+        """Tensors with arbitrary values, on the device of ``like`` and in ``dtype`` or that of ``like``."""
         dtype, count = like.dtype if dtype is None else dtype, sum(map(math.prod, shapes))
         kept, self._kept = self._kept, None
         if kept is None or len(kept) < count or kept.dtype is not dtype or kept.device != like.device:
@@ -42,8 +42,8 @@ class BufferPool:
                 kept = torch.empty(count, dtype=dtype, device=like.device)
         return Buffers(kept, shapes, self)
 
-    def take_back(self, buffer: Tensor) -> None:
-        """What a loan does in the end."""
+    def put_back(self, buffer: Tensor) -> None:
+        """Keep a buffer that nobody uses any more; `Buffers` calls this when it is deleted."""
         if self._kept is None or len(self._kept) < len(buffer):
             self._kept = buffer
 
@@ -52,7 +52,7 @@ class BufferPool:
 
 
 class Buffers:
-    """``parts`` of one buffer, until this object is deleted."""
+    """Tensors cut from one buffer of a pool; the buffer goes back when this object is deleted."""
 
     def __init__(self, buffer: Tensor, shapes: Sequence[tuple[int, ...]], memory: BufferPool) -> None:
         sizes = [math.prod(shape) for shape in shapes]
@@ -61,4 +61,4 @@ class Buffers:
         self._buffer, self._memory = buffer, memory
 
     def __del__(self) -> None:
-        self._memory.take_back(self._buffer)
+        self._memory.put_back(self._buffer)

@@ -1,4 +1,4 @@
-"""What a search space and its supernet must offer.
+"""The interfaces of a search space and of its supernet.
 
 A space is described to algorithms by its *decisions*: independent choices, each among (edge, operation) pairs. An
 algorithm sees nothing else of it, so the same algorithm serves recurrent cells and convolutional ones.
@@ -53,7 +53,7 @@ class SuperNet(nn.Module, ABC):
     """Whether every output has logits, so that accuracy counts."""
 
     outcomes: int | None = None
-    """Words or classes one is predicted of; a loss far above that of guessing evenly among them is no good step."""
+    """How many words or classes a prediction chooses from; a step whose loss is far above that of guessing is bad."""
 
     @abstractmethod
     def forward(self, batch: Batch, routing: Routing) -> Output:
@@ -70,7 +70,7 @@ class SuperNet(nn.Module, ABC):
             hidden_states: one per routing, as `zero_hidden_state` or the call before returned it.
 
         Returns:
-            (losses float32 [K, *labels.shape], one carry per routing). This one is a plain loop; spaces batch K.
+            (losses float32 [K, *labels.shape], one hidden state per routing). This one is a plain loop; spaces batch K.
         """
         was_training = self.training
         self.eval()
@@ -106,7 +106,7 @@ class SuperNet(nn.Module, ABC):
         return torch.stack([output.logits.argmax(-1) == batch.labels for output in outputs])
 
     def zero_hidden_state(self, rows: int) -> Tensor | None:  # noqa: ARG002
-        """The carry before the first chunk of ``rows`` sequences; None where a space has none."""
+        """The hidden state before the first chunk of ``rows`` sequences; None where a space has none."""
         return None
 
 
@@ -140,7 +140,7 @@ class SearchSpace(ABC):
 
     @abstractmethod
     def parse(self, text: str) -> Architecture:
-        """The architecture a string stands for.
+        """The architecture that a string in the notation of the space describes.
 
         Raises:
             UserError: naming the position and what is allowed there.
@@ -155,12 +155,12 @@ class SearchSpace(ABC):
 
     @property
     def outputs(self) -> tuple[int, ...] | None:
-        """The nodes whose mean a cell puts out; None where a space does not say."""
+        """The nodes whose mean is the output of a cell; None where a space does not define it."""
         return None
 
     @property
     def routed_cells(self) -> int:
-        """How many cells a routing may treat apart (C); 1 where all share one. A space of many cells overrides this."""
+        """How many cells a routing may treat separately (C); 1 where all share one."""
         return 1
 
     @property

@@ -9,7 +9,7 @@ from run_folders import FOUND, png_size, write_run
 
 from cnas.errors import UserError
 from cnas.reports.analyses import draw_ranking_traces, ranking_traces, save
-from cnas.spaces.nats.notation import read, write
+from cnas.spaces.nats.space import read, write
 
 OTHER = "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|"
 

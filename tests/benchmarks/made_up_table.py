@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cnas.spaces.nats.notation import write
+from cnas.spaces.nats.space import write
 
 ACCURACIES = {"cifar10": (10.0, 94.0), "cifar100": (1.0, 73.0), "imagenet16_120": (0.8, 47.0)}
 

@@ -18,7 +18,7 @@ from cnas.data._pixels import pixels
 from cnas.errors import UserError
 from cnas.hub.model_folder import save_network
 from cnas.spaces import NatsSpace
-from cnas.spaces.nats.network import CnasNatsImageProcessor
+from cnas.spaces.nats.modeling import CnasNatsImageProcessor
 
 ROWS, COLUMNS = 6, 9
 NOISE = made(1, (3, ROWS, COLUMNS)).images[0].permute(1, 2, 0).numpy()

@@ -3,8 +3,8 @@ import sys
 from transformers import AutoConfig, AutoModelForCausalLM, GPT2LMHeadModel, PreTrainedModel, PreTrainedTokenizerFast
 
 from cnas.hub import register
-from cnas.hub.auto import _network_modules, _own, auto_classes
-from cnas.spaces.enas_rnn.network import CnasRnnConfig, CnasRnnForCausalLM
+from cnas.hub.auto import _modeling_modules, _own, auto_classes
+from cnas.spaces.enas_rnn.modeling import CnasRnnConfig, CnasRnnForCausalLM
 
 
 def test_registers_the_config_and_its_model():
@@ -20,17 +20,17 @@ def test_finds_a_network_by_its_place_alone(tmp_path, monkeypatch):
 
     (tmp_path / "toy").mkdir()
     (tmp_path / "toy" / "__init__.py").write_text("")
-    (tmp_path / "toy" / "network.py").write_text(
+    (tmp_path / "toy" / "modeling.py").write_text(
         "from transformers import PreTrainedConfig, PreTrainedModel\n"
         "class ToyConfig(PreTrainedConfig):\n    model_type = 'cnas-toy'\n"
         "class ToyForImageClassification(PreTrainedModel):\n    config_class = ToyConfig\n"
     )
     monkeypatch.setattr(cnas.spaces, "__path__", [*cnas.spaces.__path__, str(tmp_path)])
     try:
-        found = {model.__name__ for module in _network_modules() for model in _own(module, PreTrainedModel)}
+        found = {model.__name__ for module in _modeling_modules() for model in _own(module, PreTrainedModel)}
         register()
     finally:
-        for name in ("cnas.spaces.toy.network", "cnas.spaces.toy"):
+        for name in ("cnas.spaces.toy.modeling", "cnas.spaces.toy"):
             sys.modules.pop(name, None)
     assert {"CnasRnnForCausalLM", "ToyForImageClassification"} <= found
     assert type(AutoConfig.for_model("cnas-toy")).__name__ == "ToyConfig"

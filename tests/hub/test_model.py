@@ -29,7 +29,7 @@ def test_the_folder_holds_the_model_its_code_the_tokenizer_and_nothing_else(mode
         "model.safetensors",
         "tokenizer.json",
         "tokenizer_config.json",
-        "network.py",
+        "modeling.py",
         "_causal_lm.py",
         "_gated_cell.py",
         "_language_model.py",

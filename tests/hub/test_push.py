@@ -34,7 +34,7 @@ def pictures(run):
 def test_a_run_becomes_a_repository_with_the_model_at_its_root(hub, run):
     url, said = push(run)
     files, model = hub.files(REPO), names(run / "model")
-    assert model > {"config.json", "model.safetensors", "tokenizer.json", "network.py"}
+    assert model > {"config.json", "model.safetensors", "tokenizer.json", "modeling.py"}
     assert set(files) == model | CELL | {"samples.txt", "metrics.jsonl"} | pictures(run)
     assert all((run / "model" / name).read_bytes() == files[name] for name in model)
     assert all((run / name).read_bytes() == files[name] for name in set(files) - model - {"README.md"})
@@ -56,7 +56,7 @@ def test_the_architecture_alone_has_nothing_that_was_trained(hub, run):
     push(run, architecture_only=True)
     files = hub.files(REPO)
     code = {path.name for path in (run / "model").glob("*.py")}
-    assert "network.py" in code
+    assert "modeling.py" in code
     assert set(files) == CELL | {"config.json"} | code | pictures(run)
     card = files["README.md"].decode()
     (snippet,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)

@@ -21,14 +21,14 @@ from transformers.image_processing_utils import BaseImageProcessor
 
 from cnas.errors import UserError
 from cnas.hub import save_network, write_remote_code
-from cnas.hub.auto import _network_modules, _own
+from cnas.hub.auto import _modeling_modules, _own
 from cnas.hub.remote_code import _gather
-from cnas.spaces.enas_rnn.network import CnasRnnForCausalLM
+from cnas.spaces.enas_rnn.modeling import CnasRnnForCausalLM
 
-NETWORKS = [module.__name__ for module in _network_modules()]
+NETWORKS = [module.__name__ for module in _modeling_modules()]
 CLASSIFIERS = [
     (model, processor)
-    for module in _network_modules()
+    for module in _modeling_modules()
     for model in _own(module, PreTrainedModel)
     for processor in _own(module, BaseImageProcessor)
 ]
@@ -37,7 +37,7 @@ TOY = {
     "_scale.py": "from __future__ import annotations\n\nfrom .deep._half import HALF\n\nSCALE = 2 * HALF\n",
     "deep/_half.py": "HALF = 0.5\n",
     "small/_size.py": "SIZE = 4\n",
-    "small/network.py": '''"""Classes that look at the mean brightness."""
+    "small/modeling.py": '''"""Classes that look at the mean brightness."""
 import numpy as np
 import torch
 from transformers import PreTrainedConfig, PreTrainedModel
@@ -112,7 +112,7 @@ def toy(tmp_path, monkeypatch):
 @pytest.mark.parametrize("module", NETWORKS)
 def test_what_a_network_needs_lies_in_one_folder(module, tmp_path):
     files = _gather(iter([module]))
-    assert "network.py" in files
+    assert "modeling.py" in files
     for name, text in files.items():
         (tmp_path / name).write_text(text, "utf-8")
         assert "from .." not in text
@@ -123,12 +123,12 @@ def test_what_a_network_needs_lies_in_one_folder(module, tmp_path):
 @pytest.mark.parametrize("module", NETWORKS)
 def test_nothing_but_the_place_of_siblings_is_changed(module):
     text = importlib.import_module(module).__loader__.get_source(module)
-    for before, after in zip(text.split("\n"), _gather(iter([module]))["network.py"].split("\n"), strict=True):
+    for before, after in zip(text.split("\n"), _gather(iter([module]))["modeling.py"].split("\n"), strict=True):
         assert before == after or before.replace("from .._", "from ._") == after
 
 
 def test_an_installed_package_goes_before_the_copy(model_folder):
-    (model_folder / "network.py").write_text("raise SystemExit('the copy was run')\n")
+    (model_folder / "modeling.py").write_text("raise SystemExit('the copy was run')\n")
     for trust in (None, False, True):
         model = AutoModelForCausalLM.from_pretrained(model_folder, trust_remote_code=trust)
         assert type(model) is CnasRnnForCausalLM
@@ -140,8 +140,8 @@ def test_what_others_saved_can_be_given_its_code(network, tmp_path):
     files = write_remote_code(tmp_path / "mine", network)
     after = json.loads((tmp_path / "mine" / "config.json").read_text())
     assert after.pop("auto_map") == {
-        "AutoConfig": "network.CnasRnnConfig",
-        "AutoModelForCausalLM": "network.CnasRnnForCausalLM",
+        "AutoConfig": "modeling.CnasRnnConfig",
+        "AutoModelForCausalLM": "modeling.CnasRnnForCausalLM",
     }
     assert after == config
     assert files == sorted(path.name for path in (tmp_path / "mine").glob("*.py"))
@@ -149,15 +149,15 @@ def test_what_others_saved_can_be_given_its_code(network, tmp_path):
 
 def test_a_network_for_images_travels_with_its_processor(toy, tmp_path):
     toy(TOY)
-    from toy.small.network import ToyConfig, ToyForImageClassification, ToyImageProcessor
+    from toy.small.modeling import ToyConfig, ToyForImageClassification, ToyImageProcessor
 
     torch.manual_seed(0)
     network, processor = ToyForImageClassification(ToyConfig()).eval(), ToyImageProcessor()
     (tmp_path / "elsewhere").mkdir()
     folder = save_network(network, processor, tmp_path / "elsewhere" / "image")
-    assert {path.name for path in folder.glob("*.py")} == {"network.py", "_size.py", "_scale.py", "_half.py"}
+    assert {path.name for path in folder.glob("*.py")} == {"modeling.py", "_size.py", "_scale.py", "_half.py"}
     described = json.loads((folder / "preprocessor_config.json").read_text())["auto_map"]
-    assert set(described["AutoImageProcessor"].values()) == {"network.ToyImageProcessor"}
+    assert set(described["AutoImageProcessor"].values()) == {"modeling.ToyImageProcessor"}
     logits, label = json.loads(run_without_cnas(CLASSIFY, tmp_path / "elsewhere"))
     inputs = processor(Image.new("RGB", (8, 8), (10, 20, 60)), return_tensors="pt")
     expected = network(**inputs).logits
@@ -186,20 +186,20 @@ def test_an_installed_classifier_loads_to_the_bit_and_asks_nobody(kind, processo
 @pytest.mark.parametrize(
     ("line", "why"),
     [
-        ("from toy import _scale", "toy.small.network must import siblings as 'from .name import …', got 'toy'"),
+        ("from toy import _scale", "toy.small.modeling must import siblings as 'from .name import …', got 'toy'"),
         ("import torch, toy._scale", "must import siblings as .* got 'toy._scale'"),
         ("from . import _size", "got 'from . import _size'"),
         ("from .. import _scale", "got 'from .. import _scale'"),
         ("x = 1; from ._size import SIZE", "got 'x = 1; from ._size import SIZE'"),
         ("from ..deep import _half", "must be in a file of its own, got 'toy.deep'"),
         ("from ._missing import x", "must be in a file of its own, got 'toy.small._missing'"),
-        ("from ..network import x", "must differ in name, got network.py twice"),
+        ("from ..modeling import x", "must differ in name, got modeling.py twice"),
     ],
 )
 def test_what_would_not_load_elsewhere_is_refused(toy, line, why):
-    toy(TOY | {"network.py": "x = 1\n", "deep/__init__.py": "", "small/network.py": f"def f():\n    {line}\n"})
+    toy(TOY | {"modeling.py": "x = 1\n", "deep/__init__.py": "", "small/modeling.py": f"def f():\n    {line}\n"})
     with pytest.raises(UserError, match=why):
-        _gather(iter(["toy.small.network"]))
+        _gather(iter(["toy.small.modeling"]))
 
 
 def test_a_class_of_a_script_is_refused_and_nothing_written(network, tmp_path, monkeypatch):
@@ -213,11 +213,11 @@ def test_a_class_of_a_script_is_refused_and_nothing_written(network, tmp_path, m
 
 def test_the_mended_file_says_the_same(toy):
     toy(TOY)
-    files = _gather(iter(["toy.small.network"]))
-    assert "from ._scale import SCALE\nfrom ._size import (\n" in files["network.py"]
-    assert "        from ._scale import SCALE as scale\n" in files["network.py"]
+    files = _gather(iter(["toy.small.modeling"]))
+    assert "from ._scale import SCALE\nfrom ._size import (\n" in files["modeling.py"]
+    assert "        from ._scale import SCALE as scale\n" in files["modeling.py"]
     assert files["_scale.py"] == TOY["_scale.py"].replace(".deep._half", "._half")
-    originals = {name: TOY[f"small/{name}"] for name in ("network.py", "_size.py")}
+    originals = {name: TOY[f"small/{name}"] for name in ("modeling.py", "_size.py")}
     for name, text in originals.items():
         before, after = ast.parse(text), ast.parse(files[name])
         assert [type(node) for node in ast.walk(before)] == [type(node) for node in ast.walk(after)]

@@ -106,9 +106,9 @@ def test_shared_rows_are_normalised_like_one_batch(seed, parts):
 
 def test_candidates_are_normalised_apart():
     values = draw(0, 3, 5, 2)
-    collective_errors = values.clone()
-    BatchNorm(collective_errors[0], None).apply_(collective_errors)
-    for one, candidate in zip(values, collective_errors, strict=True):
+    candidates = values.clone()
+    BatchNorm(candidates[0], None).apply_(candidates)
+    for one, candidate in zip(values, candidates, strict=True):
         expected = F.batch_norm(one, None, None, training=True, eps=EPSILON)
         torch.testing.assert_close(candidate, expected, **TOLERANCE)
 

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 from transformers import AutoModelForCausalLM
 
 from cnas.spaces import DartsRnnSpace
-from cnas.spaces.darts_rnn.network import CnasDartsRnnConfig, CnasDartsRnnForCausalLM
+from cnas.spaces.darts_rnn.modeling import CnasDartsRnnConfig, CnasDartsRnnForCausalLM
 
 
 def build(concat=None):

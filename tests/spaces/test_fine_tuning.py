@@ -8,7 +8,7 @@ from transformers import DataCollatorForLanguageModeling, Trainer, TrainingArgum
 from cnas.hub import build_tokenizer
 from cnas.hub.model_folder import save_model
 from cnas.spaces import DartsRnnSpace, EnasRnnSpace, NatsSpace
-from cnas.spaces.nats.network import CnasNatsForImageClassification
+from cnas.spaces.nats.modeling import CnasNatsForImageClassification
 from cnas.spaces.nats.norm import BatchNorm
 
 WORDS = ("<unk>", "<eos>", "N", "the", *(f"w{index}" for index in range(15)))

@@ -15,7 +15,7 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification, Tr
 
 from cnas.hub.model_folder import save_network
 from cnas.spaces import NatsSpace
-from cnas.spaces.nats.network import CnasNatsConfig, CnasNatsForImageClassification, CnasNatsImageProcessor
+from cnas.spaces.nats.modeling import CnasNatsConfig, CnasNatsForImageClassification, CnasNatsImageProcessor
 
 TEXT = "|nor_conv_3x3~0|+|none~0|nor_conv_1x1~1|+|skip_connect~0|avg_pool_3x3~1|nor_conv_3x3~2|"
 SPACE = NatsSpace(channels=4, cells=1, classes=3)

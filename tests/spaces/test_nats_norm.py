@@ -12,8 +12,8 @@ from test_batch_norm import everywhere
 from torch import nn
 from torch.nn import functional as F
 
-from cnas.spaces.nats.cell import SearchCell
 from cnas.spaces.nats.norm import BatchNorm
+from cnas.spaces.nats.supernet import SearchCell
 
 SETTINGS = settings(derandomize=True, deadline=None, max_examples=25)
 EXACT = within(NORMED)

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from cnas.random import DropoutSeeds
 from cnas.spaces import EnasRnnSpace
-from cnas.spaces.enas_rnn.network import CnasRnnConfig, CnasRnnForCausalLM
+from cnas.spaces.enas_rnn.modeling import CnasRnnConfig, CnasRnnForCausalLM
 from cnas.types import Batch
 
 SETTINGS = settings(derandomize=True, deadline=None, max_examples=12)

@@ -68,7 +68,7 @@ def test_hidden_states_of_a_classifier_are_those_of_its_stages():
     image = classifier()
     states = image(PIXELS, output_hidden_states=True).hidden_states
     assert [list(state.shape) for state in states] == [[2, 4, 12, 12], [2, 4, 12, 12], [2, 8, 6, 6], [2, 16, 3, 3]]
-    assert torch.equal(image.skeleton.end(states[-1], None), image(PIXELS).logits)
+    assert torch.equal(image.skeleton.classify(states[-1], None), image(PIXELS).logits)
     assert image(PIXELS).hidden_states is None
 
 

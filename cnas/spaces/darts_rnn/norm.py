@@ -19,7 +19,7 @@ EPSILON = 1e-5
 
 
 class BatchNorm:
-    """Normalises over the last axis but one, and differentiates that; by hand, so that a caller may work in place.
+    """Batch normalisation over the last axis but one with a hand-written backward pass, so that it works in place.
 
     Args:
         like: [R, H], in the dtype and memory of what will be normalised.

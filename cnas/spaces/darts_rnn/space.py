@@ -1,29 +1,44 @@
 """The recurrent space of DARTS: 8 nodes, each reading one earlier node through one of four activations.
 
 In the relaxation every node reads all earlier ones through a mixture of the activations and of ``none``, which takes
-its share of the weight and gives nothing (Liu et al. 2019); an architecture never holds ``none``.
+its share of the weight and gives nothing (Liu et al. 2019); an architecture never holds ``none``. A cell is written
+as words, or as the authors' code prints it; nothing is evaluated:
+
+    relu 0 relu 1 tanh 2
+    Genotype(recurrent=[('relu', 0), ('relu', 1), ('tanh', 2)], concat=range(1, 4))
 
 Legend: E edges (from node j to node i, counted node by node), O operations.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from cnas.errors import UserError
 from cnas.spaces._gated_cell import ACTIVATIONS
-from cnas.spaces._language_model import LanguageModelSizes
-from cnas.spaces.base import Decision, SearchSpace
-from cnas.spaces.darts_rnn.network import CnasDartsRnnConfig, CnasDartsRnnForCausalLM
-from cnas.spaces.darts_rnn.notation import read, show
+from cnas.spaces._recurrent import RecurrentSpace
+from cnas.spaces.darts_rnn.modeling import CnasDartsRnnConfig, CnasDartsRnnForCausalLM
 from cnas.spaces.darts_rnn.supernet import DartsRnnSuperNet
 from cnas.types import Architecture, Choice, Paper
 
+MAX_TEXT = 4096
+"""Longest notation that is parsed; real ones have a few hundred characters."""
+
+# Blanks are taken out before, so that no pattern can match one text in two ways.
+_NUMBER = r"[0-9]{1,6}"
+_PAIR = rf"\((?:'\w{{1,32}}'|\"\w{{1,32}}\"),{_NUMBER}\)"
+_CONCAT = rf"(?:range\(({_NUMBER}),({_NUMBER})\)|\[((?:{_NUMBER}(?:,{_NUMBER})*,?)?)\])"
+_GENOTYPE = re.compile(rf"Genotype\(recurrent=\[((?:{_PAIR},?)*)\],concat={_CONCAT}\)")
+
+Pairs = list[tuple[str, int]]
+"""(operation, predecessor) of every node."""
+
 
 @dataclass(frozen=True, kw_only=True)
-class DartsRnnSpace(LanguageModelSizes, SearchSpace):
+class DartsRnnSpace(RecurrentSpace):
     """DARTS recurrent cells; the sizes and dropouts are those of the search in the authors' code.
 
     Example:
@@ -35,7 +50,6 @@ class DartsRnnSpace(LanguageModelSizes, SearchSpace):
     """
 
     name: ClassVar[str] = "darts_rnn"
-    network_sizes: ClassVar[type[Any]] = LanguageModelSizes
     batch_statistics: ClassVar[bool] = True
     operations: ClassVar[tuple[str, ...]] = ("none", *ACTIVATIONS)
     paper: ClassVar[Paper | None] = Paper(
@@ -45,8 +59,6 @@ class DartsRnnSpace(LanguageModelSizes, SearchSpace):
         url="https://arxiv.org/abs/1806.09055",
     )
 
-    nodes: int = 8
-    """Nodes of the cell after the input node."""
     concat: tuple[int, ...] | None = None
     """The nodes whose mean is the cell's output; none means all after the input node."""
     hidden_size: int = 300
@@ -59,12 +71,10 @@ class DartsRnnSpace(LanguageModelSizes, SearchSpace):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 1 <= self.nodes <= 64:
-            raise ValueError(f"nodes must be between 1 and 64, got {self.nodes}")
         if self.concat is None:
             return
         ascending = list(self.concat) == sorted(set(self.concat)) and self.concat[:1] > (0,)
-        # What stands behind the last node of the output would be read by nobody.
+        # Nodes after the last one of the output would be read by nobody.
         if not ascending or self.concat[-1] != self.nodes:
             allowed = f"ascending nodes from 1 to {self.nodes}, {self.nodes} among them"
             raise ValueError(f"concat must be {allowed}, got {list(self.concat)}")
@@ -73,15 +83,6 @@ class DartsRnnSpace(LanguageModelSizes, SearchSpace):
     def outputs(self) -> tuple[int, ...]:
         """The nodes whose mean is the cell's output."""
         return tuple(range(1, self.nodes + 1)) if self.concat is None else self.concat
-
-    def decisions(self) -> tuple[Decision, ...]:
-        """One decision per node: i sources × 4 activations for node i."""
-        edges = [tuple(range(node * (node - 1) // 2, node * (node + 1) // 2)) for node in range(1, self.nodes + 1)]
-        some = tuple(range(1, len(self.operations)))
-        return tuple(
-            Decision(target=len(edges_in), edges=edges_in, sources=tuple(range(len(edges_in))), operations=some)
-            for edges_in in edges
-        )
 
     def mixtures(self) -> tuple[tuple[Choice, ...], ...]:
         """One softmax per edge, ``none`` among its operations."""
@@ -97,24 +98,12 @@ class DartsRnnSpace(LanguageModelSizes, SearchSpace):
 
         It has no normalisation, as in the authors' code.
         """
-        inherited = {field.name: getattr(self, field.name) for field in fields(LanguageModelSizes)}
-        checked = LanguageModelSizes(**{**inherited, **sizes})
-        pairs = self._pairs(architecture.choices)
-        config = CnasDartsRnnConfig(
-            sources=[source for _, source in pairs],
-            activations=[activation for activation, _ in pairs],
-            concat=None if self.concat is None else list(self.concat),
-            **asdict(checked),
-        )
-        return CnasDartsRnnForCausalLM(config)
+        concat = None if self.concat is None else list(self.concat)
+        return CnasDartsRnnForCausalLM(CnasDartsRnnConfig(concat=concat, **self.network_fields(architecture, sizes)))
 
     def to_str(self, choices: Sequence[Choice]) -> str:
         """The pair ``operation predecessor`` of every node, separated by blanks."""
-        return " ".join(f"{operation} {source}" for operation, source in self._pairs(choices))
-
-    def _pairs(self, choices: Sequence[Choice]) -> list[tuple[str, int]]:
-        decisions = zip(self.decisions(), choices, strict=True)
-        return [(self.operations[pick], decision.edges.index(edge)) for decision, (edge, pick) in decisions]
+        return " ".join(f"{self.operations[operation]} {source}" for source, operation in self.pairs(choices))
 
     def parse(self, text: str) -> Architecture:
         """The inverse of `to_str`; reads what the authors' code prints as well.
@@ -125,18 +114,59 @@ class DartsRnnSpace(LanguageModelSizes, SearchSpace):
         Raises:
             UserError: the text has another form, names what the space does not have, or averages other nodes.
         """
-        pairs, concat = read(text, self.nodes)
+        pairs, concat = _read(text, self.nodes)
         choices = []
         for decision, (name, source) in zip(self.decisions(), pairs, strict=True):
             if name not in ACTIVATIONS or source >= len(decision.edges):
                 raise UserError(
-                    f"architecture {show(text)}: node {decision.target} says '{name[:32]} {source}', allowed are "
+                    f"architecture {_show(text)}: node {decision.target} says '{name[:32]} {source}', allowed are "
                     f"{', '.join(ACTIVATIONS)} and predecessor 0 to {len(decision.edges) - 1}"
                 )
             choices.append((decision.edges[source], self.operations.index(name)))
         if concat is not None and concat != self.outputs:
             raise UserError(
-                f"architecture {show(text)} averages the nodes {str(list(concat))[:80]}, this space "
+                f"architecture {_show(text)} averages the nodes {str(list(concat))[:80]}, this space "
                 f"{str(list(self.outputs))[:80]}; build DartsRnnSpace(nodes=…, concat=…) to match"
             )
         return self.architecture(choices)
+
+
+def _show(text: str) -> str:
+    """The beginning of a notation, for messages."""
+    return repr(text[:60])
+
+
+def _read(text: str, nodes: int) -> tuple[Pairs, tuple[int, ...] | None]:
+    """The pairs of a notation, and the nodes it averages; None where it does not say.
+
+    Only the form is checked: that there are ``nodes`` pairs of a name and a number.
+
+    Raises:
+        UserError: telling the form.
+    """
+    pairs, concat = (_genotype(text) or (_words(text), None)) if len(text) <= MAX_TEXT else (None, None)
+    if pairs is None or len(pairs) != nodes:
+        raise UserError(
+            f"architecture {_show(text)} must be {nodes} pairs 'operation predecessor', e.g. 'tanh 0 relu 1 …', or "
+            f"Genotype(recurrent=[('tanh', 0), ('relu', 1), …], concat=…)"
+        )
+    return pairs, concat
+
+
+def _words(text: str) -> Pairs | None:
+    words = text.split()
+    names, numbers = words[::2], words[1::2]
+    if len(names) != len(numbers) or not all(re.fullmatch(_NUMBER, number) for number in numbers):
+        return None
+    return list(zip(names, map(int, numbers), strict=True))
+
+
+def _genotype(text: str) -> tuple[Pairs, tuple[int, ...]] | None:
+    match = _GENOTYPE.fullmatch("".join(text.split()))
+    if match is None:
+        return None
+    inner, start, stop, listed = match.groups()
+    pairs = [(name, int(number)) for name, number in re.findall(r"(\w+)['\"],([0-9]+)", inner)]
+    if listed is not None:
+        return pairs, tuple(int(number) for number in listed.split(",") if number)
+    return pairs, tuple(range(int(start), min(int(stop), int(start) + MAX_TEXT)))

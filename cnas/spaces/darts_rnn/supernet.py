@@ -1,27 +1,31 @@
 """The DARTS supernet: one matrix a node, shared by all its predecessors and activations.
 
-Legend: E edges (node i, source j), O operations, B rows, T tokens, H hidden units, K candidates.
+Legend: E edges (node i, source j), O operations, B rows, T tokens, H hidden units, G = 2H, K candidates, N nodes with
+node 0, S sources of a node.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from cnas.spaces._language_model import NO_MASKS, LanguageModelShell, LanguageModelSizes, Masks, tied_cross_entropy
+from cnas.spaces._gated_cell import IN_PLACE, gate
+from cnas.spaces._language_model import NO_MASKS, LanguageModelSizes, Masks
 from cnas.spaces._memory import BufferPool
-from cnas.spaces.base import Decision, SuperNet
-from cnas.spaces.darts_rnn.cell import Cell, Node, run_search_cell
-from cnas.spaces.darts_rnn.paths import run_paths
+from cnas.spaces._recurrent import RecurrentSuperNet
+from cnas.spaces.base import Decision
+from cnas.spaces.darts_rnn.cell import run_search_cell
+from cnas.spaces.darts_rnn.norm import BatchNorm
+from cnas.spaces.darts_rnn.tape import Cell, Node, multiply
 from cnas.types import Batch, Choice, Output, Routing
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """One decision under a routing."""
+    """What of one decision a routing runs."""
 
     node: Node
     edges: list[int]  # of the node's sources
@@ -34,7 +38,7 @@ class _Plan:
         return len(self.edges) == 1 == len(self.operations)
 
 
-class DartsRnnSuperNet(SuperNet):
+class DartsRnnSuperNet(RecurrentSuperNet):
     """Shared weights of all DARTS recurrent cells; nodes are normalised with statistics of the batch at hand.
 
     Args:
@@ -53,21 +57,8 @@ class DartsRnnSuperNet(SuperNet):
         operations: Sequence[str],
         concat: Sequence[int],
     ) -> None:
-        super().__init__()
-        self.decisions, self.operations, self.concat = tuple(decisions), tuple(operations), tuple(concat)
-        hidden = sizes.hidden_size
-        self.shell, self.memory, self.outcomes = LanguageModelShell(sizes), BufferPool(), sizes.vocab_size
-        self.input_matrix = nn.Parameter(torch.empty(hidden, 2 * hidden))
-        self.recurrent_matrix = nn.Parameter(torch.empty(hidden, 2 * hidden))
-        self.matrices = nn.ParameterList(nn.Parameter(torch.empty(hidden, 2 * hidden)) for _ in decisions)
-        for parameter in self.parameters():
-            nn.init.uniform_(parameter, -sizes.init_range, sizes.init_range)
-        if self.shell.decoder.bias is not None:
-            nn.init.zeros_(self.shell.decoder.bias)
-
-    def zero_hidden_state(self, rows: int) -> Tensor:
-        """Zeros [rows, H]."""
-        return self.input_matrix.new_zeros(rows, self.shell.sizes.hidden_size)
+        super().__init__(sizes, decisions, operations, len(decisions))
+        self.concat, self.memory = tuple(concat), BufferPool()
 
     def forward(self, batch: Batch, routing: Routing) -> Output:
         """Per-token losses of one routing: a path, a soft mixture or a hard sample. Logits are never held at once."""
@@ -86,26 +77,19 @@ class DartsRnnSuperNet(SuperNet):
         losses, penalty = self.shell.losses(raw_TBH.transpose(0, 1), batch.labels, masks)
         return Output(losses, None, raw_TBH[-1], penalty)
 
-    def forward_many(
-        self, batch: Batch, routings: Sequence[Routing], hidden_states: Sequence[Tensor | None]
-    ) -> tuple[Tensor, list[Tensor | None]]:
-        """Losses float32 [K, B, T] of K paths in one batched pass; mixtures fall to the loop of the base class."""
+    def run_paths(self, batch: Batch, routings: Sequence[Routing], hidden_KBH: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Run K paths at once; they share one matrix a node, so that a node is one product for all."""
         plans_K = [self._plans(routing) for routing in routings]
-        if not all(routing.unit for routing in routings) or not all(plan.single for plans in plans_K for plan in plans):
-            return super().forward_many(batch, routings, hidden_states)
-        zero = self.zero_hidden_state(len(batch.inputs))
-        with torch.no_grad():
-            raw_TKBH, hidden_KBH = run_paths(
-                self._projected(batch, NO_MASKS),
-                torch.stack([zero if hidden_state is None else hidden_state for hidden_state in hidden_states]),
-                [self.recurrent_matrix, *self.matrices],
-                [[(plan.node.sources[0], plan.node.activations[0]) for plan in plans] for plans in plans_K],
-                self.concat,
-                batch.all_reduce_sum,
-            )
-            labels = batch.labels.t()[:, None].expand(raw_TKBH.shape[:-1])
-            losses = tied_cross_entropy(raw_TKBH.flatten(0, 2), self.shell.decoder, labels.flatten())
-        return losses.view(labels.shape).permute(1, 2, 0), list(hidden_KBH)
+        if not all(plan.single for plans in plans_K for plan in plans):
+            return None
+        return run_paths(
+            self._projected(batch, NO_MASKS),
+            hidden_KBH,
+            [self.recurrent_matrix, *self.matrices],
+            [[(plan.node.sources[0], plan.node.activations[0]) for plan in plans] for plans in plans_K],
+            self.concat,
+            batch.all_reduce_sum,
+        )
 
     def _projected(self, batch: Batch, masks: Masks) -> Tensor:
         """All input projections of the chunk, one product; time first makes every step's slice contiguous."""
@@ -143,3 +127,53 @@ class DartsRnnSuperNet(SuperNet):
             return tables, None
         idle = [sum((weights_EO[pair] for pair in plan.idle), weights_EO.new_zeros(())) for plan in plans]
         return tables, torch.stack(idle)
+
+
+def run_paths(
+    projected_TBG: Tensor,
+    hidden_KBH: Tensor,
+    matrices: Sequence[Tensor],
+    nodes_K: Sequence[Sequence[tuple[int, str]]],
+    concat: Sequence[int],
+    all_reduce_sum: Callable[[Tensor], Tensor] | None,
+) -> tuple[Tensor, Tensor]:
+    """Run K plain architectures at once, without dropout; each is normalised with statistics of its own.
+
+    Args:
+        projected_TBG: the inputs times their part of W_0.
+        hidden_KBH: the states before the chunk.
+        matrices: the part of W_0 that reads the state, then one of every node after node 0, each [H, 2H].
+        nodes_K: per architecture, (source, activation) of every node after node 0.
+        concat: the nodes whose mean is output and next state.
+        all_reduce_sum: see `cnas.types.Batch.all_reduce_sum`.
+
+    Returns:
+        (outputs [T, K, B, H], the states after the chunk [K, B, H]).
+    """
+    count, rows, hidden = hidden_KBH.shape
+    norm, device = BatchNorm(hidden_KBH, all_reduce_sum), hidden_KBH.device
+    # Row source·K + k of the flattened states is what candidate k reads.
+    reads = [
+        torch.tensor([nodes[index][0] * count + k for k, nodes in enumerate(nodes_K)], device=device)
+        for index in range(len(matrices) - 1)
+    ]
+    states_NKBH = hidden_KBH.new_empty(len(matrices), count, rows, hidden)
+    outputs_TKBH = hidden_KBH.new_empty(len(projected_TBG), count, rows, hidden)
+    projected_KBG = hidden_KBH.new_empty(count, rows, 2 * hidden)
+    outputs_of = torch.tensor(concat, device=device)
+    everything = len(concat) == len(matrices) - 1
+    for step, inputs_BG in enumerate(projected_TBG):
+        multiply(hidden_KBH.flatten(0, 1), matrices[0], projected_KBG.flatten(0, 1))
+        states_NKBH[0] = gate(hidden_KBH, projected_KBG.add_(inputs_BG), "tanh")
+        norm.apply_(states_NKBH[0])
+        for index, read in enumerate(reads):
+            previous_KBH = states_NKBH.flatten(0, 1).index_select(0, read)
+            multiply(previous_KBH.flatten(0, 1), matrices[index + 1], projected_KBG.flatten(0, 1))
+            gates, update = projected_KBG.chunk(2, dim=-1)
+            for update_BH, nodes in zip(update, nodes_K, strict=True):
+                IN_PLACE[nodes[index][1]](update_BH)
+            torch.lerp(previous_KBH, update, gates.sigmoid_(), out=states_NKBH[index + 1])
+            norm.apply_(states_NKBH[index + 1])
+        chosen = states_NKBH[1:] if everything else states_NKBH.index_select(0, outputs_of)
+        hidden_KBH = torch.mean(chosen, 0, out=outputs_TKBH[step])
+    return outputs_TKBH, hidden_KBH.clone()

@@ -1,32 +1,67 @@
-"""The search cell forward: one product a node over all its sources, and a tape of what the way back needs.
+"""The forward pass of the search cell, which keeps on a tape what the backward pass needs.
 
-The tape is states and products (the carry half after its sigmoid); activations are cheap to compute again.
+One product a node over all its sources. The tape is states and products (the gate half after its sigmoid); activations
+are cheap to compute again.
 
 Legend: T tokens, B rows, H hidden units, G = 2H, N nodes with node 0, S sources of a node, K its activations.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from cnas.spaces.darts_rnn.mixed_node import MixedNode, Workspace
+from cnas.spaces._memory import BufferPool
+from cnas.spaces.darts_rnn.nodes import MixedNode, PlainNode, Workspace
 from cnas.spaces.darts_rnn.norm import BatchNorm
-from cnas.spaces.darts_rnn.plain_node import PlainNode
 
-if TYPE_CHECKING:
-    from cnas.spaces.darts_rnn.cell import Cell
+
+class Node(NamedTuple):
+    """A node after node 0: which earlier nodes it reads, and through what."""
+
+    sources: tuple[int, ...]
+    activations: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The nodes of a search cell, its dropout mask, and where it takes memory from.
+
+    Args:
+        nodes: those after node 0.
+        concat: the nodes whose mean is output and next state.
+        hidden_mask: [B, H] dropout mask of every node's input, or None.
+        all_reduce_sum: see `cnas.types.Batch.all_reduce_sum`.
+        memory: where the tape of a chunk finds room.
+    """
+
+    nodes: tuple[Node, ...]
+    concat: tuple[int, ...]
+    hidden_mask: Tensor | None
+    all_reduce_sum: Callable[[Tensor], Tensor] | None
+    memory: BufferPool
+
+    def reachable(self) -> list[bool]:
+        """Per node, node 0 first: whether the output depends on it. What it does not depend on is not run."""
+        found = [False] * (len(self.nodes) + 1)
+        for index in self.concat:
+            found[index] = True
+        for index in range(len(self.nodes), 0, -1):
+            for source in self.nodes[index - 1].sources:
+                found[source] |= found[index]
+        return found
 
 
 class NodeTape:
-    """What one node leaves at every time step.
+    """One node's products at every time step, kept for the backward pass.
 
     Args:
         kind: what it does with its sources.
-        read: where the sources stand among the nodes, see `places`.
+        read: the index of the sources among the nodes, see `index_of`.
         matrix: [H, G].
         products: [T, S, B, G], to be filled.
     """
@@ -45,7 +80,7 @@ class NodeTape:
 
 
 class Tape:
-    """The cell with its matrices, and what a run of it leaves.
+    """Runs the cell forward over a chunk and keeps states and products.
 
     Args:
         cell: what is run.
@@ -60,7 +95,7 @@ class Tape:
     ) -> None:
         self.cell, self.hidden_state, self.slots, self.reachable = cell, hidden_state, slots, cell.reachable()
         self.norm = BatchNorm(hidden_state, cell.all_reduce_sum)
-        self.concat = places(cell.concat, hidden_state.device)
+        self.concat = index_of(cell.concat, hidden_state.device)
         counts = [1, *(len(node.sources) for node in cell.nodes)]
         rows, hidden = hidden_state.shape
         products = [
@@ -81,7 +116,7 @@ class Tape:
         kinds = _kinds(cell, weights, Workspace(work, hidden_state.shape))
         reads = [(0,), *(node.sources for node in cell.nodes)]
         self.nodes = [
-            NodeTape(kind, places(read, hidden_state.device), matrix, buffer) if buffer.shape[1] else None
+            NodeTape(kind, index_of(read, hidden_state.device), matrix, buffer) if buffer.shape[1] else None
             for kind, read, matrix, buffer in zip(kinds, reads, matrices, buffers, strict=True)
         ]
 
@@ -134,8 +169,8 @@ def multiply(left: Tensor, matrix: Tensor, out: Tensor) -> Tensor:
     return out.copy_(left.to(matrix.dtype) @ matrix)
 
 
-def places(nodes: Sequence[int], device: torch.device) -> Any:
-    """Where nodes stand on their axis: a slice where they follow one another, so that reading them copies nothing."""
+def index_of(nodes: Sequence[int], device: torch.device) -> Any:
+    """The index that reads nodes: a slice where they follow one another, so that reading them copies nothing."""
     first = nodes[0] if nodes else 0
     if tuple(nodes) == tuple(range(first, first + len(nodes))):
         return slice(first, first + len(nodes))

@@ -10,23 +10,23 @@ Legend: E edges, O operations.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from cnas.errors import UserError
 from cnas.spaces._gated_cell import ACTIVATIONS
-from cnas.spaces._language_model import LanguageModelSizes, Penalised
-from cnas.spaces.base import Decision, SearchSpace
-from cnas.spaces.enas_rnn.network import CnasRnnConfig, CnasRnnForCausalLM
+from cnas.spaces._language_model import Penalised
+from cnas.spaces._recurrent import RecurrentSpace
+from cnas.spaces.enas_rnn.modeling import CnasRnnConfig, CnasRnnForCausalLM
 from cnas.spaces.enas_rnn.supernet import EnasRnnSuperNet
 from cnas.types import Architecture, Choice, Paper
 
 MAX_TEXT = 4096
-"""Longest notation that is looked at; real ones have a few dozen characters."""
+"""Longest notation that is parsed; real ones have a few dozen characters."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class EnasRnnSpace(LanguageModelSizes, SearchSpace):
+class EnasRnnSpace(RecurrentSpace):
     """ENAS recurrent cells; the sizes and dropouts are those of the supernet in google-research ``enas_lm``.
 
     Example:
@@ -36,7 +36,6 @@ class EnasRnnSpace(LanguageModelSizes, SearchSpace):
     """
 
     name: ClassVar[str] = "enas_rnn"
-    network_sizes: ClassVar[type[Any]] = LanguageModelSizes
     operations: ClassVar[tuple[str, ...]] = tuple(ACTIVATIONS)
     paper: ClassVar[Paper | None] = Paper(
         title="Efficient Neural Architecture Search via Parameter Sharing",
@@ -45,8 +44,6 @@ class EnasRnnSpace(LanguageModelSizes, SearchSpace):
         url="https://arxiv.org/abs/1802.03268",
     )
 
-    nodes: int = 8
-    """Nodes of the cell after the input node."""
     dropout_words: float = 0.10
     dropout_embedding: float = 0.20
     dropout_input: float = 0.75
@@ -55,46 +52,17 @@ class EnasRnnSpace(LanguageModelSizes, SearchSpace):
     penalised_output: Penalised = "raw"
     tar: float = 1.0
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 1 <= self.nodes <= 64:
-            raise ValueError(f"nodes must be between 1 and 64, got {self.nodes}")
-
-    def decisions(self) -> tuple[Decision, ...]:
-        """One decision per node: i sources × 4 activations for node i."""
-        every = tuple(range(len(self.operations)))
-        edges = [tuple(range(node * (node - 1) // 2, node * (node + 1) // 2)) for node in range(1, self.nodes + 1)]
-        return tuple(
-            Decision(target=len(edges_in), edges=edges_in, sources=tuple(range(len(edges_in))), operations=every)
-            for edges_in in edges
-        )
-
     def build_supernet(self) -> EnasRnnSuperNet:
         """A freshly initialised supernet."""
         return EnasRnnSuperNet(self, self.decisions(), self.operations)
 
     def build_network(self, architecture: Architecture, **sizes: Any) -> CnasRnnForCausalLM:
         """The stand-alone language model of ``architecture``; ``sizes`` are fields of `LanguageModelSizes`."""
-        inherited = {field.name: getattr(self, field.name) for field in fields(LanguageModelSizes)}
-        checked = LanguageModelSizes(**{**inherited, **sizes})
-        starts = {
-            edge: source
-            for decision in self.decisions()
-            for edge, source in zip(decision.edges, decision.sources, strict=True)
-        }
-        config = CnasRnnConfig(
-            sources=[starts[edge] for edge, _ in architecture.choices],
-            activations=[self.operations[operation] for _, operation in architecture.choices],
-            **asdict(checked),
-        )
-        return CnasRnnForCausalLM(config)
+        return CnasRnnForCausalLM(CnasRnnConfig(**self.network_fields(architecture, sizes)))
 
     def to_str(self, choices: Sequence[Choice]) -> str:
         """The pair ``previous function`` of every node, separated by blanks."""
-        pairs = [
-            (decision.edges.index(edge), op) for decision, (edge, op) in zip(self.decisions(), choices, strict=True)
-        ]
-        return " ".join(f"{source} {operation}" for source, operation in pairs)
+        return " ".join(f"{source} {operation}" for source, operation in self.pairs(choices))
 
     def parse(self, text: str) -> Architecture:
         """The inverse of `to_str`.

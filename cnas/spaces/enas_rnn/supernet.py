@@ -1,6 +1,7 @@
 """The ENAS supernet: one matrix per (node, source, operation), of which a routing uses some.
 
-Legend: E edges (node i, source j), O operations, B sequences, T tokens, H hidden units, K candidates.
+Legend: E edges (node i, source j), O operations, B sequences, T tokens, H hidden units, K candidates, L nodes after
+node 0.
 """
 
 from __future__ import annotations
@@ -8,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from cnas.spaces._gated_cell import Gates, Term, run_cell
-from cnas.spaces._language_model import NO_MASKS, LanguageModelShell, LanguageModelSizes, tied_cross_entropy
-from cnas.spaces.base import Decision, SuperNet
-from cnas.spaces.enas_rnn.cell import run_cells
+from cnas.spaces._gated_cell import IN_PLACE, Gates, Term, gate, run_cell
+from cnas.spaces._language_model import NO_MASKS, LanguageModelSizes
+from cnas.spaces._recurrent import RecurrentSuperNet
+from cnas.spaces.base import Decision
 from cnas.types import Batch, Output, Routing
 
 
-class EnasRnnSuperNet(SuperNet):
+class EnasRnnSuperNet(RecurrentSuperNet):
     """Shared weights of all ENAS recurrent cells.
 
     Args:
@@ -27,29 +28,12 @@ class EnasRnnSuperNet(SuperNet):
     """
 
     def __init__(self, sizes: LanguageModelSizes, decisions: Sequence[Decision], operations: Sequence[str]) -> None:
-        super().__init__()
-        self.decisions, self.operations = tuple(decisions), tuple(operations)
-        hidden = sizes.hidden_size
         edges = sum(len(decision.edges) for decision in decisions)
-        self.shell, self.outcomes = LanguageModelShell(sizes), sizes.vocab_size
-        self.input_matrix = nn.Parameter(torch.empty(hidden, 2 * hidden))
-        self.recurrent_matrix = nn.Parameter(torch.empty(hidden, 2 * hidden))
-        # Separate parameters, so that a step's gradients and updates cost only what the step has used.
-        self.matrices = nn.ParameterList(
-            nn.Parameter(torch.empty(hidden, 2 * hidden)) for _ in range(edges * len(operations))
-        )
-        for parameter in self.parameters():
-            nn.init.uniform_(parameter, -sizes.init_range, sizes.init_range)
-        if self.shell.decoder.bias is not None:
-            nn.init.zeros_(self.shell.decoder.bias)
+        super().__init__(sizes, decisions, operations, edges * len(operations))
 
     def matrix(self, edge: int, operation: int) -> Tensor:
         """The [H, 2H] matrix of one edge and operation."""
         return self.matrices[edge * len(self.operations) + operation]
-
-    def zero_hidden_state(self, rows: int) -> Tensor:
-        """Zeros [rows, H]."""
-        return self.input_matrix.new_zeros(rows, self.shell.sizes.hidden_size)
 
     def forward(self, batch: Batch, routing: Routing) -> Output:
         """Per-token losses of one routing: a path, a soft mixture or a hard sample. Logits are never held at once."""
@@ -66,24 +50,15 @@ class EnasRnnSuperNet(SuperNet):
         losses, penalty = self.shell.losses(raw_BTH, batch.labels, masks)
         return Output(losses, None, hidden_state, penalty)
 
-    def forward_many(
-        self, batch: Batch, routings: Sequence[Routing], hidden_states: Sequence[Tensor | None]
-    ) -> tuple[Tensor, list[Tensor | None]]:
-        """Losses float32 [K, B, T] of K paths in one batched pass; mixtures fall to the loop of the base class."""
-        if not all(routing.unit for routing in routings):
-            return super().forward_many(batch, routings, hidden_states)
-        zero = self.zero_hidden_state(len(batch.inputs))
-        with torch.no_grad():
-            raw_TKBH, hidden_KBH = run_cells(
-                self.shell.embed(batch.inputs, NO_MASKS),
-                torch.stack([zero if hidden_state is None else hidden_state for hidden_state in hidden_states]),
-                self.input_matrix,
-                self.recurrent_matrix,
-                [[terms[0] for terms in self._terms(routing)] for routing in routings],
-            )
-            labels = batch.labels.t()[:, None].expand(raw_TKBH.shape[:-1])
-            losses = tied_cross_entropy(raw_TKBH.flatten(0, 2), self.shell.decoder, labels.flatten())
-        return losses.view(labels.shape).permute(1, 2, 0), list(hidden_KBH)
+    def run_paths(self, batch: Batch, routings: Sequence[Routing], hidden_KBH: Tensor) -> tuple[Tensor, Tensor]:
+        """Run K paths at once; a node is one batched product over K."""
+        return run_cells(
+            self.shell.embed(batch.inputs, NO_MASKS),
+            hidden_KBH,
+            self.input_matrix,
+            self.recurrent_matrix,
+            [[terms[0] for terms in self._terms(routing)] for routing in routings],
+        )
 
     def _terms(self, routing: Routing) -> list[list[Term]]:
         active = set(routing.active[0])
@@ -103,10 +78,51 @@ class EnasRnnSuperNet(SuperNet):
         ]
 
     def _offsets(self, routing: Routing) -> list[Tensor | None] | None:
-        """The zero-valued sums of inactive weights, by which a hard sample's gradient reaches what was not run."""
+        """Zero-valued sums of inactive weights, through which a hard sample's gradient reaches what was not run."""
         if not routing.weights.requires_grad:
             return None
         active = set(routing.active[0])
         idle = [[pair for pair in decision.options if pair not in active] for decision in self.decisions]
         weights = routing.weights[0].to(self.input_matrix)
         return [torch.stack([weights[pair] for pair in pairs]).sum() if pairs else None for pairs in idle]
+
+
+def run_cells(
+    inputs_BTH: Tensor,
+    hidden_KBH: Tensor,
+    input_matrix: Tensor,
+    recurrent_matrix: Tensor,
+    nodes_K: Sequence[Sequence[Term]],
+) -> tuple[Tensor, Tensor]:
+    """Run K plain architectures at once, without gradient or dropout; each gives what `run_cell` gives.
+
+    The input projection is shared by all K, the recurrent one is a single product over K·B rows, and each node is one
+    batched product over K.
+
+    Returns:
+        (outputs [T, K, B, H], the states after the chunk [K, B, H]).
+    """
+    count, rows, hidden = hidden_KBH.shape
+    length, depth = inputs_BTH.shape[1], len(nodes_K[0])
+    projected_TBH = torch.matmul(inputs_BTH.transpose(0, 1), input_matrix).to(hidden_KBH.dtype)
+    matrices = [torch.stack([nodes[index].matrix for nodes in nodes_K]) for index in range(depth)]
+    # Row source·K + k of the flattened states is what candidate k reads.
+    reads = torch.tensor(
+        [[nodes[index].source * count + k for k, nodes in enumerate(nodes_K)] for index in range(depth)],
+        device=hidden_KBH.device,
+    )
+    states_LKBH = hidden_KBH.new_empty(depth + 1, count, rows, hidden)
+    flat_states = states_LKBH.flatten(0, 1)
+    outputs_TKBH = hidden_KBH.new_empty(length, count, rows, hidden)
+    for step in range(length):
+        recurrent = (hidden_KBH.flatten(0, 1) @ recurrent_matrix).view(count, rows, 2 * hidden)
+        states_LKBH[0] = gate(hidden_KBH, recurrent + projected_TBH[step], "tanh")
+        for index in range(depth):
+            previous_KBH = flat_states.index_select(0, reads[index])
+            projected = torch.bmm(previous_KBH, matrices[index]).to(previous_KBH.dtype)
+            for update_BH, nodes in zip(projected[..., hidden:], nodes_K, strict=True):
+                IN_PLACE[nodes[index].activation](update_BH)
+            gates = projected[..., :hidden].sigmoid_()
+            torch.lerp(previous_KBH, projected[..., hidden:], gates, out=states_LKBH[index + 1])
+        hidden_KBH = torch.mean(states_LKBH[1:], 0, out=outputs_TKBH[step])
+    return outputs_TKBH, hidden_KBH.clone()

@@ -44,7 +44,7 @@ class BatchNorm(nn.BatchNorm2d):
         return self._from_sums(exact, all_reduce_sum or (lambda values: values)).to(kind)
 
     def _from_sums(self, images_BCHW: Tensor, all_reduce_sum: AllSum) -> Tensor:
-        """The same in three steps; squares are of centred values, since others would lose a spread beside the mean."""
+        """Normalise from sums over all processes; squares are of centred values, which keeps a small spread exact."""
         count = images_BCHW.new_tensor([images_BCHW.numel() / images_BCHW.shape[1]])
         total, sums_C = all_reduce_sum(torch.cat([count, images_BCHW.sum((0, 2, 3))])).tensor_split([1])
         total = total.detach()
@@ -58,7 +58,7 @@ class BatchNorm(nn.BatchNorm2d):
 
     @torch.no_grad()
     def _average(self, mean_C: Tensor, variance_C: Tensor, total: Tensor) -> None:
-        """As torch does it: the running variance is that of a sample."""
+        """Update the running averages as torch does; the running variance is the unbiased one."""
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
@@ -70,7 +70,7 @@ class BatchNorm(nn.BatchNorm2d):
 
 
 def _torch_is_exact(images_BCHW: Tensor) -> bool:
-    """Whether torch's own norm is: it adds up one pixel after another where channels are last in memory.
+    """Whether torch's own norm is exact enough: with channels last in memory it adds up pixel after pixel.
 
     At 65,536 pixels that is a hundred times as inexact as with channels first. A single pixel it refuses.
     """

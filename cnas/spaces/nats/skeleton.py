@@ -1,4 +1,4 @@
-"""What stands around the cells of a NATS network, in the supernet and in a stand-alone network alike.
+"""Stem, reductions and classifier around the cells, in the supernet and in a stand-alone network alike.
 
     stem · N cells of C channels · reduction · N cells of 2C · reduction · N cells of 4C · norm · mean · classifier
 
@@ -42,7 +42,7 @@ class Reduction(nn.Module):
         self.shortcut = nn.Conv2d(channels, 2 * channels, 1, bias=False)
 
     def forward(self, x_BCHW: Tensor, all_reduce_sum: AllSum | None) -> Tensor:
-        """From [B, C, height, width] to [B, 2C, half, half], rounded up."""
+        """Reduce [B, C, height, width] to [B, 2C, half, half], rounded up."""
         branch = self.norm_a(self.conv_a(x_BCHW.relu()), all_reduce_sum)
         branch = self.norm_b(self.conv_b(branch.relu()), all_reduce_sum)
         return branch + self.shortcut(F.avg_pool2d(x_BCHW, 2, ceil_mode=True))
@@ -83,17 +83,17 @@ class Skeleton(nn.Module):
         stages: Any = self.stages
         return [list(stage) for stage in stages]
 
-    def begin(self, images_BCHW: Tensor, all_reduce_sum: AllSum | None) -> Tensor:
-        """What enters the first cell, channels last in memory, which torch's layers are fastest with and keep."""
+    def run_stem(self, images_BCHW: Tensor, all_reduce_sum: AllSum | None) -> Tensor:
+        """Stem and its normalisation; channels are last in memory, which torch's layers are fastest with and keep."""
         stem = self.stem(images_BCHW.to(self.stem.weight.dtype))
         normed: Tensor = self.stem_norm(stem.contiguous(memory_format=torch.channels_last), all_reduce_sum)
         return normed
 
     def reduce(self, stage: int, x_BCHW: Tensor, all_reduce_sum: AllSum | None) -> Tensor:
-        """From the last cell of a stage to the first of the next one; behind the last stage there is nothing to do."""
+        """The reduction after a stage; after the last stage there is none."""
         return self.reductions[stage](x_BCHW, all_reduce_sum) if stage < len(self.reductions) else x_BCHW
 
-    def end(self, x_BCHW: Tensor, all_reduce_sum: AllSum | None) -> Tensor:
+    def classify(self, x_BCHW: Tensor, all_reduce_sum: AllSum | None) -> Tensor:
         """Logits [B, classes] from the last cell."""
         features: Tensor = self.last_norm(x_BCHW, all_reduce_sum).relu().mean((2, 3))
         logits: Tensor = self.classifier(features)

@@ -1,19 +1,27 @@
-"""The NATS supernet: all five operations on all six edges of all cells.
+"""The NATS supernet: all five operations on all six edges of all cells, of which a routing runs some.
 
-Legend: B images, C cells, E edges, O operations.
+    node_t = Σ w_o·op_o(node_s)        over the edges s→t and the operations o that are active on them
+
+Legend: B images, C cells (in shapes of values: channels), E edges, O operations.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from functools import cached_property, reduce
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from cnas.errors import UserError
 from cnas.spaces.base import SuperNet
-from cnas.spaces.nats.cell import SearchCell
-from cnas.spaces.nats.skeleton import Skeleton, classification_losses
-from cnas.types import Batch, Output, Routing
+from cnas.spaces.nats.norm import AllSum, BatchNorm
+from cnas.spaces.nats.skeleton import Skeleton, classification_losses, pool
+from cnas.spaces.nats.topology import CONV_1X1, EDGES, NONE, OPERATIONS, OUTPUT, POOL, SKIP, leading_to_output
+from cnas.types import Batch, Choice, Output, Routing
+
+PAIRS = tuple((edge, operation) for edge in range(len(EDGES)) for operation in range(len(OPERATIONS)))
 
 
 class NatsSuperNet(SuperNet):
@@ -49,19 +57,19 @@ class NatsSuperNet(SuperNet):
             UserError: the routing has another number of cells.
         """
         places, weights_CEO = self._places(routing), self._weights(routing)
-        x = self.skeleton.begin(batch.inputs, batch.all_reduce_sum)
+        x = self.skeleton.run_stem(batch.inputs, batch.all_reduce_sum)
         for stage, cells in enumerate(self.skeleton.cells()):
             for cell in cells:
                 place = next(places)
                 weights_EO = None if weights_CEO is None else weights_CEO[place]
                 x = cell(x, routing.active[place], weights_EO, batch.all_reduce_sum)
             x = self.skeleton.reduce(stage, x, batch.all_reduce_sum)
-        logits = self.skeleton.end(x, batch.all_reduce_sum)
+        logits = self.skeleton.classify(x, batch.all_reduce_sum)
         losses = classification_losses(logits, batch.labels)
         return Output(losses, logits, None, losses.new_zeros(()))
 
     def _places(self, routing: Routing) -> Iterator[int]:
-        """For every cell, which of the routing's it is."""
+        """For every cell, its index into the routing."""
         count = sum(map(len, self.skeleton.cells()))
         if len(routing.active) not in {1, count} or len(routing.weights) != len(routing.active):
             raise UserError(
@@ -71,7 +79,95 @@ class NatsSuperNet(SuperNet):
         return iter(range(count) if len(routing.active) > 1 else [0] * count)
 
     def _weights(self, routing: Routing) -> Tensor | None:
-        """[C|1, E, O]; None where no product with them is needed."""
+        """The routing's weights [C|1, E, O]; None where all of them are 1."""
         if routing.unit and not routing.weights.requires_grad:
             return None
         return routing.weights_like(self.skeleton.classifier.weight)
+
+
+class Edge(nn.Module):
+    """The two convolutions of one edge, as `torch.nn.Conv2d` initialises them.
+
+    They have biases, as in the published search; the normalisation behind them would take these away, so that they are
+    never added and never get a gradient.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv_1x1 = nn.Conv2d(channels, channels, 1)
+        self.conv_3x3 = nn.Conv2d(channels, channels, 3, padding=1)
+
+
+class Node:
+    """The values [B, C, height, width] of a node, and their ReLU and mean pooling, computed once for all edges."""
+
+    def __init__(self, values_BCHW: Tensor) -> None:
+        self.values = values_BCHW
+
+    @cached_property
+    def activated(self) -> Tensor:
+        """The ReLU, which a convolution reads."""
+        return self.values.relu()
+
+    @cached_property
+    def pooled(self) -> Tensor:
+        """The mean of each pixel and its neighbours."""
+        return pool(self.values)
+
+
+class SearchCell(nn.Module):
+    """A cell with every operation on every edge, of which a routing runs some.
+
+    A convolution is run, and gets a gradient, where it is active and active operations lead on to the output; ``none``
+    leads nowhere. A node that nothing enters is zero times the input of the cell: so a gradient, even if it is zero,
+    reaches all that is run, and what comes before the cell.
+
+    Args:
+        channels: C, of what comes in and goes out.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.edges = nn.ModuleList(Edge(channels) for _ in EDGES)
+        self.norm = BatchNorm(channels, own=False)
+
+    def forward(
+        self, x_BCHW: Tensor, active: Collection[Choice], weights_EO: Tensor | None, all_reduce_sum: AllSum | None
+    ) -> Tensor:
+        """The output [B, C, height, width] of a routing.
+
+        Args:
+            x_BCHW: the input.
+            active: the (edge, operation) pairs that are run.
+            weights_EO: with what weight; None where every weight is 1.
+            all_reduce_sum: the sum over processes, differentiable; None where there is one.
+        """
+        weights = None if weights_EO is None else dict(zip(PAIRS, weights_EO.flatten().unbind(), strict=True))
+        nodes = {0: Node(x_BCHW)}
+        for target in sorted(leading_to_output({edge for edge, operation in active if operation != NONE}) - {0}):
+            terms, idle = list[Tensor](), list[Tensor]()
+            for edge, operation in (pair for pair in PAIRS if EDGES[pair[0]][0] == target):
+                weight = None if weights is None else weights[edge, operation]
+                if (edge, operation) not in active:
+                    idle += [] if weight is None or not weight.requires_grad else [weight]
+                elif operation != NONE:
+                    term = self._run(edge, operation, nodes[EDGES[edge][1]], all_reduce_sum)
+                    terms.append(term if weight is None else term * weight)
+            nodes[target] = Node(reduce(torch.add, [*(terms or [x_BCHW * 0]), *_zero_of(idle)]))
+        return nodes[OUTPUT].values
+
+    def _run(self, edge: int, operation: int, node: Node, all_reduce_sum: AllSum | None) -> Tensor:
+        """One operation on one edge."""
+        if operation in (SKIP, POOL):
+            return node.values if operation == SKIP else node.pooled
+        found = self.edges[edge]
+        assert isinstance(found, Edge)
+        conv = found.conv_1x1 if operation == CONV_1X1 else found.conv_3x3
+        normed: Tensor = self.norm(F.conv2d(node.activated, conv.weight, padding=conv.padding), all_reduce_sum)
+        return normed
+
+
+def _zero_of(weights: list[Tensor]) -> list[Tensor]:
+    """A zero through which ``weights`` get a gradient, if there are any."""
+    total = torch.stack(weights).sum() if weights else None
+    return [] if total is None else [total - total.detach()]

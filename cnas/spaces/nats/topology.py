@@ -1,4 +1,4 @@
-"""The graph of a NATS cell: which edges there are, and what can travel along them.
+"""The graph of a NATS cell: its edges, its operations, and which cells are connected.
 
 Node 0 is the input of the cell, node 3 its output; a node is the sum of its edges. Edges are counted by target, then by
 source, operations in the order of NATS-Bench (Dong et al. 2021). This file imports nothing, because it belongs beside

@@ -60,7 +60,7 @@ class CnasNatsConfig(PreTrainedConfig):
 
 
 class NormedConvolution(nn.Module):
-    """Convolution without bias, and normalisation."""
+    """A convolution without bias, followed by batch normalisation."""
 
     def __init__(self, channels: int, size: int) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class NormedConvolution(nn.Module):
         self.norm = BatchNorm(channels)
 
     def forward(self, x_BCHW: Tensor, all_reduce_sum: AllSum | None) -> Tensor:
-        """Same shape."""
+        """Convolve and normalise [B, C, height, width]; the shape stays."""
         normed: Tensor = self.norm(self.conv(x_BCHW), all_reduce_sum)
         return normed
 
@@ -137,7 +137,7 @@ class CnasNatsForImageClassification(PreTrainedModel):
 
     @property
     def outcomes(self) -> int:
-        """Classes one is predicted of."""
+        """How many classes a prediction chooses from."""
         return int(self.config.num_labels)
 
     def run(
@@ -155,14 +155,14 @@ class CnasNatsForImageClassification(PreTrainedModel):
 
     def _logits(self, inputs_BCHW: Tensor, all_reduce_sum: AllSum | None, seen: list[Tensor] | None = None) -> Tensor:
         seen = [] if seen is None else seen
-        x = self.skeleton.begin(inputs_BCHW, all_reduce_sum)
+        x = self.skeleton.run_stem(inputs_BCHW, all_reduce_sum)
         seen.append(x)
         for stage, cells in enumerate(self.skeleton.cells()):
             for cell in cells:
                 x = cell(x, all_reduce_sum)
             seen.append(x)
             x = self.skeleton.reduce(stage, x, all_reduce_sum)
-        return self.skeleton.end(x, all_reduce_sum)
+        return self.skeleton.classify(x, all_reduce_sum)
 
     @can_return_tuple
     def forward(
@@ -190,12 +190,12 @@ class CnasNatsForImageClassification(PreTrainedModel):
         if labels is not None:
             exact = logits.to(torch.promote_types(logits.dtype, torch.float32))
             loss = fixed_cross_entropy(exact, labels, **kwargs)
-        shown = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
-        return ImageClassifierOutput(loss=loss, logits=logits, hidden_states=tuple(seen) if shown else None)
+        wanted = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        return ImageClassifierOutput(loss=loss, logits=logits, hidden_states=tuple(seen) if wanted else None)
 
 
 class CnasNatsImageProcessor(PilBackend):
-    """Makes pictures of any size and mode what a classifier reads: ``pixel_values`` [B, channels, height, width].
+    """Turns pictures of any size and mode into ``pixel_values`` [B, channels, height, width] for a classifier.
 
     A picture is turned as its EXIF orientation says, becomes grey where ``image_mean`` has one channel and RGB where it
     has three, is resized to ``size``, scaled to [0, 1], and normalised per channel.

@@ -1,0 +1,92 @@
+"""Small changes of the source, made while a context lasts, and the tests that they must not get by.
+
+A change is made in the code object of a function, so that everything that has imported it by name meets it as well.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import importlib
+import inspect
+import io
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from types import CodeType, FunctionType
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def function_at(place: str) -> FunctionType:
+    """The plain function of ``module:name`` or ``module:Class.name``, below its decorators."""
+    module, _, path = place.partition(":")
+    found: Any = importlib.import_module(module)
+    for name in path.split("."):
+        found = inspect.getattr_static(found, name)
+    for inner in ("fget", "__func__"):
+        found = getattr(found, inner, None) or found
+    function = inspect.unwrap(found)
+    assert isinstance(function, FunctionType), place
+    return function
+
+
+def changed_code(function: FunctionType, changes: dict[str, str]) -> CodeType:
+    """Its code with each text, which it must have once, replaced by another."""
+    source = textwrap.dedent(inspect.getsource(function))
+    for old, new in changes.items():
+        assert source.count(old) == 1, f"{function.__qualname__} has {source.count(old)} times {old!r}: aim anew"
+        source = source.replace(old, new)
+    (inner,) = ast.parse(source).body
+    assert isinstance(inner, ast.FunctionDef)
+    inner.decorator_list = []
+    # Free variables, such as that of `super()`, are those of a function around it.
+    outer = ast.parse(f"def outer({', '.join(function.__code__.co_freevars)}): pass")
+    outer.body[0].body = [inner]  # type: ignore[attr-defined]
+    compiled = compile(ast.fix_missing_locations(outer), function.__code__.co_filename, "exec", dont_inherit=True)
+    (around,) = (part for part in compiled.co_consts if isinstance(part, CodeType))
+    (code,) = (part for part in around.co_consts if isinstance(part, CodeType) and part.co_name == function.__name__)
+    assert code.co_freevars == function.__code__.co_freevars
+    return code
+
+
+@contextlib.contextmanager
+def source_changed(place: str, changes: dict[str, str]) -> Iterator[None]:
+    """The function at ``place`` with some of its text replaced."""
+    function = function_at(place)
+    before, function.__code__ = function.__code__, changed_code(function, changes)
+    try:
+        yield
+    finally:
+        function.__code__ = before
+
+
+class Outcomes:
+    """Collects what became of every test of an inner session of pytest."""
+
+    def __init__(self) -> None:
+        self.failed: list[str] = []
+        self.passed: list[str] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Called by pytest, for every phase of every test."""
+        if report.failed:
+            self.failed.append(f"{report.nodeid}: {report.longreprtext.splitlines()[-1][:120]}")
+        elif report.when == "call" and report.passed:
+            self.passed.append(report.nodeid)
+
+
+def run_test(name: str) -> Outcomes:
+    """Run one test, or all cases of one, in this process, under whatever change is made."""
+    outcomes = Outcomes()
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(out):
+        code = pytest.main(
+            [f"{ROOT / name}", "-q", "-x", f"--rootdir={ROOT}", "-p", "no:cacheprovider", "-p", "no:xdist"],
+            plugins=[outcomes],
+        )
+    assert code in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED), f"{name}: {code!r}\n{out.getvalue()[-2000:]}"
+    assert outcomes.failed or outcomes.passed, name
+    return outcomes

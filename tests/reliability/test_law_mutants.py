@@ -1,0 +1,485 @@
+"""Each law of the project, a small mistake against it, and the test that does not let it by.
+
+The law is what must hold, the place and the changed text are the mistake, the name is the test that fails on it. A
+function that has changed makes its mistake say so: aim it anew at what does the same there. The slower ones are for the
+long tests. Mistakes with several processes are in `test_mutants.py`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+import torch
+from mutating import run_test, source_changed
+
+from cnas.algorithms.gdas import GDAS
+from cnas.curricula import Curriculum
+from cnas.training import CurriculumTrainer, Retrainer
+from cnas.training.loop import AccelerateLoop
+from cnas.training.metrics_log import MetricsLog
+
+CURRICULA, SCORING = "tests/curricula/", "tests/training/test_scoring.py::"
+KILLED = "tests/training/test_trainer.py::test_a_killed_search_goes_on_from_its_checkpoint_exactly"
+AVERAGED = "tests/training/test_retrain.py::test_a_stop_around_the_switch_to_averaging_is_resumed_exactly"
+STREAMS, IMAGES = "tests/data/test_streams.py::", "tests/data/test_image_batches.py::"
+STATE = "tests/training/test_hidden_state.py"
+CHECKPOINT = "tests/training/test_checkpoint.py::"
+ONE_CHUNK_WALK = f"{STREAMS}test_chunks_walk_each_stream_in_order_and_units_are_dense"
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A mistake against a law.
+
+    Args:
+        law: what must hold.
+        test: what fails.
+        place: ``module:name`` of the function that is changed; empty where ``patched`` is given.
+        changes: from each text in it to what replaces it.
+        patched: makes the mistake in another way.
+        slow: whether it is for the long tests.
+    """
+
+    law: str
+    test: str
+    place: str = ""
+    changes: tuple[tuple[str, str], ...] = ()
+    patched: Callable[[], AbstractContextManager[Any]] | None = None
+    slow: bool = False
+
+    @property
+    def name(self) -> str:
+        """Of the case."""
+        mistake = self.patched.__name__ if self.patched else f"{self.place.partition(':')[2]} {self.changes[0][1]}"
+        return f"{self.law}: {mistake}".replace("[", "(").replace("]", ")")
+
+    def made(self) -> AbstractContextManager[Any]:
+        """The mistake, while the context lasts."""
+        return self.patched() if self.patched else source_changed(self.place, dict(self.changes))
+
+
+def resumed_without(cls: type, **values: Any) -> AbstractContextManager[Any]:
+    """A resume that reads ``values`` in place of what the checkpoint holds under their names."""
+    original = cls.load_state  # type: ignore[attr-defined]
+
+    def load_state(self: Any, state: dict[str, Any]) -> None:
+        found = {name: value(state[name]) if callable(value) else value for name, value in values.items()}
+        original(self, state | found)
+
+    return patch.object(cls, "load_state", load_state)
+
+
+def weights_of_the_data_forgotten() -> AbstractContextManager[Any]:
+    """v starts at 1 again."""
+    return patch.object(Curriculum, "load_state_dict", lambda self, state: None)
+
+
+def policy_forgotten() -> AbstractContextManager[Any]:
+    """The controller, its optimiser and the baseline are those of a new algorithm."""
+
+    def load_state(self: CurriculumTrainer, state: dict[str, Any]) -> None:
+        original(self, state | {"algorithm": self.algorithm.state_dict()})
+
+    original = CurriculumTrainer.load_state
+    return patch.object(CurriculumTrainer, "load_state", load_state)
+
+
+def baseline_forgotten() -> AbstractContextManager[Any]:
+    """REINFORCE's moving average starts anew."""
+    return resumed_without(
+        CurriculumTrainer,
+        algorithm=lambda saved: {
+            name: torch.zeros_like(value) if "baseline" in name else value for name, value in saved.items()
+        },
+    )
+
+
+def temperature_forgotten() -> AbstractContextManager[Any]:
+    """τ is that of a new algorithm."""
+    original = GDAS.load_state_dict
+
+    def load_state_dict(self: GDAS, state: dict[str, Any]) -> Any:
+        return original(self, dict(state) | {"temperature": self.temperature.clone()})
+
+    return patch.object(GDAS, "load_state_dict", load_state_dict)
+
+
+def position_in_the_streams_forgotten() -> AbstractContextManager[Any]:
+    """A resumed epoch starts with a state of zeros."""
+    return resumed_without(CurriculumTrainer, carry=None)
+
+
+def trigger_of_averaging_forgotten() -> AbstractContextManager[Any]:
+    """The validation losses that decide when averaging starts are gone, and so is when it did."""
+    return resumed_without(Retrainer, averaging_since=None, optimizer=lambda _: {"state": {}, "param_groups": []})
+
+
+def best_weights_forgotten() -> AbstractContextManager[Any]:
+    """What is saved as the best network is the one of the last epochs."""
+    return resumed_without(Retrainer, history=lambda _: [])
+
+
+def rows_are_not_cut_back() -> AbstractContextManager[Any]:
+    """The log keeps rows that the checkpoint has not counted."""
+    return patch.object(MetricsLog, "truncate", lambda self, rows: None)
+
+
+def curriculum_without_effect() -> AbstractContextManager[Any]:
+    """The weights are learned and never used."""
+    return patch.object(Curriculum, "weights", lambda self, unit_ids: torch.ones(unit_ids.shape))
+
+
+def rewards_weighed_too() -> AbstractContextManager[Any]:
+    """What the architecture learns from is multiplied by the largest v."""
+    original = CurriculumTrainer._validation
+
+    def _validation(self: CurriculumTrainer, *arguments: Any) -> torch.Tensor:
+        return original(self, *arguments) * self.curriculum.v.max().double()
+
+    return patch.object(CurriculumTrainer, "_validation", _validation)
+
+
+def state_kept(change: Callable[[Any], Any]) -> AbstractContextManager[Any]:
+    """What a loop keeps of its hidden state is changed."""
+
+    def kept(self: Any, value: Any) -> None:
+        self.__dict__["hidden state"] = change(value) if isinstance(value, torch.Tensor) else value
+
+    return patch.object(
+        AccelerateLoop, "hidden_state", property(lambda self: self.__dict__.get("hidden state"), kept), create=True
+    )
+
+
+def state_lost() -> AbstractContextManager[Any]:
+    """Every chunk starts with zeros."""
+    return state_kept(lambda _: None)
+
+
+def state_with_its_graph() -> AbstractContextManager[Any]:
+    """A gradient would reach into the chunk before."""
+    return state_kept(lambda value: value.requires_grad_())
+
+
+def state_kept_over_epochs() -> AbstractContextManager[Any]:
+    """The first chunk starts where the epoch before ended."""
+
+    def kept(self: Any, value: Any) -> None:
+        self.__dict__["hidden state"] = self.__dict__.get("hidden state") if value is None else value
+
+    return patch.object(
+        AccelerateLoop, "hidden_state", property(lambda self: self.__dict__.get("hidden state"), kept), create=True
+    )
+
+
+NORMALISE = "cnas.curricula:normalized_weights"
+SHELL = "cnas.spaces._language_model:LanguageModelShell."
+PATHS = "cnas.spaces.darts_rnn.supernet:run_paths"
+MISTAKES = [
+    # The curriculum
+    Mistake(
+        "weights sum to N",
+        f"{CURRICULA}test_weights.py::test_weights_are_not_negative_and_have_mean_one",
+        NORMALISE,
+        (("len(scaled_U) / scaled_U.sum()", "1 / scaled_U.sum()"),),
+    ),
+    Mistake(
+        "all equal or zero gives 1",
+        f"{CURRICULA}test_weights.py::test_where_all_scores_are_equal_or_zero_every_weight_is_exactly_one",
+        NORMALISE,
+        (("sigma_U.min() == sigma_U.max()", "False"),),
+    ),
+    Mistake(
+        "the scale of the losses does not matter",
+        f"{CURRICULA}test_weights.py::test_the_scale_of_the_scores_does_not_matter",
+        NORMALISE,
+        (("exact_U / exact_U.max()", "exact_U + 1e-3"),),
+    ),
+    Mistake(
+        "σ is the root of the mean loss",
+        f"{CURRICULA}test_weights.py::test_uncertainty_is_the_root_of_the_mean_loss",
+        "cnas.curricula:uncertainty",
+        ((".clamp_min(0).sqrt()", ".clamp_min(0)"),),
+    ),
+    Mistake(
+        "v multiplies the weight loss",
+        "tests/contract/test_search.py::test_the_curriculum_bites[enas-enas_rnn-uncertainty-sequence-step]",
+        patched=curriculum_without_effect,
+        slow=True,
+    ),
+    Mistake(
+        "v never multiplies the architecture loss",
+        "tests/training/test_architecture_loss.py::test_the_architecture_learns_from_unweighted_losses[enas-enas_rnn]",
+        patched=rewards_weighed_too,
+    ),
+    Mistake(
+        "v never multiplies the architecture loss",
+        "tests/training/test_architecture_loss.py"
+        "::test_the_architecture_learns_from_unweighted_losses[darts_v2-darts_rnn]",
+        "cnas.training.bilevel:Bilevel.gradients",
+        (("weighted: bool = False", "weighted: bool = True"),),
+        slow=True,
+    ),
+    Mistake(
+        "K = 0 is the plain algorithm",
+        f"{CURRICULA}test_curriculum.py::test_nobody_judges_without_a_curriculum",
+        "cnas.curricula:build_curriculum",
+        (("config and config.k", "config"),),
+    ),
+    Mistake(
+        "v is refreshed after every epoch but the last",
+        f"{CURRICULA}test_curriculum.py::test_all_data_is_scored_after_every_epoch_but_the_last",
+        "cnas.curricula:Curriculum.due",
+        (("epoch + 1 < epochs", "epoch < epochs"),),
+    ),
+    Mistake(
+        "a unit keeps its weight until it is scored",
+        f"{CURRICULA}test_curriculum.py::test_an_update_leaves_the_other_units_alone",
+        "cnas.curricula:Curriculum.update",
+        (("self.v[unit_ids_U] =", "self.v[:] = 1\n        self.v[unit_ids_U] ="),),
+    ),
+    Mistake(
+        "scoring has no dropout",
+        f"{SCORING}test_units_get_the_mean_loss_of_their_positions",
+        "cnas.spaces.enas_rnn.supernet:EnasRnnSuperNet.run_paths",
+        (("NO_MASKS", "self.shell.masks(len(batch.inputs), None)"),),
+    ),
+    Mistake(
+        "scoring draws nothing",
+        f"{SCORING}test_scoring_changes_nothing",
+        "cnas.spaces.enas_rnn.supernet:EnasRnnSuperNet.run_paths",
+        (("NO_MASKS", "self.shell.masks(len(batch.inputs), None)"),),
+    ),
+    Mistake(
+        "scoring leaves the buffers alone",
+        "tests/spaces/test_nats_supernet.py::test_candidates_are_judged_apart_and_leave_no_trace[paths]",
+        "cnas.spaces.base:SuperNet.forward_many",
+        (("self.eval()", "self.train()"),),
+    ),
+    Mistake(
+        "scoring has no gradient",
+        "tests/spaces/test_nats_supernet.py::test_candidates_are_judged_apart_and_leave_no_trace[paths]",
+        "cnas.spaces.base:SuperNet.forward_many",
+        (("torch.no_grad()", "torch.enable_grad()"),),
+    ),
+    Mistake(
+        "statistics are a candidate's own",
+        "tests/oracle/test_darts_cell.py::test_many_at_once_are_as_many_single_forwards[3]",
+        PATHS,
+        (
+            ("BatchNorm(hidden_KBH, all_reduce_sum)", "BatchNorm(hidden_KBH.flatten(0, 1), all_reduce_sum)"),
+            ("norm.apply_(states_NKBH[0])", "norm.apply_(states_NKBH[0].flatten(0, 1))"),
+            ("norm.apply_(states_NKBH[index + 1])", "norm.apply_(states_NKBH[index + 1].flatten(0, 1))"),
+        ),
+    ),
+    Mistake(
+        "scoring consumes no randomness of training",
+        "tests/training/test_trainer.py::test_no_two_purposes_share_a_draw",
+        "cnas.training.trainer:CurriculumTrainer._candidates",
+        (('"judges"', '"probe"'),),
+    ),
+    Mistake(
+        "images are scored in one drawn order",
+        f"{IMAGES}test_the_order_of_the_judges_belongs_to_seed_and_stream_and_to_nothing_else",
+        "cnas.data.image_batches:ImageBatches.scoring_view",
+        (('"once"', "True"),),
+    ),
+    Mistake(
+        "a last batch of one joins the one before",
+        f"{IMAGES}test_every_image_is_in_a_pass_once_and_none_is_alone",
+        "cnas.data.image_batches:ImageBatches.__len__",
+        (("rest > 1", "rest > 0"),),
+    ),
+    Mistake(
+        "no disconnected architecture is drawn",
+        "tests/algorithms/test_rsps.py::test_routes_are_uniform_over_the_connected_paths",
+        "cnas.spaces.base:SearchSpace.sample",
+        (("if self.is_connected(found)", "if True"),),
+    ),
+    Mistake(
+        "no disconnected architecture is a candidate",
+        "tests/algorithms/test_enas.py::test_routes_include_disconnected_architectures_and_candidates_do_not",
+        "cnas.algorithms.enas:ENAS._draw",
+        ((" if self.space.is_connected(architecture)", ""),),
+        slow=True,
+    ),
+    Mistake(
+        "341 cells of NATS are disconnected",
+        "tests/spaces/test_nats_space.py::test_341_cells_are_not_connected",
+        "cnas.spaces.nats.topology:is_connected",
+        (("operation != NONE", "operation >= NONE"),),
+    ),
+    # Language models
+    Mistake(
+        "chunks are cut at multiples of the length",
+        ONE_CHUNK_WALK,
+        "cnas.data.streams:TextStreams.batch",
+        (("index * self.length", "index * (self.length - 1)"),),
+    ),
+    Mistake(
+        "a unit is a chunk of a stream",
+        ONE_CHUNK_WALK,
+        "cnas.data.streams:TextStreams._unit_ids",
+        (("(index * self.batch_size + streams_B1)", "(index + 0 * streams_B1)"),),
+    ),
+    Mistake(
+        "training drops the tail",
+        ONE_CHUNK_WALK,
+        "cnas.data.streams:TextStreams.__init__",
+        (('(tail == "keep" and rest > 0)', "(rest > 0)"),),
+    ),
+    Mistake(
+        "perplexity predicts every token once",
+        f"{STREAMS}test_one_stream_with_a_start_predicts_every_token_once",
+        "cnas.data.streams:TextStreams.__init__",
+        (("if start is not None", "if False"),),
+    ),
+    Mistake(
+        "perplexity does not depend on the chunk length",
+        "tests/training/test_evaluate.py::test_the_exact_loss_does_not_depend_on_the_chunk_length",
+        "cnas.spaces._causal_lm:RecurrentLanguageModel.run",
+        (("hidden_state, masks.hidden)", "None, masks.hidden)"),),
+    ),
+    Mistake("the state goes along a stream", STATE, patched=state_lost),
+    Mistake("the state is detached", STATE, patched=state_with_its_graph),
+    Mistake("the state starts anew with an epoch", STATE, patched=state_kept_over_epochs),
+    # Randomness
+    Mistake(
+        "a draw is a function of its counters",
+        "tests/test_random_streams.py::test_the_way_from_a_name_to_numbers_is_frozen",
+        "cnas.random:generator",
+        (("[str(seed), stream, *map(str, counters)]", "[str(seed), stream]"),),
+    ),
+    Mistake(
+        "a draw is a function of the seed",
+        "tests/test_random_streams.py::test_the_way_from_a_name_to_numbers_is_frozen",
+        "cnas.random:generator",
+        (("[str(seed), stream,", "[stream,"),),
+    ),
+    Mistake(
+        "masks are drawn for the global batch, then cut",
+        "tests/spaces/test_dropout_masks.py::test_processes_cut_their_rows_out_of_the_same_masks",
+        f"{SHELL}_row_mask",
+        (("(dropout_seeds.total, *shape[1:])", "shape"), ("mask[dropout_seeds.rows]", "mask")),
+    ),
+    Mistake(
+        "every step has masks of its own",
+        "tests/spaces/test_dropout_masks.py::test_every_step_and_every_kind_has_draws_of_its_own",
+        "cnas.random:DropoutSeeds.generator",
+        ((", self.step)", ")"),),
+    ),
+    Mistake(
+        "no draw comes from the global generator",
+        "tests/contract/test_search.py::test_a_route_draws_from_its_generator_alone[nats-spos]",
+        "cnas.spaces.base:SearchSpace.sample",
+        (("generator=generator", "generator=None"),),
+    ),
+    # Many processes, as far as one can see it in one
+    Mistake(
+        "processes share the rows of an uneven batch",
+        f"{STREAMS}test_rank_rows_are_contiguous_balanced_and_complete",
+        "cnas.data.base:process_rows",
+        (("total * (rank + 1) // world", "total // world * (rank + 1)"),),
+    ),
+    Mistake(
+        "statistics are taken over all processes",
+        "tests/spaces/test_batch_norm.py::test_shared_rows_are_normalised_like_one_batch",
+        "cnas.spaces.darts_rnn.norm:BatchNorm._mean",
+        (("if self.all_reduce_sum is None", "if True"),),
+    ),
+    Mistake(
+        "statistics are taken over all processes",
+        "tests/spaces/test_nats_norm.py::test_shared_images_are_normalised_like_one_batch",
+        "cnas.spaces.nats.norm:BatchNorm._from_sums",
+        (("all_reduce_sum(centred.square().sum((0, 2, 3)))", "centred.square().sum((0, 2, 3))"),),
+    ),
+    # Resume
+    Mistake("a resume knows v", f"{KILLED}[epoch-sequence-None-8]", patched=weights_of_the_data_forgotten),
+    Mistake("a resume knows the policy", f"{KILLED}[epoch-sequence-None-8]", patched=policy_forgotten, slow=True),
+    Mistake("a resume knows the baseline", f"{KILLED}[epoch-sequence-None-8]", patched=baseline_forgotten, slow=True),
+    Mistake(
+        "a resume knows τ",
+        "tests/algorithms/test_gdas.py::test_a_restart_goes_on_bit_for_bit",
+        patched=temperature_forgotten,
+    ),
+    Mistake(
+        "a resume knows the state of the streams",
+        f"{KILLED}[epoch-sequence-3-12]",
+        patched=position_in_the_streams_forgotten,
+        slow=True,
+    ),
+    Mistake("a resume knows the trigger", f"{AVERAGED}[15]", patched=trigger_of_averaging_forgotten, slow=True),
+    Mistake("a resume knows the best weights", f"{AVERAGED}[15]", patched=best_weights_forgotten, slow=True),
+    Mistake("rows are cut back", f"{KILLED}[epoch-sequence-None-8]", patched=rows_are_not_cut_back, slow=True),
+    Mistake(
+        "a checkpoint is synced before it is renamed",
+        "tests/training/test_checkpoint_faults.py::test_every_file_is_synced_before_the_rename_and_its_folder_after",
+        "cnas.training.checkpoint:_write_file",
+        (("os.fsync(file.fileno())", "pass"),),
+    ),
+    Mistake(
+        "a checkpoint is verified",
+        "tests/training/test_checkpoint_faults.py::test_every_truncation_and_every_flipped_bit_is_found",
+        "cnas.training.checkpoint:_verified",
+        (("_sha256(data) != sha256", "False"),),
+    ),
+    Mistake(
+        "older checkpoints go after the commit",
+        f"{CHECKPOINT}test_a_broken_later_checkpoint_does_not_push_out_the_one_just_saved",
+        "cnas.training.checkpoint:_purge",
+        (("elif found <= step", "else"),),
+    ),
+    Mistake(
+        "another configuration is refused",
+        f"{CHECKPOINT}test_another_configuration_is_the_users_error",
+        "cnas.training.checkpoint:_verified_contents",
+        (('(None, body["config_hash"])', '(None, config_hash, body["config_hash"])'),),
+    ),
+]
+
+
+def quick_or_slow(mistake: Mistake) -> Any:
+    return pytest.param(mistake, id=mistake.name, marks=[pytest.mark.cross] if mistake.slow else [])
+
+
+@pytest.mark.parametrize("mistake", [quick_or_slow(mistake) for mistake in MISTAKES])
+def test_the_mistake_is_found(mistake):
+    with mistake.made():
+        assert run_test(mistake.test).failed, f"{mistake.test} lets it by"
+
+
+@pytest.mark.parametrize("name", sorted({mistake.test for mistake in MISTAKES if mistake.slow}))
+@pytest.mark.cross
+def test_without_a_mistake_it_passes(name):
+    """The quick suite runs these tests by themselves; here it is shown that an inner session runs them as well."""
+    outcomes = run_test(name)
+    assert outcomes.passed
+    assert not outcomes.failed
+
+
+def test_a_change_is_undone():
+    from cnas.random import generator
+
+    before = generator(1, "route", 1).initial_seed()
+    with contextlib.suppress(KeyError), source_changed("cnas.random:generator", {"stream, *": "stream, '', *"}):
+        assert generator(1, "route", 1).initial_seed() != before
+        raise KeyError
+    assert generator(1, "route", 1).initial_seed() == before
+
+
+@pytest.mark.parametrize(
+    ("place", "changes", "error"),
+    [
+        ("cnas.random:generator", {"nowhere": ""}, AssertionError),
+        ("cnas.random:generator", {"stream": ""}, AssertionError),
+        ("cnas.random:nobody", {}, AttributeError),
+    ],
+)
+def test_a_change_that_does_not_hit_is_an_error(place, changes, error):
+    with pytest.raises(error), source_changed(place, changes):
+        pass
