@@ -59,7 +59,7 @@ class RunFolder:
         self._check_path()
         refuse_links(self.path)
         known = self.read_json("config.json")
-        if not resume and any(path.name != run_lock.NAME for path in self.path.glob("*")):
+        if not resume and any(not path.name.startswith(run_lock.NAME) for path in self.path.glob("*")):
             raise UserError(f"output_dir {self.path} already holds files; add --resume or name a new folder")
         if known is not None:
             self._compare(known, config)

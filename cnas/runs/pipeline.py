@@ -25,7 +25,7 @@ from cnas.random import HOST, generator
 from cnas.runs.config import RunConfig
 from cnas.runs.data import load_task
 from cnas.runs.folder import RunFolder, scalars
-from cnas.runs.lock import held
+from cnas.runs.lock import lock
 from cnas.reports.report import report_run
 from cnas.runs.task import Task, RetrainResult
 from cnas.training.launcher import launcher_watched
@@ -99,7 +99,7 @@ def _alone(home: RunFolder, config: RunConfig, accelerator: Accelerator, resume:
         if accelerator.is_main_process:
             try:
                 home.make()
-                stack.enter_context(held(home.path))
+                stack.enter_context(lock(home.path))
                 # Another run may have begun and ended here since the first look.
                 if home.look(config, resume=resume) is not None:
                     raise UserError(f"run {home.path} was finished by another process meanwhile")

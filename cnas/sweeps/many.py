@@ -155,7 +155,7 @@ class _Batch:
     def _start(self, job: Job) -> list[_Running]:
         """The run, or nothing where somebody else is at it."""
         folder = self.folders[job.name].path
-        if (other := holder(folder)) is not None and not other.gone:
+        if (other := holder(folder)) is not None:
             _say(f"{job.name}: running elsewhere, by {other}")
             self.codes[job.name] = Stopped.exit_code
             return []

@@ -12,6 +12,7 @@ from launching import SAVING, Fault, Launched, recipe
 from outcome import outcome
 
 from cnas.errors import Stopped
+from cnas.runs.lock import holder
 
 MOMENTS = [
     ("amid a step", Fault("step", 3, signal.SIGTERM, after=True)),
@@ -118,8 +119,7 @@ def stop_at_any_time(home, name, draws):
 
 def working(folder, pid):
     """Whether the process has the lock of the folder, and so catches signals."""
-    lock = folder / ".lock"
-    return lock.exists() and f'"pid": {pid}' in lock.read_text("utf-8")
+    return (holder(folder) or "").startswith(f"process {pid} on ")
 
 
 def test_a_signal_at_any_time_ends_a_run_soon_and_a_resume_goes_on(home, finished, budget, measured):
