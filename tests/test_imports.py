@@ -27,7 +27,6 @@ ALLOWED = {
     "cnas.benchmarks": (*COMMON, "cnas.data.safe_pickle", "cnas.spaces.base", "cnas.spaces.nats.*"),
     "cnas.runs": ("cnas.*",),
     "cnas.runs.fields": ("cnas.errors",),
-    "cnas.runs.links": ("cnas.errors",),
     "cnas.runs.lock": ("cnas.errors",),
     "cnas.hub": (*COMMON, "cnas.spaces.*", "cnas.data.words", "cnas.reports._drawing", "cnas.reports.cell_graph"),
     "cnas.hub.run_card": ("cnas.*",),

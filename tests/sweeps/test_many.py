@@ -190,7 +190,7 @@ def test_the_folder_says_whether_a_run_is_finished_and_not_the_engine(tiny, tmp_
 
 def test_a_run_saves_and_ends_when_nobody_is_left_who_waits_for_it(tiny, tmp_path):
     home = RunFolder(tmp_path / "left")
-    home.begin(replace(tiny, trainer=replace(tiny.trainer, epochs=2000)))
+    home.start(replace(tiny, trainer=replace(tiny.trainer, epochs=2000)))
     log = home.path / LOG
     with log.open("w") as output:
         process = subprocess.Popen(command(home.path), stdin=subprocess.PIPE, stdout=output, stderr=output)
