@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +13,7 @@ from cnas.errors import StorageError, UserError
 from cnas.runs import lock
 from cnas.runs.config import EMBEDDED, RunConfig
 from cnas.training.checkpoint import newest_stamp
+from cnas.training.durable import write_file
 from cnas.training.metrics_log import json_safe
 
 OWN = (
@@ -171,10 +171,8 @@ class RunFolder:
         stage = self.path / f".{name}.tmp"
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            with stage.open("w", encoding="utf-8") as file:
-                file.write(json.dumps(json_safe(values), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
+            text = json.dumps(json_safe(values), indent=2, ensure_ascii=False, allow_nan=False)
+            write_file(stage, f"{text}\n".encode())
             stage.replace(self.path / name)
         except OSError as problem:
             with suppress(OSError):

@@ -56,10 +56,10 @@ def test_a_signal_at_each_kind_of_moment_saves_and_ends_with_75(home, finished, 
 
 def twice(argv, home):
     """The recipe, which asks to stop itself in a step and again while it saves."""
-    from cnas.training import checkpoint
+    from cnas.training import durable
     from cnas.training.loop import AccelerateLoop
 
-    step, write = AccelerateLoop._step, checkpoint._write_file
+    step, write = AccelerateLoop._step, durable.write_file
 
     def signalled_step(self, index):
         if self.position.step == 7:
@@ -72,7 +72,7 @@ def twice(argv, home):
             os.kill(os.getpid(), signal.SIGINT)
         write(path, data)
 
-    AccelerateLoop._step, checkpoint._write_file = signalled_step, signalled_write
+    AccelerateLoop._step, durable.write_file = signalled_step, signalled_write
     return recipe(argv, home)
 
 
