@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -180,17 +181,15 @@ def _fitted(config: RunConfig, images: ImageData) -> tuple[RunConfig, dict[str, 
 
     It depends on the data alone, so that a resumed run and any number of processes have the same batches.
     """
-    wanted: list[tuple[str, str, ImageSet]] = []
+    limits: dict[str, ImageSet] = {}
     if config.options.architecture is None:
-        wanted += [("trainer", "batch_size", images.search), ("trainer", "valid_batch_size", images.validation)]
+        limits = {"trainer.batch_size": images.search, "trainer.valid_batch_size": images.validation}
     if config.retrain.epochs:
-        wanted += [("retrain", "batch_size", images.train)]
-    cut: dict[str, int] = {}
-    for part, name, split in wanted:
-        loop = getattr(config, part)
-        if getattr(loop, name) > len(split):
-            cut[f"{part}.{name}"] = len(split)
-            config = replace(config, **{part: replace(loop, **{name: len(split)})})
+        limits["retrain.batch_size"] = images.train
+    cut = {name: len(split) for name, split in limits.items() if attrgetter(name)(config) > len(split)}
+    for dotted, size in cut.items():
+        part, _, name = dotted.partition(".")
+        config = replace(config, **{part: replace(getattr(config, part), **{name: size})})
     return config, cut
 
 

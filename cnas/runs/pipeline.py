@@ -1,4 +1,4 @@
-"""The pipeline: search, retrain, evaluate, export. It may import everything and is imported by recipes."""
+"""The way of a run: search, retraining, measurements, model folder, card and report."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from cnas.training.retrain import Retrainer
 from cnas.training.stop import StopSignal
 from cnas.training.trackers import start_trackers
 from cnas.training.trainer import CurriculumTrainer, SearchParts
-from cnas.types import Architecture, SearchResult
+from cnas.types import Architecture
 
 RANKED = 100
 """So many random architectures show how well the shared weights rank, where a benchmark knows the true order."""
@@ -171,13 +171,13 @@ def search(task: Task, context: RunContext, home: RunFolder, *, resume: bool) ->
         context.say(f"the search is finished: found {known['string']}")
         return known
     trainer = build_trainer(task, context)
-    started = resume and trainer.resume()
-    if not started:
+    if not (resume and trainer.resume()):
         context.say(f"search: {trainer.config.epochs} epochs of {_steps(config, trainer)}, {_candidates(config)}")
     outcome = trainer.train()
+    figures = {name: getattr(outcome, name) for name in ("epochs", "steps", "seconds", "valid")}
     found = {
         "string": outcome.architecture.to_str(),
-        "search": _search_figures(outcome),
+        "search": figures | outcome.trouble,
         "fingerprint": task.fingerprint,
         "supernet_losses": _supernet_losses(task, trainer),
     }
@@ -198,10 +198,6 @@ def _supernet_losses(task: Task, trainer: CurriculumTrainer) -> dict[str, float]
     distinct = list(dict.fromkeys(drawn))
     losses = zip(distinct, trainer.validation_losses(distinct), strict=True)
     return {architecture.to_str(): loss for architecture, loss in losses if math.isfinite(loss)}
-
-
-def _search_figures(outcome: SearchResult) -> dict[str, Any]:
-    return {name: getattr(outcome, name) for name in ("epochs", "steps", "seconds", "valid")} | outcome.trouble
 
 
 def _steps(config: RunConfig, trainer: AccelerateLoop) -> str:
@@ -291,9 +287,6 @@ def seeded(seed: int, purpose: str) -> Iterator[None]:
         purpose: what is drawn, e.g. ``"supernet"``: initial weights come from torch's global generator.
     """
     # Only the host's generator: networks are built there, and every process has its own accelerators to leave alone.
-    before = torch.default_generator.get_state()
-    torch.default_generator.manual_seed(generator(seed, purpose).initial_seed())
-    try:
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(generator(seed, purpose).initial_seed())
         yield
-    finally:
-        torch.default_generator.set_state(before)
