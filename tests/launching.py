@@ -142,7 +142,7 @@ def events() -> dict[str, tuple[Any, str]]:
     from cnas.algorithms import ENAS
     from cnas.curricula import Curriculum
     from cnas.runs.folder import RunFolder
-    from cnas.training import checkpoint
+    from cnas.training import checkpoint, durable
     from cnas.training.loop import AccelerateLoop
     from cnas.training.metrics_log import MetricsLog
     from cnas.training.scoring import Scorer
@@ -158,7 +158,7 @@ def events() -> dict[str, tuple[Any, str]]:
         "export": (cnas.runs.text, "export_run"),
         "sync": (os, "fsync"),
         "rename": (Path, "rename"),
-        "file": (checkpoint, "_write_file"),
+        "file": (durable, "write_file"),
         "weighing": (Curriculum, "update"),
         "data": (cnas.runs.pipeline, "load_task"),
         "derive": (ENAS, "derive"),

@@ -18,9 +18,8 @@ from builders import algorithm_config, build_space
 from cnas.curricula import CurriculumConfig
 from cnas.errors import Stopped
 from cnas.runs.config import RunConfig
-from cnas.runs.data import load_task
 from cnas.runs.pipeline import build_trainer
-from cnas.runs.task import Task
+from cnas.runs.task import Task, load_task
 from cnas.training.context import RunContext
 from cnas.training.loop import AccelerateLoop
 from cnas.training.retrain import Retrainer

@@ -34,6 +34,7 @@ PROMISED = [
     "cnas.cli.launch",
     "cnas.metrics",
     "cnas.random",
+    "cnas.runs.devices",
     "cnas.runs.pipeline",
     "cnas.runs.config",
     "cnas.data.safe_pickle",

@@ -11,8 +11,7 @@ from cnas.hub.artifacts import describe_run
 from cnas.hub.model_kind import kind_of
 from cnas.reports.comparison import group_runs, load_runs
 from cnas.runs.config import RunConfig
-from cnas.runs.folder import RunFolder
-from cnas.runs.links import refuse_links
+from cnas.runs.folder import RunFolder, refuse_links
 
 
 def write_card(run: Path | str, seeds: Sequence[Path | str] = (), licence: str = "") -> Path:

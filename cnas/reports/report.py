@@ -12,7 +12,7 @@ from cnas.hub._reading import reading
 from cnas.reports import Page, read_run, render
 from cnas.reports.sample_weights import sample_weights
 from cnas.reports.seeds import compare_records
-from cnas.runs.links import refuse_links
+from cnas.runs.folder import refuse_links
 from cnas.runs.task import Task
 
 

@@ -9,9 +9,8 @@ from torch import Tensor
 from cnas.errors import CheckpointError, UserError
 from cnas.reports import RunRecord, Sample, SampleWeights, formatted
 from cnas.runs.config import RunConfig
-from cnas.runs.data import load_task
 from cnas.runs.folder import RunFolder
-from cnas.runs.task import Task
+from cnas.runs.task import Task, load_task
 from cnas.training import checkpoint
 
 SHOWN = 6

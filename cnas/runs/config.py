@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cnas import algorithms, spaces
-from cnas.runs.fields import add_flags, apply_flags, from_dict, to_dict
 from cnas.curricula import CurriculumConfig
 from cnas.data.images import ImageConfig
 from cnas.data.paths import plainly
 from cnas.data.text import TextConfig
 from cnas.errors import UserError
+from cnas.runs.fields import add_flags, apply_flags, from_dict, to_dict
 from cnas.spaces.base import SearchSpace
 from cnas.training.launcher_flags import told_precision
 from cnas.training.retrain import RetrainConfig
@@ -34,7 +34,7 @@ _HEAD = {"recipe", "preset", "options"}
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """What a run is told beside its parts."""
+    """What belongs to no part of a run: its data, seed, precision and tracker."""
 
     data: str = "pydoc"
     """Text: pydoc, ptb_text_only, another data set of the Hub, or a folder of Parquet or txt files. Images: digits,
@@ -46,8 +46,8 @@ class RunOptions:
     table: str | None = None
     """A table of NATS-Bench, as Parquet, in which the found image classifier is looked up."""
     mixed_precision: Literal["no", "bf16", "fp16"] = field(default_factory=told_precision)  # type: ignore[arg-type]
-    """Arithmetic of the matrix products; losses and weights stay in float32. What `accelerate launch` was told counts
-    where nothing is said here."""
+    """Arithmetic of the matrix products; losses and weights stay in float32. What `accelerate launch` was given counts
+    where nothing is here."""
     log_with: str | None = None
     """A tracker of Accelerate, e.g. tensorboard or trackio."""
 
@@ -69,7 +69,7 @@ class RunConfig:
         space: the search space with the sizes of its supernet.
         search: the ``Config`` of an algorithm, e.g. ``cnas.algorithms.default_config("enas")``.
         trainer: the loop of the search.
-        curriculum: how the data is weighed; None is the plain algorithm.
+        curriculum: how the data is reweighted; None is the plain algorithm.
         retrain: the loop of the training of the found network; no epochs leave it untrained.
         network: sizes, dropouts and regularisers of the found network: the space's `network_sizes`.
 
@@ -113,7 +113,7 @@ class RunConfig:
         parts["space"] = {"name": self.space.name, **parts["space"]}
         parts["search"] = {"name": self.algorithm, **parts["search"]}
         head = {"version": VERSION, "recipe": self.recipe, "preset": self.preset, **to_dict(self.options)}
-        return head | dict.fromkeys(("text", "images", "curriculum")) | parts
+        return head | dict.fromkeys(_OPTIONAL) | parts
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> RunConfig:
@@ -128,20 +128,21 @@ class RunConfig:
             found = values.get("version")
             raise UserError(f"config.json: version must be {VERSION}, got {found!r:.60}; start the run anew")
         try:
-            rest = {**values}
-            rest.pop("version")
-            space, search = _named(rest, "space"), _named(rest, "search")
+            space, search = _named(values["space"], "space"), _named(values["search"], "search")
             kind = spaces.space_class(space.pop("name"))
-            parts = {name: _part(part, rest.pop(name), name) for name, part in _PLAIN_PARTS.items()}
-            head = {name: rest.pop(name) for name in ("recipe", "preset")}
-            return cls(
-                **head,
-                **parts,
-                space=from_dict(kind, space, "space"),  # type: ignore[type-var]
-                search=from_dict(type(algorithms.default_config(search.pop("name"))), search, "search"),
-                network=from_dict(kind.network_sizes, rest.pop("network"), "network"),
-                options=from_dict(RunOptions, rest),
-            )
+            kinds = _KINDS | {
+                "space": kind,
+                "search": type(algorithms.default_config(search.pop("name"))),
+                "network": kind.network_sizes,
+            }
+            given = {**values, "space": space, "search": search}
+            parts: dict[str, Any] = {
+                name: None if name in _OPTIONAL and given[name] is None else from_dict(part, given[name], name)
+                for name, part in kinds.items()
+            }
+            head = {name: given[name] for name in ("recipe", "preset")}
+            options = {name: value for name, value in given.items() if name not in {"version", *head, *parts}}
+            return cls(**head, **parts, options=from_dict(RunOptions, options))
         except UserError:
             raise
         except (KeyError, TypeError) as problem:
@@ -193,19 +194,14 @@ class RunConfig:
         return replace(self, **changed)
 
 
-def _named(values: dict[str, Any], part: str) -> dict[str, Any]:
-    """A part that says by its ``name`` what it is, taken out of ``values``."""
-    found = values.pop(part)
+def _named(found: Any, part: str) -> dict[str, Any]:
+    """A part that says by its ``name`` what it is."""
     if not isinstance(found, dict) or not isinstance(found.get("name"), str):
         raise UserError(f"config.json: {part} must be a mapping with a name, got {str(found)[:60]!r}")
     return dict(found)
 
 
-def _part(cls: Any, values: Any, name: str) -> Any:
-    return None if values is None and name in _OPTIONAL else from_dict(cls, values, name)
-
-
-_PLAIN_PARTS: dict[str, Any] = {
+_KINDS: dict[str, Any] = {
     "text": TextConfig,
     "images": ImageConfig,
     "trainer": TrainerConfig,

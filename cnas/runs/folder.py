@@ -1,19 +1,19 @@
-"""The folder of a run: opened before anything is computed, never overwritten."""
+"""The folder of a run: checked before anything is computed, never overwritten, never written through a link."""
 
 from __future__ import annotations
 
 import json
-import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from cnas.runs import lock as run_lock
 from cnas.data.paths import same_content, same_place
 from cnas.errors import StorageError, UserError
+from cnas.runs import lock
 from cnas.runs.config import EMBEDDED, RunConfig
-from cnas.runs.links import refuse_links
 from cnas.training.checkpoint import newest_stamp
+from cnas.training.durable import write_file
 from cnas.training.metrics_log import json_safe
 
 OWN = (
@@ -29,9 +29,11 @@ OWN = (
     "misclassified.json",
 )
 """What a run writes, and so must not be somebody else's."""
+TRACKERS = "logs"
+"""What belongs to trackers, which make links of their own."""
 FILES = ("data", "table", "images.split_file")
 """Fields that name files: what they lead to counts, not how it is spelled."""
-TOLD = 8
+LISTED = 8
 """So many fields that differ are named."""
 
 
@@ -40,31 +42,28 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.config_hash = ""
-        """That of the folder's own configuration, where it has one: paths in it may be spelled in another way."""
-        self.undecided = False
-        """Whether only `check_data` can tell that the folder's run is on the same data."""
 
-    def look(self, config: RunConfig, *, resume: bool) -> dict[str, Any] | None:
+    def check(self, config: RunConfig, fingerprint: Callable[[], str], *, resume: bool) -> dict[str, Any] | None:
         """Whether the run may use the folder, which stays as it is; the finished result where there is one already.
 
         Args:
             config: of the run; the folder's own ``config.json`` must equal it but for the spelling of paths.
-            resume: whether a folder that holds a run may be gone on with.
+            fingerprint: of the run's data, which is read only where the place of the data is all that differs.
+            resume: whether a folder that holds a run may be used.
 
         Raises:
-            UserError: the folder is a file, holds something and ``resume`` is not set, or another configuration.
+            UserError: the folder is a file, holds something and ``resume`` is not set, another configuration or other
+                data.
         """
-        self.config_hash, self.undecided = config.hash, False
         self._check_path()
         refuse_links(self.path)
         known = self.read_json("config.json")
-        if not resume and any(path.name != run_lock.NAME for path in self.path.glob("*")):
+        if not resume and any(not path.name.startswith(lock.NAME) for path in self.path.glob("*")):
             raise UserError(f"output_dir {self.path} already holds files; add --resume or name a new folder")
-        if known is not None:
-            self._compare(known, config)
-        elif strange := [name for name in OWN if self._holds(name)]:
+        if known is None and (strange := [name for name in OWN if self._holds(name)]):
             raise UserError(f"output_dir {self.path} holds {strange[0]} but no config.json; name a new folder")
+        if known is not None and self._differs_in_data(known, config):
+            self.check_data(config, fingerprint())
         return self.read_json("result.json")
 
     def _check_path(self) -> None:
@@ -75,19 +74,8 @@ class RunFolder:
         except OSError as problem:
             raise UserError(f"output_dir {str(self.path)[:60]!r} cannot be used: {problem.strerror}") from problem
 
-    def make(self) -> None:
-        """Make the folder where there is none.
-
-        Raises:
-            StorageError: the disk refuses.
-        """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as problem:
-            raise StorageError(f"cannot write {self.path}: {problem.strerror}") from problem
-
-    def begin(self, config: RunConfig) -> None:
-        """Say in the folder what the run is; only the main process does.
+    def start(self, config: RunConfig) -> None:
+        """Write the run's configuration where there is none; only the main process does.
 
         Raises:
             StorageError: it cannot be written.
@@ -101,6 +89,11 @@ class RunFolder:
 
     def _holds(self, pattern: str) -> bool:
         return any(self.path.glob(pattern))
+
+    def config_hash(self, config: RunConfig) -> str:
+        """That of the folder's own configuration, where it has one: paths in it may be spelled in another way."""
+        known = self.read_json("config.json")
+        return (config if known is None else RunConfig.from_json(known)).hash
 
     def check_data(self, config: RunConfig, fingerprint: str) -> None:
         """Nothing, where the folder's run is on data of that fingerprint, or has used none so far.
@@ -131,25 +124,22 @@ class RunFolder:
         stamp = next((stamp for stamp in stamps if stamp is not None), None)
         return None if stamp is None else stamp.rpartition("-")[2]
 
-    def _compare(self, known: dict[str, Any], config: RunConfig) -> None:
-        self.config_hash = RunConfig.from_json(known).hash
-        mine, theirs = scalars(config.to_json()), scalars(known)
-        changed = [
-            name
-            for name in sorted({*mine, *theirs}, key=_rank)
-            if mine.get(name) != theirs.get(name) and not _same_files(name, mine.get(name), theirs.get(name))
-        ]
+    def _differs_in_data(self, known: dict[str, Any], config: RunConfig) -> bool:
+        """Whether nothing but the place of the data differs, so that only the data itself tells if it is the same."""
+        mine, theirs = scalars(config.to_json()), scalars(RunConfig.from_json(known).to_json())
+        names = sorted({*mine, *theirs}, key=lambda name: (not name.endswith(".name"), name))  # kinds come first
+        changed = [name for name in names if not _same(name, mine.get(name), theirs.get(name))]
         # What is done with images may depend on the name of the data: its published statistics.
-        self.undecided = changed == ["data"] and config.images is None and self.fingerprint() is not None
-        if changed and not self.undecided:
-            changes = [
-                f"{name} is {theirs.get(name)!r:.60} there and {mine.get(name)!r:.60} here" for name in changed[:TOLD]
-            ]
-            more = f", and {len(changed) - TOLD} more" if len(changed) > TOLD else ""
+        if changed == ["data"] and config.images is None and self.fingerprint() is not None:
+            return True
+        if changed:
+            listed = [f"{name} is {theirs.get(name)!r:.60} there and {mine.get(name)!r:.60} here" for name in changed]
+            more = f", and {len(changed) - LISTED} more" if len(changed) > LISTED else ""
             raise UserError(
-                f"output_dir {self.path} holds a run with another configuration: {', '.join(changes)}{more}; "
+                f"output_dir {self.path} holds a run with another configuration: {', '.join(listed[:LISTED])}{more}; "
                 "name a new folder"
             )
+        return False
 
     def read_json(self, name: str) -> dict[str, Any] | None:
         """The contents of one file; None where there is none.
@@ -173,18 +163,16 @@ class RunFolder:
         return found
 
     def write_json(self, name: str, values: dict[str, Any]) -> None:
-        """Write one file whole or not at all; a number that is none becomes null.
+        """Write one file whole or not at all, and the folder where there is none; a number that is none becomes null.
 
         Raises:
             StorageError: the disk refuses.
         """
-        self.make()
         stage = self.path / f".{name}.tmp"
         try:
-            with stage.open("w", encoding="utf-8") as file:
-                file.write(json.dumps(json_safe(values), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
+            self.path.mkdir(parents=True, exist_ok=True)
+            text = json.dumps(json_safe(values), indent=2, ensure_ascii=False, allow_nan=False)
+            write_file(stage, f"{text}\n".encode())
             stage.replace(self.path / name)
         except OSError as problem:
             with suppress(OSError):
@@ -192,18 +180,13 @@ class RunFolder:
             raise StorageError(f"cannot write {self.path / name}: {problem.strerror}") from problem
 
 
-def _same_files(name: str, mine: Any, theirs: Any) -> bool:
-    """Whether two values of a field that names files mean the same, however they are spelled."""
-    if name not in FILES or not isinstance(mine, str) or not isinstance(theirs, str):
-        return False
+def _same(name: str, mine: Any, theirs: Any) -> bool:
+    """Whether two values of a field mean the same; those that name files do, however they are spelled."""
+    if mine == theirs or name not in FILES or not isinstance(mine, str) or not isinstance(theirs, str):
+        return bool(mine == theirs)
     if name == "data":
         return not {mine, theirs} & {*EMBEDDED} and same_place(mine, theirs)
     return same_place(mine, theirs) or same_content(mine, theirs)
-
-
-def _rank(name: str) -> tuple[bool, str]:
-    """What a part is comes before how it is set."""
-    return not name.endswith(".name"), name
 
 
 def scalars(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -212,3 +195,18 @@ def scalars(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for name, value in values.items():
         flat |= scalars(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
     return flat
+
+
+def refuse_links(folder: Path) -> None:
+    """Nothing, where nothing in a folder leads out of it: what is written through a link lands where it points.
+
+    Args:
+        folder: of a run; it may be a link itself, and it need not be there.
+
+    Raises:
+        UserError: something in it is a link.
+    """
+    for path in folder.rglob("*"):
+        place = path.relative_to(folder)
+        if path.is_symlink() and place.parts[0] != TRACKERS:
+            raise UserError(f"folder {str(folder)[:80]!r} is not written to: {str(place)[:80]!r} in it is a link")

@@ -1,17 +1,16 @@
-"""Runs on images: shuffled and augmented batches, accuracies, the classifier that is left behind."""
+"""Runs on images: shuffled and augmented batches, accuracies, and the classifier that a run saves."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Mapping, Set
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from cnas.reports.analyses import write_misclassified
 from cnas.benchmarks import NatsTable, supernet_ranking
 from cnas.data._passed_over import passed_over_line
 from cnas.data.augment import Augment
@@ -22,9 +21,9 @@ from cnas.data.images import ImageData, load_images
 from cnas.data.paths import named
 from cnas.errors import UserError
 from cnas.hub.artifacts import ImageInputs, export_classifier
-from cnas.runs.checks import check_search, check_training
+from cnas.reports.analyses import write_misclassified
 from cnas.runs.config import RunConfig
-from cnas.runs.task import SearchData, SampleView, RetrainResult
+from cnas.runs.task import RetrainResult, SampleView, SearchData, Task
 from cnas.training.evaluate import classify
 from cnas.types import Architecture, Paper
 
@@ -33,18 +32,17 @@ EVALUATION_BATCH = 512
 
 
 @dataclass(frozen=True, eq=False)
-class ImageTask:
+class ImageTask(Task):
     """A run on images.
 
     Args:
         config: of the run, with the number of classes and of channels filled in.
-        images: the data.
+        data: the images.
         benchmark: where architectures are looked up; None where no table was given.
         cut: fields of batches that were larger than the data, and what ``config`` has instead.
     """
 
-    config: RunConfig
-    images: ImageData
+    data: ImageData
     benchmark: NatsTable | None = None
     cut: Mapping[str, int] = field(default_factory=dict)
 
@@ -57,45 +55,37 @@ class ImageTask:
         """
         file = config.options.table
         table = None if file is None else NatsTable.load(named(file) or file)
-        if table is not None and not table.covers(config.space):
-            raise UserError(
-                f"table {Path(str(config.options.table)).name} does not cover the space {config.space.name}"
-            )
+        if file is not None and table is not None and not table.covers(config.space):
+            raise UserError(f"table {Path(file).name} does not cover the space {config.space.name}")
         assert config.images is not None
         images = load_images(config.options.data, config.images)
         space = replace(config.space, classes=len(images.classes), image_channels=images.train.shape[0])  # type: ignore[type-var]
-        fitted, cut = _fitted(replace(config, space=space), images)
-        return cls(fitted, images, table, cut)
-
-    @property
-    def fingerprint(self) -> str:
-        """Of the images as they are divided."""
-        return self.images.fingerprint
+        config, cut = _fitted(replace(config, space=space), images)
+        return cls(config, images, table, cut)
 
     def dataset(self) -> dict[str, Any]:
-        """Name, fingerprint, splits, how many images of each are used; what was left out, and batches that were cut."""
-        images = self.images
-        used = {name: len(getattr(images, name)) for name in ("search", "train", "validation", "test")}
-        known = {"name": images.name, "fingerprint": images.fingerprint, "splits": images.splits, "used": used}
-        also = {"passed_over": images.passed_over, "cut": self.cut}
-        return known | {name: dict(found) for name, found in also.items() if found}
+        """See `Task.dataset`; what was left out, and batches that were cut, as well."""
+        also = {"passed_over": self.data.passed_over, "cut": self.cut}
+        return super().dataset() | {name: dict(found) for name, found in also.items() if found}
 
     def remarks(self) -> list[str]:
         """What lies in the folder and is not read, and which batches were cut to the data."""
         fields = ", ".join(f"{name} is {size}" for name, size in self.cut.items())
         cut = f"batches are cut to the images there are: {fields}" if fields else ""
-        return [line for line in (passed_over_line(self.images.passed_over), cut) if line]
+        return [line for line in (passed_over_line(self.data.passed_over), cut) if line]
 
     def check(self, processes: int) -> None:
-        """Raise what a later part of the run would raise.
+        """See `Task.check`; a batch may also be cut into parts, or too small for the norms.
 
         Raises:
-            UserError: a batch is cut into parts, or too small for the norms or the processes; K is above the number of
-                architectures, or the architecture to train is none of the space.
+            UserError: a field does not fit the images, the processes or the space.
         """
-        with self._cut_named():
-            check_search(self.config, processes)
-            check_training(self.config, processes)
+        try:
+            super().check(processes)
+        except UserError as problem:
+            if any(str(problem).startswith(f"{name} ") for name in self.cut):
+                raise UserError(f"{problem}: there are no more images") from problem
+            raise
         unit = self.config.curriculum.unit if self.config.curriculum else "sample"
         if unit != "sample":
             raise UserError(f"curriculum.unit must be sample for images, got {unit!r}")
@@ -104,19 +94,9 @@ class ImageTask:
             if self.config.retrain.batch_size < 2:
                 raise UserError("retrain.batch_size must be at least 2 where the network normalises batches, got 1")
 
-    @contextmanager
-    def _cut_named(self) -> Iterator[None]:
-        """Say of a size that is refused that it is not the one that was asked for."""
-        try:
-            yield
-        except UserError as problem:
-            if any(str(problem).startswith(f"{name} ") for name in self.cut):
-                raise UserError(f"{problem}: there are no more images") from problem
-            raise
-
     def search_data(self) -> SearchData:
         """Training images, those on which architectures are compared, and augmented ones of these for their steps."""
-        images, loop = self.images, self.config.trainer
+        images, loop = self.data, self.config.trainer
         return SearchData(
             train=self._batches(images.search, loop.batch_size, "search/train", images.augment),
             valid=self._batches(images.validation, loop.valid_batch_size, "search/valid"),
@@ -131,7 +111,7 @@ class ImageTask:
             min(batch_size, len(images)),
             seed=self.config.options.seed,
             stream=stream,
-            statistics=self.images.statistics,
+            statistics=self.data.statistics,
             augment=augment,
             shuffle=shuffle,
         )
@@ -141,8 +121,9 @@ class ImageTask:
 
     def training(self) -> tuple[OrderedBatches, Callable[[Any], dict[str, float]]]:
         """All training images, augmented; loss and accuracy in percent on those of validation."""
-        train = self._batches(self.images.train, self.config.retrain.batch_size, "retrain/train", self.images.augment)
-        probe = self._in_order(self.images.validation)
+        images = self.data
+        train = self._batches(images.train, self.config.retrain.batch_size, "retrain/train", images.augment)
+        probe = self._in_order(images.validation)
 
         def validate(network: Any) -> dict[str, float]:
             loss, correct_N = classify(network, probe)
@@ -152,7 +133,7 @@ class ImageTask:
 
     def measure(self, network: Any) -> RetrainResult:
         """Accuracies in percent on all images of validation and test; which images of every split it gets right."""
-        images = self.images
+        images = self.data
         splits = {"train": images.train, "validation": images.validation, "test": images.test}
         correct = {name: classify(network, self._in_order(split))[1] for name, split in splits.items()}
         names = {"valid": "validation", "test": "test"}
@@ -169,7 +150,7 @@ class ImageTask:
         if self.benchmark is None:
             return None
         # Data of the Hub is called owner/name.
-        name = self.images.name.rpartition("/")[2].replace("-", "_").lower()
+        name = self.data.name.rpartition("/")[2].replace("-", "_").lower()
         dataset = name if name in self.benchmark.data_sets else "cifar10"
         record = self.benchmark.query(architecture).on(dataset)
         if len(losses) < 2:
@@ -179,7 +160,7 @@ class ImageTask:
 
     def export(self, folder: Path, result: Mapping[str, Any], trained: RetrainResult | None, paper: Paper) -> None:
         """The classifier with its image processor, card and pictures; which images it gets wrong."""
-        images, space = self.images, self.config.space
+        images, space = self.data, self.config.space
         _, rows, columns = images.train.shape
         inputs = ImageInputs(images.classes, images.statistics.mean, images.statistics.std, (rows, columns))
         network = trained.network if trained else None
@@ -190,11 +171,9 @@ class ImageTask:
 
     def sample_views(self, units: Set[int]) -> dict[int, SampleView]:
         """The images themselves, with the names of their classes."""
-        search, classes = self.images.search, self.images.classes
-        return {
-            unit: SampleView(classes[int(search.labels[unit])], picture=_png(search.images[unit].permute(1, 2, 0).numpy()))
-            for unit in units
-        }
+        search, names = self.data.search, self.data.classes
+        pixels = {unit: search.images[unit].permute(1, 2, 0).numpy() for unit in units}
+        return {unit: SampleView(names[int(search.labels[unit])], picture=_png(pixels[unit])) for unit in units}
 
 
 def _fitted(config: RunConfig, images: ImageData) -> tuple[RunConfig, dict[str, int]]:
@@ -202,17 +181,15 @@ def _fitted(config: RunConfig, images: ImageData) -> tuple[RunConfig, dict[str, 
 
     It depends on the data alone, so that a resumed run and any number of processes have the same batches.
     """
-    wanted: list[tuple[str, str, ImageSet]] = []
+    limits: dict[str, ImageSet] = {}
     if config.options.architecture is None:
-        wanted += [("trainer", "batch_size", images.search), ("trainer", "valid_batch_size", images.validation)]
+        limits = {"trainer.batch_size": images.search, "trainer.valid_batch_size": images.validation}
     if config.retrain.epochs:
-        wanted += [("retrain", "batch_size", images.train)]
-    cut: dict[str, int] = {}
-    for part, name, split in wanted:
-        loop = getattr(config, part)
-        if getattr(loop, name) > len(split):
-            cut[f"{part}.{name}"] = len(split)
-            config = replace(config, **{part: replace(loop, **{name: len(split)})})
+        limits["retrain.batch_size"] = images.train
+    cut = {name: len(split) for name, split in limits.items() if attrgetter(name)(config) > len(split)}
+    for dotted, size in cut.items():
+        part, _, name = dotted.partition(".")
+        config = replace(config, **{part: replace(getattr(config, part), **{name: size})})
     return config, cut
 
 

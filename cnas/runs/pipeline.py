@@ -1,44 +1,38 @@
-"""The pipeline: search, retrain, evaluate, export. It may import everything and is imported by recipes."""
+"""The way of a run: search, retraining, measurements, model folder, card and report."""
 
 from __future__ import annotations
 
+import functools
 import math
-import os
-import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
-from datetime import timedelta
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.tracking import get_available_trackers
-from accelerate.utils import InitProcessGroupKwargs, LoggerType, ProjectConfiguration
 from torch import nn
 
 from cnas.curricula import build_curriculum
 from cnas.errors import CnasError, StorageError, UserError
-from cnas.random import HOST, generator
-from cnas.runs.config import RunConfig
-from cnas.runs.data import load_task
-from cnas.runs.folder import RunFolder, scalars
-from cnas.runs.lock import held
+from cnas.random import generator
 from cnas.reports.report import report_run
-from cnas.runs.task import Task, RetrainResult
+from cnas.runs.config import RunConfig
+from cnas.runs.devices import environment, make_accelerator
+from cnas.runs.folder import RunFolder, scalars
+from cnas.runs.lock import lock
+from cnas.runs.task import RetrainResult, Task, load_task
+from cnas.training.context import RunContext
+from cnas.training.distributed import ProcessGroup
 from cnas.training.launcher import launcher_watched
-from cnas.training.launcher_flags import refuse_unmet
 from cnas.training.loop import AccelerateLoop
 from cnas.training.process_options import ProcessOptions
-from cnas.training.distributed import ProcessGroup
 from cnas.training.retrain import Retrainer
-from cnas.training.context import RunContext
 from cnas.training.stop import StopSignal
 from cnas.training.trackers import start_trackers
 from cnas.training.trainer import CurriculumTrainer, SearchParts
-from cnas.types import Architecture, SearchResult
+from cnas.types import Architecture
 
 RANKED = 100
 """So many random architectures show how well the shared weights rank, where a benchmark knows the true order."""
@@ -66,42 +60,47 @@ def run(
     """
     home = RunFolder(Path(folder or config.default_folder))
     accelerator = make_accelerator(config, home.path, processes.process_timeout)
-    finished = home.look(config, resume=resume)
-    if finished is None or home.undecided:
-        task = load_task(config)
-        home.check_data(config, task.fingerprint)
+
+    @functools.cache
+    def task() -> Task:
+        return load_task(config)
+
+    def check() -> dict[str, Any] | None:
+        return home.check(config, lambda: task().fingerprint, resume=resume)
+
+    finished = check()
     if finished is not None:
         if accelerator.is_main_process:
             print(f"finished already: {home.path / 'result.json'}", flush=True)
         return finished
-    task.check(accelerator.num_processes)
+    home.check_data(config, task().fingerprint)
+    task().check(accelerator.num_processes)
     # Signals first, so that no moment is left in which one takes the process and leaves the lock.
-    with StopSignal().on_signals() as stop, launcher_watched(stop), _alone(home, config, accelerator, resume):
-        _begin(home, config, accelerator, resume)
-        stamp = f"{home.config_hash}-{task.fingerprint}"
+    with StopSignal().on_signals() as stop, launcher_watched(stop), _locked(home, accelerator, check):
+        _start(home, config, accelerator, resume)
+        stamp = f"{home.config_hash(config)}-{task().fingerprint}"
         context = RunContext(accelerator, home.path, config.options.seed, stamp, stop, processes.check_ranks)
-        for remark in task.remarks():
+        for remark in task().remarks():
             context.say(remark)
         try:
-            result = _pipeline(task, context, home, resume)
+            result = _pipeline(task(), context, home, resume)
         finally:
             accelerator.end_training()
     return result
 
 
 @contextmanager
-def _alone(home: RunFolder, config: RunConfig, accelerator: Accelerator, resume: bool) -> Iterator[None]:
+def _locked(home: RunFolder, accelerator: Accelerator, check: Callable[[], dict[str, Any] | None]) -> Iterator[None]:
     """The main process has the lock of the folder while the context lasts; every process learns whether it got it."""
-    # Nobody may meet a folder that the main process has just filled, so all have looked before it writes.
+    # Nobody may meet a folder that the main process has just filled, so all have checked it before it writes.
     ProcessGroup(accelerator).wait()
     problem: CnasError | None = None
     with ExitStack() as stack:
         if accelerator.is_main_process:
             try:
-                home.make()
-                stack.enter_context(held(home.path))
-                # Another run may have begun and ended here since the first look.
-                if home.look(config, resume=resume) is not None:
+                stack.enter_context(lock(home.path))
+                # Another run may have begun and ended here since the first check.
+                if check() is not None:
                     raise UserError(f"run {home.path} was finished by another process meanwhile")
             except CnasError as error:
                 problem = error
@@ -111,11 +110,11 @@ def _alone(home: RunFolder, config: RunConfig, accelerator: Accelerator, resume:
         yield
 
 
-def _begin(home: RunFolder, config: RunConfig, accelerator: Accelerator, resume: bool) -> None:
+def _start(home: RunFolder, config: RunConfig, accelerator: Accelerator, resume: bool) -> None:
     # Before the folder holds a run: a tracker that does not start leaves it free for the next try.
     start_trackers(accelerator, home.path, scalars(config.to_json()), resume=resume)
     if accelerator.is_main_process:
-        home.begin(config)
+        home.start(config)
         if resume and not home.has_progress():
             print(f"nothing to resume in {home.path}: starting from the beginning", flush=True)
 
@@ -156,7 +155,7 @@ def search(task: Task, context: RunContext, home: RunFolder, *, resume: bool) ->
     """The architecture's string and the search's figures, from ``search.json`` where the search is over.
 
     Args:
-        task: the run's data and configuration, see `cnas.runs.data.load_task`.
+        task: the run's data and configuration, see `cnas.runs.task.load_task`.
         context: accelerator, run folder, seed.
         home: the run folder; ``search.json`` is written there by the main process.
         resume: go on from the newest checkpoint of the search, where there is one.
@@ -172,13 +171,13 @@ def search(task: Task, context: RunContext, home: RunFolder, *, resume: bool) ->
         context.say(f"the search is finished: found {known['string']}")
         return known
     trainer = build_trainer(task, context)
-    started = resume and trainer.resume()
-    if not started:
+    if not (resume and trainer.resume()):
         context.say(f"search: {trainer.config.epochs} epochs of {_steps(config, trainer)}, {_candidates(config)}")
     outcome = trainer.train()
+    figures = {name: getattr(outcome, name) for name in ("epochs", "steps", "seconds", "valid")}
     found = {
         "string": outcome.architecture.to_str(),
-        "search": _search_figures(outcome),
+        "search": figures | outcome.trouble,
         "fingerprint": task.fingerprint,
         "supernet_losses": _supernet_losses(task, trainer),
     }
@@ -201,10 +200,6 @@ def _supernet_losses(task: Task, trainer: CurriculumTrainer) -> dict[str, float]
     return {architecture.to_str(): loss for architecture, loss in losses if math.isfinite(loss)}
 
 
-def _search_figures(outcome: SearchResult) -> dict[str, Any]:
-    return {name: getattr(outcome, name) for name in ("epochs", "steps", "seconds", "valid")} | outcome.trouble
-
-
 def _steps(config: RunConfig, trainer: AccelerateLoop) -> str:
     """How many steps an epoch has; where lengths vary, the first one."""
     varies = config.text is not None and config.text.variable_length
@@ -222,7 +217,7 @@ def build_trainer(task: Task, context: RunContext) -> CurriculumTrainer:
     """The trainer of a configuration, at its beginning.
 
     Args:
-        task: the run's data and configuration, see `cnas.runs.data.load_task`.
+        task: the run's data and configuration, see `cnas.runs.task.load_task`.
         context: accelerator, run folder, seed.
     """
     config, data = task.config, task.search_data()
@@ -248,7 +243,7 @@ def retrain(task: Task, context: RunContext, architecture: Architecture, *, resu
     """Train the derived network from scratch and measure it.
 
     Args:
-        task: the run's data and configuration, see `cnas.runs.data.load_task`.
+        task: the run's data and configuration, see `cnas.runs.task.load_task`.
         context: accelerator, run folder, seed.
         architecture: which network of the space.
         resume: go on from the newest checkpoint of the retraining, where there is one.
@@ -292,69 +287,6 @@ def seeded(seed: int, purpose: str) -> Iterator[None]:
         purpose: what is drawn, e.g. ``"supernet"``: initial weights come from torch's global generator.
     """
     # Only the host's generator: networks are built there, and every process has its own accelerators to leave alone.
-    before = torch.default_generator.get_state()
-    torch.default_generator.manual_seed(generator(seed, purpose).initial_seed())
-    try:
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(generator(seed, purpose).initial_seed())
         yield
-    finally:
-        torch.default_generator.set_state(before)
-
-
-def make_accelerator(config: RunConfig, folder: Path, timeout: float = 600.0) -> Accelerator:
-    """Devices, processes, precision and trackers.
-
-    Args:
-        config: ``options`` says which precision and tracker.
-        folder: of the run; trackers write below ``logs/``.
-        timeout: seconds after which a process that waits for another one gives up.
-
-    Raises:
-        UserError: an unknown tracker, a precision that the device does not have, or a setting of the launcher that a
-            run does not follow.
-    """
-    options = config.options
-    refuse_unmet(options.mixed_precision)
-    _check_tracker(options.log_with)
-    project = ProjectConfiguration(project_dir=str(folder), logging_dir=str(folder / "logs"))
-    try:
-        accelerator = Accelerator(
-            # Where there is none, Accelerate must be told, or two processes of torchrun start two separate runs.
-            cpu=not torch.accelerator.is_available(),
-            mixed_precision=options.mixed_precision,
-            log_with=options.log_with,
-            project_config=project,
-            kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(seconds=timeout))],
-        )
-    except ValueError as problem:
-        raise UserError(
-            f"mixed_precision {options.mixed_precision!r}, or the launcher's processes, cannot be had in this process"
-        ) from problem
-    except ImportError as problem:
-        raise UserError("--enable_cpu_affinity of accelerate launch needs a package that is not installed") from problem
-    if options.mixed_precision == "fp16" and accelerator.device.type == HOST.type:
-        raise UserError(f"mixed_precision must be no or bf16 on {accelerator.device}, got 'fp16'")
-    return accelerator
-
-
-def _check_tracker(name: str | None) -> None:
-    known, installed = LoggerType.list(), [str(tracker) for tracker in get_available_trackers()]
-    if name is not None and name not in known:
-        raise UserError(f"log_with must be one of {', '.join(known)}, got {name!r:.60}")
-    if name is not None and name not in [*installed, "all"]:
-        raise UserError(
-            f"log_with {name!r} is not installed; tensorboard and trackio come with pip install cnas[track]"
-        )
-
-
-def environment(accelerator: Accelerator) -> dict[str, Any]:
-    """Versions, device type, processes and threads: what a figure may depend on."""
-    packages = ("cnas", "torch", "transformers", "datasets", "accelerate", "safetensors")
-    return {
-        "python": platform.python_version(),
-        **{package: version(package) for package in packages},
-        "device": accelerator.device.type,
-        "processes": accelerator.num_processes,
-        "threads": torch.get_num_threads(),
-        "cores": os.cpu_count(),
-        "mixed_precision": accelerator.mixed_precision,
-    }

@@ -1,17 +1,22 @@
-"""What a run does in a way of its own for each kind of data: a task, which the pipeline asks and never looks into."""
+"""The data of a run, and what a run does differently for text and for images: the pipeline only knows a `Task`."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from cnas.data.base import OrderedBatches
+from cnas.data.images import ImageData
+from cnas.data.text import TextData
+from cnas.errors import UserError
 from cnas.runs.config import RunConfig
+from cnas.training.trainer import check_batches, check_candidates
 from cnas.types import Architecture, Paper
 
 
@@ -45,7 +50,7 @@ class SampleView(NamedTuple):
 
 
 class RetrainResult(NamedTuple):
-    """A network that was trained from new weights, and what it was found to be worth.
+    """A network that was trained from new weights, and its measurements.
 
     Args:
         network: with its best weights.
@@ -58,65 +63,107 @@ class RetrainResult(NamedTuple):
     correct: Mapping[str, Tensor] = MappingProxyType({})
 
 
-class Task(Protocol):
-    """A run's data and what belongs to its kind."""
+@dataclass(frozen=True, eq=False)
+class Task(ABC):
+    """A run's configuration with its data.
 
-    @property
-    def config(self) -> RunConfig:
-        """Of the run, with the sizes filled in that the data has."""
-        ...
+    Args:
+        config: of the run, with the sizes filled in that the data has.
+        data: what was read.
+    """
+
+    config: RunConfig
+    data: TextData | ImageData
 
     @property
     def fingerprint(self) -> str:
         """Of the data."""
-        ...
+        return self.data.fingerprint
 
     def dataset(self) -> dict[str, Any]:
-        """What ``result.json`` says of the data."""
-        ...
+        """Name, fingerprint, splits, and how much of each is used, as ``result.json`` has them."""
+        data = self.data
+        used = {name: len(getattr(data, name)) for name in ("search", "train", "validation", "test")}
+        return {"name": data.name, "fingerprint": data.fingerprint, "splits": data.splits, "used": used}
 
     def remarks(self) -> list[str]:
-        """What a user should know about the data before it is worked on, a line each."""
-        ...
+        """What a user should know about the data before the run starts, a line each."""
+        return []
 
     def check(self, processes: int) -> None:
-        """Raise what a later part of the run would raise.
+        """Raise what a later part of the run would raise, before anything is trained or written.
+
+        Args:
+            processes: how many share a batch.
 
         Raises:
             UserError: a field does not fit the data, the processes or the space.
         """
-        ...
+        config = self.config
+        if config.options.architecture is not None:
+            config.space.parse(config.options.architecture)
+        else:
+            self._check_search(processes)
+        if config.retrain.epochs:
+            config.retrain.check_processes(processes, "retrain.")
 
+    def _check_search(self, processes: int) -> None:
+        config = self.config
+        config.trainer.check_processes(processes, "trainer.")
+        if config.trainer.valid_batch_size < processes:
+            found = config.trainer.valid_batch_size
+            raise UserError(f"trainer.valid_batch_size must be at least the {processes} processes, got {found}")
+        if config.space.batch_statistics:
+            check_batches(config.trainer)
+        if config.curriculum:
+            check_candidates(config.curriculum, config.space)
+
+    @abstractmethod
     def search_data(self) -> SearchData:
         """The batches of the search."""
-        ...
 
-    def training(self) -> tuple[OrderedBatches, Callable[[Any], Mapping[str, float]]]:
+    @abstractmethod
+    def training(self) -> tuple[OrderedBatches, Callable[[Any], dict[str, float]]]:
         """Training batches of the derived network, and its figures after an epoch, ``valid_loss`` among them."""
-        ...
 
+    @abstractmethod
     def measure(self, network: Any) -> RetrainResult:
-        """What a trained network is worth; the names of its figures begin with ``valid_`` and ``test_``."""
-        ...
+        """The measurements of a trained network; their names begin with ``valid_`` and ``test_``."""
 
     @property
     def has_benchmark(self) -> bool:
         """Whether architectures can be looked up."""
-        ...
+        return False
 
-    def look_up(self, architecture: Architecture, losses: Mapping[str, float]) -> dict[str, Any] | None:
+    def look_up(self, architecture: Architecture, losses: Mapping[str, float]) -> dict[str, Any] | None:  # noqa: ARG002
         """What a benchmark says of the architecture; None where none was asked for.
 
         Args:
             architecture: that was found.
-            losses: of architectures with shared weights, by their strings; how these rank is told too.
+            losses: of architectures with shared weights, by their strings, to be ranked as well.
         """
-        ...
+        return None
 
+    @abstractmethod
     def export(self, folder: Path, result: Mapping[str, Any], trained: RetrainResult | None, paper: Paper) -> None:
         """Write model, card and pictures into the run folder; ``trained`` is None where nothing was trained."""
-        ...
 
+    @abstractmethod
     def sample_views(self, units: Set[int]) -> dict[int, SampleView]:
         """Units of the search's training data, by number."""
-        ...
+
+
+def load_task(config: RunConfig) -> Task:
+    """Read the data of a run.
+
+    Args:
+        config: of the run; where it has ``images`` the data are images, else text.
+
+    Raises:
+        UserError: the data cannot be used, or is out of reach.
+    """
+    # Both are tasks, so they import this file.
+    from cnas.runs.images import ImageTask
+    from cnas.runs.text import TextTask
+
+    return TextTask.load(config) if config.images is None else ImageTask.load(config)

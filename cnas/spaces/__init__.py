@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
-import pkgutil
+from types import ModuleType
 
-from cnas.errors import UserError
+from cnas.registry import Registry
 from cnas.spaces._language_model import LanguageModelSizes
 from cnas.spaces.base import Decision, SearchSpace, SuperNet
 from cnas.spaces.darts_rnn import DartsRnnSpace
@@ -27,25 +25,28 @@ __all__ = [
 ]
 
 
+def _offered(module: ModuleType) -> dict[str, type[SearchSpace]]:
+    classes = [value for value in vars(module).values() if isinstance(value, type) and issubclass(value, SearchSpace)]
+    return {space.name: space for space in classes if space.__module__.startswith(module.__name__)}
+
+
+_SPACES = Registry("space", __name__, _offered)
+
+
 def names() -> list[str]:
-    """The names of all spaces; a new folder is listed without being imported.
+    """The names of all spaces, sorted.
 
     Example:
         >>> "enas_rnn" in names()
         True
     """
-    return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.ispkg)
+    return _SPACES.names()
 
 
 def space_class(name: str) -> type[SearchSpace]:
     """The class of the space called ``name``.
 
     Raises:
-        UserError: where there is none.
+        UserError: there is none of that name; the message has those there are.
     """
-    if name not in names():
-        raise UserError(f"space must be one of {', '.join(names())}, got {name!r}")
-    module = importlib.import_module(f"{__name__}.{name}")
-    found = [value for value in vars(module).values() if inspect.isclass(value) and issubclass(value, SearchSpace)]
-    (space,) = [value for value in found if getattr(value, "name", None) == name]
-    return space
+    return _SPACES.find(name)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cnas.cli.launch import main as launch
 from cnas.cli.main import exit_code
-from cnas.runs.lock import held
+from cnas.runs.lock import lock
 
 
 def work(folder: Path) -> int:
@@ -22,7 +22,7 @@ def work(folder: Path) -> int:
     argv = ["--config", str(folder / "config.json"), "--output-dir", str(folder), "--resume"]
 
     def alone() -> int:
-        with held(folder):
+        with lock(folder):
             # The command line of a recipe that needs no preset.
             return launch({}, argv)
 

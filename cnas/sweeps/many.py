@@ -15,9 +15,9 @@ from pathlib import Path
 
 from cnas.errors import CnasError, Stopped, UserError
 from cnas.runs.config import RunConfig
-from cnas.runs.data import load_task
 from cnas.runs.folder import RunFolder, scalars
 from cnas.runs.lock import holder
+from cnas.runs.task import load_task
 from cnas.sweeps.executors.base import Executor, Settings, Work
 from cnas.sweeps.executors.local import Settings as LocalSettings
 from cnas.sweeps.process import LOG, command, last_line, note
@@ -103,10 +103,7 @@ def _is_finished(home: RunFolder, config: RunConfig) -> bool:
         theirs = {name: value for name, value in scalars(known).items() if name != "version"}
         if all(name in mine and mine[name] == value for name, value in theirs.items()):
             return True
-    finished = home.look(config, resume=True) is not None
-    if home.undecided:
-        home.check_data(config, load_task(config).fingerprint)
-    return finished
+    return home.check(config, lambda: load_task(config).fingerprint, resume=True) is not None
 
 
 def _check(jobs: Sequence[Job], at_once: int) -> None:
@@ -155,11 +152,11 @@ class _Batch:
     def _start(self, job: Job) -> list[_Running]:
         """The run, or nothing where somebody else is at it."""
         folder = self.folders[job.name].path
-        if (other := holder(folder)) is not None and not other.gone:
+        if (other := holder(folder)) is not None:
             _say(f"{job.name}: running elsewhere, by {other}")
             self.codes[job.name] = Stopped.exit_code
             return []
-        self.folders[job.name].begin(job.config)
+        self.folders[job.name].start(job.config)
         note(folder)
         about = f"; {job.about}" if job.about else ""
         _say(f"{job.name}: started ({self.count - len(self.queue)} of {self.count}{about})")

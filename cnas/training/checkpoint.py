@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib.metadata
 import json
-import os
 import platform
 import re
 import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +27,13 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from cnas.errors import CheckpointError, StorageError, UserError
+from cnas.training.durable import clear_leftovers, make_folder, remove_folder, write_folder
 from cnas.training.packing import pack, separate, unpack
 
 FORMAT = 1
 STATE, TRAINER, MANIFEST = "state.safetensors", "trainer.json", "manifest.json"
-
-
 # `.old` is a whole checkpoint that a newer save of the same step is about to replace.
 _NAME = re.compile(r"step-(0|[1-9][0-9]*)(\.old)?")
-_BEGUN, _DOOMED = ".begun-", ".doomed-"
 
 
 @dataclass(frozen=True)
@@ -96,11 +93,11 @@ def save(
     target, files = root / f"step-{step}", _contents(step, state, config_hash, info or {})
     need = sum(map(len, files.values()))
     try:
-        _make_folder(root)
-        _clear_leftovers(root)
+        make_folder(root)
+        clear_leftovers(root)
         if _free_space(root) < need:
             raise _refused(target, need, "the disk is too full")
-        _write(target, files)
+        write_folder(target, files)
     except OSError as error:
         raise _refused(target, need, error.strerror or str(error)) from error
     with contextlib.suppress(OSError):  # the new one counts already; the next save tries again
@@ -163,12 +160,13 @@ def _contents(step: int, state: Mapping[str, Any], config_hash: str, info: Mappi
     tensors: dict[str, Tensor] = {}
     tree = pack(dict(state), "state", tensors)
     files = {STATE: to_safetensors(separate(tensors)), TRAINER: json.dumps(tree, allow_nan=False).encode()}
+    versions = {"cnas": version("cnas"), "torch": torch.__version__, "python": platform.python_version()}
     body = {
         "format": FORMAT,
         "step": step,
         "config_hash": config_hash,
         "files": {name: {"size": len(data), "sha256": _sha256(data)} for name, data in files.items()},
-        "info": {"threads": torch.get_num_threads(), "versions": _versions(), **info},
+        "info": {"threads": torch.get_num_threads(), "versions": versions, **info},
     }
     return {**files, MANIFEST: _sealed(body)}
 
@@ -250,49 +248,6 @@ def _unsealed(data: bytes) -> dict[str, Any]:
     raise _NotWholeError(f"{MANIFEST} is damaged")
 
 
-def _write(target: Path, files: Mapping[str, bytes]) -> None:
-    """Stage ``files`` beside ``target``, sync them, and put them in its place; on failure nothing is left over."""
-    stage = target.with_name(f"{_BEGUN}{target.name}")
-    try:
-        stage.mkdir()
-        for name, data in files.items():
-            _write_file(stage / name, data)
-        _sync_folder(stage)
-        if target.exists():
-            old = target.with_name(f"{target.name}.old")
-            _remove(old)
-            target.rename(old)
-        stage.rename(target)
-        _sync_folder(target.parent)
-    except BaseException:
-        shutil.rmtree(stage, ignore_errors=True)
-        raise
-
-
-def _write_file(path: Path, data: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _make_folder(root: Path) -> None:
-    """Create ``root`` and its parents, and make their names durable."""
-    missing = [folder for folder in (root, *root.parents) if not folder.exists()]
-    root.mkdir(parents=True, exist_ok=True)
-    for folder in missing:
-        _sync_folder(folder.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable; syncing a file does not do that."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def _free_space(root: Path) -> int:
     return shutil.disk_usage(next(folder for folder in (root, *root.absolute().parents) if folder.exists())).free
 
@@ -312,32 +267,10 @@ def _purge(root: Path, step: int, keep: int, pinned: Collection[int]) -> None:
     kept: set[int] = set()
     for path, found in _found(root):
         if found in kept or (len(kept) >= keep and found not in pinned):
-            _remove(path)
+            remove_folder(path)
         elif found <= step:
             kept.add(found)
 
 
-def _clear_leftovers(root: Path) -> None:
-    """Remove what a kill during a save or a purge left; none of it ever counted."""
-    for path in root.iterdir():
-        if path.name.startswith((_BEGUN, _DOOMED)):
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def _remove(path: Path) -> None:
-    """Remove a checkpoint; renamed first, so that a kill half-way leaves no broken one."""
-    if path.exists():
-        doomed = path.rename(path.with_name(f"{_DOOMED}{path.name}"))
-        shutil.rmtree(doomed, ignore_errors=True)
-
-
 def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-
-
-def _versions() -> dict[str, str]:
-    try:
-        own = importlib.metadata.version("cnas")
-    except importlib.metadata.PackageNotFoundError:
-        own = "not installed"
-    return {"cnas": own, "torch": torch.__version__, "python": platform.python_version()}

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cnas.errors import StorageError, UserError
+from cnas.training.durable import sync_folder
 
 MACHINE_SUFFIXES = ("_seconds", "_per_second", "_memory")
 """Keys that end so depend on the machine; all others are equal between equal runs."""
@@ -65,7 +66,7 @@ class MetricsLog:
                 file.flush()
                 os.fsync(file.fileno())
             if not self.rows:
-                _sync_folder(self.path.parent)
+                sync_folder(self.path.parent)
         except OSError as error:
             self._cut()
             raise StorageError(
@@ -141,12 +142,3 @@ def json_safe(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [json_safe(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a new file's name durable."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -5,7 +5,6 @@ A tracker is a convenience; the numbers themselves are in ``metrics.jsonl`` of t
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -44,63 +43,39 @@ def start_trackers(accelerator: Accelerator, folder: Path, config: Mapping[str, 
         accelerator.init_trackers(PROJECT, config=_plain(config), init_kwargs={"trackio": name})
     except Exception as error:  # whatever a foreign package raises
         problem = error
+    for tracker in accelerator.trackers:
+        _make_safe(tracker, accelerator.is_main_process and problem is None)
     (failed,) = ProcessGroup(accelerator).sum_numbers(float(problem is not None))
     if failed:
-        _finish_all(accelerator)
+        for tracker in accelerator.trackers:
+            tracker.finish()
+        accelerator.trackers.clear()
         names = ", ".join(kind.name if isinstance(kind, GeneralTracker) else str(kind) for kind in accelerator.log_with)
         reason = "the main process could not start it" if problem is None else describe(problem)
         raise UserError(f"log_with {names!r} did not start: {reason}; mend that or leave out --log-with")
-    accelerator.trackers[:] = [SafeTracker(tracker, accelerator) for tracker in accelerator.trackers]
 
 
-class SafeTracker(GeneralTracker):
-    """A started tracker whose first failure is told in one line; no failure of it stops the run.
+def _make_safe(tracker: GeneralTracker, warn: bool) -> None:
+    """Keep a tracker's failures from stopping the run; the first one is printed, where ``warn`` says so.
 
     It is asked again after a failure, since a network or a disk may come back.
-
-    Args:
-        inner: the tracker.
-        accelerator: knows which process prints.
     """
 
-    requires_logging_directory = False
-    main_process_only = False
+    def safe(action: Callable[..., Any]) -> Callable[..., None]:
+        def call(*args: Any, **kwargs: Any) -> None:
+            nonlocal warn
+            try:
+                action(*args, **kwargs)
+            except Exception as problem:  # whatever a foreign package raises
+                if warn:
+                    text = f"warning: tracker {tracker.name} failed: {describe(problem)}; the run goes on"
+                    print(f"{text}, and metrics.jsonl has every number", flush=True)
+                warn = False
 
-    def __init__(self, inner: GeneralTracker, accelerator: Accelerator) -> None:
-        self.inner, self.accelerator = inner, accelerator
-        self._told = False
-        super().__init__()
+        return call
 
-    @property
-    def name(self) -> str:
-        """That of the tracker inside, by which `Accelerator.get_tracker` finds it."""
-        return str(self.inner.name)
-
-    @property
-    def tracker(self) -> Any:
-        """What the tracker inside wraps."""
-        return self.inner.tracker
-
-    def store_init_configuration(self, values: dict[str, Any]) -> None:
-        """Hand on the settings of a run."""
-        self._try(self.inner.store_init_configuration, values)
-
-    def log(self, values: dict[str, Any], step: int | None = None, **kwargs: Any) -> None:
-        """Hand on one row of numbers."""
-        self._try(self.inner.log, values, step=step, **kwargs)
-
-    def finish(self) -> None:
-        """End the tracker's run."""
-        self._try(self.inner.finish)
-
-    def _try(self, action: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-        try:
-            action(*args, **kwargs)
-        except Exception as problem:  # whatever a foreign package raises
-            if not self._told and self.accelerator.is_main_process:
-                said = f"warning: tracker {self.name} failed: {describe(problem)}; "
-                print(f"{said}the run goes on, and metrics.jsonl has every number", flush=True)
-            self._told = True
+    for name in ("store_init_configuration", "log", "finish"):
+        setattr(tracker, name, safe(getattr(tracker, name)))
 
 
 def describe(problem: Exception) -> str:
@@ -116,16 +91,5 @@ def describe(problem: Exception) -> str:
 
 def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
     """The settings as trackers take them: scalars and text."""
-    return {name: value if isinstance(value, int | float | str) else _word(value) for name, value in config.items()}
-
-
-def _word(value: Any) -> str:
-    return "none" if value is None else str(value)
-
-
-def _finish_all(accelerator: Accelerator) -> None:
-    """Let go of whatever did start; those that did not may refuse."""
-    for tracker in accelerator.trackers:
-        with contextlib.suppress(Exception):
-            tracker.finish()
-    accelerator.trackers.clear()
+    config = {name: "none" if value is None else value for name, value in config.items()}
+    return {name: value if isinstance(value, int | float | str) else str(value) for name, value in config.items()}

@@ -25,7 +25,7 @@ def test_every_name_has_a_configuration_that_builds_that_algorithm(recurrent):
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones():
-    with pytest.raises(UserError, match=r"algorithm is 'enass'; allowed: .*enas"):
+    with pytest.raises(UserError, match=r"^algorithm must be one of darts_v1, .*, got 'enass'; did you mean enas\?$"):
         default_config("enass")
 
 

@@ -11,12 +11,12 @@ from builders import bits, build_algorithm, build_session, build_space, build_tr
 
 from cnas import algorithms, spaces
 from cnas.curricula import CurriculumConfig
-from cnas.curricula.base import scores
+from cnas.curricula.base import SCORES
 
 WEIGHED = ("weight_", "effective_")
 CURRICULA = [
     CurriculumConfig(name=name, k=3, unit=unit, refresh=refresh)
-    for name in sorted(scores())
+    for name in SCORES.names()
     for unit, refresh in itertools.product(("sequence", "token", "sample"), ("epoch", "step"))
 ]
 

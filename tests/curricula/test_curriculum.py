@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cnas.curricula import Curriculum, CurriculumConfig, build_curriculum, normalized_weights, uncertainty
-from cnas.curricula.base import scores
+from cnas.curricula.base import SCORES
 from cnas.data.streams import TextStreams
 from cnas.errors import UserError
 from cnas.training.scoring import unit_means
@@ -115,9 +115,9 @@ def test_a_wrong_field_is_named(fields, message):
         CurriculumConfig(**fields)
 
 
-@pytest.mark.parametrize("name", sorted(scores()))
+@pytest.mark.parametrize("name", SCORES.names())
 def test_a_score_is_finite_and_not_negative(name):
     losses_KU = torch.tensor([[0.0, 1e-30, 1.0, 1e30], [0.0, 3e-30, 5.0, 2e30]])
-    score_U = scores()[name](losses_KU)
+    score_U = SCORES.find(name)(losses_KU)
     assert score_U.shape == (4,)
     assert bool((score_U >= 0).all() and torch.isfinite(score_U).all())

@@ -56,6 +56,10 @@ def config_of(folder):
     return RunConfig.from_json(json.loads((folder / "config.json").read_text("utf-8")))
 
 
+def unread():
+    raise AssertionError("the data was read")
+
+
 def test_a_killed_run_goes_on_by_another_path_to_the_same_end(home, killed, finished):
     spellings(home)
     for number, data in enumerate((str(home / "corpus"), "link/")):
@@ -68,14 +72,13 @@ def test_a_killed_run_goes_on_by_another_path_to_the_same_end(home, killed, fini
 
 
 def test_every_spelling_of_the_same_place_is_accepted_without_reading_it(home, killed, finished, tmp_path, tiny):
-    RunFolder(tmp_path / "begun").begin(config_of(killed))
+    RunFolder(tmp_path / "begun").start(config_of(killed))
     for folder in (tmp_path / "begun", killed, finished):
         for data in spellings(home):
-            place = RunFolder(folder)
-            done = place.look(on(config_of(folder), data), resume=True)
+            place, config = RunFolder(folder), on(config_of(folder), data)
+            done = place.check(config, unread, resume=True)
             assert (done is not None) == (folder == finished)
-            assert not place.undecided
-            assert place.config_hash == config_of(folder).hash
+            assert place.config_hash(config) == config_of(folder).hash
     assert tiny.options.data == "corpus"
 
 
@@ -84,14 +87,15 @@ def test_a_copy_elsewhere_is_told_by_its_fingerprint(home, killed, finished, tmp
     fingerprint = load_text("corpus", TextConfig()).fingerprint
     for folder in (killed, finished):
         place, config = RunFolder(folder), on(config_of(folder), tmp_path / "moved")
-        place.look(config, resume=True)
-        assert place.undecided
+        place.check(config, lambda: fingerprint, resume=True)
         assert place.fingerprint() == fingerprint
         place.check_data(config, load_text(config.options.data, TextConfig()).fingerprint)
+        with pytest.raises(UserError, match="on other data"):
+            place.check(config, lambda: "0" * 16, resume=True)
     assert run(on(config_of(finished), tmp_path / "moved"), finished, resume=True)["dataset"]["name"] == "corpus"
-    RunFolder(tmp_path / "begun").begin(tiny)
+    RunFolder(tmp_path / "begun").start(tiny)
     with pytest.raises(UserError, match="another configuration: data is 'corpus' there and "):
-        RunFolder(tmp_path / "begun").look(on(tiny, tmp_path / "moved"), resume=True)
+        RunFolder(tmp_path / "begun").check(on(tiny, tmp_path / "moved"), unread, resume=True)
 
 
 @pytest.mark.parametrize("state", ["killed", "finished"])
@@ -131,9 +135,9 @@ def test_names_that_are_no_paths_keep_their_folders(tiny, home):
     assert on(tiny, "corpus").default_folder.name.endswith(on(tiny, "corpus").hash)
     (home / "pydoc").mkdir(exist_ok=True)
     assert on(tiny, "./pydoc").default_folder != on(tiny, "pydoc").default_folder
-    RunFolder(home / "embedded").begin(on(tiny, "pydoc"))
+    RunFolder(home / "embedded").start(on(tiny, "pydoc"))
     with pytest.raises(UserError, match="data is 'pydoc' there"):
-        RunFolder(home / "embedded").look(on(tiny, "./pydoc"), resume=True)
+        RunFolder(home / "embedded").check(on(tiny, "./pydoc"), unread, resume=True)
 
 
 def test_a_table_and_a_split_file_go_by_what_is_in_them(tmp_path, monkeypatch, tiny):
@@ -143,16 +147,16 @@ def test_a_table_and_a_split_file_go_by_what_is_in_them(tmp_path, monkeypatch, t
     (tmp_path / "link").symlink_to("one")
     images = replace(tiny, text=None, images=ImageConfig(split_file="one"))
     config = replace(images, options=replace(tiny.options, table="one", data="digits"))
-    RunFolder(tmp_path / "run").begin(config)
+    RunFolder(tmp_path / "run").start(config)
     for field in ("table", "split_file"):
         for name in ("one", "./one", str(tmp_path / "one"), "link", "same", "other", "nowhere"):
             part = {"table": "options", "split_file": "images"}[field]
             again = replace(config, **{part: replace(getattr(config, part), **{field: name})})
             if name in ("other", "nowhere"):
                 with pytest.raises(UserError, match=f"{field} is 'one' there and '{name}' here"):
-                    RunFolder(tmp_path / "run").look(again, resume=True)
+                    RunFolder(tmp_path / "run").check(again, unread, resume=True)
             else:
-                RunFolder(tmp_path / "run").look(again, resume=True)
+                RunFolder(tmp_path / "run").check(again, unread, resume=True)
 
 
 def test_a_comparison_does_not_ask_how_a_path_is_spelled(home, finished, tmp_path, tiny):

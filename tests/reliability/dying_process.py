@@ -44,9 +44,9 @@ def deaths(act: Callable[[Path], Any], before: Path, place: Path, *, torn: bool 
 
 
 def _child(act: Callable[[Path], Any], root: Path, at: int, torn: bool) -> None:
-    from cnas.training import checkpoint
+    from cnas.training import durable
 
-    calls, whole_write, sync, armed = 0, checkpoint._write_file, os.fsync, True
+    calls, whole_write, sync, armed = 0, durable.write_file, os.fsync, True
 
     def touch() -> None:
         nonlocal calls
@@ -70,7 +70,7 @@ def _child(act: Callable[[Path], Any], root: Path, at: int, torn: bool) -> None:
         touch()
         sync(handle)
 
-    checkpoint._write_file = torn_write if torn else whole_write
+    durable.write_file = torn_write if torn else whole_write
     os.fsync = counted_sync
     sys.addaudithook(hook)
     act(root)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -61,4 +62,4 @@ def bug_written_in_place(root: Path) -> None:
     for name, data in files.items():
         (root / "step-1" / name).write_bytes(data)
         with (root / "step-1" / name).open("rb") as file:
-            checkpoint.os.fsync(file.fileno())
+            os.fsync(file.fileno())

@@ -75,10 +75,14 @@ def own_fields(config):
     return [name for name in scalars(config.to_json()) if name not in named | absent]
 
 
+def unread():
+    raise AssertionError("the data was read")
+
+
 def refuses(folder, config):
     """The line with which a resume of the run in ``folder`` refuses another configuration."""
     with pytest.raises(UserError) as caught:
-        RunFolder(folder).look(config, resume=True)
+        RunFolder(folder).check(config, unread, resume=True)
     return str(caught.value)
 
 
@@ -92,8 +96,8 @@ def check_every_field(folder, kind):
     """How many fields there are, each of which is refused with both of its values, and changes the hash."""
     config = free(small(*kind, "epoch"))
     home = RunFolder(folder)
-    home.begin(config)
-    assert home.look(config, resume=True) is None
+    home.start(config)
+    assert home.check(config, unread, resume=True) is None
     names = own_fields(config)
     for name in names:
         other, old, new = another(config, name)
@@ -116,7 +120,7 @@ def test_every_field_of_a_configuration_is_refused_with_its_two_values(tmp_path,
 
 def test_another_space_algorithm_or_curriculum_is_refused(tmp_path, measured):
     home = RunFolder(tmp_path)
-    home.begin(small("enas_rnn", "enas", "epoch"))
+    home.start(small("enas_rnn", "enas", "epoch"))
     others = [("darts_rnn", "enas", "epoch"), ("enas_rnn", "rsps", "epoch"), ("enas_rnn", "enas", "step")]
     words = ["space.name is 'enas_rnn'", "search.name is 'enas'", "curriculum.refresh is 'epoch' there and 'step' here"]
     for other, word in zip(others, words, strict=True):
@@ -126,12 +130,12 @@ def test_another_space_algorithm_or_curriculum_is_refused(tmp_path, measured):
 
 def test_a_check_that_overlooks_a_part_is_found(tmp_path, monkeypatch, measured):
     """The seeded bug: what belongs to the trainer is not compared."""
-    compare = RunFolder._compare
+    compare = RunFolder._differs_in_data
 
     def forgetful(self, known, config):
-        compare(self, known | {"trainer": config.to_json()["trainer"]}, config)
+        return compare(self, known | {"trainer": config.to_json()["trainer"]}, config)
 
-    monkeypatch.setattr(RunFolder, "_compare", forgetful)
+    monkeypatch.setattr(RunFolder, "_differs_in_data", forgetful)
     with pytest.raises((AssertionError, pytest.fail.Exception)):
         check_every_field(tmp_path, KINDS[0])
     measured("found")

@@ -1,6 +1,5 @@
 """Two runs in one folder: the second is refused, the first unharmed; a lock outlives no process."""
 
-import json
 import os
 import re
 import signal
@@ -60,7 +59,7 @@ def test_a_second_run_in_a_folder_is_refused_and_the_first_unharmed(home, finish
 def test_two_processes_of_a_second_run_both_learn_of_it(home, measured):
     (home / "pair").mkdir()
     argv = ("--output-dir", "pair", "--resume")
-    with run_lock.held(home / "pair"):
+    with run_lock.lock(home / "pair"):
         before = contents(home / "pair")
         ended = [rank.wait() for rank in launch_ranks(home / "ranks", 2, recipe, argv, home)]
         assert contents(home / "pair") == before
@@ -76,7 +75,7 @@ def unlocked(argv, home):
 
     import cnas.runs.pipeline
 
-    cnas.runs.pipeline.held = lambda folder: contextlib.nullcontext()
+    cnas.runs.pipeline.lock = lambda folder: contextlib.nullcontext()
     return recipe(argv, home)
 
 
@@ -113,7 +112,7 @@ def test_the_lock_of_a_killed_run_is_recognised(home, finished, measured):
     argv = [*SAVING, "--output-dir", "stale", "--resume"]
     killed = launch(home, *argv, fault=Fault("step", 14))
     assert killed.wait().code == -signal.SIGKILL
-    assert json.loads((home / "stale" / NAME).read_text("utf-8"))["pid"] == killed.process.pid
+    assert (home / "stale" / run_lock.NOTE).read_text("utf-8").startswith(f"process {killed.process.pid} on ")
     ended = launch(home, *argv).wait()
     assert ended.code == 0, ended
     assert re.search(rf"^stale lock removed: process {killed.process.pid} on .* is no more$", ended.out, re.MULTILINE)

@@ -123,7 +123,7 @@ def test_a_folder_that_may_not_be_written_is_left_as_it_is(measured):
             "a checkpoint": lambda: save(run / "checkpoints", 2),
             "a row": lambda: MetricsLog(run / "metrics.jsonl").append({"epoch": 2}),
             "a file": lambda: RunFolder(run).write_json("search.json", {}),
-            "a new folder": lambda: RunFolder(run / "inner").make(),
+            "a new folder": lambda: RunFolder(run / "inner").write_json("search.json", {}),
         }
         for write in writes.values():
             with pytest.raises(StorageError, match="Permission denied"):

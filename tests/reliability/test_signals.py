@@ -12,6 +12,7 @@ from launching import SAVING, Fault, Launched, recipe
 from outcome import outcome
 
 from cnas.errors import Stopped
+from cnas.runs.lock import holder
 
 MOMENTS = [
     ("amid a step", Fault("step", 3, signal.SIGTERM, after=True)),
@@ -55,10 +56,10 @@ def test_a_signal_at_each_kind_of_moment_saves_and_ends_with_75(home, finished, 
 
 def twice(argv, home):
     """The recipe, which asks to stop itself in a step and again while it saves."""
-    from cnas.training import checkpoint
+    from cnas.training import durable
     from cnas.training.loop import AccelerateLoop
 
-    step, write = AccelerateLoop._step, checkpoint._write_file
+    step, write = AccelerateLoop._step, durable.write_file
 
     def signalled_step(self, index):
         if self.progress.step == 7:
@@ -71,7 +72,7 @@ def twice(argv, home):
             os.kill(os.getpid(), signal.SIGINT)
         write(path, data)
 
-    AccelerateLoop._step, checkpoint._write_file = signalled_step, signalled_write
+    AccelerateLoop._step, durable.write_file = signalled_step, signalled_write
     return recipe(argv, home)
 
 
@@ -118,8 +119,7 @@ def stop_at_any_time(home, name, draws):
 
 def working(folder, pid):
     """Whether the process has the lock of the folder, and so catches signals."""
-    lock = folder / ".lock"
-    return lock.exists() and f'"pid": {pid}' in lock.read_text("utf-8")
+    return (holder(folder) or "").startswith(f"process {pid} on ")
 
 
 def test_a_signal_at_any_time_ends_a_run_soon_and_a_resume_goes_on(home, finished, budget, measured):

@@ -16,7 +16,7 @@ from tiny_recipe import tiny
 
 from cnas.data.text import load_text
 from cnas.runs.config import RunConfig
-from cnas.runs.text import search_streams
+from cnas.runs.text import TextTask
 from cnas.training import checkpoint
 
 CELLS = ("0 0 1 1", "0 1 1 3", "0 1 0 3")
@@ -123,7 +123,7 @@ def write_run(
     write(folder / "result.json", result(found, text.fingerprint, cell, test_perplexity))
     state: dict[str, Any] = {"position": {"epoch": epochs}, "curriculum": None}
     if found.curriculum is not None:
-        units = search_streams(found, text)[0].num_units
+        units = TextTask(found, text).search_data().train.num_units
         state["curriculum"] = {"v": torch.linspace(0.5, 1.5, units)}
     stamp = f"{found.hash}-{text.fingerprint}"
     checkpoint.save(folder / "checkpoints" / "search", 10 * epochs, state, config_hash=stamp)

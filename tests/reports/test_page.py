@@ -144,7 +144,7 @@ def test_a_run_that_has_just_begun(home, tmp_path, outline):
 
 
 def test_a_run_reports_before_it_is_finished(home, judged, tmp_path, outline):
-    from cnas.runs.data import load_task
+    from cnas.runs.task import load_task
 
     config = made_up.config(home)
     run = shutil.copytree(judged, tmp_path / "run", ignore=shutil.ignore_patterns("report.html", "figures"))

@@ -10,7 +10,7 @@ from cnas.reports import read_run
 from cnas.reports._drawing import style
 from cnas.reports.sample_weights import SHOWN, sample_weights
 from cnas.reports.weights import SampleWeights, draw_histogram
-from cnas.runs.data import load_task
+from cnas.runs.task import load_task
 from cnas.runs.text import CONTEXT, TextTask
 
 

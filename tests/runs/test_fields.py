@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnas.runs.fields import OneLineParser, add_flags, apply_flags, field_docs, from_dict, to_dict
 from cnas.errors import UserError
+from cnas.runs.fields import OneLineParser, add_flags, apply_flags, field_docs, from_dict, to_dict
 
 
 @dataclass(frozen=True, kw_only=True)

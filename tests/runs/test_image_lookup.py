@@ -9,12 +9,12 @@ import made_up_table
 import pytest
 from accelerate import Accelerator
 
-from cnas.runs import images as run_images
 from cnas.algorithms.base import GROUP
-from cnas.hub.artifacts import summary
 from cnas.cli.launch import main
+from cnas.hub.artifacts import summary
+from cnas.runs import images as run_images
 from cnas.runs.pipeline import _supernet_losses, build_trainer
-from cnas.runs.data import load_task
+from cnas.runs.task import load_task
 from cnas.training.context import RunContext
 from cnas.training.stop import StopSignal
 
@@ -101,6 +101,6 @@ def test_data_is_judged_in_the_column_of_its_name(table, accuracies, name, colum
     config = nats_cl.smoke()
     task = load_task(replace(config, options=replace(config.options, table=table)))
     text = accuracies["arch"][7]
-    named = replace(task, images=replace(task.images, name=name))
+    named = replace(task, data=replace(task.data, name=name))
     record = named.look_up(task.config.space.parse(text), {})
     assert record["test_accuracy"] == accuracies[f"{column}_test_200"][7]

@@ -1,127 +1,125 @@
-"""One folder, one process: who holds it, when a lock is stale, and that two never both have it."""
+"""One folder, one process: who has the lock, that a dead process has none, and that two never both have it."""
 
+import errno
 import fcntl
-import json
 import os
+import re
 import subprocess
+import sys
 import time
-from dataclasses import asdict, replace
 
-import psutil
 import pytest
 from launching import CONTEXT
 
-from cnas.runs import lock as run_lock
 from cnas.errors import StorageError, UserError
-from cnas.runs.lock import NAME, Holder, held, holder
+from cnas.runs.lock import NAME, NOTE, holder, lock
+
+ME = rf"process {os.getpid()} on \S+ since [\d-]+ [\d:]+"
 
 
-def put(folder, found):
-    (folder / NAME).write_text(json.dumps(asdict(found)), "utf-8")
+@pytest.fixture(params=["a file system that locks", "one that does not"])
+def home(request, tmp_path, monkeypatch):
+    """A folder on either kind of file system."""
+    if request.param == "one that does not":
+
+        def flock(*_):
+            raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+        monkeypatch.setattr(fcntl, "flock", flock)
+    return tmp_path
 
 
-def dead():
-    """A process of this machine that has been and is no more."""
-    process = subprocess.Popen(["true"])
-    process.wait()
-    return replace(Holder.here(), pid=process.pid, started=time.time())
+pytestmark = pytest.mark.filterwarnings("ignore:flock not supported")
+LOCKS = """
+import errno, fcntl, sys
+from pathlib import Path
+
+def flock(*_):
+    raise OSError(errno.ENOSYS, "")
+
+if sys.argv[2] == "without":
+    fcntl.flock = flock
+from cnas.runs.lock import lock
+with lock(Path(sys.argv[1])):
+    print(flush=True)
+    sys.stdin.read()
+"""
 
 
-def test_a_lock_is_there_while_the_context_lasts(tmp_path):
-    assert holder(tmp_path) is None
-    with held(tmp_path):
-        assert holder(tmp_path) == Holder.here()
-        assert not holder(tmp_path).gone
-    assert [*tmp_path.iterdir()] == []
+def test_a_lock_is_there_while_the_context_lasts(home):
+    assert holder(home) is None
+    with lock(home):
+        assert re.fullmatch(ME, holder(home))
+    assert holder(home) is None
+    assert [*home.iterdir()] == []
 
 
-def test_the_process_that_has_a_lock_goes_on_with_it(tmp_path):
-    with held(tmp_path):
-        with held(tmp_path):
-            assert holder(tmp_path) == Holder.here()
-        assert holder(tmp_path) == Holder.here()
-    assert [*tmp_path.iterdir()] == []
+def test_the_process_that_has_a_lock_goes_on_with_it(home):
+    with lock(home):
+        with lock(home):
+            assert re.fullmatch(ME, holder(home))
+        assert re.fullmatch(ME, holder(home))
+    assert [*home.iterdir()] == []
 
 
-def test_a_lock_that_a_living_process_holds_open_is_not_stale_whatever_it_says(tmp_path):
-    put(tmp_path, gone := dead())
-    with (tmp_path / NAME).open("rb") as opened:
-        fcntl.flock(opened, fcntl.LOCK_EX)
-        with pytest.raises(UserError, match=f"running already, by process {gone.pid} "):
-            held(tmp_path).__enter__()
-        assert holder(tmp_path) == gone
-    with held(tmp_path):
-        assert holder(tmp_path) == Holder.here()
-    assert [*tmp_path.iterdir()] == []
-
-
-def test_a_lock_goes_when_the_work_fails(tmp_path):
-    with pytest.raises(RuntimeError, match="work"), held(tmp_path):
+def test_a_lock_goes_when_the_work_fails(home):
+    with pytest.raises(RuntimeError, match="work"), lock(home):
         raise RuntimeError("work")
-    assert [*tmp_path.iterdir()] == []
+    assert [*home.iterdir()] == []
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"pid": os.getppid(), "started": psutil.Process(os.getppid()).create_time()},
-        {"host": "elsewhere", "pid": 1, "started": 0.0},
-    ],
-    ids=["of this machine", "of another machine, where nobody can look"],
-)
-def test_the_lock_of_a_living_process_is_respected_and_named(tmp_path, change):
-    other = replace(Holder.here(), **change)
-    put(tmp_path, other)
-    with pytest.raises(UserError, match=rf"running already, by process {other.pid} on {other.host} since .*delete"):
-        held(tmp_path).__enter__()
-    assert holder(tmp_path) == other
+def test_the_lock_of_a_process_is_respected_while_it_lives_and_stops_nobody_once_it_was_killed(home, capsys):
+    how = "with" if fcntl.flock.__module__ == "fcntl" else "without"
+    argv = [sys.executable, "-W", "ignore", "-c", LOCKS, str(home), how]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "\n"
+        who = rf"process {other.pid} on \S+ since [\d-]+ [\d:]+"
+        with pytest.raises(UserError, match=rf"running already, by {who}; if that is no more, delete {home / NAME}"):
+            lock(home).__enter__()
+        assert re.fullmatch(who, holder(home))
+        other.kill()
+    assert (home / NAME).exists()
+    assert holder(home) is None
+    with lock(home):
+        assert re.fullmatch(ME, holder(home))
+    assert re.fullmatch(rf"stale lock removed: {who} is no more\n", capsys.readouterr().out)
+    assert [*home.iterdir()] == []
 
 
-def test_the_lock_of_a_dead_process_is_removed_and_named(tmp_path, capsys):
-    gone = dead()
-    put(tmp_path, gone)
-    assert gone.gone
-    with held(tmp_path):
-        assert holder(tmp_path) == Holder.here()
-    assert capsys.readouterr().out == f"stale lock removed: {gone} is no more\n"
-    assert [*tmp_path.iterdir()] == []
+def test_the_lock_of_another_machine_is_respected_where_files_cannot_be_locked(tmp_path, monkeypatch):
+    monkeypatch.setattr(fcntl, "flock", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSYS, "")))
+    (tmp_path / NAME).write_text("1\nanother-machine\n")
+    (tmp_path / NOTE).write_text("process 1 on another-machine since then")
+    with pytest.raises(UserError, match="by process 1 on another-machine since then; if that is no more, delete"):
+        lock(tmp_path).__enter__()
+    (tmp_path / NAME).unlink()
+    with lock(tmp_path):
+        pass
 
 
-def test_a_later_process_of_the_same_number_is_another_one(tmp_path):
-    put(tmp_path, replace(Holder.here(), started=Holder.here().started - 3600))
-    assert holder(tmp_path).gone
+@pytest.mark.parametrize("note", [None, "", "\x1b[2J" * 10_000, b"\xff\xfe"])
+def test_a_lock_without_a_readable_note_is_respected(tmp_path, note):
+    with lock(tmp_path):
+        (tmp_path / NOTE).unlink()
+        if note is not None:
+            (tmp_path / NOTE).write_bytes(note if isinstance(note, bytes) else note.encode())
+        assert len(holder(tmp_path)) <= 200
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"host": "a"}', '{"host": "a", "pid": "x", "started": 1}'])
-def test_a_lock_that_cannot_be_read_is_respected(tmp_path, text):
-    (tmp_path / NAME).write_text(text, "utf-8")
-    with pytest.raises(UserError, match="by a process that has not said its name"):
-        held(tmp_path).__enter__()
-
-
-def test_only_one_clears_a_stale_lock(tmp_path):
-    put(tmp_path, dead())
-    (tmp_path / f"{NAME}.guard").touch()
-    with pytest.raises(UserError, match=r"another process is clearing its stale lock.*\.lock\.guard"):
-        held(tmp_path).__enter__()
-    assert holder(tmp_path).gone
-
-
-def test_what_was_taken_meanwhile_is_not_cleared(tmp_path):
-    put(tmp_path, Holder.here())
-    run_lock._clear(tmp_path, dead())
-    assert holder(tmp_path) == Holder.here()
-
-
-def test_a_folder_that_is_not_there_cannot_be_locked(tmp_path):
+def test_a_lock_that_cannot_be_written_is_a_refusal_of_the_disk(tmp_path):
+    (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="cannot write"):
-        held(tmp_path / "nowhere").__enter__()
+        lock(tmp_path / "file").__enter__()
+    (tmp_path / NOTE).mkdir()
+    with pytest.raises(StorageError, match="cannot write"):
+        lock(tmp_path).__enter__()
+    assert holder(tmp_path) is None
 
 
-def _try(folder, collective_errors, results):
-    collective_errors.wait()
+def _try(folder, barrier, results):
+    barrier.wait()
     try:
-        with held(folder):
+        with lock(folder):
             results.put((os.getpid(), time.monotonic()))
             time.sleep(0.3)
             results.put((os.getpid(), time.monotonic()))
@@ -130,9 +128,10 @@ def _try(folder, collective_errors, results):
 
 
 def test_of_many_that_try_at_once_over_a_stale_lock_never_two_have_it(tmp_path):
-    put(tmp_path, dead())
-    collective_errors, results = CONTEXT.Barrier(4), CONTEXT.SimpleQueue()
-    tries = [CONTEXT.Process(target=_try, args=(tmp_path, collective_errors, results)) for _ in range(4)]
+    (tmp_path / NAME).touch()
+    (tmp_path / NOTE).write_text("process 0 on nowhere since then")
+    barrier, results = CONTEXT.Barrier(4), CONTEXT.SimpleQueue()
+    tries = [CONTEXT.Process(target=_try, args=(tmp_path, barrier, results)) for _ in range(4)]
     for each in tries:
         each.start()
     for each in tries:

@@ -16,7 +16,7 @@ from outcome import outcome
 
 from cnas.errors import Stopped, UserError
 from cnas.runs.folder import RunFolder
-from cnas.runs.lock import Holder, held
+from cnas.runs.lock import holder, lock
 from cnas.sweeps import Job, run_many
 from cnas.sweeps.executors import settings
 from cnas.sweeps.process import LOG, command
@@ -129,9 +129,10 @@ def test_a_stop_reaches_the_runs_which_save_and_go_on(tiny, finished, tmp_path, 
 
 def test_a_run_in_work_elsewhere_is_left_to_who_has_it(tiny, tmp_path, capsys):
     (tmp_path / "one").mkdir()
-    with held(tmp_path / "one"):
+    with lock(tmp_path / "one"):
+        who = holder(tmp_path / "one")
         assert run_many([Job("one", tiny)], tmp_path, executor=Forked()) == {"one": 75}
-    assert capsys.readouterr().out == f"one: running elsewhere, by {Holder.here()}\n"
+    assert capsys.readouterr().out == f"one: running elsewhere, by {who}\n"
     assert [*(tmp_path / "one").iterdir()] == []
 
 
@@ -139,7 +140,7 @@ class TakenMeanwhile(Forked):
     """Before a process starts, somebody else takes its folder."""
 
     def start(self, command, log):
-        self.taken = held(log.parent)
+        self.taken = lock(log.parent)
         self.taken.__enter__()
         return super().start(command, log)
 
@@ -189,7 +190,7 @@ def test_the_folder_says_whether_a_run_is_finished_and_not_the_engine(tiny, tmp_
 
 def test_a_run_saves_and_ends_when_nobody_is_left_who_waits_for_it(tiny, tmp_path):
     home = RunFolder(tmp_path / "left")
-    home.begin(replace(tiny, trainer=replace(tiny.trainer, epochs=2000)))
+    home.start(replace(tiny, trainer=replace(tiny.trainer, epochs=2000)))
     log = home.path / LOG
     with log.open("w") as output:
         process = subprocess.Popen(command(home.path), stdin=subprocess.PIPE, stdout=output, stderr=output)

@@ -5,7 +5,7 @@ from finished_folders import figures, finished_copy
 from forked import Forked
 
 from cnas.cli import main as cli
-from cnas.runs.lock import held
+from cnas.runs.lock import lock
 from cnas.sweeps import executors, read_grid
 
 AXES = {"seed": [1, 2], "curriculum": [False, True]}
@@ -44,7 +44,7 @@ def test_a_dry_run_lists_and_starts_nothing(grid_file, finished, tmp_path, capsy
     finished_copy(finished, second, jobs[1].config)
     (second / "result.json").unlink()
     third.mkdir()
-    with held(third):
+    with lock(third):
         assert sweep(file, tmp_path, "--dry-run") == 0
     rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("| tiny")]
     assert [row[0].removeprefix("| ") for row in rows] == [job.name for job in jobs]
@@ -84,7 +84,7 @@ def test_finished_runs_are_compared_and_the_comparison_is_kept(two_seeds, tmp_pa
 def test_what_is_not_finished_is_named_and_counts_nowhere(two_seeds, tmp_path, capsys):
     job = read_grid(two_seeds).jobs[0]
     (tmp_path / "runs" / job.name / "result.json").unlink()
-    with held(tmp_path / "runs" / job.name):
+    with lock(tmp_path / "runs" / job.name):
         assert sweep(two_seeds, tmp_path) == 75
     captured = capsys.readouterr()
     assert captured.err == f"error: 1 of 8 runs are not finished: {job.name}\n"

@@ -11,7 +11,7 @@ from builders import build_session, build_trainer, rows
 
 from cnas.curricula import CurriculumConfig
 from cnas.errors import UserError
-from cnas.runs.pipeline import make_accelerator
+from cnas.runs.devices import make_accelerator
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "ptb_cl_enas.py"
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from cnas.errors import CheckpointError, StorageError
-from cnas.training import checkpoint
+from cnas.training import checkpoint, durable
 from cnas.training.checkpoint import MANIFEST, STATE, TRAINER, load_newest, save
 
 HASH = "0123abcd"
@@ -88,7 +88,7 @@ class Machine:
             (shutil, "rmtree"),
         ):
             patch.setattr(owner, name, self.counted(getattr(owner, name)))
-        patch.setattr(checkpoint, "_write_file", self.torn_write(checkpoint._write_file))
+        patch.setattr(durable, "write_file", self.torn_write(durable.write_file))
 
     def tick(self) -> None:
         self.calls += 1
@@ -186,7 +186,7 @@ def test_a_disk_that_refuses_is_one_line_and_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, name: str
 ) -> None:
     save_example(tmp_path, 1)
-    write = checkpoint._write_file
+    write = durable.write_file
 
     def refuse(path: Path, data: bytes) -> None:
         if path.name == name:
@@ -194,7 +194,7 @@ def test_a_disk_that_refuses_is_one_line_and_changes_nothing(
             raise OSError(getattr(errno, code), os.strerror(getattr(errno, code)))
         write(path, data)
 
-    monkeypatch.setattr(checkpoint, "_write_file", refuse)
+    monkeypatch.setattr(durable, "write_file", refuse)
     with pytest.raises(StorageError) as caught:
         save_example(tmp_path, 2)
     message = str(caught.value)
@@ -210,7 +210,7 @@ def test_a_disk_that_refuses_is_one_line_and_changes_nothing(
 def test_free_space_is_checked_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_example(tmp_path, 1)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=10))
-    monkeypatch.setattr(checkpoint, "_write", lambda *args: pytest.fail("it wrote"))
+    monkeypatch.setattr(checkpoint, "write_folder", lambda *args: pytest.fail("it wrote"))
     with pytest.raises(StorageError, match=r"too full; it needs .* MB, 1e-05 MB are free"):
         save_example(tmp_path, 2)
 

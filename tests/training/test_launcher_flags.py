@@ -17,7 +17,8 @@ from launching import SECONDS, Launched, recipe
 
 from cnas.errors import UserError
 from cnas.runs.config import RunConfig, RunOptions
-from cnas.runs.pipeline import make_accelerator, run
+from cnas.runs.devices import make_accelerator
+from cnas.runs.pipeline import run
 from cnas.training.launcher_flags import HONOURED, PRECISION, REFUSED, refuse_unmet
 
 SHORT = ("--trainer.epochs", "1", "--retrain.epochs", "1")

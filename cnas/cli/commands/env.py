@@ -21,7 +21,7 @@ def run(given: argparse.Namespace) -> str:  # noqa: ARG001
     import torch
     from accelerate import Accelerator
 
-    from cnas.runs.pipeline import environment
+    from cnas.runs.devices import environment
 
     found = environment(Accelerator(cpu=not torch.accelerator.is_available()))
     more = {"platform": platform.platform(), "algorithms": algorithms.names(), "spaces": spaces.names()}

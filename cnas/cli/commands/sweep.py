@@ -61,7 +61,7 @@ def _list(grid: Grid, home: Path) -> str:
 def _state(folder: Path) -> str:
     """Where a run stands."""
     home = RunFolder(folder)
-    if (other := holder(folder)) is not None and not other.gone:
+    if (other := holder(folder)) is not None:
         return f"running, by {other}"
     if home.read_json("result.json") is not None:
         return "finished"

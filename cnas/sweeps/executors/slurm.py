@@ -113,8 +113,7 @@ class SlurmJob:
     def _saving(self) -> bool:
         """Whether the run is still at work: its job, being cancelled, does not wait for it."""
         self.over = self.over or time.monotonic()
-        found = holder(self.folder)
-        return found is not None and not found.gone and time.monotonic() - self.over < GRACE
+        return holder(self.folder) is not None and time.monotonic() - self.over < GRACE
 
     def stop(self) -> None:
         """See `cnas.sweeps.executors.base.Work.stop`."""

@@ -43,4 +43,3 @@ def uncertainty(losses_KU: Tensor) -> Tensor:
 
 
 NAMES: dict[str, Callable[[Tensor], Tensor]] = {"uncertainty": uncertainty}
-"""Scores that a curriculum can be built on, by name; another is another function in a file with such a table."""

@@ -1,0 +1,79 @@
+"""Devices, processes, precision and trackers of a run, and what they are."""
+
+from __future__ import annotations
+
+import os
+import platform
+from datetime import timedelta
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.tracking import get_available_trackers
+from accelerate.utils import InitProcessGroupKwargs, LoggerType, ProjectConfiguration
+
+from cnas.errors import UserError
+from cnas.random import HOST
+from cnas.runs.config import RunConfig
+from cnas.training.launcher_flags import refuse_unmet
+
+PACKAGES = ("cnas", "torch", "transformers", "datasets", "accelerate", "safetensors")
+
+
+def make_accelerator(config: RunConfig, folder: Path, timeout: float = 600.0) -> Accelerator:
+    """Devices, processes, precision and trackers.
+
+    Args:
+        config: ``options`` says which precision and tracker.
+        folder: of the run; trackers write below ``logs/``.
+        timeout: seconds after which a process that waits for another one gives up.
+
+    Raises:
+        UserError: an unknown tracker, a precision that the device does not have, or a setting of the launcher that a
+            run does not follow.
+    """
+    options = config.options
+    refuse_unmet(options.mixed_precision)
+    _check_tracker(options.log_with)
+    try:
+        accelerator = Accelerator(
+            # Where there is none, Accelerate must be told, or two processes of torchrun start two separate runs.
+            cpu=not torch.accelerator.is_available(),
+            mixed_precision=options.mixed_precision,
+            log_with=options.log_with,
+            project_config=ProjectConfiguration(project_dir=str(folder), logging_dir=str(folder / "logs")),
+            kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(seconds=timeout))],
+        )
+    except ValueError as problem:
+        raise UserError(
+            f"mixed_precision {options.mixed_precision!r}, or the launcher's processes, cannot be had in this process"
+        ) from problem
+    except ImportError as problem:
+        raise UserError("--enable_cpu_affinity of accelerate launch needs a package that is not installed") from problem
+    if options.mixed_precision == "fp16" and accelerator.device.type == HOST.type:
+        raise UserError(f"mixed_precision must be no or bf16 on {accelerator.device}, got 'fp16'")
+    return accelerator
+
+
+def _check_tracker(name: str | None) -> None:
+    if name is not None and name not in LoggerType.list():
+        raise UserError(f"log_with must be one of {', '.join(LoggerType.list())}, got {name!r:.60}")
+    if name not in (None, "all", *map(str, get_available_trackers())):
+        raise UserError(
+            f"log_with {name!r} is not installed; tensorboard and trackio come with pip install cnas[track]"
+        )
+
+
+def environment(accelerator: Accelerator) -> dict[str, Any]:
+    """Versions, device type, processes and threads: what a figure may depend on."""
+    return {
+        "python": platform.python_version(),
+        **{package: version(package) for package in PACKAGES},
+        "device": accelerator.device.type,
+        "processes": accelerator.num_processes,
+        "threads": torch.get_num_threads(),
+        "cores": os.cpu_count(),
+        "mixed_precision": accelerator.mixed_precision,
+    }
