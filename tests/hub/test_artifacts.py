@@ -13,7 +13,7 @@ from huggingface_hub import parse_eval_result_entries as parse
 from launching import launch
 
 from cnas.errors import UserError
-from cnas.hub._run_files import Selection, parcels
+from cnas.hub.run_files import Selection, commits
 from cnas.hub.artifacts import describe_run
 from cnas.hub.metadata import eval_results
 from cnas.hub.model_kind import IMAGE_CLASSIFIER, LANGUAGE_MODEL
@@ -86,8 +86,8 @@ def placed(home):
 def test_nothing_that_is_pushed_names_a_place_or_a_person(home, placed):
     assert str(home) in (placed / "config.json").read_text("utf-8")
     selection = Selection(placed)
-    found = parcels(selection, architecture_only=False, include_checkpoints=True)
-    files = {name: source for parcel in found for name, source in parcel.files.items()}
+    found = commits(selection, architecture_only=False, include_checkpoints=True)
+    files = {name: source for commit in found for name, source in commit.files.items()}
     assert {"README.md", "result.json", "figures/cell.svg", "config.json", "model.safetensors"} <= files.keys()
     assert selection.left_out == []
     private = [str(home), str(Path.home()), home.name, *(part for part in home.parts if getpass.getuser() in part)]
