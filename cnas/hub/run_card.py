@@ -64,4 +64,4 @@ def _further(run: Path | str, seeds: Sequence[Path | str]) -> list[dict[str, obj
         raise UserError(
             f"seeds must differ from {run} in the seed alone, got {rest[0].runs[0].folder}: {rest[0].label}"
         )
-    return [dict(other.result) for other in first.runs[1:]]
+    return [other.result.to_json() for other in first.runs[1:]]
