@@ -31,7 +31,7 @@ ALLOWED = {
     "cnas.hub": (*COMMON, "cnas.spaces.*", "cnas.data.words", "cnas.reports._drawing", "cnas.reports.cell_graph"),
     "cnas.hub.run_card": ("cnas.*",),
     "cnas.reports": ("cnas.*",),
-    "cnas.reports.comparison": ("cnas.errors", "cnas.runs.folder", "cnas.hub.*"),
+    "cnas.reports.comparison": ("cnas.errors", "cnas.runs.folder", "cnas.runs.result", "cnas.hub._markdown"),
     "cnas.reports.analyses": (*COMMON, "cnas.reports.*", "cnas.spaces.base", "cnas.hub.*"),
     "cnas.sweeps": ("cnas.*",),
     "cnas.cli": ("cnas", "cnas.*"),

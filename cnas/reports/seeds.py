@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cnas.errors import UserError
-from cnas.reports import Comparison, RunRecord, Table, formatted
+from cnas.reports.record import RunRecord, formatted
+from cnas.reports.tables import Comparison, Table
 from cnas.reports.comparison import FinishedRun, Group, Measure, Pair, group_runs, incomparable, load_run, paired
 from cnas.reports.comparison.markdown import NONE, figure, find_pairs, group_figure, measures_of
 

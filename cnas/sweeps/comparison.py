@@ -98,7 +98,7 @@ def _once(runs: Sequence[FinishedRun]) -> tuple[list[FinishedRun], dict[str, str
     repeated: dict[str, str] = {}
     for run in runs:
         own = tuple(sorted(identity(run).items()))
-        key = (own, run.seed, None if run.searched else run.architecture)
+        key = (own, run.result.seed, None if run.searched else run.result.architecture.string)
         if found.setdefault(key, run) is not run:
             repeated[run.name] = found[key].name
     return list(found.values()), repeated

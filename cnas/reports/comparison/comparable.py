@@ -1,10 +1,12 @@
-"""Whether two figures may stand side by side: same kind, same data, same size of the network, same training."""
+"""Which runs may be compared (same kind, data, size of the network, training), and found cells beside random ones."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from cnas.reports.comparison.groups import TRAINING, Group, identity
+from cnas.reports.comparison.groups import TRAINING, Group, Summary, identity
+from cnas.reports.comparison.runs import FinishedRun, Measure
 
 SEARCH = (
     "used.search",
@@ -18,6 +20,8 @@ SEARCH = (
 """What a search costs, and how much of the data it sees."""
 NAMED = 2
 """So many groups are named for each value of a field that differs."""
+ENOUGH = 3
+"""Fewer random cells than this say little about a search."""
 
 
 def incomparable(groups: Sequence[Group]) -> list[str]:
@@ -66,3 +70,88 @@ def _differences(groups: Sequence[Group], counts: Callable[[str], bool]) -> list
 def _short(labels: Sequence[str]) -> str:
     rest = len(labels) - NAMED
     return "; ".join(labels[:NAMED]) + (f"; {rest} more" if rest > 0 else "")
+
+
+@dataclass(frozen=True)
+class AgainstRandom:
+    """How a searched group stands to the random cells of its space in one measure.
+
+    Args:
+        found: the searched runs.
+        measure: by which the cells are judged.
+        random: the random cells; None where there are none of this space.
+        obstacles: why the two may not be compared; empty where they may.
+    """
+
+    found: Group
+    measure: Measure
+    random: Group | None
+    obstacles: tuple[str, ...] = ()
+
+    @property
+    def comparable(self) -> bool:
+        """Whether there is something to compare with, and it may be compared."""
+        return self.random is not None and not self.obstacles
+
+    @property
+    def reached(self) -> Summary:
+        """The measure of the found cells in short."""
+        return _known(self.found, self.measure)
+
+    @property
+    def mean(self) -> Summary:
+        """The measure of the random cells in short."""
+        assert self.random is not None
+        return _known(self.random, self.measure)
+
+    @property
+    def best(self) -> FinishedRun:
+        """The random cell that one would choose: the best on validation data, or where there is none, the best."""
+        assert self.random is not None
+        by = self.measure.chosen_on or self.measure
+        runs = [run for run in self.random.runs if self.measure in run.figures and by in run.figures]
+        return (max if by.higher else min)(runs, key=lambda run: run.figures[by])
+
+    @property
+    def beats_mean(self) -> bool:
+        """Whether the mean of the found cells is better than that of the random ones."""
+        return self.comparable and self.measure.beats(self.reached.mean, self.mean.mean)
+
+    @property
+    def beats_best(self) -> bool:
+        """Whether the mean of the found cells is better than the best random one."""
+        return self.comparable and self.measure.beats(self.reached.mean, self.best.figures[self.measure])
+
+
+def against_random(groups: Sequence[Group]) -> list[AgainstRandom]:
+    """Every searched group beside the random cells of its space, in each measure by which its cells are judged.
+
+    Where there are several groups of random cells, it is those of the same training.
+
+    Args:
+        groups: as `group_runs` returns them, random ones among them.
+    """
+    found = [group for group in groups if group.searched]
+    measures = dict.fromkeys(measure for group in found for run in group.runs for measure in run.primary_measures)
+    return [_against(group, measure, groups) for measure in measures for group in found if group.summary(measure)]
+
+
+def _against(found: Group, measure: Measure, groups: Sequence[Group]) -> AgainstRandom:
+    random = [group for group in groups if group.random and group.space == found.space]
+    reasons = [tuple(_obstacles(found, measure, group)) for group in random]
+    for group, obstacles in zip(random, reasons, strict=True):
+        if not obstacles:
+            return AgainstRandom(found, measure, group)
+    return AgainstRandom(found, measure, *((random[0], reasons[0]) if random else (None,)))
+
+
+def _obstacles(found: Group, measure: Measure, random: Group) -> list[str]:
+    return incomparable([found, random]) or (
+        [] if random.summary(measure) else [f"random cells lack the {measure.name}"]
+    )
+
+
+def _known(group: Group, measure: Measure) -> Summary:
+    summary = group.summary(measure)
+    assert summary is not None
+    return summary

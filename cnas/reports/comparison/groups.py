@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from cnas.errors import UserError
-from cnas.reports.comparison.measures import Measure
-from cnas.reports.comparison.runs import FinishedRun
-from cnas.reports.comparison.statistics import Summary, summarize
+from cnas.reports.comparison.runs import FinishedRun, Measure
 from cnas.runs.folder import scalars
 
 IRRELEVANT = (
@@ -41,6 +41,61 @@ SHOWN = 3
 
 
 @dataclass(frozen=True)
+class Summary:
+    """Some numbers in short.
+
+    Args:
+        mean: of them.
+        std: their sample standard deviation (n − 1 in the denominator); None of a single number.
+        n: how many they are.
+    """
+
+    mean: float
+    std: float | None
+    n: int
+
+    @property
+    def standard_error(self) -> float | None:
+        """How well the mean is known: std / √n; None of a single number."""
+        return None if self.std is None else self.std / math.sqrt(self.n)
+
+
+def summarize(values: Sequence[float]) -> Summary:
+    """Mean and sample standard deviation.
+
+    Raises:
+        ValueError: there are no numbers.
+
+    Example:
+        >>> summarize([1.0, 3.0])
+        Summary(mean=2.0, std=1.4142135623730951, n=2)
+        >>> summarize([5.0]).std is None
+        True
+    """
+    if not values:
+        raise ValueError("values must hold at least one number")
+    return Summary(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None, len(values))
+
+
+def paired(left: Mapping[int, float], right: Mapping[int, float]) -> tuple[tuple[int, ...], Summary | None]:
+    """The differences ``right - left`` over the keys both have.
+
+    Args:
+        left: by seed.
+        right: by seed.
+
+    Returns:
+        (the common seeds in ascending order, the differences in short or None where no seed is common).
+
+    Example:
+        >>> paired({1: 10.0, 2: 12.0, 3: 9.0}, {1: 9.0, 2: 11.0, 4: 0.0})
+        ((1, 2), Summary(mean=-1.0, std=0.0, n=2))
+    """
+    seeds = tuple(sorted(left.keys() & right.keys()))
+    return seeds, summarize([right[seed] - left[seed] for seed in seeds]) if seeds else None
+
+
+@dataclass(frozen=True)
 class Group:
     """Runs whose mean means something.
 
@@ -62,30 +117,26 @@ class Group:
     @property
     def space(self) -> str:
         """The name of the search space."""
-        return self.runs[0].space
+        return self.runs[0].result.space
 
     @property
     def seeds(self) -> list[int]:
         """Those of the runs, ascending, each once."""
-        return sorted({run.seed for run in self.runs})
+        return sorted({run.result.seed for run in self.runs})
 
     @property
     def measures(self) -> list[Measure]:
         """What at least one of them has."""
         return list(dict.fromkeys(measure for run in self.runs for measure in run.figures))
 
-    def values(self, measure: Measure) -> list[float]:
-        """A figure of those runs that have it."""
-        return [run.figures[measure] for run in self.runs if measure in run.figures]
-
     def summary(self, measure: Measure) -> Summary | None:
         """A figure in short; None where no run has it."""
-        values = self.values(measure)
+        values = [run.figures[measure] for run in self.runs if measure in run.figures]
         return summarize(values) if values else None
 
     def by_seed(self, measure: Measure) -> dict[int, float]:
         """A figure by the seed of the runs that have it."""
-        return {run.seed: run.figures[measure] for run in self.runs if measure in run.figures}
+        return {run.result.seed: run.figures[measure] for run in self.runs if measure in run.figures}
 
 
 def group_runs(runs: Sequence[FinishedRun], random: Collection[FinishedRun] = ()) -> list[Group]:
@@ -118,16 +169,15 @@ def identity(run: FinishedRun) -> dict[str, str]:
     Of a run with a given cell only what that cell's training depends on; the cell itself does not count.
     """
     config = {name: _text(value) for name, value in scalars(dict(run.config)).items()}
-    dataset = run.result["dataset"]
-    data = {f"used.{name}": str(size) for name, size in dataset["used"].items()} | {"data": dataset["fingerprint"]}
-    data |= {"metric": run.metric, "benchmark_metrics": _text(run.benchmark_metrics)}
+    result, table = run.result, run.result.benchmark
+    data = {f"used.{name}": str(size) for name, size in result.dataset.used.items()}
+    data |= {"data": result.dataset.fingerprint, "metric": result.metric.name}
+    data |= {"benchmark_metrics": f"{table.dataset} in {table.source}" if table else "none"}
     if not run.searched:
         kept = {name: value for name, value in config.items() if name in TRAINING or _is_training(name)}
-        return kept | {name: value for name, value in data.items() if name != "used.search"} | {"space": run.space}
+        return kept | {name: value for name, value in data.items() if name != "used.search"} | {"space": result.space}
     kept = {name: value for name, value in config.items() if name not in IRRELEVANT}
-    if run.curriculum is None:
-        kept = without_curriculum(kept)
-    return kept | data
+    return (kept if result.curriculum else without_curriculum(kept)) | data
 
 
 def without_curriculum(fields: Mapping[str, str]) -> dict[str, str]:
@@ -144,19 +194,21 @@ def _text(value: Any) -> str:
 
 
 def _label(run: FinishedRun, random: bool) -> str:
+    result = run.result
     if not run.searched:
-        return f"{'random' if random else 'given'} cells of {run.space}"
-    curriculum = run.curriculum
-    how = "plain" if curriculum is None else f"curriculum, K = {curriculum.get('k', '?')}"
-    return f"{run.result['algorithm']} on {run.space}, {how}"
+        return f"{'random' if random else 'given'} cells of {result.space}"
+    k = None if result.curriculum is None else result.curriculum.k
+    how = "plain" if result.curriculum is None else f"curriculum, K = {'?' if k is None else k}"
+    return f"{result.algorithm or 'unnamed'} on {result.space}, {how}"
 
 
 def _check_repeated(group: Group) -> None:
     seen: dict[Any, FinishedRun] = {}
     for run in group.runs:
-        key = run.seed if run.searched else (run.seed, run.architecture)
+        seed = run.result.seed
+        key = seed if run.searched else (seed, run.result.architecture.string)
         if key in seen:
-            raise UserError(f"runs {seen[key].folder} and {run.folder} are the same experiment with seed {run.seed}")
+            raise UserError(f"runs {seen[key].folder} and {run.folder} are the same experiment with seed {seed}")
         seen[key] = run
 
 
