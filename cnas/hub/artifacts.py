@@ -218,9 +218,10 @@ def write_card(run: Path | str, seeds: Sequence[Path | str] = (), licence: str =
 
 def _further(run: Path, seeds: Sequence[Path | str]) -> list[RunResult]:
     """The results of runs that are one experiment with ``run``."""
-    _, *rest = group_runs(load_runs([run, *seeds]))
+    runs = load_runs([run, *seeds])
+    _, *rest = group_runs(runs)
     if rest:
         raise UserError(
             f"seeds must differ from {run} in the seed alone, got {rest[0].runs[0].folder}: {rest[0].label}"
         )
-    return [RunResult.load(Path(folder)) for folder in seeds]
+    return [other.result for other in runs[1:]]

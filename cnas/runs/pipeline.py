@@ -26,11 +26,13 @@ from cnas.runs.config import RunConfig
 from cnas.runs.data import load_task
 from cnas.runs.folder import RunFolder, scalars
 from cnas.runs.lock import held
+from cnas.runs.result import RunResult
 from cnas.reports.report import report_run
 from cnas.runs.task import Task, RetrainResult
 from cnas.training.launcher import launcher_watched
 from cnas.training.launcher_flags import refuse_unmet
 from cnas.training.loop import AccelerateLoop
+from cnas.training.metrics_log import json_safe
 from cnas.training.process_options import ProcessOptions
 from cnas.training.distributed import ProcessGroup
 from cnas.training.retrain import Retrainer
@@ -143,7 +145,7 @@ def _pipeline(task: Task, context: RunContext, home: RunFolder, resume: bool) ->
     }
     if context.accelerator.is_main_process:
         try:
-            task.export(home.path, result, trained, _algorithm(config).paper)
+            task.export(home.path, RunResult.from_json(json_safe(result)), trained, _algorithm(config).paper)
             report_run(home.path, result, task)
         except OSError as problem:
             raise StorageError(f"cannot write the model and card to {home.path}: {problem.strerror}") from problem

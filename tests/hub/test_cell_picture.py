@@ -3,7 +3,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from cnas.hub.cell_picture import save_cell_picture
+from cnas.hub.cell import save_cell_picture
 from cnas.reports import cell_graph, read_run
 from cnas.reports._drawing import style
 from cnas.spaces import DartsRnnSpace, EnasRnnSpace
