@@ -93,19 +93,6 @@ for guess in classify("picture.png"):
 _KINDS = (LANGUAGE_MODEL, IMAGE_CLASSIFIER)
 
 
-def kind_of_task(card: str) -> ModelKind:
-    r"""The kind that a card's ``pipeline_tag`` names; the first one where it names none.
-
-    Args:
-        card: the text of a ``README.md``.
-
-    Example:
-        >>> kind_of_task("---\npipeline_tag: image-classification\n---").auto
-        'AutoModelForImageClassification'
-    """
-    return next((kind for kind in _KINDS if f"\npipeline_tag: {kind.task}\n" in card), LANGUAGE_MODEL)
-
-
 def kind_of(result: RunResult) -> ModelKind:
     """The kind of model that a run has made, by what it is measured by.
 

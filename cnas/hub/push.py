@@ -12,8 +12,9 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, HTTPError
 from huggingface_hub.utils import validate_repo_id
 
 from cnas.errors import PushError, UserError
-from cnas.hub.model_kind import kind_of_task
-from cnas.hub.run_files import Commit, Selection, commits, refuse_secrets
+from cnas.hub.model_kind import ModelKind, kind_of
+from cnas.hub.run_files import Commit, commits, refuse_secrets
+from cnas.runs.result import RunResult
 
 _NAMED = 8
 """Files that a message names before it counts the others."""
@@ -66,14 +67,15 @@ def push_run(
     if architecture_only and include_checkpoints:
         raise UserError("architecture_only and include_checkpoints exclude each other: checkpoints are weights")
     token, run = _token(), Path(run)
-    selection = Selection(run)
-    found = commits(selection, architecture_only=architecture_only, include_checkpoints=include_checkpoints)
-    adapt = without_weights if architecture_only else with_repo_id
+    found, left_out = commits(run, architecture_only=architecture_only, include_checkpoints=include_checkpoints)
+    kind = kind_of(RunResult.load(run))
     for commit in found:
         if "README.md" in commit.files:
-            commit.files["README.md"] = adapt(_card(run / "README.md"), repo_id).encode()
+            card = _card(run / "README.md")
+            changed = without_weights(card, repo_id, kind) if architecture_only else with_repo_id(card, repo_id)
+            commit.files["README.md"] = changed.encode()
     refuse_secrets(found, run, token)
-    for name in selection.left_out:
+    for name in left_out:
         say(f"left out: {name}")
     return _send(HfApi(token=token), repo_id, found, private=private, say=say)
 
@@ -172,23 +174,23 @@ def with_repo_id(card: str, repo_id: str) -> str:
     return card.replace('\nfolder = "model"\n', f'\nfolder = "{repo_id}"\n', 1)
 
 
-def without_weights(card: str, repo_id: str) -> str:
+def without_weights(card: str, repo_id: str, kind: ModelKind) -> str:
     """A run's card for a repository that has no weights: its snippet makes the network anew.
 
     Args:
         card: the text of the run's ``README.md``.
         repo_id: ``owner/name``.
+        kind: of the model.
     """
-    auto = kind_of_task(card).auto
     use = f"""## Use
 
 The weights are not part of this repository. This makes the network with new ones, to be trained:
 
 ```python
 import cnas  # lets transformers know the model
-from transformers import AutoConfig, {auto}
+from transformers import AutoConfig, {kind.auto}
 
-model = {auto}.from_config(AutoConfig.from_pretrained("{repo_id}"))
+model = {kind.auto}.from_config(AutoConfig.from_pretrained("{repo_id}"))
 ```
 
 Where `cnas` is not installed, leave its line out and give `trust_remote_code=True` to both calls. That runs the Python

@@ -16,7 +16,7 @@ from cnas.errors import UserError
 from cnas.hub.artifacts import describe_run
 from cnas.hub.metadata import eval_results
 from cnas.hub.model_kind import IMAGE_CLASSIFIER, LANGUAGE_MODEL
-from cnas.hub.run_files import Selection, commits
+from cnas.hub.run_files import commits
 
 GIVEN = ("--architecture", "0 1 1 2", "--retrain.epochs", "1")
 
@@ -85,11 +85,10 @@ def placed(home):
 
 def test_nothing_that_is_pushed_names_a_place_or_a_person(home, placed):
     assert str(home) in (placed / "config.json").read_text("utf-8")
-    selection = Selection(placed)
-    found = commits(selection, architecture_only=False, include_checkpoints=True)
+    found, left_out = commits(placed, include_checkpoints=True)
     files = {name: source for commit in found for name, source in commit.files.items()}
     assert {"README.md", "result.json", "figures/cell.svg", "config.json", "model.safetensors"} <= files.keys()
-    assert selection.left_out == []
+    assert left_out == []
     private = [str(home), str(Path.home()), home.name, *(part for part in home.parts if getpass.getuser() in part)]
     for name, source in files.items():
         content = source.read_bytes()
