@@ -140,7 +140,7 @@ def render_card(card: Card) -> str:
 @functools.cache
 def _template() -> jinja2.Template:
     environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
-    environment.filters.update(plain=_markdown.plain, code=_markdown.code, block=_markdown.block)
+    environment.filters.update(last_part=last_part, plain=_markdown.plain, code=_markdown.code, block=_markdown.block)
     path = importlib.resources.files("cnas.hub") / "templates" / "model_card.md.jinja"
     return environment.from_string(path.read_text(encoding="utf-8"))
 
@@ -148,20 +148,13 @@ def _template() -> jinja2.Template:
 def _facts(card: Card) -> dict[str, Any]:
     result, found = card.result, card.citations
     return {
+        "card": card,
+        "result": result,
         "front_matter": front_matter(result, card.kind, card.model_name, card.licence),
-        "licence": card.licence,
-        "model_name": last_part(card.model_name),
-        "kind": card.kind,
         "algorithm": last_part(result.algorithm or "unnamed"),
-        "curriculum": result.curriculum,
-        "searched": result.search is not None,
-        "trained": result.retrain is not None,
-        "space": last_part(result.space),
-        "architecture": result.architecture.string,
-        "dataset": card.dataset,
         "hub_id": known_data(card.dataset).hub_id,
         "drawing": _lines(card.drawing),
-        "picture": {"place": CELL_PICTURE, "words": card.picture} if card.picture else None,
+        "cell_picture": CELL_PICTURE,
         "snippet": _snippet(card),
         "results": _results(card),
         "seeds": [run.seed for run in card.runs],
@@ -170,7 +163,6 @@ def _facts(card: Card) -> dict[str, Any]:
         "procedure": procedure(result),
         "trouble": trouble(result),
         "settings": settings(card.config),
-        "samples": card.samples,
         "environment": flat(result.environment),
         "citations": found,
         "bibtex": "\n\n".join(bibtex(citation.paper) for citation in found),
