@@ -28,7 +28,7 @@ ALLOWED = {
     "cnas.runs.fields": ("cnas.errors",),
     "cnas.runs.links": ("cnas.errors",),
     "cnas.runs.lock": ("cnas.errors",),
-    "cnas.hub": (*COMMON, "cnas.spaces.*", "cnas.data.words", "cnas.reports._drawing", "cnas.reports.cell_graph"),
+    "cnas.hub": (*COMMON, "cnas.spaces.*", "cnas.data.words", "cnas.reports.drawing", "cnas.reports.cell_graph"),
     "cnas.hub.run_card": ("cnas.*",),
     "cnas.reports": ("cnas.*",),
     "cnas.reports.comparison": ("cnas.errors", "cnas.runs.folder", "cnas.runs.result", "cnas.hub._markdown"),

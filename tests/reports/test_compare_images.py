@@ -63,7 +63,9 @@ def rows(text, start):
 
 
 def test_every_kind_of_model_has_its_measures():
-    assert {metric.name for metric in TRAINED} == {name for kind in (LANGUAGE_MODEL, IMAGE_CLASSIFIER) for name in kind.units}
+    assert {metric.name for metric in TRAINED} == {
+        name for kind in (LANGUAGE_MODEL, IMAGE_CLASSIFIER) for name in kind.units
+    }
 
 
 def test_a_run_has_what_was_looked_up_and_what_was_measured(made):
@@ -211,7 +213,10 @@ def test_runs_of_different_kinds_are_not_comparable(made, finished):
 OTHERS = {
     "benchmark_metrics is cifar10 in tss.parquet": {"benchmark": benchmark_metrics(90.0, dataset="cifar100")},
     "benchmark_metrics is cifar10 in tss.parquet (": {"benchmark": benchmark_metrics(90.0, source="other.parquet")},
-    "data is ": {"dataset": {"name": "digits", "fingerprint": "0" * 16, "used": {}}, "benchmark": benchmark_metrics(90.0)},
+    "data is ": {
+        "dataset": {"name": "digits", "fingerprint": "0" * 16, "used": {}},
+        "benchmark": benchmark_metrics(90.0),
+    },
 }
 
 

@@ -51,6 +51,7 @@ KENDALL_TAU = Measure("Kendall's τ", "Kendall's τ", higher=True)
 TRAINED = {PERPLEXITY: (VALID_PERPLEXITY, TEST_PERPLEXITY), ACCURACY: (VALID_ACCURACY, TEST_ACCURACY)}
 """By the metric of a network, what is measured of it on validation and test data."""
 
+
 def benchmark_metrics(dataset: str) -> Measure:
     """The test accuracy that a table has of a cell, in percent.
 
