@@ -32,7 +32,7 @@ ALLOWED = {
     "cnas.hub.run_card": ("cnas.*",),
     "cnas.reports": ("cnas.*",),
     "cnas.reports.comparison": ("cnas.errors", "cnas.runs.folder", "cnas.runs.result", "cnas.hub._markdown"),
-    "cnas.reports.analyses": (*COMMON, "cnas.reports.*", "cnas.spaces.base", "cnas.hub.*"),
+    "cnas.reports.analyses": (*COMMON, "cnas.reports.*", "cnas.runs.result", "cnas.spaces.base", "cnas.hub._markdown"),
     "cnas.sweeps": ("cnas.*",),
     "cnas.cli": ("cnas", "cnas.*"),
     "cnas.__main__": ("cnas.cli.main",),

@@ -103,18 +103,12 @@ def draw_architecture(space: SearchSpace, architecture: Architecture) -> Drawing
     _arrows(axes, graph, where)
     for node, place in where.items():
         _circle(axes, place, str(node) if node else "input")
-    words = ", ".join(f"node {b} = {op} of {f'node {a}' if a else 'the input'}" for a, b, op in _sorted(graph))
-    caption = f"Arrows carry the name of the operation.{_output(space)}"
+    edges = sorted(graph.edges(data="operation"), key=lambda edge: (edge[1], edge[0]))
+    words = ", ".join(f"node {b} = {op} of {f'node {a}' if a else 'the input'}" for a, b, op in edges)
+    caption = "Arrows have the name of the operation."
+    if space.outputs:
+        caption += f" The output is the mean of the nodes {', '.join(map(str, space.outputs))}."
     return finish(figure, "cell", "The cell", f"A graph of {len(graph)} nodes: {words}.", caption)
-
-
-def _output(space: SearchSpace) -> str:
-    """What the cell puts out, where the space says it."""
-    return f" The output is the mean of the nodes {', '.join(map(str, space.outputs))}." if space.outputs else ""
-
-
-def _sorted(graph: nx.DiGraph) -> list[tuple[int, int, str]]:
-    return sorted(graph.edges(data="operation"), key=lambda edge: (edge[1], edge[0]))
 
 
 def _arrows(axes: Axes, graph: nx.DiGraph, where: Places) -> None:

@@ -27,18 +27,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 from cnas.errors import StorageError
 
 PAPER, INK, MUTED, GRID = "#fefefe", "#1f2328", "#59636e", "#dfe3e8"
-BLUE, RED, GREEN, VIOLET, AMBER, SKY, OLIVE, SLATE = (
-    "#0072b2",
-    "#d55e00",
-    "#009e73",
-    "#b5599a",
-    "#b98900",
-    "#3d9fd8",
-    "#7a8b1c",
-    "#7d8590",
-)
-"""After Okabe & Ito (2008), told apart by colour-blind readers too; a few darkened to be read on white."""
-SERIES = (BLUE, RED, GREEN, VIOLET, AMBER, SKY, OLIVE, SLATE)
+SERIES = ("#0072b2", "#d55e00", "#009e73", "#b5599a", "#b98900", "#3d9fd8", "#7a8b1c", "#7d8590")
+"""After Okabe & Ito (2008), distinguished by colour-blind readers too; a few darkened to be read on white."""
+BLUE, RED, GREEN, *_ = SERIES
 
 VARIABLES = {
     PAPER: "--paper",

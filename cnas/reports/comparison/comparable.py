@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from cnas.reports.comparison.groups import TRAINING, Group, Summary, identity
+from cnas.reports.comparison.groups import TRAINING, Group, Summary, identity, summarize
 from cnas.reports.comparison.runs import FinishedRun, Measure
 
 SEARCH = (
@@ -18,6 +18,7 @@ SEARCH = (
     "space.cells",
 )
 """What a search costs, and how much of the data it sees."""
+METRIC = ("metric",)
 NAMED = 2
 """So many groups are named for each value of a field that differs."""
 ENOUGH = 3
@@ -28,15 +29,15 @@ def incomparable(groups: Sequence[Group]) -> list[str]:
     """The fields of data, network and training in which groups differ, each with its values; none if they compare.
 
     Example: ``network.hidden_size is 120 (enas on enas_rnn, plain), 160 (darts_v1 on darts_rnn, plain)``. Of groups
-    that are not measured alike, that alone is told: ``metric is perplexity (…), accuracy (…)``.
+    that are not measured alike, that alone is named: ``metric is perplexity (…), accuracy (…)``.
     """
-    return _differences(groups, _is_metric) or _differences(groups, _of_training)
+    return _differences(groups, METRIC.__contains__) or _differences(groups, _of_training)
 
 
 def unequal_searches(groups: Sequence[Group]) -> list[str]:
     """The fields in which the searches among ``groups`` did not have the same budget; none across kinds of data."""
     searched = [group for group in groups if group.searched]
-    return [] if _differences(searched, _is_metric) else _differences(searched, _of_search)
+    return [] if _differences(searched, METRIC.__contains__) else _differences(searched, SEARCH.__contains__)
 
 
 def _of_training(name: str) -> bool:
@@ -44,14 +45,6 @@ def _of_training(name: str) -> bool:
     if first == "used":
         return name != "used.search"
     return first in {"retrain", "network", "data", "benchmark_metrics"} or name in TRAINING
-
-
-def _is_metric(name: str) -> bool:
-    return name == "metric"
-
-
-def _of_search(name: str) -> bool:
-    return name in SEARCH
 
 
 def _differences(groups: Sequence[Group], counts: Callable[[str], bool]) -> list[str]:
@@ -96,13 +89,13 @@ class AgainstRandom:
     @property
     def reached(self) -> Summary:
         """The measure of the found cells in short."""
-        return _known(self.found, self.measure)
+        return summarize(self.found.values(self.measure))
 
     @property
     def mean(self) -> Summary:
         """The measure of the random cells in short."""
         assert self.random is not None
-        return _known(self.random, self.measure)
+        return summarize(self.random.values(self.measure))
 
     @property
     def best(self) -> FinishedRun:
@@ -133,7 +126,7 @@ def against_random(groups: Sequence[Group]) -> list[AgainstRandom]:
     """
     found = [group for group in groups if group.searched]
     measures = dict.fromkeys(measure for group in found for run in group.runs for measure in run.primary_measures)
-    return [_against(group, measure, groups) for measure in measures for group in found if group.summary(measure)]
+    return [_against(group, measure, groups) for measure in measures for group in found if group.values(measure)]
 
 
 def _against(found: Group, measure: Measure, groups: Sequence[Group]) -> AgainstRandom:
@@ -147,11 +140,5 @@ def _against(found: Group, measure: Measure, groups: Sequence[Group]) -> Against
 
 def _obstacles(found: Group, measure: Measure, random: Group) -> list[str]:
     return incomparable([found, random]) or (
-        [] if random.summary(measure) else [f"random cells lack the {measure.name}"]
+        [] if random.values(measure) else [f"random cells lack the {measure.name}"]
     )
-
-
-def _known(group: Group, measure: Measure) -> Summary:
-    summary = group.summary(measure)
-    assert summary is not None
-    return summary

@@ -129,9 +129,13 @@ class Group:
         """What at least one of them has."""
         return list(dict.fromkeys(measure for run in self.runs for measure in run.figures))
 
+    def values(self, measure: Measure) -> list[float]:
+        """A figure of those runs that have it."""
+        return [run.figures[measure] for run in self.runs if measure in run.figures]
+
     def summary(self, measure: Measure) -> Summary | None:
         """A figure in short; None where no run has it."""
-        values = [run.figures[measure] for run in self.runs if measure in run.figures]
+        values = self.values(measure)
         return summarize(values) if values else None
 
     def by_seed(self, measure: Measure) -> dict[int, float]:
