@@ -1,1 +1,1 @@
-"""What finished runs and runs under way say: one page of HTML, comparisons, and the paper's figures."""
+"""Reports about runs: one page of HTML, comparisons of finished runs, and the paper's figures."""

@@ -34,7 +34,7 @@ _NODE = 10.0
 """Half the side of the square that a node covers."""
 _STEPS = 24
 _ALONG = (0.6, 0.5, 0.4, 0.7, 0.3, 0.75, 0.25)
-"""Where on its arrow a name may stand, the best first."""
+"""Positions along an arrow at which its name may be, the best first."""
 
 
 def cell_graph(space: SearchSpace, architecture: Architecture) -> nx.DiGraph:
@@ -55,7 +55,7 @@ def cell_graph(space: SearchSpace, architecture: Architecture) -> nx.DiGraph:
 
 
 def places(graph: nx.DiGraph) -> Places:
-    """(x, y) of every node: y is minus its longest way from the input; a node stands above the middle of its readers.
+    """(x, y) of every node: y is minus its longest path from the input, x the middle of the nodes that read it.
 
     Where all nodes would stand in one column and arrows lead past some of them, the inner ones step aside by turns.
 

@@ -12,9 +12,6 @@ from cnas.reports.record import Row, RunRecord
 PHASES = {"search": "Search: shared weights", "retrain": "Training of the cell"}
 ACCURACY = "accuracy in %"
 
-_COLOURED = len(SERIES)
-"""So many runs have a colour of their own; more would not be told apart."""
-
 
 def draw_learning_curve(record: RunRecord, phase: str) -> Drawing | None:
     """Training and validation of one phase; None where nothing was measured."""
@@ -28,13 +25,7 @@ def draw_learning_curve(record: RunRecord, phase: str) -> Drawing | None:
     curves = [Curve(label, values, colour) for (label, values), colour in found if values]
     if not curves:
         return None
-    figure, axes = drawing.new_figure()
-    for curve in curves:
-        curve.draw(axes)
-    if unit != "loss":
-        drawing.log_axis(axes, [value for curve in curves for _, value in curve.points])
-    drawing.epochs_axis(axes, unit)
-    drawing.legend(axes)
+    figure, _ = drawing.plot(curves, unit, log=unit != "loss")
     words = f"{unit} over epochs: {drawing.in_words(curves)}."
     return drawing.finish(figure, f"{phase}_curve", PHASES[phase], words)
 
@@ -44,32 +35,28 @@ def draw_accuracy(record: RunRecord, phase: str) -> Drawing | None:
     found = points(record.phase(phase), "valid_accuracy")
     if not found:
         return None
-    figure, axes = drawing.new_figure()
-    Curve("validation", found, RED).draw(axes)
-    drawing.epochs_axis(axes, f"validation {ACCURACY}")
+    figure, _ = drawing.plot([Curve("validation", found, RED)], f"validation {ACCURACY}", columns=0)
     words = f"Validation {ACCURACY} over epochs: {course(found)}, highest {max(y for _, y in found):.4g}."
     return drawing.finish(figure, f"{phase}_accuracy", f"{PHASES[phase]}, accuracy", words)
 
 
 def draw_comparison(records: Sequence[RunRecord], phase: str) -> Drawing | None:
     """The validation curves of all runs; None where fewer than two have any."""
-    every = [(index, record, *_validation(record.phase(phase))) for index, record in enumerate(records, 1)]
-    every = [(index, record, unit, found) for index, record, unit, found in every if found]
-    units = {unit for _, _, unit, _ in every}
-    if len(every) < 2 or len(units) > 1:
+    many = len(records) > len(SERIES)
+    curves, units = [], set()
+    for index, record in enumerate(records, 1):
+        unit, found = _validation(record.phase(phase))
+        if found:
+            plain = not record.curriculum
+            colour = (BLUE if plain else RED) if many else SERIES[index - 1]
+            curves.append(Curve(f"{index} · {record.variant}", found, colour, plain))
+            units.add(unit)
+    if len(curves) < 2 or len(units) > 1:
         return None
     (unit,) = units
-    figure, axes = drawing.new_figure(2.8)
-    for index, record, _, found in every:
-        plain = not record.curriculum
-        colour = SERIES[index - 1] if len(records) <= _COLOURED else BLUE if plain else RED
-        Curve(f"{index} · {record.variant}", found, colour, plain).draw(axes)
-    if unit == "perplexity":
-        drawing.log_axis(axes, [value for *_, found in every for _, value in found])
-    drawing.epochs_axis(axes, f"validation {unit}")
-    if len(every) <= _COLOURED:
-        drawing.legend(axes)
-    words = "; ".join(f"run {index}, {record.variant}, {course(found)}" for index, record, _, found in every)
+    columns = 2 if len(curves) <= len(SERIES) else 0
+    figure, _ = drawing.plot(curves, f"validation {unit}", height=2.8, log=unit == "perplexity", columns=columns)
+    words = "; ".join(f"run {curve.label.replace(' · ', ', ')}, {course(curve.points)}" for curve in curves)
     caption = "Broken lines are runs without a curriculum." if len({bool(r.curriculum) for r in records}) == 2 else ""
     alternative = f"Validation {unit} over epochs: {words}."
     return drawing.finish(figure, f"all_{phase}_curves", PHASES[phase], alternative, caption)

@@ -38,7 +38,7 @@ VARIABLES = {
     GRID: "--grid",
     **{colour: f"--series-{index}" for index, colour in enumerate(SERIES, 1)},
 }
-"""The variable of the style sheet that stands for each colour."""
+"""The variable of the style sheet for each colour."""
 
 WIDTH = 4.3
 """Inches: at a telephone's width the letters are still of their size."""
@@ -163,6 +163,38 @@ class Curve:
 def points(rows: Sequence[Mapping[str, Any]], key: str) -> list[tuple[float, float]]:
     """(epoch, value) of every row of ``metrics.jsonl`` that has the value, and one that can be drawn."""
     return [(row["epoch"], row[key]) for row in rows if row.get(key) is not None and abs(row[key]) < LARGEST]
+
+
+def plot(
+    curves: Sequence[Curve],
+    unit: str,
+    *,
+    height: float = 2.6,
+    log: bool = False,
+    level: tuple[float, str] | None = None,
+    columns: int = 2,
+) -> tuple[Figure, Axes]:
+    """Curves over epochs.
+
+    Args:
+        curves: at least one.
+        unit: label of the ordinate.
+        height: in inches, without the legend.
+        log: whether the ordinate is logarithmic.
+        level: (value, label) of a dotted line.
+        columns: of the legend; 0 leaves it out.
+    """
+    figure, axes = new_figure(height)
+    for curve in curves:
+        curve.draw(axes)
+    if level is not None:
+        axes.axhline(level[0], color=MUTED, linestyle=":", linewidth=1.2, label=level[1])
+    if log:
+        log_axis(axes, [value for curve in curves for _, value in curve.points])
+    epochs_axis(axes, unit)
+    if columns:
+        legend(axes, columns)
+    return figure, axes
 
 
 def in_words(curves: Sequence[Curve], digits: int = 4) -> str:

@@ -25,7 +25,7 @@ from cnas.reports.weights import SampleWeights, draw_histogram, draw_weights
 
 @dataclass
 class Block:
-    """What one section says of one run, or of all.
+    """The part of a section that is about one run, or about all.
 
     Args:
         heading: which run; empty where there is one only.

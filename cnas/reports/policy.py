@@ -1,4 +1,4 @@
-"""What the algorithm came to believe: the entropy of its policy, and its weights where it has a table of them.
+"""Figures of the search algorithm's policy: its entropy, and its weights per edge and operation.
 
 Legend: E edges, O operations.
 """
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from cnas.reports import drawing
-from cnas.reports.drawing import BLUE, INK, MUTED, RED, SERIES, WIDTH, Curve, Drawing, Points, course, points
+from cnas.reports.drawing import BLUE, INK, RED, SERIES, WIDTH, Curve, Drawing, Points, course, points
 from cnas.reports.record import RunRecord
 from cnas.spaces.base import SearchSpace
 from cnas.types import Architecture
@@ -78,16 +78,12 @@ def _draw_entropy(record: RunRecord, tables: Tables) -> Drawing | None:
     found, uniform = _entropies(record, tables)
     if not found:
         return None
-    figure, axes = drawing.new_figure(2.3)
-    Curve("policy", found, BLUE).draw(axes)
-    if uniform is not None:
-        axes.axhline(uniform, color=MUTED, linestyle=":", linewidth=1.2, label="uniform policy")
+    level = None if uniform is None else (uniform, "uniform policy")
+    figure, axes = drawing.plot([Curve("policy", found, BLUE)], "entropy (nats)", height=2.3, level=level)
     values = [value for _, value in found] + ([] if uniform is None else [uniform])
     # Less than a fiftieth of the entropy would look like a cliff if it filled the axes.
     high, span = max(values), max(max(values) - min(values), 0.02 * max(values), 1e-6)
     axes.set_ylim(high - 1.15 * span, high + 0.15 * span)
-    drawing.epochs_axis(axes, "entropy (nats)")
-    drawing.legend(axes)
     words = f"Entropy in nats {course(found)}." + ("" if uniform is None else f" A uniform policy has {uniform:.4g}.")
     title = "Entropy of the policy"
     return drawing.finish(figure, "policy_entropy", title, words, "The lower, the more decided.")
@@ -111,12 +107,8 @@ def _draw_means(space: SearchSpace, tables: Tables) -> Drawing:
         for index, operation in enumerate(space.operations)
     }
     curves = [Curve(name, found, SERIES[i % len(SERIES)]) for i, (name, found) in enumerate(means.items())]
-    figure, axes = drawing.new_figure(2.3)
-    for curve in curves:
-        curve.draw(axes)
+    figure, axes = drawing.plot(curves, "mean weight", height=2.3, columns=3)
     axes.set_ylim(0, 1.15 * max(value for curve in curves for _, value in curve.points) or 1.0)
-    drawing.epochs_axis(axes, "mean weight")
-    drawing.legend(axes, columns=3)
     words = f"Mean over all edges: {drawing.in_words(curves, 3)}."
     caption = "Mean over all edges. Where one without parameters gains on all others, the search may be collapsing."
     return drawing.finish(figure, "operation_weights", "Weight of each operation", words, caption)

@@ -1,4 +1,4 @@
-"""A run folder as the report sees it: what its files say, and nothing that has to be computed."""
+"""The contents of a run folder, read for a report; nothing is computed."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class RunRecord:
 
     @property
     def curriculum(self) -> CurriculumSettings | None:
-        """The settings of the curriculum; None where every sample weighs the same or nothing is searched."""
+        """The settings of the curriculum; None where every sample has the same weight or nothing is searched."""
         found = self.result.curriculum if self.result else self.known.curriculum
         return found if found and found.k != 0 and not self.known.architecture else None
 
@@ -106,7 +106,7 @@ class RunRecord:
 
     @cached_property
     def space(self) -> SearchSpace | None:
-        """The search space with the sizes of the run; None where the folder does not say enough of it."""
+        """The search space with the sizes of the run; None where the folder does not name it."""
         values = dict(self.known.space)
         name_of_space = values.pop("name", self.result and self.result.space)
         try:
@@ -128,7 +128,7 @@ class RunRecord:
         return self.parse(self.notation)
 
     def parse(self, text: str | None) -> Architecture | None:
-        """The architecture a string stands for; None where it is none of the space."""
+        """The architecture in the notation of the space; None where it is none of it."""
         try:
             return self.space.parse(text) if self.space and text else None
         except UserError:
@@ -136,7 +136,7 @@ class RunRecord:
 
 
 def read_run(folder: Path) -> RunRecord:
-    """What the files of a run folder say; a run that is still going on gives what there is so far.
+    """Read the files of a run folder; of an unfinished run, what there is so far.
 
     Raises:
         UserError: it is no run folder, or one of its files is not what a run writes; the message names it.

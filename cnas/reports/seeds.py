@@ -14,10 +14,10 @@ ONE_SEED = "One seed is no evidence for or against a curriculum."
 
 
 def compare_records(records: Sequence[RunRecord]) -> Comparison:
-    """What the finished ones of some runs say of each other, and what keeps them from being compared.
+    """Compare those runs that are finished, or say why they cannot be compared.
 
     Args:
-        records: of run folders; those that are not finished, or whose cell nothing judges, do not count.
+        records: of run folders; those that are not finished, or have no primary measure, do not count.
     """
     found = [FinishedRun(record.path, record.config, record.result) for record in records if record.result]
     try:
@@ -32,7 +32,7 @@ def compare_records(records: Sequence[RunRecord]) -> Comparison:
 
 
 def _columns(groups: Sequence[Group]) -> list[Measure]:
-    """The measures of some groups; what judges their cells comes first."""
+    """The measures of some groups, the primary ones first."""
     primary_measures = {measure for group in groups for run in group.runs for measure in run.primary_measures}
     return sorted(measures_of(groups), key=lambda measure: measure not in primary_measures)
 

@@ -43,7 +43,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What runs say of each other: tables, and sentences about them."""
+    """Runs compared with each other: tables, and sentences about them."""
 
     tables: tuple[Table, ...] = ()
     notes: tuple[str, ...] = ()
@@ -92,7 +92,7 @@ def seconds(record: RunRecord, phase: str) -> float | None:
 
 
 def _figure(record: RunRecord, phase: str, name: str, key: str) -> Any:
-    """What the result says of a phase, or else the last row of it under ``key``."""
+    """A figure of a phase: the result's, or else that of its last row under ``key``."""
     measured, rows = getattr(getattr(record.result, phase, None), name, None), record.phase(phase)
     return measured if measured is not None or not rows else rows[-1].get(key)
 
@@ -164,7 +164,7 @@ def environment(records: Sequence[RunRecord]) -> list[Table]:
 
 
 def benchmark(records: Sequence[RunRecord]) -> list[Table]:
-    """What a tabular benchmark says of the cells; no table where no run was looked up."""
+    """The entries of a tabular benchmark for the cells; no table where no run was looked up."""
     found = [record.result.benchmark if record.result else None for record in records]
     return _side_by_side("Looked up", [_flat(each.to_json()) if each else {} for each in found])
 

@@ -29,7 +29,7 @@ Unit = tuple[int, SampleView]
 
 @dataclass(frozen=True)
 class SampleWeights:
-    """What the last checkpoint of a search knows of its training data.
+    """The sample weights in the last checkpoint of a search.
 
     Args:
         epoch: after which they were saved.
@@ -47,7 +47,7 @@ class SampleWeights:
 
 
 def sample_weights(record: RunRecord, task: Task | None = None) -> SampleWeights | None:
-    """What a run's last checkpoint knows of its training data; None where no curriculum has weighed it.
+    """The sample weights in a run's last checkpoint; None where there is no curriculum.
 
     Args:
         record: of the run.
@@ -111,16 +111,11 @@ def _draw_range(record: RunRecord) -> Drawing | None:
     curves = {key: Curve(label, points(rows, f"weight_{key}"), colour) for key, label, colour in known}
     if not all(curve.points for curve in curves.values()):
         return None
-    figure, axes = drawing.new_figure()
+    figure, axes = drawing.plot([*curves.values()], "weight v", level=(1, "v = 1: no curriculum"))
     low, high = dict(curves["min"].points), dict(curves["max"].points)
     both = sorted(low.keys() & high.keys())
     axes.fill_between(both, [low[x] for x in both], [high[x] for x in both], color=BLUE, alpha=0.12, linewidth=0)
-    for curve in curves.values():
-        curve.draw(axes)
-    axes.axhline(1, color=MUTED, linestyle=":", linewidth=1.2, label="v = 1: no curriculum")
     axes.margins(y=0.08)
-    drawing.epochs_axis(axes, "weight v")
-    drawing.legend(axes)
     words = "; ".join(f"{key} {course(curve.points, 3)}" for key, curve in curves.items())
     return drawing.finish(figure, "weights", "Weights over the epochs", f"Curriculum weights: {words}.")
 
@@ -129,12 +124,10 @@ def _draw_effective_size(record: RunRecord) -> Drawing | None:
     found = [(epoch, 100 * value) for epoch, value in points(record.phase("search"), "effective_sample_size")]
     if not found:
         return None
-    figure, axes = drawing.new_figure()
-    Curve("effective sample size", found, GREEN).draw(axes)
+    figure, axes = drawing.plot([Curve("effective sample size", found, GREEN)], "% of the units", columns=0)
     low = min(value for _, value in found)
     axes.set_ylim(min(100 - 1.3 * (100 - low), 99.5), 100 + 0.1 * max(100 - low, 0.5))
     figure.subplots_adjust(left=0.7 / WIDTH)
-    drawing.epochs_axis(axes, "% of the units")
     words = f"(Σv)²/Σv² as a share of the training units: {course(found)} %."
     caption = "100 % means that every sample weighs the same."
     return drawing.finish(figure, "effective_sample_size", "Effective sample size", words, caption)

@@ -159,7 +159,7 @@ class RetrainFigures(PhaseFigures):
 
 
 class BenchmarkRecord(Part):
-    """What a table says of the architecture.
+    """The entry of a tabular benchmark for the architecture.
 
     Attributes:
         dataset: whose accuracy it is.
@@ -185,7 +185,7 @@ class BenchmarkRecord(Part):
 
 
 class RunResult(Part):
-    """What ``result.json`` says of a finished run.
+    """The contents of ``result.json``: what a finished run has found and measured.
 
     Attributes:
         space: name of the search space.

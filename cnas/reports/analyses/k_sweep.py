@@ -1,4 +1,4 @@
-"""Accuracy against K, the number of subnets that judge the data (Figure 5 of the paper)."""
+"""Accuracy against K, the number of subnets that score the data (Figure 5 of the paper)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class KPoint:
     """The runs with one K.
 
     Args:
-        k: how many subnets judged; 0 is the plain algorithm.
+        k: how many subnets score the data; 0 is the plain algorithm.
         mean: of the test accuracies, in percent.
         std: their sample standard deviation; None of a single run.
         seeds: of the runs, ascending.
@@ -110,7 +110,7 @@ def draw_k_sweep(sweep: KSweep) -> Drawing:
             axes.axhline(mean, color=MUTED, linestyle="--", linewidth=1.2, label="plain")
             axes.axhspan(mean - std, mean + std, color=MUTED, alpha=0.15, linewidth=0)
         axes.margins(y=0.15)
-        axes.set_xlabel("K, subnets that judge")
+        axes.set_xlabel("K, subnets that score the data")
         axes.set_ylabel("test accuracy (%)")
         tidy(axes)
         legend(axes)

@@ -81,7 +81,7 @@ def _ranks(table: Table, space: SearchSpace, architectures: Sequence[Architectur
 
 
 def _place(space: SearchSpace, architecture: Architecture) -> int:
-    """Where an architecture stands when the last decision varies fastest."""
+    """The index of an architecture when the last decision varies fastest."""
     place = 0
     for decision, choice in zip(space.decisions(), architecture.choices, strict=True):
         place = place * len(decision.options) + decision.options.index(choice)
@@ -110,13 +110,11 @@ def draw_ranking_traces(*traces: RankingTraces, labels: Mapping[str, str] | None
         )
     curves = _curves(traces, labels or {})
     with drawing.style():
-        figure, axes = drawing.new_figure()
-        for _, curve in curves:
-            curve.draw(axes)
-        _rank_axis(figure, axes, traces[0].size)
-        drawing.epochs_axis(axes, f"rank among {traces[0].size:,}")
         # Long names beside each other would leave the figure.
-        drawing.legend(axes, columns=2 if max(len(curve.label) for _, curve in curves) <= 26 else 1)
+        columns = 2 if max(len(curve.label) for _, curve in curves) <= 26 else 1
+        lines = [curve for _, curve in curves]
+        figure, axes = drawing.plot(lines, f"rank among {traces[0].size:,}", columns=columns)
+        _rank_axis(figure, axes, traces[0].size)
         words = "; ".join(f"{curve.label} ({text}) {drawing.course(curve.points, 6)}" for text, curve in curves)
         title = "Rank of architectures by the policy"
         return drawing.finish(figure, "ranking_traces", title, f"Ranks, 1 is the best: {words}.")

@@ -134,7 +134,7 @@ def _jaccard(left: frozenset[int], right: frozenset[int]) -> float:
 
 
 def draw_similarity(found: Similarity) -> Drawing:
-    """The matrix with its numbers; names that have room stand beside it.
+    """Draw the matrix with its numbers, and the names beside it where they have room.
 
     Args:
         found: what to draw.

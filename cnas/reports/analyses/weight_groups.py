@@ -1,4 +1,4 @@
-"""What became of the weights of easy, middling and hard samples (Figure 6 of the paper's supplement).
+"""The sample weights of easy, middling and hard samples over the epochs (Figure 6 of the paper's supplement).
 
 Legend: N units of the training data, S of them traced, P epochs.
 """

@@ -22,7 +22,7 @@ METRIC = ("metric",)
 NAMED = 2
 """So many groups are named for each value of a field that differs."""
 ENOUGH = 3
-"""Fewer random cells than this say little about a search."""
+"""With fewer random cells than this, the comparison is noted as weak."""
 
 
 def incomparable(groups: Sequence[Group]) -> list[str]:
@@ -67,11 +67,11 @@ def _short(labels: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class AgainstRandom:
-    """How a searched group stands to the random cells of its space in one measure.
+    """A searched group compared with the random cells of its space in one measure.
 
     Args:
         found: the searched runs.
-        measure: by which the cells are judged.
+        measure: by which the cells are compared.
         random: the random cells; None where there are none of this space.
         obstacles: why the two may not be compared; empty where they may.
     """
@@ -117,7 +117,7 @@ class AgainstRandom:
 
 
 def against_random(groups: Sequence[Group]) -> list[AgainstRandom]:
-    """Every searched group beside the random cells of its space, in each measure by which its cells are judged.
+    """Compare every searched group with the random cells of its space, in each of its primary measures.
 
     Where there are several groups of random cells, it is those of the same training.
 
