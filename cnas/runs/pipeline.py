@@ -146,7 +146,7 @@ def _pipeline(task: Task, context: RunContext, home: RunFolder, resume: bool) ->
     result = RunResult.from_json(json_safe(values))
     if context.accelerator.is_main_process:
         try:
-            task.export(home.path, result.to_json(), trained, _algorithm(config).paper)
+            task.export(home.path, result, trained, _algorithm(config).paper)
             report_run(home.path, result, task)
         except OSError as problem:
             raise StorageError(f"cannot write the model and card to {home.path}: {problem.strerror}") from problem

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from cnas.data.base import OrderedBatches
 from cnas.runs.config import RunConfig
+from cnas.runs.result import RunResult
 from cnas.types import Architecture, Paper
 
 
@@ -113,7 +114,7 @@ class Task(Protocol):
         """
         ...
 
-    def export(self, folder: Path, result: Mapping[str, Any], trained: RetrainResult | None, paper: Paper) -> None:
+    def export(self, folder: Path, result: RunResult, trained: RetrainResult | None, paper: Paper) -> None:
         """Write model, card and pictures into the run folder; ``trained`` is None where nothing was trained."""
         ...
 

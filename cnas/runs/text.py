@@ -19,6 +19,7 @@ from cnas.hub.artifacts import export_run
 from cnas.metrics import perplexity
 from cnas.runs.checks import check_search, check_training
 from cnas.runs.config import RunConfig
+from cnas.runs.result import RunResult
 from cnas.runs.task import SearchData, SampleView, RetrainResult
 from cnas.training.evaluate import mean_loss
 from cnas.types import Architecture, Paper
@@ -98,7 +99,7 @@ class TextTask:
     def look_up(self, architecture: Architecture, losses: Mapping[str, float]) -> None:
         """No benchmark knows recurrent cells."""
 
-    def export(self, folder: Path, result: Mapping[str, Any], trained: RetrainResult | None, paper: Paper) -> None:
+    def export(self, folder: Path, result: RunResult, trained: RetrainResult | None, paper: Paper) -> None:
         """The language model with its tokenizer, generated lines, card and pictures."""
         words, network = self.text.vocabulary.words, trained.network if trained else None
         export_run(folder, result, network, words, space=self.config.space, paper=paper)

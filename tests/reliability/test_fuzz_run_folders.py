@@ -109,7 +109,7 @@ FOUND = [
     ("result.json", "curriculum", [1], "compare", "result.json: curriculum must be a valid dictionary, got [1]"),
     ("result.json", "seed", 10**400, "compare", "result.json: seed must be less than"),
     ("result.json", "retrain", {"test_perplexity": 10**400}, "compare", "retrain"),
-    ("result.json", "architecture", 3, "card", "holds values that no run writes"),
+    ("result.json", "architecture", 3, "card", "architecture must be a valid dictionary"),
     ("config.json", "space", {"name": "enas_rnn", "dropout_input": -1.0}, "card", "space"),
     ("model/config.json", "vocab_size", "x", "generate", "cannot be used"),
     ("model/config.json", "model_type", "stranger", "generate", "cannot be used"),
