@@ -36,6 +36,7 @@ PROMISED = [
     "cnas.random",
     "cnas.runs.pipeline",
     "cnas.runs.config",
+    "cnas.runs.result",
     "cnas.data.safe_pickle",
     "cnas.spaces",
     "cnas.sweeps",

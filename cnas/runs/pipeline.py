@@ -129,7 +129,7 @@ def _pipeline(task: Task, context: RunContext, home: RunFolder, resume: bool) ->
     trained = retrain(task, context, architecture, resume=resume) if config.retrain.epochs else None
     judged = found["search"] and config.curriculum is not None and config.curriculum.k > 0
     record = task.look_up(architecture, found.get("supernet_losses", {}))
-    result = {
+    values = {
         "recipe": config.recipe,
         "preset": config.preset,
         "space": config.space.name,
@@ -143,15 +143,16 @@ def _pipeline(task: Task, context: RunContext, home: RunFolder, resume: bool) ->
         **({} if record is None else {"benchmark": record}),
         "environment": environment(context.accelerator),
     }
+    result = RunResult.from_json(json_safe(values))
     if context.accelerator.is_main_process:
         try:
-            task.export(home.path, RunResult.from_json(json_safe(result)), trained, _algorithm(config).paper)
+            task.export(home.path, result, trained, _algorithm(config).paper)
             report_run(home.path, result, task)
         except OSError as problem:
             raise StorageError(f"cannot write the model and card to {home.path}: {problem.strerror}") from problem
-        home.write_json("result.json", result)
+        result.save(home.path)
     ProcessGroup(context.accelerator).wait()
-    return result
+    return result.to_json()
 
 
 def search(task: Task, context: RunContext, home: RunFolder, *, resume: bool) -> dict[str, Any]:

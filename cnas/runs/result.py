@@ -5,24 +5,22 @@ A file of a newer version may have keys that are unknown here: they are kept whe
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import ErrorDetails
 
-from cnas.errors import UserError
+from cnas.errors import UserError, wrong_value
 from cnas.runs.folder import RunFolder
+from cnas.training.metrics_log import Count
 
 NAME = "result.json"
-LARGEST = 1e100
-"""Nothing that is measured is larger, and what is could not be drawn."""
 
-Number = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
+LARGEST = 1e100
+"""A measurement above it is as good as infinite: it can be neither averaged nor drawn."""
 Size = Annotated[float, Field(ge=0, le=LARGEST)]
-Count = Annotated[int, Field(ge=0, lt=2**63)]
+Measured = Annotated[float, Field(ge=0)]
 Text = Annotated[str, Field(min_length=1)]
 
 
@@ -58,7 +56,7 @@ class Primary(NamedTuple):
     higher_is_better: bool
 
 
-class _Part(BaseModel):
+class Part(BaseModel):
     """Values of the declared types, and whatever else the file has; the values are never converted."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="allow", allow_inf_nan=False)
@@ -68,7 +66,7 @@ class _Part(BaseModel):
         return self.model_dump(exclude_unset=True)
 
 
-class DatasetRecord(_Part):
+class DatasetRecord(Part):
     """The data of a run.
 
     Attributes:
@@ -98,7 +96,7 @@ class DatasetRecord(_Part):
         return (used, size) if used is not None and used < size else None
 
 
-class CurriculumSettings(_Part):
+class CurriculumSettings(Part):
     """How the training data was reweighted; see `cnas.curricula.Curriculum`."""
 
     name: str | None = None
@@ -107,14 +105,14 @@ class CurriculumSettings(_Part):
     unit: str | None = None
 
 
-class ArchitectureRecord(_Part):
+class ArchitectureRecord(Part):
     """The architecture that was found or given, in the notation of its space."""
 
     space: str | None = None
     string: Text
 
 
-class PhaseFigures(_Part):
+class PhaseFigures(Part):
     """What search and retraining have in common.
 
     Attributes:
@@ -141,7 +139,7 @@ class SearchFigures(PhaseFigures):
         valid: measurements on validation data with the shared weights, by name.
     """
 
-    valid: dict[str, Number | None] = {}
+    valid: dict[str, float | None] = {}
 
 
 class RetrainFigures(PhaseFigures):
@@ -154,14 +152,14 @@ class RetrainFigures(PhaseFigures):
 
     parameters: Count | None = None
     averaged_from_step: Count | None = None
-    valid_perplexity: Size | None = None
-    test_perplexity: Size | None = None
-    valid_accuracy: Size | None = None
-    test_accuracy: Size | None = None
+    valid_perplexity: Measured | None = None
+    test_perplexity: Measured | None = None
+    valid_accuracy: Measured | None = None
+    test_accuracy: Measured | None = None
 
 
-class BenchmarkRecord(_Part):
-    """What a table says of the architecture.
+class BenchmarkRecord(Part):
+    """The entry of a tabular benchmark for the architecture.
 
     Attributes:
         dataset: whose accuracy it is.
@@ -182,12 +180,12 @@ class BenchmarkRecord(_Part):
     test_accuracies: dict[str, Size] = {}
     index: Count | None = None
     source: str | None = None
-    kendall_tau: Number | None = None
+    kendall_tau: Annotated[float, Field(ge=-1, le=1)] | None = None
     ranked: Count | None = None
 
 
-class RunResult(_Part):
-    """What ``result.json`` says of a finished run.
+class RunResult(Part):
+    """The contents of ``result.json``: what a finished run has found and measured.
 
     Attributes:
         space: name of the search space.
@@ -262,7 +260,7 @@ class RunResult(_Part):
         try:
             return cls.model_validate(values)
         except ValidationError as problem:
-            raise UserError(f"{file}: {_described(problem.errors()[0], values)}") from problem
+            raise UserError(f"{file}: {wrong_value(problem, values)}") from problem
 
     def save(self, folder: Path) -> None:
         """Write ``result.json`` whole or not at all.
@@ -291,7 +289,7 @@ class RunResult(_Part):
         return {
             key.removeprefix(prefix): float(value)
             for key, value in self.retrain or ()
-            if key.startswith(prefix) and isinstance(value, int | float)
+            if key.startswith(prefix) and isinstance(value, int | float) and abs(value) <= LARGEST
         }
 
     @property
@@ -302,17 +300,3 @@ class RunResult(_Part):
         if value is None and self.benchmark is not None:
             return Primary(ACCURACY.name, self.benchmark.test_accuracy, ACCURACY.higher_is_better)
         return None if value is None else Primary(name, value, higher)
-
-
-def _described(error: ErrorDetails, values: Any) -> str:
-    """One line about a value: its dotted name, what is allowed, what it is."""
-    names: list[str] = []
-    inner = values
-    for step in error["loc"]:
-        # Of a union, the location also names the alternative that was tried.
-        if isinstance(inner, Mapping) and step in inner:
-            names, inner = [*names, str(step)], inner[step]
-    if error["type"] == "missing":
-        return f"{'.'.join([*names, str(error['loc'][-1])])} is missing"
-    allowed = error["msg"].removeprefix("Input should be ").partition(" or instance of")[0]
-    return f"{'.'.join(names)} must be {allowed}, got {reprlib.repr(error['input'])}"

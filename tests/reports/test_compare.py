@@ -123,7 +123,9 @@ OPTIONAL = ["retrain.valid_perplexity", "retrain.seconds", "algorithm"]
 )
 def test_a_field_that_is_missing_or_wrong_is_named(made, dotted, value):
     folder = made("wrong", **{dotted.replace(".", "__"): value})
-    with pytest.raises(UserError, match=rf"^{re.escape(str(folder))}/result\.json: {re.escape(dotted)}.* must be .* got "):
+    with pytest.raises(
+        UserError, match=rf"^{re.escape(str(folder))}/result\.json: {re.escape(dotted)}.* must be .* got "
+    ):
         load_run(folder)
 
 

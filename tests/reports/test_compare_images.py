@@ -211,7 +211,10 @@ def test_runs_of_different_kinds_are_not_comparable(made, finished):
 OTHERS = {
     "benchmark_metrics is cifar10 in tss.parquet": {"benchmark": benchmark_metrics(90.0, dataset="cifar100")},
     "benchmark_metrics is cifar10 in tss.parquet (": {"benchmark": benchmark_metrics(90.0, source="other.parquet")},
-    "data is ": {"dataset": {"name": "digits", "fingerprint": "0" * 16, "used": {}}, "benchmark": benchmark_metrics(90.0)},
+    "data is ": {
+        "dataset": {"name": "digits", "fingerprint": "0" * 16, "used": {}},
+        "benchmark": benchmark_metrics(90.0),
+    },
 }
 
 

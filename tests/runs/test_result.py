@@ -141,6 +141,7 @@ LOOKED_UP = {"dataset": "cifar10", "test_accuracy": 94.37}
         ({"retrain": None, "benchmark": LOOKED_UP}, ACCURACY, Primary("accuracy", 94.37, True)),
         ({"retrain": None, "search": {"valid": {"valid_accuracy": 30.0}}}, ACCURACY, None),
         ({"retrain": {"test_perplexity": None}}, PERPLEXITY, None),
+        ({"retrain": {"test_perplexity": 1e300}}, PERPLEXITY, None),
         ({"retrain": None, "search": None}, PERPLEXITY, None),
     ],
 )

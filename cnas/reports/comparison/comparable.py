@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from cnas.reports.comparison.groups import TRAINING, Group, Summary, identity
+from cnas.reports.comparison.groups import TRAINING, Group, Summary, identity, summarize
 from cnas.reports.comparison.runs import FinishedRun, Measure
 
 SEARCH = (
@@ -18,25 +18,26 @@ SEARCH = (
     "space.cells",
 )
 """What a search costs, and how much of the data it sees."""
+METRIC = ("metric",)
 NAMED = 2
 """So many groups are named for each value of a field that differs."""
 ENOUGH = 3
-"""Fewer random cells than this say little about a search."""
+"""With fewer random cells than this, the comparison is noted as weak."""
 
 
 def incomparable(groups: Sequence[Group]) -> list[str]:
     """The fields of data, network and training in which groups differ, each with its values; none if they compare.
 
     Example: ``network.hidden_size is 120 (enas on enas_rnn, plain), 160 (darts_v1 on darts_rnn, plain)``. Of groups
-    that are not measured alike, that alone is told: ``metric is perplexity (…), accuracy (…)``.
+    that are not measured alike, that alone is named: ``metric is perplexity (…), accuracy (…)``.
     """
-    return _differences(groups, _is_metric) or _differences(groups, _of_training)
+    return _differences(groups, METRIC.__contains__) or _differences(groups, _of_training)
 
 
 def unequal_searches(groups: Sequence[Group]) -> list[str]:
     """The fields in which the searches among ``groups`` did not have the same budget; none across kinds of data."""
     searched = [group for group in groups if group.searched]
-    return [] if _differences(searched, _is_metric) else _differences(searched, _of_search)
+    return [] if _differences(searched, METRIC.__contains__) else _differences(searched, SEARCH.__contains__)
 
 
 def _of_training(name: str) -> bool:
@@ -44,14 +45,6 @@ def _of_training(name: str) -> bool:
     if first == "used":
         return name != "used.search"
     return first in {"retrain", "network", "data", "benchmark_metrics"} or name in TRAINING
-
-
-def _is_metric(name: str) -> bool:
-    return name == "metric"
-
-
-def _of_search(name: str) -> bool:
-    return name in SEARCH
 
 
 def _differences(groups: Sequence[Group], counts: Callable[[str], bool]) -> list[str]:
@@ -74,11 +67,11 @@ def _short(labels: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class AgainstRandom:
-    """How a searched group stands to the random cells of its space in one measure.
+    """A searched group compared with the random cells of its space in one measure.
 
     Args:
         found: the searched runs.
-        measure: by which the cells are judged.
+        measure: by which the cells are compared.
         random: the random cells; None where there are none of this space.
         obstacles: why the two may not be compared; empty where they may.
     """
@@ -96,13 +89,13 @@ class AgainstRandom:
     @property
     def reached(self) -> Summary:
         """The measure of the found cells in short."""
-        return _known(self.found, self.measure)
+        return summarize(self.found.values(self.measure))
 
     @property
     def mean(self) -> Summary:
         """The measure of the random cells in short."""
         assert self.random is not None
-        return _known(self.random, self.measure)
+        return summarize(self.random.values(self.measure))
 
     @property
     def best(self) -> FinishedRun:
@@ -124,7 +117,7 @@ class AgainstRandom:
 
 
 def against_random(groups: Sequence[Group]) -> list[AgainstRandom]:
-    """Every searched group beside the random cells of its space, in each measure by which its cells are judged.
+    """Compare every searched group with the random cells of its space, in each of its primary measures.
 
     Where there are several groups of random cells, it is those of the same training.
 
@@ -133,7 +126,7 @@ def against_random(groups: Sequence[Group]) -> list[AgainstRandom]:
     """
     found = [group for group in groups if group.searched]
     measures = dict.fromkeys(measure for group in found for run in group.runs for measure in run.primary_measures)
-    return [_against(group, measure, groups) for measure in measures for group in found if group.summary(measure)]
+    return [_against(group, measure, groups) for measure in measures for group in found if group.values(measure)]
 
 
 def _against(found: Group, measure: Measure, groups: Sequence[Group]) -> AgainstRandom:
@@ -147,11 +140,5 @@ def _against(found: Group, measure: Measure, groups: Sequence[Group]) -> Against
 
 def _obstacles(found: Group, measure: Measure, random: Group) -> list[str]:
     return incomparable([found, random]) or (
-        [] if random.summary(measure) else [f"random cells lack the {measure.name}"]
+        [] if random.values(measure) else [f"random cells lack the {measure.name}"]
     )
-
-
-def _known(group: Group, measure: Measure) -> Summary:
-    summary = group.summary(measure)
-    assert summary is not None
-    return summary

@@ -24,7 +24,7 @@ IRRELEVANT = (
     "trainer.checkpoint_steps",
     "retrain.checkpoint_steps",
 )
-"""Fields of a configuration that tell no two experiments apart; data goes by its fingerprint, which a split file
+"""Fields in which two runs of one experiment may differ; data goes by its fingerprint, which a split file
 is part of, a table by its name."""
 TRAINING = (
     "text.vocab_size",
@@ -124,14 +124,13 @@ class Group:
         """Those of the runs, ascending, each once."""
         return sorted({run.result.seed for run in self.runs})
 
-    @property
-    def measures(self) -> list[Measure]:
-        """What at least one of them has."""
-        return list(dict.fromkeys(measure for run in self.runs for measure in run.figures))
+    def values(self, measure: Measure) -> list[float]:
+        """A figure of those runs that have it."""
+        return [run.figures[measure] for run in self.runs if measure in run.figures]
 
     def summary(self, measure: Measure) -> Summary | None:
         """A figure in short; None where no run has it."""
-        values = [run.figures[measure] for run in self.runs if measure in run.figures]
+        values = self.values(measure)
         return summarize(values) if values else None
 
     def by_seed(self, measure: Measure) -> dict[int, float]:
@@ -164,7 +163,7 @@ def group_runs(runs: Sequence[FinishedRun], random: Collection[FinishedRun] = ()
 
 
 def identity(run: FinishedRun) -> dict[str, str]:
-    """What makes a run the experiment it is, whatever its seed: its configuration, its data, what judges its cell.
+    """All that makes two runs one experiment, whatever their seeds: configuration, data, and how the cell is measured.
 
     Of a run with a given cell only what that cell's training depends on; the cell itself does not count.
     """
@@ -181,7 +180,7 @@ def identity(run: FinishedRun) -> dict[str, str]:
 
 
 def without_curriculum(fields: Mapping[str, str]) -> dict[str, str]:
-    """What is left of `identity` where the data all weighs the same."""
+    """`identity` without the settings of the curriculum."""
     return {name: value for name, value in fields.items() if name.split(".")[0] != "curriculum"}
 
 
@@ -213,7 +212,7 @@ def _check_repeated(group: Group) -> None:
 
 
 def _distinct(groups: list[Group]) -> list[Group]:
-    """The groups with labels that tell them apart, by the fields in which those of one label differ."""
+    """The groups with distinct labels: those of equal labels get the fields in which they differ."""
     alike: dict[str, list[Group]] = {}
     for group in groups:
         alike.setdefault(group.label, []).append(group)

@@ -13,7 +13,7 @@ from cnas.reports.comparison.runs import Measure
 from cnas.runs.result import PhaseFigures
 
 NONE = "–"
-"""Stands where there is nothing to say."""
+"""The text of an empty cell."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def group_figure(group: Group, measure: Measure) -> str:
 
 def measures_of(groups: Sequence[Group]) -> list[Measure]:
     """What at least one of some groups has."""
-    return list(dict.fromkeys(measure for group in groups for measure in group.measures))
+    return list(dict.fromkeys(measure for group in groups for run in group.runs for measure in run.figures))
 
 
 def duration(seconds: Sequence[float]) -> str:
@@ -214,7 +214,7 @@ def _difference(pair: Pair, measure: Measure) -> str:
 
 
 def random_section(groups: Sequence[Group]) -> str:
-    """Whether the found cells beat random ones in every measure that judges them; says so too where it is not known."""
+    """Whether the found cells beat random ones in each primary measure, or that it is not known."""
     found = against_random(groups)
     by_measure = {each.measure: [one for one in found if one.measure == each.measure] for each in found}
     return "\n\n".join(_section(measure, those) for measure, those in by_measure.items())

@@ -46,10 +46,11 @@ TEST_PERPLEXITY = Measure("test perplexity", "test", chosen_on=VALID_PERPLEXITY)
 VALID_ACCURACY = Measure("validation accuracy", "valid accuracy", higher=True)
 TEST_ACCURACY = Measure("test accuracy", "test accuracy", higher=True, chosen_on=VALID_ACCURACY)
 KENDALL_TAU = Measure("Kendall's τ", "Kendall's τ", higher=True)
-"""How well the shared weights rank architectures whose true order a table knows (Kendall 1945, τ-b)."""
+"""Rank correlation of losses with shared weights and the accuracies of a table (Kendall 1945, τ-b)."""
 
 TRAINED = {PERPLEXITY: (VALID_PERPLEXITY, TEST_PERPLEXITY), ACCURACY: (VALID_ACCURACY, TEST_ACCURACY)}
 """By the metric of a network, what is measured of it on validation and test data."""
+
 
 def benchmark_metrics(dataset: str) -> Measure:
     """The test accuracy that a table has of a cell, in percent.
@@ -113,7 +114,7 @@ class FinishedRun:
 
     @property
     def primary_measures(self) -> list[Measure]:
-        """By which of `figures` its cell is judged: the test of the trained network, a look-up, or both."""
+        """The measures by which cells are compared: the test of the trained network, a look-up, or both."""
         wanted = [TRAINED[self.result.metric][1]] if self.result.retrain else []
         table = self.result.benchmark
         return [*wanted, *([benchmark_metrics(table.dataset)] if table else [])]
