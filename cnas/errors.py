@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import os
+import reprlib
 import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 INTERRUPTED = 130
 """The exit code by which a shell knows that Ctrl-C ended a command before there was anything to save."""
@@ -84,3 +90,23 @@ def reported(problem: CnasError) -> int:
     if problem.everywhere or os.environ.get("LOCAL_RANK", "0") == "0":
         print(f"error: {one_line(problem)}", file=sys.stderr, flush=True)
     return problem.exit_code
+
+
+def wrong_value(problem: ValidationError, values: Any) -> str:
+    """The first of pydantic's errors in one line: the dotted name of a value, what is allowed, what it is.
+
+    Args:
+        problem: what pydantic has raised.
+        values: what was validated.
+    """
+    error = problem.errors()[0]
+    names: list[str] = []
+    inner = values
+    for step in error["loc"]:
+        # Of a union, the location also names the alternative that was tried.
+        if isinstance(inner, Mapping) and step in inner:
+            names, inner = [*names, str(step)], inner[step]
+    if error["type"] == "missing":
+        return f"{'.'.join([*names, str(error['loc'][-1])])} is missing"
+    allowed = error["msg"].removeprefix("Input should be ").partition(" or instance of")[0]
+    return f"{'.'.join(names)} must be {allowed}, got {reprlib.repr(error['input'])}"

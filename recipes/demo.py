@@ -8,11 +8,13 @@ The runs are those of ``recipes/ptb_cl_enas.py --preset smoke --data pydoc``. Th
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cnas.runs.result import RunResult
 
 BAD_INPUT = 2
 """Exit code of `cnas.errors.UserError`; importing it would load torch here for this number alone."""
@@ -52,16 +54,19 @@ def side_by_side(curriculum: Path, plain: Path) -> str:
         curriculum: a finished run folder.
         plain: the run folder of the same search without a curriculum.
     """
-    found, other = (_result(folder) for folder in (curriculum, plain))
+    from cnas.runs.result import RunResult
+
+    found, other = (RunResult.load(folder) for folder in (curriculum, plain))
+    candidates = found.curriculum.k if found.curriculum else 0
     return "\n".join(
         [
-            f"Cell found with the curriculum: {found['architecture']['string']}",
+            f"Cell found with the curriculum: {found.architecture.string}",
             "",
             (curriculum / "cell.txt").read_text("utf-8").rstrip("\n"),
             "",
-            f"Perplexity per word on {found['dataset']['name']}, seed {found['seed']}",
+            f"Perplexity per word on {found.dataset.name}, seed {found.seed}",
             f"{'':24}{'valid':>8}{'test':>9}",
-            _row(f"curriculum, K = {found['curriculum']['k']}", found),
+            _row(f"curriculum, K = {candidates}", found),
             _row("no curriculum", other),
             "One seed of a smoke run proves nothing: which of the two is ahead is a matter of chance at this size.",
             "",
@@ -73,14 +78,9 @@ def side_by_side(curriculum: Path, plain: Path) -> str:
     )
 
 
-def _row(label: str, result: dict[str, Any]) -> str:
-    figures = result["retrain"]
-    return f"  {label:22}{figures['valid_perplexity']:8.2f} {figures['test_perplexity']:8.2f}"
-
-
-def _result(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((folder / "result.json").read_text("utf-8"))
-    return found
+def _row(label: str, result: RunResult) -> str:
+    valid, test = (result.metrics(split).get("perplexity", float("nan")) for split in ("valid", "test"))
+    return f"  {label:22}{valid:8.2f} {test:8.2f}"
 
 
 if __name__ == "__main__":

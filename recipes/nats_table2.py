@@ -25,7 +25,7 @@ from cnas.cli.main import exit_code
 from cnas.errors import UserError
 from cnas.reports.comparison import FinishedRun, Group, Measure, Pair
 from cnas.reports.comparison.markdown import NONE, group_figure, pair_row, plain, random_section, search_time, table
-from cnas.reports.comparison.measures import KENDALL_TAU, benchmark_metrics, rank, regret
+from cnas.reports.comparison.runs import KENDALL_TAU, benchmark_metrics, rank, regret
 from cnas.runs.config import RunConfig
 from cnas.sweeps import Plan, Rows, TableGroups, missing, run_table, table_groups, table_parser, table_plan
 
@@ -111,11 +111,12 @@ def make_table(plan: Plan, home: Path, codes: Mapping[str, int]) -> str:
 
 def _complete(run: FinishedRun, config: RunConfig, known: Callable[[str], NatsTable]) -> FinishedRun:
     """The run with its accuracies on all data sets, also where ``result.json`` has but the one it was looked up on."""
-    record = run.result["benchmark"]
-    if "test_accuracies" in record:
+    record = run.result.benchmark
+    if record is None or record.test_accuracies:
         return run
-    every = known(str(config.options.table)).query(run.architecture).test_accuracy
-    return replace(run, result={**run.result, "benchmark": {**record, "test_accuracies": dict(every)}})
+    every = known(str(config.options.table)).query(run.result.architecture.string).test_accuracy
+    complete = record.model_copy(update={"test_accuracies": dict(every)})
+    return replace(run, result=run.result.model_copy(update={"benchmark": complete}))
 
 
 def _title(row: str) -> str:
@@ -134,19 +135,19 @@ def _setting(plan: Plan, groups: Sequence[Group]) -> str:
         f"- ranks are among {space.size:,} cells; one drawn at random has {(space.size + 1) // 2:,} on average",
     ]
     if groups:
-        run = groups[0].runs[0]
-        images = run.result["dataset"]
-        used = ", ".join(f"{name} {size:,}" for name, size in images["used"].items())
-        about = f"{plain(images['name'])}, fingerprint {plain(images['fingerprint'])}; images used: {plain(used)}"
+        result = groups[0].runs[0].result
+        images, record = result.dataset, result.benchmark
+        used = ", ".join(f"{name} {size:,}" for name, size in images.used.items())
+        about = f"{plain(images.name)}, fingerprint {plain(images.fingerprint)}; images used: {plain(used)}"
         lines.insert(0, f"- images: {about}")
-        record = run.result["benchmark"]
-        lines.append(f"- table: {plain(record['source'])}")
-        if "ranked" in record:
-            ranked = f"of {record['ranked']} random cells, from their validation losses with shared weights"
+        if record is not None:
+            lines.append(f"- table: {plain(record.source)}")
+        if record is not None and record.ranked:
+            ranked = f"of {record.ranked} random cells, from their validation losses with shared weights"
             lines.append(
                 f"- Kendall's τ is that of the ranking {ranked}, and of their accuracies on {_benchmark_data(groups)}"
             )
-        lines.append(f"- threads of a run: {run.result['environment']['threads']}")
+        lines.append(f"- threads of a run: {result.environment['threads']}")
     lines.append(f"- seeds: {', '.join(map(str, plan.seeds))}")
     return "\n".join([*lines, *(f"- {sentence}" for sentence in HONESTY)])
 
@@ -157,8 +158,8 @@ def _count(number: int, what: str) -> str:
 
 def _benchmark_data(groups: Sequence[Group | None]) -> str:
     """The data set whose ranks and regrets the runs have."""
-    names = [str(run.result["benchmark"]["dataset"]) for group in groups if group for run in group.runs]
-    return names[0] if names else next(iter(DATA_SETS))
+    tables = [run.result.benchmark for group in groups if group for run in group.runs]
+    return next((table.dataset for table in tables if table), next(iter(DATA_SETS)))
 
 
 def _measures(groups: Sequence[Group | None]) -> list[Measure]:

@@ -30,7 +30,7 @@ from cnas.reports.comparison.markdown import (
     table,
     training_time,
 )
-from cnas.reports.comparison.measures import TEST_PERPLEXITY, VALID_PERPLEXITY
+from cnas.reports.comparison.runs import TEST_PERPLEXITY, VALID_PERPLEXITY
 from cnas.runs.config import RunConfig
 from cnas.sweeps import Plan, Rows, TableGroups, missing, run_table, table_groups, table_parser, table_plan
 
@@ -130,11 +130,11 @@ def _setting(plan: Plan, groups: Sequence[Group]) -> str:
     lines = [f"- search: {search}", f"- training of every cell: {retrain.epochs:,} epochs, batch {retrain.batch_size}"]
     lines[1] += f", {config.network.hidden_size} hidden units"
     if groups:
-        run = groups[0].runs[0]
-        text = run.result["dataset"]
-        used = ", ".join(f"{name} {size:,}" for name, size in text["used"].items())
-        lines.insert(0, f"- text: {plain(text['name'])}, fingerprint {text['fingerprint']}; tokens used: {plain(used)}")
-        lines.append(f"- threads of a run: {run.result['environment']['threads']}")
+        result = groups[0].runs[0].result
+        text = result.dataset
+        used = ", ".join(f"{name} {size:,}" for name, size in text.used.items())
+        lines.insert(0, f"- text: {plain(text.name)}, fingerprint {text.fingerprint}; tokens used: {plain(used)}")
+        lines.append(f"- threads of a run: {result.environment['threads']}")
     lines.append(f"- seeds: {', '.join(map(str, plan.seeds))}; perplexities are per word, ± is the sample deviation")
     return "\n".join(lines)
 

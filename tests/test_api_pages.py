@@ -37,6 +37,7 @@ PROMISED = [
     "cnas.runs.devices",
     "cnas.runs.pipeline",
     "cnas.runs.config",
+    "cnas.runs.result",
     "cnas.data.safe_pickle",
     "cnas.spaces",
     "cnas.sweeps",

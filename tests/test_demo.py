@@ -21,7 +21,8 @@ if folder.name == "demo-plain" and pathlib.Path("code").exists():
     sys.exit(int(pathlib.Path("code").read_text()))
 folder.mkdir(parents=True, exist_ok=True)
 result = {{
-    "curriculum": None if plain else {{"k": 5}}, "seed": 1, "dataset": {{"name": "pydoc"}},
+    "curriculum": None if plain else {{"k": 5}}, "seed": 1, "space": "enas_rnn",
+    "dataset": {{"name": "pydoc", "fingerprint": "f"}},
     "architecture": {{"string": "0 1" if plain else "0 0"}},
     "retrain": {{"valid_perplexity": 12.5 + plain, "test_perplexity": 1234.567 + plain}},
 }}

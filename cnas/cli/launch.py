@@ -48,7 +48,8 @@ def main(
         config, folder, resume = parse(presets, words, default, parents)
         processes = process_options(words)
         _say(f"preset {config.preset} · data {config.options.data} · output {folder}")
-        _say(summary(folder, run(config, folder, resume=resume, processes=processes)))
+        run(config, folder, resume=resume, processes=processes)
+        _say(summary(folder))
 
     return exit_code(action)
 

@@ -16,22 +16,11 @@ _PLACES = {
     "render_card": "card",
     "save_model": "model_folder",
     "save_network": "model_folder",
+    "write_card": "artifacts",
     "write_remote_code": "remote_code",
 }
 
-__all__ = [
-    "Card",
-    "build_tokenizer",
-    "draw_cell",
-    "draw_figures",
-    "generate_lines",
-    "push_run",
-    "register",
-    "render_card",
-    "save_model",
-    "save_network",
-    "write_remote_code",
-]
+__all__ = list(_PLACES)
 
 
 def __getattr__(name: str) -> Any:

@@ -1,22 +1,25 @@
-"""Everything a finished run leaves beside its checkpoints: model, cell, generated lines, figures, card."""
+"""Writes all that a finished run leaves beside its checkpoints: model, cell, generated lines, figures, card."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cnas.errors import StorageError, UserError
 from cnas.hub.auto import image_processor
 from cnas.hub.card import Card, render_card
-from cnas.hub.cell import draw_cell
-from cnas.hub.cell_picture import save_cell_picture
+from cnas.hub.cell import draw_cell, save_cell_picture
 from cnas.hub.figures import draw_figures
-from cnas.hub.measures import measures
-from cnas.hub.metadata import eval_results
+from cnas.hub.metadata import eval_results, measured
 from cnas.hub.model_folder import generate_lines, save_model, save_network
 from cnas.hub.model_kind import IMAGE_CLASSIFIER, LANGUAGE_MODEL, ModelKind, kind_of
+from cnas.reports.comparison import group_runs, load_runs
+from cnas.runs.config import RunConfig
+from cnas.runs.folder import RunFolder, refuse_links
+from cnas.runs.result import RunResult
 from cnas.spaces.base import SearchSpace
 from cnas.types import Paper
 
@@ -42,27 +45,27 @@ class ImageInputs:
 
 
 def export_run(
-    folder: Path, result: Mapping[str, Any], network: Any, words: Sequence[str], *, space: SearchSpace, paper: Paper
+    folder: Path, result: RunResult, network: Any, words: Sequence[str], *, space: SearchSpace, paper: Paper
 ) -> None:
     """Write ``model/``, ``samples.txt`` and what `describe_run` writes into the folder of a language model's run.
 
     Args:
         folder: of the run.
-        result: what ``result.json`` will hold.
+        result: of the run, which is not saved yet.
         network: the trained network with its best weights.
         words: the vocabulary in the order of the ids.
         space: the architecture's space.
         paper: of the search algorithm; the card cites it.
     """
     save_model(network, words, folder / "model")
-    samples = generate_lines(folder / "model", LINES, int(result["seed"]))
+    samples = generate_lines(folder / "model", LINES, result.seed)
     _write(folder / "samples.txt", "\n".join(samples))
     describe_run(folder, result, space=space, paper=paper, kind=LANGUAGE_MODEL)
 
 
 def export_classifier(
     folder: Path,
-    result: Mapping[str, Any],
+    result: RunResult,
     network: Any | None,
     *,
     space: SearchSpace,
@@ -73,7 +76,7 @@ def export_classifier(
 
     Args:
         folder: of the run.
-        result: what ``result.json`` will hold.
+        result: of the run, which is not saved yet.
         network: the trained network with its best weights; None where none was trained.
         space: the architecture's space.
         paper: of the search algorithm; the card cites it.
@@ -92,34 +95,34 @@ def export_classifier(
 
 def describe_run(
     folder: Path,
-    result: Mapping[str, Any],
+    result: RunResult,
     *,
     space: SearchSpace,
     paper: Paper | None,
     kind: ModelKind,
-    others: Sequence[Mapping[str, Any]] = (),
+    others: Sequence[RunResult] = (),
     licence: str = "",
 ) -> None:
     """Write ``cell.txt``, ``figures/``, ``README.md`` and ``.eval_results/`` into a run folder.
 
     Args:
         folder: of the run; its ``metrics.jsonl``, ``config.json`` and ``samples.txt`` are read where they are.
-        result: what ``result.json`` holds, or will hold.
+        result: of the run, saved or not.
         space: the architecture's space.
         paper: of the search algorithm, cited where something was searched.
         kind: of the model.
-        others: ``result.json`` of runs that differ in the seed alone.
+        others: of runs that differ in the seed alone.
         licence: of the weights, as the Hub calls it; empty where none was chosen.
 
     Raises:
         UserError: one of ``others`` is another experiment, or has a seed that is there already; ``licence`` is none.
         OSError: the disk refuses.
     """
-    architecture = space.parse(result["architecture"]["string"])
+    architecture = space.parse(result.architecture.string)
     drawing = draw_cell(space, architecture)
-    searched = {"Search algorithm": paper} if result.get("search") else {}
+    searched = {"Search algorithm": paper} if result.search else {}
     card = Card(
-        result=dict(result),
+        result=result,
         model_name=folder.resolve().name,
         drawing=drawing,
         picture=save_cell_picture(space, architecture, folder / "figures"),
@@ -147,14 +150,15 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text.rstrip("\n") + "\n", "utf-8")
 
 
-def summary(folder: Path, result: Mapping[str, Any]) -> str:
+def summary(folder: Path) -> str:
     """What a person wants to see at the end of a run: the cell, its figures, three lines, where the card is."""
-    curriculum = result["curriculum"]
-    title = f"curriculum of {curriculum['k']} subnets" if curriculum else "no curriculum"
-    how = f"{result['algorithm']} on {result['dataset']['name']}, {title}" if result["search"] else "given cell"
+    result = RunResult.load(folder)
+    curriculum = result.curriculum
+    title = f"curriculum of {curriculum.k} subnets" if curriculum else "no curriculum"
+    how = f"{result.algorithm} on {result.dataset.name}, {title}" if result.search else "given cell"
     return "\n".join(
         [
-            f"{how}: {result['architecture']['string']}",
+            f"{how}: {result.architecture.string}",
             (folder / "cell.txt").read_text("utf-8").rstrip("\n"),
             *_figures(result),
             *(f"  {line}" for line in _read(folder / "samples.txt").splitlines()),
@@ -164,13 +168,59 @@ def summary(folder: Path, result: Mapping[str, Any]) -> str:
     )
 
 
-def _figures(result: Mapping[str, Any]) -> list[str]:
-    found: dict[str, list[str]] = {}
-    for each in measures(result, kind_of(result).units):
-        found.setdefault(each.name, []).append(f"{each.split.removesuffix('ation')} {each.value:.2f}")
-    lines = ["  ".join([name, *values]) for name, values in found.items()]
-    record = result.get("benchmark")
+def _figures(result: RunResult) -> list[str]:
+    metric, record = kind_of(result).metric, result.benchmark
+    values = [f"{split.removesuffix('ation')} {value:.2f}" for split, value in measured(result, metric).items()]
+    lines = ["  ".join([metric.name, *values])] if values else []
     if record:
-        rank = "" if record["rank"] is None else f"  rank {record['rank']:,}  regret {record['regret']:.2f}"
-        lines.append(f"in the table, on {record['dataset']}: test accuracy {record['test_accuracy']:.2f}{rank}")
+        rank = "" if record.rank is None else f"  rank {record.rank:,}  regret {record.regret:.2f}"
+        lines.append(f"in the table, on {record.dataset}: test accuracy {record.test_accuracy:.2f}{rank}")
     return lines
+
+
+def write_card(run: Path | str, seeds: Sequence[Path | str] = (), licence: str = "") -> Path:
+    """Write ``README.md``, ``.eval_results/``, ``cell.txt`` and ``figures/`` of a finished run anew.
+
+    The model, and the number that stands for it in the metadata, stay those of ``run``. With further seeds the card
+    also has mean, sample standard deviation and how many they are.
+
+    Args:
+        run: folder of the run whose card it is.
+        seeds: folders of finished runs that differ from it in the seed alone.
+        licence: the Hub's identifier of the licence of the weights; empty leaves it ``unknown``.
+
+    Returns:
+        The path of the card.
+
+    Raises:
+        UserError: a folder is not that of a finished run, the runs differ in more than the seed, or not in it, or
+            ``licence`` is no identifier.
+        StorageError: the disk refuses.
+    """
+    folder = Path(run)
+    refuse_links(folder)
+    values = RunFolder(folder).read_json("config.json")
+    result = RunResult.load_if_finished(folder)
+    if not result or not values:
+        raise UserError(f"run must be the folder of a finished run, got {str(folder)!r}, which lacks one of its files")
+    others = _further(folder, seeds) if seeds else []
+    config = RunConfig.from_json(values)
+    paper = config.search.build(config.space, config.options.seed).paper
+    try:
+        describe_run(
+            folder, result, space=config.space, paper=paper, kind=kind_of(result), others=others, licence=licence
+        )
+    except OSError as problem:
+        raise StorageError(f"cannot write the card to {folder}: {problem.strerror}") from problem
+    return folder / "README.md"
+
+
+def _further(run: Path, seeds: Sequence[Path | str]) -> list[RunResult]:
+    """The results of runs that are one experiment with ``run``."""
+    runs = load_runs([run, *seeds])
+    _, *rest = group_runs(runs)
+    if rest:
+        raise UserError(
+            f"seeds must differ from {run} in the seed alone, got {rest[0].runs[0].folder}: {rest[0].label}"
+        )
+    return [other.result for other in runs[1:]]

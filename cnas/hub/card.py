@@ -6,7 +6,7 @@ import functools
 import importlib.resources
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,21 +14,43 @@ import jinja2
 
 from cnas.errors import UserError
 from cnas.hub import _markdown
-from cnas.hub._markdown import last_part
-from cnas.hub.benchmark_metrics import benchmark_metrics, spreads
-from cnas.hub.citations import CURRICULUM_NAS, Citation, bibtex, citations
-from cnas.hub.known_data import known_data
-from cnas.hub.measures import Measure, cut, measures, spread
-from cnas.hub.metadata import front_matter
+from cnas.hub._markdown import last_part, one_line
+from cnas.hub.card_rows import flat, looked_up, looked_up_spreads, procedure, settings, spread, trouble
+from cnas.hub.metadata import front_matter, known_data, measured
 from cnas.hub.model_kind import LANGUAGE_MODEL, ModelKind
-from cnas.hub.procedure import Rows, flat, part, procedure, settings, trouble
+from cnas.runs.result import RunResult
 from cnas.types import Paper
 
 CELL_PICTURE = "figures/cell.svg"
 """Where the drawing of the cell lies, as seen from the card."""
+CURRICULUM_NAS = Paper(
+    title="Curriculum-NAS: Curriculum Weight-Sharing Neural Architecture Search",
+    authors="Yuwei Zhou, Xin Wang, Hong Chen, Xuguang Duan, Chaoyu Guan, Wenwu Zhu",
+    year=2022,
+    url="https://doi.org/10.1145/3503161.3548271",
+)
+_ALIKE = ("dataset", "space", "algorithm", "curriculum")
+"""What runs that differ in the seed alone have in common."""
 _LICENCE = re.compile(r"[a-z0-9][a-z0-9.-]*", re.ASCII)
-_ALIKE = ("space", "algorithm", "curriculum")
-"""What runs that differ in the seed alone have in common, beside their data."""
+
+
+@dataclass(frozen=True)
+class Citation:
+    """A paper and what it is behind.
+
+    Args:
+        part: e.g. ``Search algorithm``.
+        paper: where it was published.
+    """
+
+    part: str
+    paper: Paper
+
+    @property
+    def url(self) -> str:
+        """Where to read it, fit for ``<...>``; empty where that is no web address."""
+        url = re.sub(r"[<>\\\s]", "", one_line(self.paper.url))
+        return url if re.match(r"https?://", url) else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,14 +58,14 @@ class Card:
     """All that a card is made of; strings are taken for what they are, see `render_card`.
 
     Args:
-        result: the contents of ``result.json``; parts that are missing are left out.
+        result: of the run; parts that are missing are left out.
         model_name: the title.
         drawing: the cell, as `draw_cell` draws it.
         picture: what `save_cell_picture` returned: the cell in words, for those who do not see its picture; empty where
             there is no picture.
         kind: of the model.
         config: the contents of ``config.json``, for the table of settings; never shown is where the data lies.
-        others: ``result.json`` of runs that differ in the seed alone; results then have a mean and a spread.
+        others: of runs that differ in the seed alone; results then have a mean and a spread.
         samples: lines the model generated.
         papers: what to cite for a part of the run, beside the papers of the curriculum, the data and ``kind``.
         folder: where the model lies as seen from the card, or its id on the Hub.
@@ -54,13 +76,13 @@ class Card:
             no identifier.
     """
 
-    result: Mapping[str, Any]
+    result: RunResult
     model_name: str
     drawing: str
     picture: str = ""
     kind: ModelKind = LANGUAGE_MODEL
     config: Mapping[str, Any] = field(default_factory=dict)
-    others: Sequence[Mapping[str, Any]] = ()
+    others: Sequence[RunResult] = ()
     samples: Sequence[str] = ()
     papers: Mapping[str, Paper | None] = field(default_factory=dict)
     folder: str = "model"
@@ -69,28 +91,27 @@ class Card:
     def __post_init__(self) -> None:
         if self.licence and not _LICENCE.fullmatch(self.licence):
             raise UserError(f"license must be an identifier of the Hub such as apache-2.0, got {self.licence[:40]!r}")
-        seeds = [run.get("seed") for run in self.runs]
         for index, run in enumerate(self.others, 1):
-            if run.get("seed") in seeds[:index]:
-                raise UserError(f"others must differ in their seed, got seed {run.get('seed')!r} twice")
-            for name, mine, theirs in zip(("dataset", *_ALIKE), _kin(self.result), _kin(run), strict=True):
+            if run.seed in [earlier.seed for earlier in self.runs[:index]]:
+                raise UserError(f"others must differ in their seed, got seed {run.seed!r} twice")
+            for name, mine, theirs in zip(_ALIKE, _kin(self.result), _kin(run), strict=True):
                 if mine != theirs:
                     raise UserError(f"others must differ in the seed alone, got {name} {theirs!r} beside {mine!r}")
 
     @property
-    def runs(self) -> list[Mapping[str, Any]]:
+    def runs(self) -> list[RunResult]:
         """The results of all seeds, this model's first."""
         return [self.result, *self.others]
 
     @property
     def dataset(self) -> str:
         """The name of the data, without folders."""
-        return last_part(part(self.result, "dataset").get("name") or "unnamed")
+        return last_part(self.result.dataset.name)
 
     @property
     def citations(self) -> list[Citation]:
         """The papers behind the parts of the run."""
-        curriculum = CURRICULUM_NAS if self.result.get("curriculum") else None
+        curriculum = CURRICULUM_NAS if self.result.curriculum else None
         data = known_data(self.dataset).paper
         return citations([("Curriculum", curriculum), *self.papers.items(), *self.kind.papers.items(), ("Data", data)])
 
@@ -105,9 +126,12 @@ def render_card(card: Card) -> str:
         card: all that it is made of.
 
     Example:
-        >>> result = {"seed": 1, "space": "enas_rnn", "retrain": {"test_perplexity": 94.2}}
+        >>> result = RunResult.from_json({
+        ...     "seed": 1, "space": "enas_rnn", "architecture": {"string": "0 0"},
+        ...     "dataset": {"name": "novel", "fingerprint": "6112987de8310395"}, "retrain": {"test_perplexity": 94.2},
+        ... })
         >>> text = render_card(Card(result=result, model_name="first", drawing="node 1 = tanh(input)"))
-        >>> "| unnamed | test | perplexity (per word) | 94.20 |" in text
+        >>> "| novel | test | perplexity (per word) | 94.20 |" in text
         True
     """
     return re.sub(r"\n{3,}", "\n\n", _template().render(_facts(card))).rstrip() + "\n"
@@ -116,7 +140,7 @@ def render_card(card: Card) -> str:
 @functools.cache
 def _template() -> jinja2.Template:
     environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
-    environment.filters.update(plain=_markdown.plain, code=_markdown.code, block=_markdown.block)
+    environment.filters.update(last_part=last_part, plain=_markdown.plain, code=_markdown.code, block=_markdown.block)
     path = importlib.resources.files("cnas.hub") / "templates" / "model_card.md.jinja"
     return environment.from_string(path.read_text(encoding="utf-8"))
 
@@ -124,52 +148,47 @@ def _template() -> jinja2.Template:
 def _facts(card: Card) -> dict[str, Any]:
     result, found = card.result, card.citations
     return {
+        "card": card,
+        "result": result,
         "front_matter": front_matter(result, card.kind, card.model_name, card.licence),
-        "licence": card.licence,
-        "model_name": last_part(card.model_name),
-        "kind": card.kind,
-        "algorithm": last_part(result.get("algorithm") or "unnamed"),
-        "curriculum": result.get("curriculum"),
-        "searched": bool(result.get("search")),
-        "trained": bool(result.get("retrain")),
-        "space": last_part(result.get("space") or "unnamed"),
-        "architecture": part(result, "architecture").get("string", ""),
-        "dataset": card.dataset,
+        "algorithm": last_part(result.algorithm or "unnamed"),
         "hub_id": known_data(card.dataset).hub_id,
         "drawing": _lines(card.drawing),
-        "picture": {"place": CELL_PICTURE, "words": card.picture} if card.picture else None,
+        "cell_picture": CELL_PICTURE,
         "snippet": _snippet(card),
-        "results": [_row(measure, card) for measure in measures(result, card.kind.units)],
-        "seeds": [last_part(run.get("seed", "unknown")) for run in card.runs],
-        "benchmark": benchmark_metrics(result),
-        "benchmark_spread": spreads(card.runs) if card.others else {},
+        "results": _results(card),
+        "seeds": [run.seed for run in card.runs],
+        "benchmark": looked_up(result),
+        "benchmark_spread": looked_up_spreads(card.runs) if card.others else {},
         "procedure": procedure(result),
         "trouble": trouble(result),
         "settings": settings(card.config),
-        "samples": card.samples,
-        "environment": _environment(result),
+        "environment": flat(result.environment),
         "citations": found,
         "bibtex": "\n\n".join(bibtex(citation.paper) for citation in found),
     }
 
 
-def _kin(result: Mapping[str, Any]) -> list[Any]:
-    return [part(result, "dataset").get("fingerprint"), *(result.get(name) for name in _ALIKE)]
+def _kin(result: RunResult) -> list[Any]:
+    curriculum = result.curriculum and result.curriculum.to_json()
+    return [result.dataset.fingerprint, result.space, result.algorithm, curriculum]
 
 
-def _row(measure: Measure, card: Card) -> dict[str, str]:
-    """The cells of one measure; the mean is that of all seeds, and empty where there is one."""
-    found, short = spread(measure, card.others), cut(card.result, measure.split)
-    return {
-        "split": f"{measure.split} (the first {short[0]:,} of {short[1]:,})" if short else measure.split,
-        "measure": f"{measure.name} ({measure.unit})",
-        "value": f"{measure.value:.2f}",
-        "mean": f"{found.mean:.2f} ± {found.std:.2f} (n = {found.n})" if found else "",
-    }
-
-
-def _environment(result: Mapping[str, Any]) -> Rows:
-    return flat(part(result, "environment"))
+def _results(card: Card) -> list[dict[str, str]]:
+    """A row for each split; the mean is that of all seeds, and empty where one alone was measured."""
+    metric, rows = card.kind.metric, []
+    for split, value in measured(card.result, metric).items():
+        part = card.result.dataset.first_part(split)
+        values = [found[split] for run in card.runs if split in (found := measured(run, metric))]
+        rows.append(
+            {
+                "split": f"{split} (the first {part[0]:,} of {part[1]:,})" if part else split,
+                "measure": f"{metric.name} ({metric.unit})",
+                "value": f"{value:.2f}",
+                "mean": f"{spread(values)} (n = {len(values)})" if len(values) > 1 else "",
+            }
+        )
+    return rows
 
 
 def _snippet(card: Card) -> str:
@@ -182,3 +201,36 @@ def _snippet(card: Card) -> str:
 def _lines(text: str) -> str:
     """Several lines, each without characters that print nothing; indentation stays."""
     return "\n".join("".join(c if c.isprintable() else " " for c in line).rstrip() for line in text.split("\n"))
+
+
+def citations(parts: Iterable[tuple[str, Paper | None]]) -> list[Citation]:
+    """One entry per paper, in the order in which they come first.
+
+    Args:
+        parts: what each paper is behind; None where there is no paper.
+
+    Example:
+        >>> paper = Paper("A search", "Ada Lovelace", 1843, "https://example.org")
+        >>> [found.part for found in citations([("Search", paper), ("Data", None), ("Space", paper)])]
+        ['Search; space']
+    """
+    found: dict[Paper, list[str]] = {}
+    for part, paper in parts:
+        if paper is not None:
+            found.setdefault(paper, []).append(part)
+    return [
+        Citation("; ".join([first, *(part[:1].lower() + part[1:] for part in rest)]), paper)
+        for paper, (first, *rest) in found.items()
+    ]
+
+
+def bibtex(paper: Paper) -> str:
+    """A BibTeX entry; a brace that would end one of its fields is left out."""
+    first = paper.authors.split(",")[0].split()
+    family = re.sub(r"\W", "", first[-1].lower()) if first else "unknown"
+    word = re.sub(r"\W.*", "", one_line(paper.title).lower())
+    fields = {"title": paper.title, "author": " and ".join(paper.authors.split(", ")), "year": paper.year}
+    lines = [
+        f"  {key} = {{{re.sub('[{}]', '', one_line(value))}}}," for key, value in {**fields, "url": paper.url}.items()
+    ]
+    return "\n".join([f"@misc{{{family}{paper.year}{word},", *lines, "}"])

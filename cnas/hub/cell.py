@@ -1,9 +1,12 @@
-"""Draws a cell in text, for terminals and code blocks."""
+"""Draws a cell: in text, for terminals and code blocks, and as the picture that the report shows too."""
 
 from __future__ import annotations
 
 import textwrap
+from pathlib import Path
 
+from cnas.reports.cell_graph import draw_architecture
+from cnas.reports.drawing import style
 from cnas.spaces.base import SearchSpace
 from cnas.types import Architecture
 
@@ -39,6 +42,27 @@ def draw_cell(space: SearchSpace, architecture: Architecture) -> str:
     """
     reads = _reads(space, architecture)
     return "\n".join([*_formulas(reads), *_output(space), "", *_forest(reads)])
+
+
+def save_cell_picture(space: SearchSpace, architecture: Architecture, folder: Path) -> str:
+    """Write ``cell.svg`` and ``cell.png``; equal cells give equal files.
+
+    Args:
+        space: the space of the architecture.
+        architecture: one (edge, operation) pair per decision of ``space``.
+        folder: where they go; made if it is not there.
+
+    Returns:
+        What the picture shows, in words.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    with style():
+        drawing = draw_architecture(space, architecture)
+    folder.mkdir(parents=True, exist_ok=True)
+    drawing.save(folder, "cell")
+    return f"{drawing.alternative} {drawing.caption}".strip()
 
 
 def _reads(space: SearchSpace, architecture: Architecture) -> list[Read]:
@@ -89,15 +113,12 @@ def _branches(node: int, prefix: str, reads: list[Read], unfolded: set[int], roo
         line = f"{prefix}{'└─ ' if last else '├─ '}{operation} → {_name(target)}"
         below = prefix + ("   " if last else _INDENT)
         again = target in unfolded
-        leaf = not any(source == target for source, _, _ in reads)
         unfolded.add(target)
-        if leaf:
+        if not any(source == target for source, _, _ in reads):
             lines.append(line)
-        elif again:
+        elif again or _too_deep(below, target, reads):
             lines.append(f"{line} …")
-        elif _too_deep(below, target, reads):
-            lines.append(f"{line} …")
-            roots.append(target)
+            roots += [] if again else [target]
         else:
             lines += [line, *_branches(target, below, reads, unfolded, roots)]
     return lines

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import os
+import shutil
+import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,7 +16,6 @@ from transformers.image_processing_utils import BaseImageProcessor
 from transformers.utils import logging
 
 from cnas.errors import StorageError, UserError
-from cnas.hub._staging import staged
 from cnas.hub.remote_code import write_remote_code
 from cnas.hub.tokenizer import build_tokenizer
 from cnas.random import generator
@@ -71,7 +73,7 @@ def save_network(
     """
     folder = Path(folder)
     try:
-        with staged(folder) as stage, _quiet():
+        with _staged(folder) as stage, _quiet():
             network.save_pretrained(stage)
             reader.save_pretrained(stage)
             write_remote_code(stage, network, reader)
@@ -121,8 +123,8 @@ def _lines(
     # In training every line follows an <eos>.
     ids = [tokenizer.eos_token_id, *tokenizer.encode(prompt)]
     inputs = torch.tensor([ids] * count, device=network.device)
-    with _own_randomness(network.device, seed), _evaluating(network):
-        rows = network.generate(
+    with _undisturbed(network, seed):
+        rows = network.eval().generate(
             inputs,
             attention_mask=torch.ones_like(inputs),
             do_sample=True,
@@ -149,7 +151,7 @@ def _with_special_ids(network: PreTrainedModel, tokenizer: PreTrainedTokenizerFa
     """A copy that knows the special words, with a row for ``<pad>``."""
     network = copy.deepcopy(network)
     if network.config.pad_row is None:
-        with _own_randomness(network.device, 0), torch.no_grad():
+        with _undisturbed(network, 0), torch.no_grad():
             network.resize_token_embeddings(len(tokenizer), mean_resizing=False).weight[tokenizer.pad_token_id] = 0
         network.config.pad_row = tokenizer.pad_token_id
     for config in (network.config, network.generation_config):
@@ -167,23 +169,18 @@ def _load(folder: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]
 
 
 @contextlib.contextmanager
-def _own_randomness(device: torch.device, seed: int) -> Iterator[None]:
-    """Seeded global generators inside, the caller's afterwards; host memory's is always among them."""
-    accelerator = torch.accelerator.current_accelerator()
+def _undisturbed(network: PreTrainedModel, seed: int) -> Iterator[None]:
+    """Seeded global generators inside; the caller's, and the mode of the network, afterwards."""
+    accelerator, device = torch.accelerator.current_accelerator(), network.device
     devices = [device] if accelerator is not None and accelerator.type == device.type else []
+    was_training = network.training
+    # Host memory's generator is always among those that are kept.
     with torch.random.fork_rng(devices=devices, device_type=device.type):
         torch.manual_seed(generator(seed, "generate").initial_seed())
-        yield
-
-
-@contextlib.contextmanager
-def _evaluating(network: PreTrainedModel) -> Iterator[None]:
-    was_training = network.training
-    network.eval()
-    try:
-        yield
-    finally:
-        network.train(was_training)
+        try:
+            yield
+        finally:
+            network.train(was_training)
 
 
 @contextlib.contextmanager
@@ -196,3 +193,42 @@ def _quiet() -> Iterator[None]:
     finally:
         if shown:
             logging.enable_progress_bar()
+
+
+@contextlib.contextmanager
+def _staged(folder: Path) -> Iterator[Path]:
+    """A new folder beside ``folder`` that takes its place when the block ends well, and is removed when it does not."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    stage = folder.parent / f".{folder.name}.{uuid.uuid4().hex[:8]}.partial"
+    stage.mkdir()
+    try:
+        yield stage
+        for path in [*stage.iterdir(), stage]:
+            _flush(path)
+        _replace(folder, stage)
+        _flush(folder.parent)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+
+
+def _replace(folder: Path, stage: Path) -> None:
+    if not folder.exists():
+        stage.rename(folder)
+        return
+    # A folder with files in it cannot be renamed over, so the old one steps aside first.
+    old = stage.with_suffix(".old")
+    folder.rename(old)
+    try:
+        stage.rename(folder)
+    except OSError:
+        old.rename(folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from cnas.hub.procedure import part
+from cnas.runs.result import ACCURACY, PERPLEXITY, Metric, RunResult
 from cnas.types import Paper
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelKind:
-    """A task, its measures, and how such a model is used.
+    """A task, its metric, and how such a model is used.
 
     Args:
         task: the Hub's name of it, as in ``pipeline(task)``.
         auto: the Auto class of `transformers` that loads it.
         noun: what the model is, with its article.
         searched: what the search looked for, with its article.
-        units: by the Hub's name of each metric in ``result.json``, its unit.
+        metric: what such models are measured by.
         caution: what a reader must know before comparing the numbers.
         use: Python that loads the model from a variable ``folder`` and uses it; it follows two lines that import
             `cnas` and set ``folder``.
@@ -30,7 +29,7 @@ class ModelKind:
     auto: str
     noun: str
     searched: str
-    units: Mapping[str, str]
+    metric: Metric
     caution: str
     use: str
     papers: Mapping[str, Paper] = field(default_factory=dict)
@@ -41,7 +40,7 @@ LANGUAGE_MODEL = ModelKind(
     auto="AutoModelForCausalLM",
     noun="A word-level language model",
     searched="the cell of a recurrent network",
-    units={"perplexity": "per word"},
+    metric=PERPLEXITY,
     caution="Perplexity is per word, `<unk>` and `<eos>` included; lower is better. It is comparable only on the same "
     "text with the same vocabulary.",
     use="""\
@@ -80,7 +79,7 @@ IMAGE_CLASSIFIER = ModelKind(
     auto="AutoModelForImageClassification",
     noun="An image classifier",
     searched="the cell of a convolutional network",
-    units={"accuracy": "%"},
+    metric=ACCURACY,
     caution="Accuracy is the share of images whose most probable class is the right one, in percent; it is comparable "
     "only on the same images.",
     use="""\
@@ -94,29 +93,10 @@ for guess in classify("picture.png"):
 _KINDS = (LANGUAGE_MODEL, IMAGE_CLASSIFIER)
 
 
-def kind_of_task(card: str) -> ModelKind:
-    r"""The kind that a card's ``pipeline_tag`` names; the first one where it names none.
+def kind_of(result: RunResult) -> ModelKind:
+    """The kind of model that a run has made, by what it is measured by.
 
     Args:
-        card: the text of a ``README.md``.
-
-    Example:
-        >>> kind_of_task("---\npipeline_tag: image-classification\n---").auto
-        'AutoModelForImageClassification'
+        result: of the run.
     """
-    return next((kind for kind in _KINDS if f"\npipeline_tag: {kind.task}\n" in card), LANGUAGE_MODEL)
-
-
-def kind_of(result: Mapping[str, Any]) -> ModelKind:
-    """The kind whose metrics a result names, be it of the training, the search or a benchmark; else the first one.
-
-    Args:
-        result: the contents of ``result.json``.
-
-    Example:
-        >>> kind_of({"retrain": {"test_accuracy": 91.25}}).task
-        'image-classification'
-    """
-    places = (part(result, "retrain"), part(part(result, "search"), "valid"), part(result, "benchmark"))
-    keys = [str(key) for place in places for key in place]
-    return next((kind for kind in _KINDS if any(key.endswith(tuple(kind.units)) for key in keys)), LANGUAGE_MODEL)
+    return next(kind for kind in _KINDS if kind.metric == result.metric)

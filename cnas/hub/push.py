@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 
 from huggingface_hub import CommitOperationAdd, HfApi, get_token, is_offline_mode
-from huggingface_hub.errors import HFValidationError
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, HTTPError
 from huggingface_hub.utils import validate_repo_id
 
 from cnas.errors import PushError, UserError
-from cnas.hub._retries import GaveUpError, RetryPolicy
-from cnas.hub._run_files import Parcel, Selection, parcels, refuse_secrets
-from cnas.hub.model_kind import kind_of_task
-
-__all__ = ["RetryPolicy", "push_run"]
+from cnas.hub.model_kind import ModelKind, kind_of
+from cnas.hub.run_files import Commit, commits, refuse_secrets
+from cnas.runs.result import RunResult
 
 _NAMED = 8
 """Files that a message names before it counts the others."""
-_PATIENT = RetryPolicy()
+_FAILURES = (HTTPError, OSError, RuntimeError, ValueError)
+"""What `huggingface_hub` raises; a failed upload of a large file is a `RuntimeError`."""
+_HINTS = {
+    401: "the token is not valid; `hf auth login` or HF_TOKEN gives another",
+    403: "the token may not write there",
+    404: "there is no such repository or namespace, or the token may not see it",
+    429: "too many requests",
+}
 
 
 def push_run(
@@ -31,7 +35,6 @@ def push_run(
     private: bool = False,
     architecture_only: bool = False,
     include_checkpoints: bool = False,
-    patience: RetryPolicy = _PATIENT,
     say: Callable[[str], None] = print,
 ) -> str:
     """Upload what a finished run leaves; ``from_pretrained(repo_id)`` then loads it.
@@ -39,8 +42,8 @@ def push_run(
     The content of ``model/`` goes to the root of the repository, which is made where it is missing; beside it card,
     ``result.json``, ``metrics.jsonl``, ``cell.txt``, ``samples.txt`` and ``figures/``. Never uploaded are the run's
     ``config.json`` and ``logs/``, pickles, dot files, and whatever a link points to. Nothing is deleted from the
-    repository. Each step is tried several times, and the model arrives whole or not at all. A push that broke off is
-    finished by the same call: what is there already is not sent again.
+    repository. The model arrives whole or not at all. Uploads are tried again by `huggingface_hub`; a push that broke
+    off is finished by the same call: what is there already is not sent again.
 
     The token is that of ``hf auth login`` or ``HF_TOKEN``, the Hub that of ``HF_ENDPOINT``.
 
@@ -50,8 +53,7 @@ def push_run(
         private: only its owners may see the repository; refused where a public one of this name exists.
         architecture_only: card, ``result.json``, cell, figures and the model's configuration, but no weights.
         include_checkpoints: also ``checkpoints/``; search checkpoints are large.
-        patience: how often to try, and how long to wait.
-        say: takes a line for every file left out, every attempt that failed, and where the push is interrupted.
+        say: is called with a line for every file left out, and where the push is interrupted.
 
     Returns:
         The URL of the last commit, which has the repository's in it.
@@ -65,45 +67,66 @@ def push_run(
     if architecture_only and include_checkpoints:
         raise UserError("architecture_only and include_checkpoints exclude each other: checkpoints are weights")
     token, run = _token(), Path(run)
-    selection = Selection(run)
-    found = parcels(selection, architecture_only=architecture_only, include_checkpoints=include_checkpoints)
-    adapt = without_weights if architecture_only else with_repo_id
-    _replace_card(found, partial(adapt, repo_id=repo_id))
-    refuse_secrets(found, _secrets(run, token))
-    for name in selection.left_out:
+    found, left_out = commits(run, architecture_only=architecture_only, include_checkpoints=include_checkpoints)
+    kind = kind_of(RunResult.load(run))
+    for commit in found:
+        if "README.md" in commit.files:
+            card = _card(run / "README.md")
+            changed = without_weights(card, repo_id, kind) if architecture_only else with_repo_id(card, repo_id)
+            commit.files["README.md"] = changed.encode()
+    refuse_secrets(found, run, token)
+    for name in left_out:
         say(f"left out: {name}")
-    return _send(HfApi(token=token), repo_id, found, private=private, call=partial(patience.call, say=say), say=say)
+    return _send(HfApi(token=token), repo_id, found, private=private, say=say)
 
 
-def _send(
-    api: HfApi,
-    repo_id: str,
-    found: list[Parcel],
-    *,
-    private: bool,
-    call: Callable[..., str],
-    say: Callable[[str], None],
-) -> str:
+def _send(api: HfApi, repo_id: str, found: list[Commit], *, private: bool, say: Callable[[str], None]) -> str:
     done: list[str] = []
     try:
-        url = call(partial(_create, api, repo_id, private))
-        for parcel in found:
-            url = call(partial(_commit, api, repo_id, parcel))
-            done += parcel.files
-    except GaveUpError as problem:
-        raise PushError(_broke_off(repo_id, str(problem), found, done)) from problem
+        url = _create(api, repo_id, private)
+        for commit in found:
+            added = [CommitOperationAdd(name, source) for name, source in commit.files.items()]
+            url = str(api.create_commit(repo_id, added, commit_message=commit.title).commit_url)
+            done += commit.files
+    except UserError:
+        raise
+    except _FAILURES as problem:
+        raise PushError(_broke_off(repo_id, _reason(problem), found, done)) from problem
     except KeyboardInterrupt:
         say(_broke_off(repo_id, "interrupted", found, done))
         raise
     return url
 
 
-def _broke_off(repo_id: str, why: str, found: list[Parcel], done: list[str]) -> str:
-    left = [name for parcel in found for name in parcel.files if name not in done]
+def _broke_off(repo_id: str, why: str, found: list[Commit], done: list[str]) -> str:
+    left = [name for commit in found for name in commit.files if name not in done]
     return (
         f"push to {repo_id} broke off: {why}; uploaded: {_named(done)}; left: {_named(left)}; "
         "the same command finishes it"
     )
+
+
+def _named(names: list[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{', '.join(names[:_NAMED])}{more}" if names else "nothing"
+
+
+def _reason(error: BaseException) -> str:
+    """Why the Hub did not do what it was asked, in one line."""
+    while isinstance(error, RuntimeError) and error.__cause__ is not None:
+        error = error.__cause__
+    if isinstance(error, HfHubHTTPError):
+        status = error.response.status_code
+        parts = [f"the Hub answered {status}", _HINTS.get(status, ""), _line(error.server_message or "")]
+        return ", ".join(part for part in parts if part)
+    what = f"{type(error).__name__}: {_line(error)}".removesuffix(": ")
+    # A gateway may answer with a page of HTML in place of JSON.
+    passes = isinstance(error, HTTPError | json.JSONDecodeError | ConnectionError | TimeoutError | RuntimeError)
+    return f"the Hub is out of reach or broke off ({what})" if passes else what
+
+
+def _line(text: object) -> str:
+    return " ".join(str(text).split())[:160]
 
 
 def _create(api: HfApi, repo_id: str, private: bool) -> str:
@@ -112,12 +135,6 @@ def _create(api: HfApi, repo_id: str, private: bool) -> str:
     if private and not api.model_info(repo_id).private:
         raise UserError(f"repo_id {repo_id} is public already; --private needs a new name, or change its settings")
     return url
-
-
-def _commit(api: HfApi, repo_id: str, parcel: Parcel) -> str:
-    # New operations for every attempt: `huggingface_hub` marks those that it has begun with.
-    operations = [CommitOperationAdd(name, source) for name, source in parcel.files.items()]
-    return str(api.create_commit(repo_id, operations, commit_message=parcel.title).commit_url)
 
 
 def _check_id(repo_id: str) -> None:
@@ -140,32 +157,6 @@ def _token() -> str:
     return str(token)
 
 
-def _secrets(run: Path, token: str) -> Mapping[str, str]:
-    """What must not be in a pushed text, each with what it is."""
-    places = {str(run.resolve()), str(run.absolute()), f"{Path.home()}/", *_typed(run)}
-    return {token: "the token"} | {
-        place: "a path of this machine" for place in places if Path(place).is_absolute() and len(Path(place).parts) > 1
-    }
-
-
-def _typed(run: Path) -> list[str]:
-    """The files and folders of the user that the configuration names, as they were typed."""
-    try:
-        config = json.loads((run / "config.json").read_text("utf-8"))
-        images = config.get("images") or {}
-        found = [config.get("data"), config.get("table"), images.get("split_file")]
-    except (OSError, ValueError, RecursionError, AttributeError):
-        return []
-    return [name for name in found if isinstance(name, str)]
-
-
-def _replace_card(found: list[Parcel], adapt: Callable[[str], str]) -> None:
-    for parcel in found:
-        source = parcel.files.get("README.md")
-        if isinstance(source, Path):
-            parcel.files["README.md"] = adapt(_card(source)).encode()
-
-
 def _card(path: Path) -> str:
     try:
         return path.read_text("utf-8")
@@ -183,23 +174,23 @@ def with_repo_id(card: str, repo_id: str) -> str:
     return card.replace('\nfolder = "model"\n', f'\nfolder = "{repo_id}"\n', 1)
 
 
-def without_weights(card: str, repo_id: str) -> str:
+def without_weights(card: str, repo_id: str, kind: ModelKind) -> str:
     """A run's card for a repository that has no weights: its snippet makes the network anew.
 
     Args:
         card: the text of the run's ``README.md``.
         repo_id: ``owner/name``.
+        kind: of the model.
     """
-    auto = kind_of_task(card).auto
     use = f"""## Use
 
 The weights are not part of this repository. This makes the network with new ones, to be trained:
 
 ```python
 import cnas  # lets transformers know the model
-from transformers import AutoConfig, {auto}
+from transformers import AutoConfig, {kind.auto}
 
-model = {auto}.from_config(AutoConfig.from_pretrained("{repo_id}"))
+model = {kind.auto}.from_config(AutoConfig.from_pretrained("{repo_id}"))
 ```
 
 Where `cnas` is not installed, leave its line out and give `trust_remote_code=True` to both calls. That runs the Python
@@ -207,8 +198,3 @@ files of this repository: read them first.
 
 """
     return re.sub(r"(?ms)^## Use\n.*?(?=^## )", lambda _: use, card, count=1)
-
-
-def _named(names: list[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return f"{', '.join(names[:_NAMED])}{more}" if names else "nothing"

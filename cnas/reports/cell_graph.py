@@ -1,7 +1,13 @@
-"""The cell as a graph: nodes from top to bottom, an arrow for every reading, named after its operation."""
+"""The cell as a graph: nodes from top to bottom, an arrow for every reading, named after its operation.
+
+The name of an arrow is placed so that it covers no other arrow, no node and no other name; lengths there are in points,
+1/72 of an inch, and y grows upwards.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import networkx as nx
@@ -9,13 +15,26 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 
-from cnas.reports._arrow_labels import SIZE, Arrow, Label, place_labels
-from cnas.reports._drawing import INK, MUTED, PAPER, SERIES, WIDTH, Drawing, finish
+from cnas.reports.drawing import INK, MUTED, PAPER, SERIES, WIDTH, Drawing, finish
 from cnas.reports.record import RunRecord
 from cnas.spaces.base import SearchSpace
 from cnas.types import Architecture
 
-Places = dict[int, tuple[float, float]]
+Point = tuple[float, float]
+Places = dict[int, Point]
+
+SIZE = 8.0
+"""Of the letters."""
+GAP = 4.0
+"""Between an arrow and its name."""
+_FARTHEST = 16.0
+_AIR = 2.5
+_LETTER = 0.62 * SIZE
+_NODE = 10.0
+"""Half the side of the square that a node covers."""
+_STEPS = 24
+_ALONG = (0.6, 0.5, 0.4, 0.7, 0.3, 0.75, 0.25)
+"""Positions along an arrow at which its name may be, the best first."""
 
 
 def cell_graph(space: SearchSpace, architecture: Architecture) -> nx.DiGraph:
@@ -36,7 +55,7 @@ def cell_graph(space: SearchSpace, architecture: Architecture) -> nx.DiGraph:
 
 
 def places(graph: nx.DiGraph) -> Places:
-    """(x, y) of every node: y is minus its longest way from the input; a node stands above the middle of its readers.
+    """(x, y) of every node: y is minus its longest path from the input, x the middle of the nodes that read it.
 
     Where all nodes would stand in one column and arrows lead past some of them, the inner ones step aside by turns.
 
@@ -84,23 +103,12 @@ def draw_architecture(space: SearchSpace, architecture: Architecture) -> Drawing
     _arrows(axes, graph, where)
     for node, place in where.items():
         _circle(axes, place, str(node) if node else "input")
-    words = ", ".join(f"node {b} = {op} of {f'node {a}' if a else 'the input'}" for a, b, op in _sorted(graph))
-    return finish(
-        figure,
-        "cell",
-        "The cell",
-        f"A graph of {len(graph)} nodes: {words}.",
-        f"Arrows carry the name of the operation.{_output(space)}",
-    )
-
-
-def _output(space: SearchSpace) -> str:
-    """What the cell puts out, where the space says it."""
-    return f" The output is the mean of the nodes {', '.join(map(str, space.outputs))}." if space.outputs else ""
-
-
-def _sorted(graph: nx.DiGraph) -> list[tuple[int, int, str]]:
-    return sorted(graph.edges(data="operation"), key=lambda edge: (edge[1], edge[0]))
+    edges = sorted(graph.edges(data="operation"), key=lambda edge: (edge[1], edge[0]))
+    words = ", ".join(f"node {b} = {op} of {f'node {a}' if a else 'the input'}" for a, b, op in edges)
+    caption = "Arrows have the name of the operation."
+    if space.outputs:
+        caption += f" The output is the mean of the nodes {', '.join(map(str, space.outputs))}."
+    return finish(figure, "cell", "The cell", f"A graph of {len(graph)} nodes: {words}.", caption)
 
 
 def _arrows(axes: Axes, graph: nx.DiGraph, where: Places) -> None:
@@ -125,20 +133,9 @@ def _bend(where: Places, source: int, target: int) -> float:
     return 0.28 if any(abs(x0 + share * (x1 - x0) - x) < 0.25 for x, share in between) else 0.0
 
 
-def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], bend: float, colour: str) -> None:
-    axes.add_patch(
-        FancyArrowPatch(
-            start,
-            end,
-            arrowstyle="-|>",
-            mutation_scale=8,
-            connectionstyle=f"arc3,rad={bend}",
-            shrinkA=9,
-            shrinkB=9,
-            color=colour,
-            linewidth=1.5,
-        )
-    )
+def _arrow(axes: Axes, start: Point, end: Point, bend: float, colour: str) -> None:
+    look: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 8, "shrinkA": 9, "shrinkB": 9, "linewidth": 1.5}
+    axes.add_patch(FancyArrowPatch(start, end, connectionstyle=f"arc3,rad={bend}", color=colour, **look))
 
 
 def _name(axes: Axes, label: Label, words: str, colour: str) -> None:
@@ -148,7 +145,99 @@ def _name(axes: Axes, label: Label, words: str, colour: str) -> None:
     axes.annotate(words, (label.x, label.y), xycoords="figure points", color=colour, **look)
 
 
-def _circle(axes: Axes, place: tuple[float, float], label: str) -> None:
+def _circle(axes: Axes, place: Point, label: str) -> None:
     shape = "round,pad=0.32" if len(label) > 2 else "circle,pad=0.32"
     box = {"boxstyle": shape, "facecolor": PAPER, "edgecolor": MUTED, "linewidth": 1.1}
     axes.text(*place, label, ha="center", va="center", fontsize=8.5, color=INK, bbox=box)
+
+
+@dataclass(frozen=True)
+class Arrow:
+    """An arrow between two nodes.
+
+    Args:
+        start: the middle of the node it comes from.
+        end: the middle of the node it leads to.
+        bend: 0 for a straight one; otherwise the ``rad`` of matplotlib's ``arc3``.
+        name: the words beside it.
+    """
+
+    start: Point
+    end: Point
+    bend: float
+    name: str
+
+    def at(self, share: float) -> Point:
+        """The point at this share of the way: ``arc3`` is a quadratic curve whose middle is pulled aside."""
+        (x0, y0), (x1, y1) = self.start, self.end
+        pull = ((x0 + x1) / 2 + self.bend * (y1 - y0), (y0 + y1) / 2 - self.bend * (x1 - x0))
+        begin, middle, end = (1 - share) ** 2, 2 * share * (1 - share), share**2
+        return begin * x0 + middle * pull[0] + end * x1, begin * y0 + middle * pull[1] + end * y1
+
+
+@dataclass(frozen=True)
+class Label:
+    """A name with its place.
+
+    Args:
+        x: its edge at the arrow.
+        y: its middle.
+        width: of the words.
+        left: whether it stands left of its arrow, so that ``x`` is its right edge.
+    """
+
+    x: float
+    y: float
+    width: float
+    left: bool
+
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """(left, bottom, right, top), with some air: the letters of a reader's font may be wider."""
+        left = self.x - self.width if self.left else self.x
+        return left - _AIR, self.y - 0.6 * SIZE, left + self.width + _AIR, self.y + 0.6 * SIZE
+
+
+def place_labels(arrows: Sequence[Arrow], nodes: Sequence[Point], width: float) -> list[Label]:
+    """A place for the name of every arrow, in their order; each takes the best that those before it have left.
+
+    Args:
+        arrows: all arrows of the picture.
+        nodes: the middles of its nodes.
+        width: of the picture.
+
+    Example:
+        >>> down = Arrow((50.0, 40.0), (50.0, 0.0), 0.0, "tanh")
+        >>> place_labels([down], [down.start, down.end], 100.0)
+        [Label(x=54.0, y=16.0, width=19.84, left=False)]
+    """
+    placed: list[Label] = []
+    for arrow in arrows:
+        lines = [other.at(step / _STEPS) for other in arrows for step in range(_STEPS + 1)]
+        placed.append(min(_candidates(arrow), key=lambda label: _cost(label, lines, nodes, placed, width)))
+    return placed
+
+
+def _candidates(arrow: Arrow) -> Iterator[Label]:
+    # First outside of what branches off: left of an arrow to the left.
+    outside = arrow.end[0] < arrow.start[0] or bool(arrow.bend)
+    across, down = (abs(end - start) for start, end in zip(arrow.start, arrow.end, strict=True))
+    # The flatter the arrow, the farther away are letters of some height that do not touch it.
+    gap = GAP + min(0.6 * SIZE * across / max(down, 1.0), _FARTHEST)
+    for share in _ALONG:
+        x, y = arrow.at(share)
+        for left in (outside, not outside):
+            yield Label(x - gap if left else x + gap, y, len(arrow.name) * _LETTER, left)
+
+
+def _cost(label: Label, lines: Sequence[Point], nodes: Sequence[Point], placed: Sequence[Label], width: float) -> float:
+    """How much a name would cover; what the picture's edges would cut off is worst."""
+    left, bottom, right, top = label.box
+    crossed = sum(left <= x <= right and bottom <= y <= top for x, y in lines)
+    squares = [(x - _NODE, y - _NODE, x + _NODE, y + _NODE) for x, y in nodes]
+    covered = sum(_overlap(label.box, other) for other in [*squares, *(each.box for each in placed)])
+    return crossed + 50 * covered + 500 * (left < 0 or right > width)
+
+
+def _overlap(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]

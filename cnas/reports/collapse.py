@@ -24,7 +24,7 @@ IDLE = {
 
 @dataclass(frozen=True)
 class Collapse:
-    """What the operations of a cell say about the search.
+    """How often a cell uses each operation, and the signs that the search has collapsed.
 
     Args:
         counts: (operation, how often the cell uses it) of every operation of the space, in its order.
@@ -38,7 +38,7 @@ class Collapse:
 
 
 def assess(space: SearchSpace, architecture: Architecture) -> Collapse:
-    """Count the operations of a cell and tell the signs of a collapse.
+    """Count the operations of a cell and find the signs of a collapse.
 
     Example:
         >>> from cnas.spaces import EnasRnnSpace

@@ -4,52 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cnas.reports._drawing import (
-    BLUE,
-    RED,
-    SERIES,
-    Drawing,
-    Points,
-    course,
-    epochs_axis,
-    exp,
-    finish,
-    legend,
-    line,
-    log_axis,
-    new_figure,
-)
-from cnas.reports.record import Row, RunRecord, number
+from cnas.metrics import perplexity
+from cnas.reports import drawing
+from cnas.reports.drawing import BLUE, RED, SERIES, Curve, Drawing, Points, course, points
+from cnas.reports.record import Row, RunRecord
 
 PHASES = {"search": "Search: shared weights", "retrain": "Training of the cell"}
 ACCURACY = "accuracy in %"
-
-_COLOURED = len(SERIES)
-"""So many runs have a colour of their own; more would not be told apart."""
-
-
-def points(rows: Sequence[Row], key: str) -> list[tuple[float, float]]:
-    """(epoch, value) of every row in which both are finite numbers."""
-    pairs = [(number(row.get("epoch")), number(row.get(key))) for row in rows]
-    return [(x, y) for x, y in pairs if x is not None and y is not None]
 
 
 def draw_learning_curve(record: RunRecord, phase: str) -> Drawing | None:
     """Training and validation of one phase; None where nothing was measured."""
     rows = record.phase(phase)
-    unit, curves = _perplexities(rows) if _has_perplexity(rows) else ("loss", _losses(rows))
-    curves = {label: found for label, found in curves.items() if found}
+    train, unit, valid = points(rows, "train_loss"), "perplexity", points(rows, "valid_perplexity")
+    if valid:
+        known = {"training (with dropout)": [(x, perplexity(loss)) for x, loss in train if loss < 700]}
+    else:
+        unit, valid, known = "loss", points(rows, "valid_loss"), {"training": train}
+    found = zip((known | {"validation": valid}).items(), (BLUE, RED), strict=True)
+    curves = [Curve(label, values, colour) for (label, values), colour in found if values]
     if not curves:
         return None
-    figure, axes = new_figure()
-    for (label, found), colour in zip(curves.items(), (BLUE, RED), strict=False):
-        line(axes, found, label, colour)
-    if unit != "loss":
-        log_axis(axes, [value for found in curves.values() for _, value in found])
-    epochs_axis(axes, unit)
-    legend(axes)
-    words = "; ".join(f"{label} {course(found)}" for label, found in curves.items())
-    return finish(figure, f"{phase}_curve", PHASES[phase], f"{unit} over epochs: {words}.")
+    figure, _ = drawing.plot(curves, unit, log=unit != "loss")
+    words = f"{unit} over epochs: {drawing.in_words(curves)}."
+    return drawing.finish(figure, f"{phase}_curve", PHASES[phase], words)
 
 
 def draw_accuracy(record: RunRecord, phase: str) -> Drawing | None:
@@ -57,53 +35,31 @@ def draw_accuracy(record: RunRecord, phase: str) -> Drawing | None:
     found = points(record.phase(phase), "valid_accuracy")
     if not found:
         return None
-    figure, axes = new_figure()
-    line(axes, found, "validation", RED)
-    epochs_axis(axes, f"validation {ACCURACY}")
+    figure, _ = drawing.plot([Curve("validation", found, RED)], f"validation {ACCURACY}", columns=0)
     words = f"Validation {ACCURACY} over epochs: {course(found)}, highest {max(y for _, y in found):.4g}."
-    return finish(figure, f"{phase}_accuracy", f"{PHASES[phase]}, accuracy", words)
+    return drawing.finish(figure, f"{phase}_accuracy", f"{PHASES[phase]}, accuracy", words)
 
 
 def draw_comparison(records: Sequence[RunRecord], phase: str) -> Drawing | None:
     """The validation curves of all runs; None where fewer than two have any."""
-    everything = {index: _validation(record.phase(phase)) for index, record in enumerate(records)}
-    curves = {index: found for index, found in everything.items() if found[1]}
-    if len(curves) < 2 or len({unit for unit, _ in curves.values()}) > 1:
+    many = len(records) > len(SERIES)
+    curves, units = [], set()
+    for index, record in enumerate(records, 1):
+        unit, found = _validation(record.phase(phase))
+        if found:
+            plain = not record.curriculum
+            colour = (BLUE if plain else RED) if many else SERIES[index - 1]
+            curves.append(Curve(f"{index} · {record.variant}", found, colour, plain))
+            units.add(unit)
+    if len(curves) < 2 or len(units) > 1:
         return None
-    figure, axes = new_figure(2.8)
-    for index, (_, found) in curves.items():
-        plain = not records[index].curriculum
-        line(axes, found, f"{index + 1} · {records[index].variant}", _colour(index, plain, len(records)), dashed=plain)
-    unit = next(iter(curves.values()))[0]
-    if unit == "perplexity":
-        log_axis(axes, [value for _, found in curves.values() for _, value in found])
-    epochs_axis(axes, f"validation {unit}")
-    if len(curves) <= _COLOURED:
-        legend(axes)
-    words = "; ".join(
-        f"run {index + 1}, {records[index].variant}, {course(found)}" for index, (_, found) in curves.items()
-    )
+    (unit,) = units
+    columns = 2 if len(curves) <= len(SERIES) else 0
+    figure, _ = drawing.plot(curves, f"validation {unit}", height=2.8, log=unit == "perplexity", columns=columns)
+    words = "; ".join(f"run {curve.label.replace(' · ', ', ')}, {course(curve.points)}" for curve in curves)
     caption = "Broken lines are runs without a curriculum." if len({bool(r.curriculum) for r in records}) == 2 else ""
-    return finish(figure, f"all_{phase}_curves", PHASES[phase], f"Validation {unit} over epochs: {words}.", caption)
-
-
-def _colour(index: int, plain: bool, count: int) -> str:
-    if count <= _COLOURED:
-        return SERIES[index]
-    return BLUE if plain else RED
-
-
-def _has_perplexity(rows: Sequence[Row]) -> bool:
-    return any(number(row.get("valid_perplexity")) is not None for row in rows)
-
-
-def _perplexities(rows: Sequence[Row]) -> tuple[str, dict[str, Points]]:
-    train = [(x, y) for x, loss in points(rows, "train_loss") if (y := exp(loss)) is not None]
-    return "perplexity", {"training (with dropout)": train, "validation": points(rows, "valid_perplexity")}
-
-
-def _losses(rows: Sequence[Row]) -> dict[str, Points]:
-    return {"training": points(rows, "train_loss"), "validation": points(rows, "valid_loss")}
+    alternative = f"Validation {unit} over epochs: {words}."
+    return drawing.finish(figure, f"all_{phase}_curves", PHASES[phase], alternative, caption)
 
 
 def _validation(rows: Sequence[Row]) -> tuple[str, Points]:

@@ -12,10 +12,10 @@ from markupsafe import Markup
 
 from cnas.hub._markdown import one_line
 from cnas.reports import tables
-from cnas.reports._drawing import Drawing, style
 from cnas.reports.cell_graph import draw_cell_graph
 from cnas.reports.collapse import assess
 from cnas.reports.curves import PHASES, draw_accuracy, draw_comparison, draw_learning_curve
+from cnas.reports.drawing import Drawing, style
 from cnas.reports.policy import draw_policy
 from cnas.reports.probes import draw_probes
 from cnas.reports.record import RunRecord
@@ -25,7 +25,7 @@ from cnas.reports.weights import SampleWeights, draw_histogram, draw_weights
 
 @dataclass
 class Block:
-    """What one section says of one run, or of all.
+    """The part of a section that is about one run, or about all.
 
     Args:
         heading: which run; empty where there is one only.
@@ -111,7 +111,7 @@ def render(
         subtitle=_subtitle(records),
         css=Markup((folder / "report.css").read_text("utf-8")),
         headlines=tables.headlines(records[0]) if len(records) == 1 else [],
-        unfinished=[one_line(record.title) for record in records if not record.finished],
+        unfinished=[one_line(record.title) for record in records if not record.result],
         notation=records[0].notation if len(records) == 1 else "",
         sections=sections,
     )
@@ -125,7 +125,7 @@ def _subtitle(records: Sequence[RunRecord]) -> str:
     searched = [record.algorithm for record in records if record.variant != "given cell"]
     parts = [joined(searched) or "no search", f"on {joined([record.dataset for record in records])}"]
     if len(records) == 1:
-        parts += [records[0].variant, f"seed {one_line(records[0].seed)}", tables.state(records[0])]
+        parts += [records[0].variant, f"seed {records[0].seed}", tables.state(records[0])]
     return " · ".join([" ".join(parts[:2]), *parts[2:]])
 
 
@@ -136,6 +136,7 @@ def _sections(
         (record, f"Run {index}: {record.title}" if len(records) > 1 else "") for index, record in enumerate(records, 1)
     ]
     pairs = list(zip(each, weights, strict=True))
+    machine = [*tables.times(records), *tables.environment(records)]
     return [
         *([_overview(records, comparison)] if len(records) > 1 else []),
         Section("curves", "Learning curves", _ABOUT["curves"], [_curves(*one) for one in each]),
@@ -143,12 +144,7 @@ def _sections(
         Section("policy", "The policy", _ABOUT["policy"], [Block(h, draw_policy(record)) for record, h in each]),
         Section("weights", "Sample weights", _ABOUT["weights"], [_weights(*one, found) for one, found in pairs]),
         Section("benchmark", "Benchmark", _ABOUT["benchmark"], [Block(tables=tables.benchmark(records))]),
-        Section(
-            "machine",
-            "Time and environment",
-            "",
-            [Block(tables=[*tables.times(records), *tables.environment(records)])],
-        ),
+        Section("machine", "Time and environment", "", [Block(tables=machine)]),
         Section("settings", "Configuration", "", [Block(tables=tables.settings(records))], folded=len(records) == 1),
     ]
 
@@ -197,13 +193,11 @@ def _weights(record: RunRecord, heading: str, found: SampleWeights | None) -> Bl
     if found is None:
         return block
     if len(found.values):
-        unit = {"sequence": "chunks", "token": "tokens", "sample": "samples"}.get(
-            str(record.curriculum.get("unit")), "units"
-        )
-        block.drawings.append(draw_histogram(found, unit))
+        unit = record.curriculum.unit if record.curriculum else None
+        block.drawings.append(draw_histogram(found, _UNITS.get(unit or "", "units")))
     if found.heaviest:
-        block.tables.append(tables.texts(found.heaviest, "Heaviest: what the subnets are least sure of"))
-        block.tables.append(tables.texts(found.lightest, "Lightest: what they know already"))
+        block.tables.append(tables.texts(found.heaviest, found, "Heaviest: what the subnets are least sure of"))
+        block.tables.append(tables.texts(found.lightest, found, "Lightest: what they know already"))
     block.notes += [found.note] if found.note else []
     return block
 

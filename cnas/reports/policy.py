@@ -1,4 +1,4 @@
-"""What the algorithm came to believe: the entropy of its policy, and its weights where it has a table of them.
+"""Figures of the search algorithm's policy: its entropy, and its weights per edge and operation.
 
 Legend: E edges, O operations.
 """
@@ -8,28 +8,30 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from cnas.reports._drawing import (
-    BLUE,
-    MUTED,
-    SERIES,
-    Drawing,
-    Points,
-    course,
-    epochs_axis,
-    finish,
-    legend,
-    line,
-    new_figure,
-)
-from cnas.reports.curves import points
-from cnas.reports.heat_map import HeatMap, Table, draw_heat_map
-from cnas.reports.record import RunRecord, number
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from cnas.reports import drawing
+from cnas.reports.drawing import BLUE, INK, RED, SERIES, WIDTH, Curve, Drawing, Points, course, points
+from cnas.reports.record import RunRecord
 from cnas.spaces.base import SearchSpace
+from cnas.types import Architecture
 
-_CHANGE = "Blue has gained, orange has lost, up to {:.2g}."
-
+Table = list[list[float]]
+"""[E][O]."""
 Tables = Sequence[tuple[float, Table]]
 """(epoch, weights) in the order of the epochs."""
+
+_CHANGE = "Blue has gained, orange has lost, up to {:.2g}."
+_DIGITS = 4
+"""Most digits behind the point: rows of ``metrics.jsonl`` keep no more."""
+_LETTER = 0.075
+"""Inches that a letter of a heading takes."""
+_LEFT = 0.75
+"""Inches for the names of the rows."""
+_NUMBERED = 60
+"""Tables with more entries show no numbers: they would not be read."""
 
 
 def draw_policy(record: RunRecord) -> list[Drawing]:
@@ -39,26 +41,21 @@ def draw_policy(record: RunRecord) -> list[Drawing]:
     if space is not None and len(tables) > 1:
         found.append(_draw_means(space, tables))
     if space is not None and tables:
-        found += [draw_heat_map(space, record.architecture, heat_map) for heat_map in _heat_maps(tables)]
-    return [drawing for drawing in found if drawing is not None]
+        found += _heat_maps(space, record.architecture, tables)
+    return [each for each in found if each is not None]
 
 
 def weight_tables(record: RunRecord) -> list[tuple[float, Table]]:
     """(epoch, weights) of every row of the search whose ``alphas`` fit the space."""
     if record.space is None:
         return []
-    pairs = [(number(row.get("epoch")), _table(row.get("alphas"), record.space)) for row in record.phase("search")]
-    return [(epoch, table) for epoch, table in pairs if epoch is not None and table is not None]
-
-
-def _table(values: object, space: SearchSpace) -> Table | None:
-    edges, operations = space.shape
-    if not isinstance(values, list) or len(values) != edges:
-        return None
-    rows = [row for row in values if isinstance(row, list) and len(row) == operations]
-    if len(rows) != edges or any(number(value) is None for row in rows for value in row):
-        return None
-    return rows
+    edges, operations = record.space.shape
+    pairs = [(row["epoch"], row.get("alphas") or []) for row in record.phase("search")]
+    return [
+        (epoch, table)
+        for epoch, table in pairs
+        if len(table) == edges and all(len(row) == operations and None not in row for row in table)
+    ]
 
 
 def entropy(table: Table, space: SearchSpace) -> float:
@@ -81,18 +78,15 @@ def _draw_entropy(record: RunRecord, tables: Tables) -> Drawing | None:
     found, uniform = _entropies(record, tables)
     if not found:
         return None
-    figure, axes = new_figure(2.3)
-    line(axes, found, "policy", BLUE)
-    if uniform is not None:
-        axes.axhline(uniform, color=MUTED, linestyle=":", linewidth=1.2, label="uniform policy")
+    level = None if uniform is None else (uniform, "uniform policy")
+    figure, axes = drawing.plot([Curve("policy", found, BLUE)], "entropy (nats)", height=2.3, level=level)
     values = [value for _, value in found] + ([] if uniform is None else [uniform])
     # Less than a fiftieth of the entropy would look like a cliff if it filled the axes.
     high, span = max(values), max(max(values) - min(values), 0.02 * max(values), 1e-6)
     axes.set_ylim(high - 1.15 * span, high + 0.15 * span)
-    epochs_axis(axes, "entropy (nats)")
-    legend(axes)
     words = f"Entropy in nats {course(found)}." + ("" if uniform is None else f" A uniform policy has {uniform:.4g}.")
-    return finish(figure, "policy_entropy", "Entropy of the policy", words, "The lower, the more decided.")
+    title = "Entropy of the policy"
+    return drawing.finish(figure, "policy_entropy", title, words, "The lower, the more decided.")
 
 
 def _entropies(record: RunRecord, tables: Tables) -> tuple[Points, float | None]:
@@ -102,43 +96,113 @@ def _entropies(record: RunRecord, tables: Tables) -> tuple[Points, float | None]
         return found, None
     if found:
         return found, math.log(space.size)
-    return [(epoch, entropy(table, space)) for epoch, table in tables], sum(
-        math.log(len(group)) for group in space.mixtures()
-    )
+    uniform = sum(math.log(len(group)) for group in space.mixtures())
+    return [(epoch, entropy(table, space)) for epoch, table in tables], uniform
 
 
 def _draw_means(space: SearchSpace, tables: Tables) -> Drawing:
     edges = sorted({edge for decision in space.decisions() for edge in decision.edges})
-    curves = {
+    means = {
         operation: [(epoch, sum(table[edge][index] for edge in edges) / len(edges)) for epoch, table in tables]
         for index, operation in enumerate(space.operations)
     }
-    figure, axes = new_figure(2.3)
-    for index, (operation, found) in enumerate(curves.items()):
-        line(axes, found, operation, SERIES[index % len(SERIES)])
-    axes.set_ylim(0, 1.15 * max(value for found in curves.values() for _, value in found) or 1.0)
-    epochs_axis(axes, "mean weight")
-    legend(axes, columns=3)
-    words = "; ".join(f"{operation} {course(found, 3)}" for operation, found in curves.items())
+    curves = [Curve(name, found, SERIES[i % len(SERIES)]) for i, (name, found) in enumerate(means.items())]
+    figure, axes = drawing.plot(curves, "mean weight", height=2.3, columns=3)
+    axes.set_ylim(0, 1.15 * max(value for curve in curves for _, value in curve.points) or 1.0)
+    words = f"Mean over all edges: {drawing.in_words(curves, 3)}."
     caption = "Mean over all edges. Where one without parameters gains on all others, the search may be collapsing."
-    return finish(figure, "operation_weights", "Weight of each operation", f"Mean over all edges: {words}.", caption)
+    return drawing.finish(figure, "operation_weights", "Weight of each operation", words, caption)
 
 
-def _heat_maps(tables: Tables) -> list[HeatMap]:
+def _heat_maps(space: SearchSpace, architecture: Architecture | None, tables: Tables) -> list[Drawing]:
+    """The last table, and how it has changed since the first; what ``architecture`` takes is framed."""
     (first, begin), (last, end) = tables[0], tables[-1]
     heaviest = max(value for row in end for value in row) or 1.0
-    found = [
-        HeatMap(
-            "alphas",
-            f"Weights after epoch {last:.0f}",
-            f"The stronger the colour, the more weight, up to {heaviest:.2f}. A row reads: from node to node.",
-            end,
-            heaviest,
-        )
+    caption = f"The stronger the colour, the more weight, up to {heaviest:.2f}. A row reads: from node to node."
+    change = [[b - a for a, b in zip(*rows, strict=True)] for rows in zip(begin, end, strict=True)]
+    largest = max(abs(value) for row in change for value in row) or 1.0
+    every = [
+        ("alphas", f"Weights after epoch {last:.0f}", caption, end, heaviest),
+        ("alphas_change", f"Their change since epoch {first:.0f}", _CHANGE.format(largest), change, largest),
     ]
-    if len(tables) > 1:
-        change = [[b - a for a, b in zip(*rows, strict=True)] for rows in zip(begin, end, strict=True)]
-        largest = max(abs(value) for row in change for value in row) or 1.0
-        title = f"Their change since epoch {first:.0f}"
-        found.append(HeatMap("alphas_change", title, _CHANGE.format(largest), change, largest))
-    return found
+    framed = " Framed: what the cell took." if architecture is not None else ""
+    return [
+        drawing.finish(
+            heat_map(space, architecture, table, scale), name, title, _in_words(space, table), about + framed
+        )
+        for name, title, about, table, scale in every[: len(tables)]
+    ]
+
+
+def heat_map(space: SearchSpace, architecture: Architecture | None, table: Table, largest: float) -> Figure:
+    """A row per edge, a column per operation; ``largest`` is the magnitude that has the full colour."""
+    labels = edge_labels(space)
+    edges = sorted(labels)
+    height = max(1.4, 0.46 + 0.19 * len(edges))
+    figure, axes = drawing.new_figure(height)
+    headings = _headings(space.operations)
+    top = 0.36 + 0.13 * max(heading.count("\n") for heading in headings)
+    figure.subplots_adjust(left=_LEFT / WIDTH, top=1 - top / height, bottom=0.1 / height)
+    # So that the largest entry has two digits that say something.
+    digits = min(_DIGITS, max(2, 1 - math.floor(math.log10(largest))))
+    for row, edge in enumerate(edges):
+        for column, value in enumerate(table[edge]):
+            _entry(axes, (column, row), value, largest)
+            if len(edges) * len(space.operations) <= _NUMBERED:
+                text = f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
+                axes.text(column, row, text, ha="center", va="center", fontsize=7.5, color=INK)
+    # After all of them, so that no neighbour covers an edge of the frame.
+    for edge, column in architecture.choices if architecture is not None else ():
+        corner = (column - 0.5, edges.index(edge) - 0.5)
+        axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=INK, linewidth=1.4))
+    _label(axes, [labels[edge] for edge in edges], headings)
+    return figure
+
+
+def edge_labels(space: SearchSpace) -> dict[int, str]:
+    """``source → target`` of every edge; node 0 is the input.
+
+    Example:
+        >>> from cnas.spaces import EnasRnnSpace
+        >>> edge_labels(EnasRnnSpace(nodes=2))
+        {0: '0 → 1', 1: '0 → 2', 2: '1 → 2'}
+    """
+    return {
+        edge: f"{source} → {decision.target}"
+        for decision in space.decisions()
+        for edge, source in zip(decision.edges, decision.sources, strict=True)
+    }
+
+
+def _headings(operations: tuple[str, ...]) -> tuple[str, ...]:
+    """The names in two lines where they would run into each other."""
+    room = (WIDTH - _LEFT) / len(operations)
+    if max(map(len, operations)) * _LETTER <= room:
+        return operations
+    return tuple("_\n".join(name.rsplit("_", 1)) for name in operations)
+
+
+def _entry(axes: Axes, place: tuple[int, int], value: float, largest: float) -> None:
+    corner = (place[0] - 0.47, place[1] - 0.45)
+    # The strength is the opacity, so that it is one over a light page and over a dark one.
+    strength = 0.04 + 0.76 * min(1.0, abs(value) / largest)
+    colour = BLUE if value >= 0 else RED
+    axes.add_patch(Rectangle(corner, 0.94, 0.9, facecolor=colour, alpha=strength, linewidth=0))
+
+
+def _label(axes: Axes, rows: list[str], columns: tuple[str, ...]) -> None:
+    axes.set_xlim(-0.55, len(columns) - 0.45)
+    axes.set_ylim(len(rows) - 0.45, -0.55)
+    axes.set_xticks(range(len(columns)), columns)
+    axes.set_yticks(range(len(rows)), rows)
+    axes.xaxis.tick_top()
+    axes.tick_params(length=0, labelsize=8)
+    axes.spines[:].set_visible(False)
+
+
+def _in_words(space: SearchSpace, table: Table) -> str:
+    labels = edge_labels(space)
+    entries = [(table[edge][o], labels[edge], name) for edge in labels for o, name in enumerate(space.operations)]
+    entries.sort(key=lambda entry: -abs(entry[0]))
+    words = ", ".join(f"{edge} {operation} {value:.3g}" for value, edge, operation in entries[:5])
+    return f"A table of {len(labels)} edges by {len(space.operations)} operations; the largest entries: {words}."

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-from cnas.reports._drawing import INK, SERIES, WIDTH, Drawing, finish
-from cnas.reports.record import RunRecord, number
+from cnas.reports.drawing import INK, SERIES, WIDTH, Drawing, finish
+from cnas.reports.record import RunRecord
 from cnas.spaces.base import SearchSpace
 from cnas.types import Architecture
 
@@ -20,11 +22,12 @@ Column = tuple[str, Architecture]
 
 def draw_probes(record: RunRecord) -> Drawing | None:
     """A row per decision, a column per epoch, the found cell last; None where no row names an architecture."""
-    probes = [(row.get("epoch"), record.parse(row.get("probe_architecture"))) for row in record.phase("search")]
-    known = [(f"{epoch}", found) for epoch, found in probes if number(epoch) is not None and found is not None]
+    probes = [(str(row["epoch"]), record.parse(row.get("probe_architecture"))) for row in record.phase("search")]
+    known = [(epoch, found) for epoch, found in probes if found is not None]
     if not known or record.space is None:
         return None
-    columns: list[Column] = _thinned(known)
+    step = max(1.0, (len(known) - 1) / (SHOWN - 1))
+    columns: list[Column] = [known[round(index * step)] for index in range(min(len(known), SHOWN))]
     if record.architecture is not None:
         columns.append(("cell", record.architecture))
     below = 0.45 + 0.17 * -(-len(record.space.operations) // _legend_columns(record.space))
@@ -34,13 +37,16 @@ def draw_probes(record: RunRecord) -> Drawing | None:
     for x, (label, architecture) in enumerate(columns):
         _column(axes, x + (0.35 if label == "cell" else 0.0), record.space, architecture, len(columns))
     _label(axes, columns, record.space)
-    return finish(figure, "probes", "How the architecture changed", _in_words(record, known), _caption(record, known))
-
-
-def _thinned(columns: list[Column]) -> list[Column]:
-    if len(columns) <= SHOWN:
-        return columns
-    return [columns[round(index * (len(columns) - 1) / (SHOWN - 1))] for index in range(SHOWN)]
+    decisions = record.space.decisions()
+    words = f"The {len(decisions)} decisions of one candidate after each of {len(known)} epochs, by operation."
+    if len(known) > 1:
+        (_, before), (_, last) = known[-2:]
+        changed = sum(a != b for a, b in zip(before.choices, last.choices, strict=True))
+        words += f" Between the last two {changed} decisions changed."
+    caption = "One candidate of the policy after each epoch."
+    if any(len(decision.sources) > 1 for decision in decisions) and len(known) < 14:
+        caption += " Numbers: the node that is read."
+    return finish(figure, "probes", "How the architecture changed", words, caption)
 
 
 def _column(axes: Axes, x: float, space: SearchSpace, architecture: Architecture, count: int) -> None:
@@ -70,17 +76,8 @@ def _label(axes: Axes, columns: list[Column], space: SearchSpace) -> None:
         Line2D([], [], marker="s", linestyle="none", markersize=6, alpha=0.7, color=SERIES[index % len(SERIES)])
         for index in range(len(space.operations))
     ]
-    axes.figure.legend(
-        squares,
-        space.operations,
-        loc="lower center",
-        ncols=_legend_columns(space),
-        frameon=False,
-        fontsize=8,
-        handletextpad=0.1,
-        columnspacing=0.9,
-        borderpad=0,
-    )
+    look: dict[str, Any] = {"frameon": False, "fontsize": 8, "handletextpad": 0.1, "columnspacing": 0.9, "borderpad": 0}
+    axes.figure.legend(squares, space.operations, loc="lower center", ncols=_legend_columns(space), **look)
 
 
 def _rows(space: SearchSpace) -> list[str]:
@@ -95,24 +92,3 @@ def _legend_columns(space: SearchSpace) -> int:
     """As many as find room beside each other."""
     longest = max(map(len, space.operations))
     return max(1, min(len(space.operations), int(WIDTH / (0.32 + 0.07 * longest))))
-
-
-def _changed(one: Architecture, other: Architecture) -> int:
-    return sum(a != b for a, b in zip(one.choices, other.choices, strict=True))
-
-
-def _in_words(record: RunRecord, known: list[Column]) -> str:
-    assert record.space is not None
-    total = len(record.space.decisions())
-    words = f"The {total} decisions of one candidate after each of {len(known)} epochs, by operation."
-    if len(known) > 1:
-        words += f" Between the last two {_changed(known[-2][1], known[-1][1])} decisions changed."
-    return words
-
-
-def _caption(record: RunRecord, known: list[Column]) -> str:
-    words = "One candidate of the policy after each epoch."
-    assert record.space is not None
-    if any(len(decision.sources) > 1 for decision in record.space.decisions()) and len(known) < 14:
-        words += " Numbers: the node that is read."
-    return words

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from cnas.errors import StorageError, UserError
-from cnas.hub._reading import reading
-from cnas.reports import Page, read_run, render
-from cnas.reports.sample_weights import sample_weights
+from cnas.reports.page import Page, render
+from cnas.reports.record import read_run
 from cnas.reports.seeds import compare_records
+from cnas.reports.weights import sample_weights
 from cnas.runs.folder import refuse_links
+from cnas.runs.result import RunResult
 from cnas.runs.task import Task
 
 
@@ -38,13 +38,12 @@ def write_report(runs: Sequence[Path], out: Path | None = None) -> Path:
     if target.exists() and not target.is_dir():
         raise UserError(f"out {str(target)[:80]!r} must be a folder, got a file")
     refuse_links(target)
-    with reading(", ".join(map(str, folders))):
-        records = [read_run(folder) for folder in folders]
-        page = render(records, [sample_weights(record) for record in records], compare_records(records))
+    records = [read_run(folder) for folder in folders]
+    page = render(records, [sample_weights(record) for record in records], compare_records(records))
     return _save(page, target)
 
 
-def report_run(folder: Path, result: Mapping[str, Any], task: Task) -> Path:
+def report_run(folder: Path, result: RunResult, task: Task) -> Path:
     """Write the report of a run that is about to be finished into its own folder.
 
     Args:
@@ -56,7 +55,7 @@ def report_run(folder: Path, result: Mapping[str, Any], task: Task) -> Path:
         UserError: a file of the folder is broken.
         StorageError: the disk refuses.
     """
-    record = replace(read_run(folder), result=dict(result))
+    record = replace(read_run(folder), result=result)
     return _save(render([record], [sample_weights(record, task)]), folder)
 
 

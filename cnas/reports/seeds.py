@@ -5,64 +5,56 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cnas.errors import UserError
-from cnas.reports import Comparison, RunRecord, Table, formatted
-from cnas.reports.comparison import FinishedRun, Group, Measure, Pair, group_runs, incomparable, load_run, paired
+from cnas.reports.comparison import FinishedRun, Group, Measure, Pair, group_runs, incomparable, paired
 from cnas.reports.comparison.markdown import NONE, figure, find_pairs, group_figure, measures_of
+from cnas.reports.record import RunRecord, formatted
+from cnas.reports.tables import Comparison, Table
 
 ONE_SEED = "One seed is no evidence for or against a curriculum."
 
 
 def compare_records(records: Sequence[RunRecord]) -> Comparison:
-    """What the finished ones of some runs say of each other, and what keeps them from being compared.
+    """Compare those runs that are finished, or say why they cannot be compared.
 
     Args:
-        records: of run folders; those that are not finished, or whose cell nothing judges, do not count.
+        records: of run folders; those that are not finished, or have no primary measure, do not count.
     """
+    found = [FinishedRun(record.path, record.config, record.result) for record in records if record.result]
     try:
-        groups = group_runs(_finished(records))
+        groups = group_runs([run for run in found if run.config and run.result.primary])
     except UserError as problem:
         return Comparison(notes=(f"Not compared: {formatted(problem, records)}.",))
     pairs = find_pairs(groups)
-    found = (_spread_table([group for group in groups if len(group.runs) > 1]), _paired_table(pairs))
+    tables = (_spread_table([group for group in groups if len(group.runs) > 1]), _paired_table(pairs))
     notes = [f"Not comparable: {line}." for line in incomparable(groups)]
     notes += [ONE_SEED] if any(len(pair.seeds) == 1 for pair in pairs) else []
-    return Comparison(tuple(table for table in found if table.rows), tuple(notes))
-
-
-def _finished(records: Sequence[RunRecord]) -> list[FinishedRun]:
-    found = []
-    for record in records:
-        try:
-            found.append(load_run(record.path))
-        except UserError:  # the overview has it alone
-            continue
-    return found
+    return Comparison(tuple(table for table in tables if table.rows), tuple(notes))
 
 
 def _columns(groups: Sequence[Group]) -> list[Measure]:
-    """The measures of some groups; what judges their cells comes first."""
+    """The measures of some groups, the primary ones first."""
     primary_measures = {measure for group in groups for run in group.runs for measure in run.primary_measures}
     return sorted(measures_of(groups), key=lambda measure: measure not in primary_measures)
 
 
-def _titles(columns: Sequence[Measure]) -> list[str]:
+def _heads(columns: Sequence[Measure]) -> list[str]:
     return [measure.name[:1].upper() + measure.name[1:] for measure in columns]
 
 
 def _spread_table(groups: Sequence[Group]) -> Table:
     columns = _columns(groups)
-    rows = tuple(
+    rows = [
         (group.label, str(len(group.runs)), *(group_figure(group, measure) for measure in columns)) for group in groups
-    )
-    heads = ("Runs", "Seeds", *_titles(columns))
-    return Table("Mean ± standard deviation over seeds", heads, rows, tuple(range(1, len(heads))))
+    ]
+    heads = ("Runs", "Seeds", *_heads(columns))
+    return Table("Mean ± standard deviation over seeds", heads, tuple(rows), tuple(range(1, len(heads))))
 
 
 def _paired_table(pairs: Sequence[Pair]) -> Table:
     columns = _columns([group for pair in pairs for group in (pair.left, pair.right)])
-    rows = tuple(row for pair in pairs for row in _differences(pair, columns))
-    heads = ("Runs", "Seed", *_titles(columns))
-    return Table("Curriculum minus plain, at equal seeds", heads, rows, tuple(range(2, len(heads))))
+    rows = [row for pair in pairs for row in _differences(pair, columns)]
+    heads = ("Runs", "Seed", *_heads(columns))
+    return Table("Curriculum minus plain, at equal seeds", heads, tuple(rows), tuple(range(2, len(heads))))
 
 
 def _differences(pair: Pair, columns: Sequence[Measure]) -> list[tuple[str, ...]]:

@@ -10,14 +10,14 @@ from typing import Any
 
 from cnas.hub._markdown import name, one_line
 from cnas.reports.collapse import Collapse
-from cnas.reports.record import RunRecord, number, part
-from cnas.reports.weights import Sample
+from cnas.reports.record import RunRecord
+from cnas.reports.weights import SampleWeights, Unit
 
 MISSING = "–"
 PICTURE = "data:image/png;base64,"
 """How the cell of a picture starts, and no other: the page's template shows it."""
-_MEASURES = {"perplexity": "{:.2f}", "accuracy": "{:.2f} %", "loss": "{:.4f}"}
-"""By the end of a key of ``result.json``, how its number is written."""
+_FORMS = {"perplexity": "{:.2f}", "accuracy": "{:.2f} %"}
+"""By the name of a metric, how its number is written."""
 
 
 @dataclass(frozen=True)
@@ -43,29 +43,22 @@ class Table:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What runs say of each other: tables, and sentences about them."""
+    """Runs compared with each other: tables, and sentences about them."""
 
     tables: tuple[Table, ...] = ()
     notes: tuple[str, ...] = ()
 
 
-def measures(record: RunRecord) -> list[tuple[str, str]]:
-    """(name, value) of what was measured in the end, test before validation."""
-    found = part(record.result, "retrain")
-    return [
-        (f"{split} {metric}", form.format(value))
-        for prefix, split in (("test", "Test"), ("valid", "Validation"))
-        for metric, form in _MEASURES.items()
-        if (value := number(found.get(f"{prefix}_{metric}"))) is not None
-    ]
-
-
 def headlines(record: RunRecord) -> list[tuple[str, str]]:
-    """(name, value) of what a reader wants to know first."""
-    count = number(part(record.result, "retrain").get("parameters"))
-    found = [*measures(record)]
-    if count is not None:
-        found.append(("Parameters", f"{count:,.0f}"))
+    """(name, value) of what a reader wants to know first: test before validation, size, time."""
+    result = record.result
+    found = [
+        (f"{title} {metric}", _FORMS.get(metric, "{:.4f}").format(value))
+        for split, title in (("test", "Test"), ("valid", "Validation"))
+        for metric, value in (result.metrics(split) if result else {}).items()
+    ]
+    if result and result.retrain and result.retrain.parameters is not None:
+        found.append(("Parameters", f"{result.retrain.parameters:,}"))
     times = {"Search": seconds(record, "search"), "Training": seconds(record, "retrain")}
     return [*found, *((label, duration(value)) for label, value in times.items() if value is not None)]
 
@@ -76,7 +69,7 @@ def overview(records: Sequence[RunRecord]) -> Table:
     rows = []
     for index, record in enumerate(records, 1):
         values = dict(headlines(record))
-        head, tail = (str(index), record.variant, one_line(record.seed)), (state(record), record.title)
+        head, tail = (str(index), record.variant, record.seed), (state(record), record.title)
         rows.append((*head, *(values.get(label, MISSING) for label in columns), *tail))
     labels = ("Run", "Variant", "Seed", *columns, "State", "Folder")
     return Table("All runs", labels, tuple(rows), tuple(range(3, len(labels) - 2)))
@@ -84,21 +77,24 @@ def overview(records: Sequence[RunRecord]) -> Table:
 
 def state(record: RunRecord) -> str:
     """How far a run has come."""
-    if record.finished:
+    if record.result:
         return "finished"
     if not record.rows:
         return "nothing measured yet"
     last = record.rows[-1]
-    names = {"search": "search", "retrain": "training"}
-    epoch = number(last.get("epoch"))
-    return f"{names.get(str(last.get('phase')), 'unknown')}, epoch {MISSING if epoch is None else f'{epoch:.0f}'}"
+    phase = {"search": "search", "retrain": "training"}.get(last.get("phase", ""), "unknown")
+    return f"{phase}, epoch {last.get('epoch', MISSING)}"
 
 
 def seconds(record: RunRecord, phase: str) -> float | None:
     """How long a phase took, or has taken so far."""
-    measured = number(part(record.result, phase).get("seconds"))
-    rows = record.phase(phase)
-    return measured if measured is not None or not rows else number(rows[-1].get("total_seconds"))
+    return _figure(record, phase, "seconds", "total_seconds")
+
+
+def _figure(record: RunRecord, phase: str, name: str, key: str) -> Any:
+    """A figure of a phase: the result's, or else that of its last row under ``key``."""
+    measured, rows = getattr(getattr(record.result, phase, None), name, None), record.phase(phase)
+    return measured if measured is not None or not rows else rows[-1].get(key)
 
 
 def duration(value: float) -> str:
@@ -125,18 +121,16 @@ def operations(collapse: Collapse) -> Table:
     return Table("Operations of the cell", ("Operation", "Used", "Share"), rows, (1, 2), beside=True)
 
 
-def texts(samples: Sequence[Sample], caption: str) -> Table:
+def texts(units: Sequence[Unit], weights: SampleWeights, caption: str) -> Table:
     """The texts, or the images, of some units with their weights."""
-    if any(sample.picture for sample in samples):
-        seen = tuple(
-            (f"{s.weight:.3f}", PICTURE + base64.b64encode(s.picture).decode(), one_line(s.text)) for s in samples
-        )
-        return Table(caption, ("Weight", "Image", "Class"), seen, (0,), beside=True)
-    if any(sample.marked for sample in samples):
-        marked = tuple((f"{s.weight:.3f}", one_line(s.marked), one_line(s.text)) for s in samples)
+    seen = [(f"{weights.values[unit]:.3f}", view) for unit, view in units]
+    if any(view.picture for _, view in seen):
+        images = tuple((v, PICTURE + base64.b64encode(view.picture).decode(), one_line(view.text)) for v, view in seen)
+        return Table(caption, ("Weight", "Image", "Class"), images, (0,), beside=True)
+    if any(view.marked for _, view in seen):
+        marked = tuple((v, one_line(view.marked), one_line(view.text)) for v, view in seen)
         return Table(caption, ("Weight", "Word", "After"), marked, (0,), wide=True)
-    rows = tuple((f"{sample.weight:.3f}", one_line(sample.text)) for sample in samples)
-    return Table(caption, ("Weight", "Text"), rows, (0,), wide=True)
+    return Table(caption, ("Weight", "Text"), tuple((v, one_line(view.text)) for v, view in seen), (0,), wide=True)
 
 
 def times(records: Sequence[RunRecord]) -> list[Table]:
@@ -151,26 +145,28 @@ TROUBLE = {"bad_steps": "bad steps", "recoveries": "times an epoch was begun ane
 def _times(record: RunRecord) -> dict[str, str]:
     found: dict[str, str] = {}
     for phase, label in (("search", "Search"), ("retrain", "Training")):
-        rows, time = record.phase(phase), seconds(record, phase)
-        last = rows[-1] if rows else {}
         for key in ("epochs", "steps"):
-            count = number(part(record.result, phase).get(key, last.get(key.removesuffix("s"))))
-            found |= {} if count is None else {f"{label}, {key}": f"{count:,.0f}"}
+            count = _figure(record, phase, key, key.removesuffix("s"))
+            found |= {} if count is None else {f"{label}, {key}": f"{count:,}"}
+        time = seconds(record, phase)
         found |= {} if time is None else {f"{label}, time": duration(time)}
         for key, words in TROUBLE.items():
-            count = sum(number(row.get(key)) or 0 for row in rows)
-            found |= {f"{label}, {words}": f"{count:,.0f}"} if count else {}
+            count = sum(row.get(key, 0) for row in record.phase(phase))
+            found |= {f"{label}, {words}": f"{count:,}"} if count else {}
     return found
 
 
 def environment(records: Sequence[RunRecord]) -> list[Table]:
     """Versions, devices and processes; no table where no run is finished."""
-    return _side_by_side("Environment", [_flat(part(record.result, "environment")) for record in records])
+    return _side_by_side(
+        "Environment", [_flat(record.result.environment if record.result else {}) for record in records]
+    )
 
 
 def benchmark(records: Sequence[RunRecord]) -> list[Table]:
-    """What a tabular benchmark says of the cells; no table where no run was looked up."""
-    return _side_by_side("Looked up", [_flat(part(record.result, "benchmark")) for record in records])
+    """The entries of a tabular benchmark for the cells; no table where no run was looked up."""
+    found = [record.result.benchmark if record.result else None for record in records]
+    return _side_by_side("Looked up", [_flat(each.to_json()) if each else {} for each in found])
 
 
 def settings(records: Sequence[RunRecord]) -> list[Table]:

@@ -23,6 +23,7 @@ from cnas.errors import UserError
 from cnas.hub.artifacts import ImageInputs, export_classifier
 from cnas.reports.analyses import write_misclassified
 from cnas.runs.config import RunConfig
+from cnas.runs.result import RunResult
 from cnas.runs.task import RetrainResult, SampleView, SearchData, Task
 from cnas.training.evaluate import classify
 from cnas.types import Architecture, Paper
@@ -158,7 +159,7 @@ class ImageTask(Task):
         ranking = supernet_ranking(losses, self.benchmark, dataset)
         return record | {"kendall_tau": ranking.kendall_tau, "ranked": ranking.architectures}
 
-    def export(self, folder: Path, result: Mapping[str, Any], trained: RetrainResult | None, paper: Paper) -> None:
+    def export(self, folder: Path, result: RunResult, trained: RetrainResult | None, paper: Paper) -> None:
         """The classifier with its image processor, card and pictures; which images it gets wrong."""
         images, space = self.data, self.config.space
         _, rows, columns = images.train.shape

@@ -22,11 +22,13 @@ from cnas.runs.config import RunConfig
 from cnas.runs.devices import environment, make_accelerator
 from cnas.runs.folder import RunFolder, scalars
 from cnas.runs.lock import lock
+from cnas.runs.result import RunResult
 from cnas.runs.task import RetrainResult, Task, load_task
 from cnas.training.context import RunContext
 from cnas.training.distributed import ProcessGroup
 from cnas.training.launcher import launcher_watched
 from cnas.training.loop import AccelerateLoop
+from cnas.training.metrics_log import json_safe
 from cnas.training.process_options import ProcessOptions
 from cnas.training.retrain import Retrainer
 from cnas.training.stop import StopSignal
@@ -126,7 +128,7 @@ def _pipeline(task: Task, context: RunContext, home: RunFolder, resume: bool) ->
     trained = retrain(task, context, architecture, resume=resume) if config.retrain.epochs else None
     judged = found["search"] and config.curriculum is not None and config.curriculum.k > 0
     record = task.look_up(architecture, found.get("supernet_losses", {}))
-    result = {
+    values = {
         "recipe": config.recipe,
         "preset": config.preset,
         "space": config.space.name,
@@ -140,15 +142,16 @@ def _pipeline(task: Task, context: RunContext, home: RunFolder, resume: bool) ->
         **({} if record is None else {"benchmark": record}),
         "environment": environment(context.accelerator),
     }
+    result = RunResult.from_json(json_safe(values))
     if context.accelerator.is_main_process:
         try:
             task.export(home.path, result, trained, _algorithm(config).paper)
             report_run(home.path, result, task)
         except OSError as problem:
             raise StorageError(f"cannot write the model and card to {home.path}: {problem.strerror}") from problem
-        home.write_json("result.json", result)
+        result.save(home.path)
     ProcessGroup(context.accelerator).wait()
-    return result
+    return result.to_json()
 
 
 def search(task: Task, context: RunContext, home: RunFolder, *, resume: bool) -> dict[str, Any]:

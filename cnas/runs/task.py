@@ -16,6 +16,7 @@ from cnas.data.images import ImageData
 from cnas.data.text import TextData
 from cnas.errors import UserError
 from cnas.runs.config import RunConfig
+from cnas.runs.result import RunResult
 from cnas.training.trainer import check_batches, check_candidates
 from cnas.types import Architecture, Paper
 
@@ -145,7 +146,7 @@ class Task(ABC):
         return None
 
     @abstractmethod
-    def export(self, folder: Path, result: Mapping[str, Any], trained: RetrainResult | None, paper: Paper) -> None:
+    def export(self, folder: Path, result: RunResult, trained: RetrainResult | None, paper: Paper) -> None:
         """Write model, card and pictures into the run folder; ``trained`` is None where nothing was trained."""
 
     @abstractmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from cnas.errors import UserError
 from cnas.hub.artifacts import export_run
 from cnas.metrics import perplexity
 from cnas.runs.config import RunConfig
+from cnas.runs.result import RunResult
 from cnas.runs.task import RetrainResult, SampleView, SearchData, Task
 from cnas.training.evaluate import mean_loss
 from cnas.types import Paper
@@ -114,7 +115,7 @@ class TextTask(Task):
     def _whole(self, tokens: Tensor, streams: int) -> TextStreams:
         return TextStreams(tokens, streams, self.text.length, start=self.data.vocabulary.eos_id, tail="keep")
 
-    def export(self, folder: Path, result: Mapping[str, Any], trained: RetrainResult | None, paper: Paper) -> None:
+    def export(self, folder: Path, result: RunResult, trained: RetrainResult | None, paper: Paper) -> None:
         """The language model with its tokenizer, generated lines, card and pictures."""
         words, network = self.data.vocabulary.words, trained.network if trained else None
         export_run(folder, result, network, words, space=self.config.space, paper=paper)

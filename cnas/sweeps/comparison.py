@@ -1,4 +1,4 @@
-"""What the runs of a sweep say, from their folders alone, whatever ran them."""
+"""Comparison of the runs of a sweep, from their folders alone, whichever executor ran them."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def comparison(grid: Grid, home: Path, codes: Mapping[str, int]) -> str:
 
 
 def missing(jobs: Iterable[Job], home: Path, codes: Mapping[str, int]) -> str:
-    """A line for every run that is not finished, with the last thing it said.
+    """A line for every run that is not finished, with the last line of its output.
 
     Args:
         jobs: the runs there should be.
@@ -98,7 +98,7 @@ def _once(runs: Sequence[FinishedRun]) -> tuple[list[FinishedRun], dict[str, str
     repeated: dict[str, str] = {}
     for run in runs:
         own = tuple(sorted(identity(run).items()))
-        key = (own, run.seed, None if run.searched else run.architecture)
+        key = (own, run.result.seed, None if run.searched else run.result.architecture.string)
         if found.setdefault(key, run) is not run:
             repeated[run.name] = found[key].name
     return list(found.values()), repeated

@@ -10,13 +10,42 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from cnas.errors import StorageError, UserError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cnas.errors import StorageError, UserError, wrong_value
 from cnas.training.durable import sync_folder
 
 MACHINE_SUFFIXES = ("_seconds", "_per_second", "_memory")
 """Keys that end so depend on the machine; all others are equal between equal runs."""
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+class _Row(BaseModel):
+    """The types of what is read of a row; a float that was not finite is null, and other keys may hold anything."""
+
+    model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
+
+    phase: str = ""
+    epoch: Count = 0
+    step: Count = 0
+    train_loss: float | None = None
+    valid_loss: float | None = None
+    valid_perplexity: float | None = None
+    valid_accuracy: float | None = None
+    probe_architecture: str | None = None
+    policy_entropy: float | None = None
+    alphas: list[list[float | None]] | None = None
+    weight_min: float | None = None
+    weight_median: float | None = None
+    weight_max: float | None = None
+    weight_traces: list[float | None] | None = None
+    effective_sample_size: float | None = None
+    total_seconds: float | None = None
+    bad_steps: Count = 0
+    recoveries: Count = 0
+    left_out: Count = 0
 
 
 class MetricsLog:
@@ -103,9 +132,13 @@ def read(path: Path) -> list[dict[str, Any]]:
     """All rows of a log; a half-written last line is left out.
 
     Raises:
-        UserError: a line is not a JSON object; the message has its number.
+        UserError: the file cannot be read, or a line is not a JSON object of values that a run writes; the message has
+            its number.
     """
-    return [_row(path, number, line) for number, line in enumerate(_whole_lines(path), start=1)]
+    try:
+        return [_row(path, number, line) for number, line in enumerate(_whole_lines(path), start=1)]
+    except OSError as problem:
+        raise UserError(f"{path} cannot be read: {problem.strerror}") from problem
 
 
 def stable(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -128,10 +161,14 @@ def _whole_lines(path: Path) -> list[bytes]:
 def _row(path: Path, number: int, line: bytes) -> dict[str, Any]:
     try:
         row = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         row = None
     if not isinstance(row, dict):
         raise UserError(f"{path}, line {number}: must be a JSON object, got {line[:60]!r}")
+    try:
+        _Row.model_validate(row)
+    except ValidationError as problem:
+        raise UserError(f"{path}, line {number}: {wrong_value(problem, row)}") from problem
     return row
 
 

@@ -59,7 +59,8 @@ def test_what_does_not_belong_together_is_refused(runs, tmp_path):
         "darts is darts_v1 on cifar10, looked up, and kNone-s1 gdas on": [*runs, darts],
         "trained is gdas on digits, trained": [*runs, trained],
         "two have k 5 and seed 1": [*runs, write_run(tmp_path / "again", k=5, seed=1, benchmark=record)],
-        "has no test accuracy in result.json": [unfinished],
+        "has no result.json, so it is not finished": [unfinished],
+        "has no test accuracy in result.json": [write_run(tmp_path / "untested", retrain={"test_perplexity": 90.0})],
         "at least one run folder": [],
     }
     for message, chosen in wrong.items():

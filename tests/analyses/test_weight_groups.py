@@ -99,7 +99,7 @@ def test_traced_units_are_different_and_spread(num_units, count):
         (TRACES[:1], "first", "no row of its search has weight_traces of 3 units that differ"),
         ([[0.5, 1.5]], "first", "no row of its search has weight_traces of 3 units that differ"),
         ([TRACES[1], TRACES[1][:5]], "first", r"must have the same length in every row, got \[5, 6\]"),
-        ([[1.0, None, 2.0]], "first", "must be finite numbers, got 'None'"),
+        ([[1.0, None, 2.0]], "first", "must be finite numbers, got null"),
         (TRACES, "middle", "by must be first or last, got 'middle'"),
     ],
 )

@@ -1,6 +1,7 @@
 """The result and configuration of a made-up run, and its card."""
 
 from cnas.hub import Card, render_card
+from cnas.runs.result import RunResult
 from cnas.types import Paper
 
 ENAS = Paper(
@@ -36,6 +37,10 @@ def result(**changes):
     }
 
 
+def run_result(**changes):
+    return RunResult.from_json(result(**changes))
+
+
 def card(changes=None, **options):
     settings = {
         "drawing": "node 1 = tanh(input)",
@@ -45,7 +50,7 @@ def card(changes=None, **options):
         "papers": {"Search algorithm": ENAS},
         "config": CONFIG,
     }
-    return Card(result=result(**(changes or {})), **{**settings, **options})
+    return Card(result=run_result(**(changes or {})), **{**settings, **options})
 
 
 def render(changes=None, **options):
@@ -55,12 +60,12 @@ def render(changes=None, **options):
 def everywhere(text):
     """A card with ``text`` wherever it may stand."""
     changes = {
-        **dict.fromkeys(("recipe", "preset", "space", "algorithm", "seed"), text),
+        **dict.fromkeys(("recipe", "preset", "space", "algorithm"), text),
         "dataset": {"name": text, "fingerprint": text, "splits": {text: {text: text}}, "used": {text: 1}},
-        "curriculum": {"name": text, "k": text, "refresh": text, "unit": text},
+        "curriculum": {"name": text, "k": 5, "refresh": text, "unit": text},
         "architecture": {"string": text},
         "environment": {text: text},
-        "benchmark": {text: {text: text}},
+        "benchmark": {"dataset": text, "test_accuracy": 1.5, text: {text: text}},
     }
     options = {
         **dict.fromkeys(("model_name", "folder", "drawing", "picture"), text),

@@ -8,6 +8,7 @@ import torch
 from tiny_recipe import tiny
 
 from cnas.hub.artifacts import export_run
+from cnas.runs.result import RunResult
 from cnas.spaces import EnasRnnSpace
 from cnas.types import Paper
 
@@ -17,8 +18,8 @@ PLACE, TABLE = "/srv/somewhere/corpus", "/srv/tables/tss.parquet"
 """Data and table as they were typed; they are in ``config.json`` and nowhere else."""
 
 
-def result(space, architecture) -> dict:
-    return {
+def result(space, architecture) -> RunResult:
+    values = {
         "recipe": "tiny",
         "space": space.name,
         "algorithm": "enas",
@@ -30,6 +31,7 @@ def result(space, architecture) -> dict:
         "retrain": {"epochs": 1, "parameters": 100, "valid_perplexity": 20.0, "test_perplexity": 21.0},
         "environment": {"python": "3.11"},
     }
+    return RunResult.from_json(values)
 
 
 def make_run(folder: Path) -> Path:
@@ -41,7 +43,7 @@ def make_run(folder: Path) -> Path:
     write(folder / "metrics.jsonl", f"{json.dumps(row)}\n")
     found = result(space, architecture)
     export_run(folder, found, network, WORDS, space=space, paper=PAPER)
-    write(folder / "result.json", json.dumps(found))
+    write(folder / "result.json", json.dumps(found.to_json()))
     config = tiny()
     config = replace(config, options=replace(config.options, data=PLACE, table=TABLE))
     write(folder / "config.json", json.dumps(config.to_json()))

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 import yaml
-from card_result import ENAS, result
+from card_result import ENAS, result, run_result
 from huggingface_hub import ModelCard
 from huggingface_hub import parse_eval_result_entries as parse
 from launching import launch
 
 from cnas.errors import UserError
-from cnas.hub._run_files import Selection, parcels
 from cnas.hub.artifacts import describe_run
 from cnas.hub.metadata import eval_results
 from cnas.hub.model_kind import IMAGE_CLASSIFIER, LANGUAGE_MODEL
+from cnas.hub.run_files import commits
 
 GIVEN = ("--architecture", "0 1 1 2", "--retrain.epochs", "1")
 
@@ -24,7 +24,7 @@ GIVEN = ("--architecture", "0 1 1 2", "--retrain.epochs", "1")
 def describe(folder, space, changes=None, **options):
     folder.mkdir()
     settings = {"space": space, "paper": ENAS, "kind": LANGUAGE_MODEL, **options}
-    describe_run(folder, result(**(changes or {})), **settings)
+    describe_run(folder, run_result(**(changes or {})), **settings)
     return (folder / "README.md").read_text("utf-8")
 
 
@@ -49,8 +49,8 @@ def test_evaluation_results_are_in_the_format_of_the_hub(tmp_path, space):
 
 
 def test_evaluation_results_of_several_seeds_say_what_the_model_has_and_what_the_mean_is():
-    others = [result(seed=4, retrain={"test_perplexity": 96.2})]
-    (text,) = eval_results(result(), LANGUAGE_MODEL, others).values()
+    others = [run_result(seed=4, retrain={"test_perplexity": 96.2})]
+    (text,) = eval_results(run_result(), LANGUAGE_MODEL, others).values()
     (entry,) = yaml.safe_load(text)
     assert entry["value"] == 94.2
     assert entry["notes"].endswith("the model of seed 3; over 2 seeds 95.20 ± 1.41 (mean, std)")
@@ -59,20 +59,20 @@ def test_evaluation_results_of_several_seeds_say_what_the_model_has_and_what_the
 @pytest.mark.parametrize(
     "changes",
     [
-        {"dataset": {"name": "pydoc"}},
+        {"dataset": {**result()["dataset"], "name": "pydoc"}},
         {"dataset": {**result()["dataset"], "used": {"test": 500}}},
         {"retrain": {"valid_perplexity": 98.0}},
-        {"retrain": {"test_perplexity": float("inf")}},
+        {"retrain": {"test_perplexity": None}},
     ],
 )
 def test_there_is_no_evaluation_result_of_data_off_the_hub_nor_of_a_part_of_it(changes):
-    assert eval_results(result(**changes), LANGUAGE_MODEL) == {}
-    assert eval_results(result(), IMAGE_CLASSIFIER) == {}
+    assert eval_results(run_result(**changes), LANGUAGE_MODEL) == {}
+    assert eval_results(run_result(), IMAGE_CLASSIFIER) == {}
 
 
 def test_another_experiment_is_no_further_seed(tmp_path, space):
     with pytest.raises(UserError, match="differ in the seed alone"):
-        describe(tmp_path / "run", space, others=[result(seed=4, algorithm="rsps")])
+        describe(tmp_path / "run", space, others=[run_result(seed=4, algorithm="rsps")])
 
 
 @pytest.fixture(scope="module")
@@ -85,11 +85,10 @@ def placed(home):
 
 def test_nothing_that_is_pushed_names_a_place_or_a_person(home, placed):
     assert str(home) in (placed / "config.json").read_text("utf-8")
-    selection = Selection(placed)
-    found = parcels(selection, architecture_only=False, include_checkpoints=True)
-    files = {name: source for parcel in found for name, source in parcel.files.items()}
+    found, left_out = commits(placed, include_checkpoints=True)
+    files = {name: source for commit in found for name, source in commit.files.items()}
     assert {"README.md", "result.json", "figures/cell.svg", "config.json", "model.safetensors"} <= files.keys()
-    assert selection.left_out == []
+    assert left_out == []
     private = [str(home), str(Path.home()), home.name, *(part for part in home.parts if getpass.getuser() in part)]
     for name, source in files.items():
         content = source.read_bytes()

@@ -2,12 +2,12 @@ import re
 
 import pytest
 import yaml
-from card_result import ENAS, card, render, result
+from card_result import ENAS, card, render, result, run_result
 from huggingface_hub import ModelCard
 
 from cnas.errors import UserError
 from cnas.hub import draw_cell
-from cnas.hub.citations import CURRICULUM_NAS
+from cnas.hub.card import CURRICULUM_NAS
 from cnas.hub.model_kind import IMAGE_CLASSIFIER, kind_of
 
 
@@ -20,10 +20,15 @@ def front_matter(text):
     return yaml.safe_load(re.match(r"---\n(.*?)\n---\n", text, re.DOTALL)[1])
 
 
+def of(name, **more):
+    """Data of another name."""
+    return {"name": name, "fingerprint": "00", **more}
+
+
 def seeds(*tests):
     """Results of further seeds with these perplexities on the test split."""
     return [
-        result(seed=10 + index, retrain={"epochs": 20, "valid_perplexity": 98.0, "test_perplexity": test})
+        run_result(seed=10 + index, retrain={"epochs": 20, "valid_perplexity": 98.0, "test_perplexity": test})
         for index, test in enumerate(tests)
     ]
 
@@ -90,7 +95,9 @@ def test_every_part_has_its_paper_once():
     assert "- Search algorithm; search space: Hieu Pham" in both
     assert both.count("@misc{") == papers.count("@misc{")
     assert CURRICULUM_NAS.url not in render({"curriculum": None})
-    assert "None is behind this model." in render({"curriculum": None, "dataset": {}}, papers={}, kind=IMAGE_CLASSIFIER)
+    assert "None is behind this model." in render(
+        {"curriculum": None, "dataset": of("corpus")}, papers={}, kind=IMAGE_CLASSIFIER
+    )
 
 
 def test_the_snippet_runs(model_folder, monkeypatch, capsys):
@@ -103,7 +110,7 @@ def test_the_snippet_runs(model_folder, monkeypatch, capsys):
 
 def test_where_nothing_was_trained_there_is_nothing_to_load():
     changes = {"retrain": None, "benchmark": {"dataset": "cifar10", "test_accuracy": 94.37}}
-    text = render(changes, kind=kind_of(result(**changes)))
+    text = render(changes, kind=kind_of(run_result(**changes)))
     assert front_matter(text)["pipeline_tag"] == "image-classification"
     assert "```" not in section(text, "Use")
     assert "no model to load" in section(text, "Use")
@@ -116,11 +123,11 @@ def test_where_nothing_was_trained_there_is_nothing_to_load():
         ({"retrain": {"test_perplexity": 90.0}}, "text-generation"),
         ({"retrain": {"valid_accuracy": 90.0}}, "image-classification"),
         ({"retrain": None, "search": {"valid": {"valid_accuracy": 50.0}}}, "image-classification"),
-        ({}, "text-generation"),
+        ({"retrain": None}, "text-generation"),
     ],
 )
 def test_the_kind_of_a_model_is_known_by_what_was_measured(found, task):
-    assert kind_of(found).task == task
+    assert kind_of(run_result(**found)).task == task
 
 
 def test_no_curriculum_is_said():
@@ -130,17 +137,17 @@ def test_no_curriculum_is_said():
     assert "nothing was searched" in render({"search": None})
 
 
-def test_missing_and_infinite_numbers_are_left_out():
-    data = front_matter(render({"retrain": {"epochs": 1, "test_perplexity": float("inf")}}))
+def test_missing_numbers_are_left_out():
+    data = front_matter(render({"retrain": {"epochs": 1, "test_perplexity": None}}))
     assert "model-index" not in data
-    assert "No result was recorded" in render({"retrain": None, "environment": None, "search": {}})
+    assert "No result was recorded" in render({"retrain": None, "environment": {}, "search": {}})
 
 
 def test_data_of_no_hub_id_is_no_hub_data():
-    assert "datasets" not in front_matter(render({"dataset": {"name": "pydoc"}}))
-    assert front_matter(render({"dataset": {"name": "pydoc"}}))["language"] == "en"
-    assert "language" not in front_matter(render({"dataset": {"name": "corpus"}}))
-    named = front_matter(render({"dataset": {"name": "ptb_text_only"}}))
+    assert "datasets" not in front_matter(render({"dataset": of("pydoc")}))
+    assert front_matter(render({"dataset": of("pydoc")}))["language"] == "en"
+    assert "language" not in front_matter(render({"dataset": of("corpus")}))
+    named = front_matter(render({"dataset": of("ptb_text_only")}))
     assert named["datasets"] == ["ptb-text-only/ptb_text_only"]
 
 
@@ -163,7 +170,7 @@ def test_several_seeds_have_a_mean_and_a_spread_and_the_model_its_own_number():
 
 
 def test_a_seed_without_the_number_is_not_counted():
-    broken = result(seed=20, retrain={"test_perplexity": float("nan"), "valid_perplexity": 99.126})
+    broken = run_result(seed=20, retrain={"test_perplexity": None, "valid_perplexity": 99.126})
     text = section(render(others=[broken]), "Results")
     assert "| validation | perplexity (per word) | 98.13 | 98.63 ± 0.71 (n = 2) |" in text
     assert "| test | perplexity (per word) | 94.20 | – |" in text
@@ -175,18 +182,18 @@ def test_a_seed_without_the_number_is_not_counted():
         ({}, "others must differ in their seed, got seed 3 twice"),
         ({"seed": 4, "algorithm": "rsps"}, "got algorithm 'rsps' beside 'enas'"),
         ({"seed": 4, "curriculum": None}, "got curriculum None beside"),
-        ({"seed": 4, "dataset": {"fingerprint": "00"}}, "got dataset '00' beside '0123456789abcdef'"),
+        ({"seed": 4, "dataset": of("corpus")}, "got dataset '00' beside '0123456789abcdef'"),
     ],
 )
 def test_what_is_no_further_seed_is_refused(other, message):
     with pytest.raises(UserError, match=message):
-        card(others=[result(**other)])
+        card(others=[run_result(**other)])
 
 
 def test_an_image_classifier_is_other_values_of_the_same_card():
     changes = {
         "space": "nats",
-        "dataset": {"name": "cifar10"},
+        "dataset": of("cifar10"),
         "retrain": {"epochs": 1, "valid_accuracy": 90.5, "test_accuracy": 91.25},
         "benchmark": {"dataset": "cifar10", "test_accuracy": 94.37, "rank": 1, "regret": 0.0},
     }
@@ -205,10 +212,16 @@ def test_an_image_classifier_is_other_values_of_the_same_card():
 
 def test_what_was_looked_up_has_a_spread_over_seeds_too():
     def found(rank, accuracy, **more):
-        record = {"dataset": "cifar10", "rank": rank, "index": 9, "test_accuracies": {"cifar100": accuracy}}
+        record = {
+            "dataset": "cifar10",
+            "test_accuracy": 90.0,
+            "rank": rank,
+            "index": 9,
+            "test_accuracies": {"cifar100": accuracy},
+        }
         return {"retrain": None, "benchmark": record | more}
 
-    others = [result(seed=4, **found(5, 62.0)), result(seed=5, **found(8, 64.0, kendall_tau=None))]
+    others = [run_result(seed=4, **found(5, 62.0)), run_result(seed=5, **found(8, 64.0, kendall_tau=None))]
     text = section(render(found(2, 60.0, kendall_tau=0.5), kind=IMAGE_CLASSIFIER, others=others), "Results")
     assert "| looked up | this cell (seed 3) | mean ± standard deviation |" in text
     assert "| rank | 2 | 5.00 ± 3.00 (n = 3) |" in text
@@ -220,7 +233,7 @@ def test_what_was_looked_up_has_a_spread_over_seeds_too():
 
 def test_what_is_said_of_a_split_is_no_count():
     splits = {"train": {"images": 5000, "from": "half of train"}, "test": {"images": 2000}}
-    text = render({"dataset": {"name": "digits", "splits": splits}})
+    text = render({"dataset": of("digits", splits=splits)})
     assert "train 5,000 images (half of train); test 2,000 images |" in text
 
 

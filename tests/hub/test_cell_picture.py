@@ -3,9 +3,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from cnas.hub.cell_picture import save_cell_picture
-from cnas.reports import cell_graph, read_run
-from cnas.reports._drawing import style
+from cnas.hub.cell import save_cell_picture
+from cnas.reports import cell_graph
+from cnas.reports.drawing import style
+from cnas.reports.record import read_run
 from cnas.spaces import DartsRnnSpace, EnasRnnSpace
 
 SVG = "{http://www.w3.org/2000/svg}"

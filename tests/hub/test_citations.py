@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 import cnas.spaces
-from cnas.hub.citations import bibtex, citations
-from cnas.hub.known_data import known_data
+from cnas.hub.card import bibtex, citations
+from cnas.hub.metadata import known_data
 from cnas.hub.model_kind import IMAGE_CLASSIFIER, LANGUAGE_MODEL
 from cnas.types import Paper
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 import torch
-from card_result import ENAS, result
+from card_result import ENAS, run_result
 from PIL import Image
 
 from cnas.hub.artifacts import ImageInputs, export_classifier
@@ -19,7 +19,7 @@ def classifier(tmp_path_factory):
     folder.mkdir()
     torch.manual_seed(0)
     space = NatsSpace(channels=2, cells=1, classes=3, image_channels=1)
-    found = result(
+    found = run_result(
         space="nats",
         dataset={"name": "digits", "fingerprint": "00"},
         architecture={"space": "nats", "string": CELL},

@@ -154,9 +154,10 @@ def test_a_second_push_sends_nothing_again(hub, run):
     assert again == first
     assert (hub.count("put"), hub.count("commit")) == uploads
     assert hub.store.repositories["models", REPO].titles == before
-    write(run / "result.json", json.dumps({"changed": True}))
+    changed = json.loads((run / "result.json").read_text("utf-8")) | {"recipe": "another"}
+    write(run / "result.json", json.dumps(changed))
     push(run)
-    assert json.loads(hub.files(REPO)["result.json"]) == {"changed": True}
+    assert json.loads(hub.files(REPO)["result.json"]) == changed
     assert hub.count("put") == uploads[0]
     assert hub.seen[-1].size < (run / "README.md").stat().st_size
 
@@ -201,10 +202,12 @@ def test_a_run_that_is_not_finished_is_refused_before_any_request(hub, run, gone
 def test_other_bad_input_is_refused_before_any_request(hub, run, monkeypatch):
     with pytest.raises(UserError, match="which is no folder"):
         push(run / "nothing")
-    write(run / "result.json", "[1")
-    with pytest.raises(UserError, match=r"result\.json is not a JSON object"):
-        push(run)
-    write(run / "result.json", "{}")
+    whole = (run / "result.json").read_text("utf-8")
+    for text, message in (("[1", "is not JSON"), ("[]", "must hold a JSON object"), ("{}", "space is missing")):
+        write(run / "result.json", text)
+        with pytest.raises(UserError, match=rf"result\.json:? {message}"):
+            push(run)
+    write(run / "result.json", whole)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(UserError, match="HF_HUB_OFFLINE is set"):
         push(run)

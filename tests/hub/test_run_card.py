@@ -10,7 +10,7 @@ from launching import launch
 
 from cnas.cli import main as cli
 from cnas.errors import StorageError
-from cnas.hub.run_card import write_card
+from cnas.hub import write_card
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +87,6 @@ def test_a_disk_that_refuses_is_said(runs, monkeypatch):
     def refuse(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("cnas.hub.run_card.describe_run", refuse)
+    monkeypatch.setattr("cnas.hub.artifacts.describe_run", refuse)
     with pytest.raises(StorageError, match=r"cannot write the card to .*: No space left on device"):
         write_card(runs / "one")

@@ -17,7 +17,7 @@ from cnas.benchmarks import NatsFiles
 from cnas.data import ImageConfig, load_images
 from cnas.errors import CnasError
 from cnas.hub import generate_lines
-from cnas.reports import read_run
+from cnas.reports.record import read_run
 from cnas.runs.folder import RunFolder
 from cnas.spaces import NatsSpace
 from cnas.sweeps import grid_file

@@ -106,10 +106,10 @@ def test_whatever_draws_a_damaged_run_folder_writes_into_it_alone(run, budget, m
 
 
 FOUND = [
-    ("result.json", "curriculum", [1], "compare", "has an unusable value '[1]' for curriculum"),
-    ("result.json", "seed", 10**400, "compare", "for seed"),
+    ("result.json", "curriculum", [1], "compare", "result.json: curriculum must be a valid dictionary, got [1]"),
+    ("result.json", "seed", 10**400, "compare", "result.json: seed must be less than"),
     ("result.json", "retrain", {"test_perplexity": 10**400}, "compare", "retrain"),
-    ("result.json", "architecture", 3, "card", "holds values that no run writes"),
+    ("result.json", "architecture", 3, "card", "architecture must be a valid dictionary"),
     ("config.json", "space", {"name": "enas_rnn", "dropout_input": -1.0}, "card", "space"),
     ("model/config.json", "vocab_size", "x", "generate", "cannot be used"),
     ("model/config.json", "model_type", "stranger", "generate", "cannot be used"),

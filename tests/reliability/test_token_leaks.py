@@ -93,8 +93,8 @@ def test_a_token_is_in_nothing_that_a_command_leaves(place, finished, tmp_path, 
 def test_a_traceback_does_not_show_it(tmp_path, measured):
     """A bug of ours, in the middle of a push: Python prints lines of code and not what they hold."""
     code = (
-        "import os\nfrom cnas.hub import hub\nhub._check_id = lambda repo: None\n"
-        "def broken(*given, **named):\n    raise RuntimeError('a bug')\nhub._send = hub.parcels = broken\n"
+        "import os\nfrom cnas.hub import push as hub\nhub._check_id = lambda repo: None\n"
+        "def broken(*given, **named):\n    raise RuntimeError('a bug')\nhub._send = hub.commits = broken\n"
         "hub.is_offline_mode = lambda: False\n"
         "hub.push_run('nowhere', 'owner/name')\n"
     )

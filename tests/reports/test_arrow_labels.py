@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from matplotlib.patches import ConnectionStyle
 
 from cnas.reports import cell_graph
-from cnas.reports._arrow_labels import Arrow, place_labels
-from cnas.reports._drawing import WIDTH, style
+from cnas.reports.cell_graph import Arrow, place_labels
+from cnas.reports.drawing import WIDTH, style
 from cnas.spaces import EnasRnnSpace, NatsSpace
 
 POINT = st.tuples(st.floats(0, 300), st.floats(0, 300))

@@ -21,7 +21,7 @@ from cnas.reports.comparison import (
     summarize,
     unequal_searches,
 )
-from cnas.reports.comparison.measures import TEST_PERPLEXITY
+from cnas.reports.comparison.runs import TEST_PERPLEXITY
 
 FEW = settings(derandomize=True, deadline=None, max_examples=50)
 PERPLEXITIES = st.dictionaries(st.integers(0, 9), st.floats(1, 1e4), min_size=1)
@@ -90,11 +90,11 @@ def compared(folders, random=()):
 
 def test_a_finished_run_is_read(finished):
     run = load_run(finished)
-    assert (run.name, run.seed, run.space, run.searched) == ("finished", 1, "enas_rnn", True)
-    assert run.curriculum["k"] == 3
+    assert (run.name, run.result.seed, run.result.space, run.searched) == ("finished", 1, "enas_rnn", True)
+    assert run.result.curriculum.k == 3
     assert 1 < run.figures[TEST_PERPLEXITY] < 45
-    assert run.search_seconds > 0
-    assert run.parameters > 0
+    assert run.result.search.seconds > 0
+    assert run.result.retrain.parameters > 0
 
 
 @pytest.mark.parametrize("missing", ["config.json", "result.json"])
@@ -113,29 +113,36 @@ def test_a_broken_file_is_named(made, text):
         load_run(folder)
 
 
-FIELDS = [
-    "retrain.valid_perplexity",
-    "retrain.seconds",
-    "space",
-    "seed",
-    "dataset.used",
-    "architecture.string",
-    "algorithm",
-]
+FIELDS = ["space", "seed", "dataset.used", "architecture.string"]
+OPTIONAL = ["retrain.valid_perplexity", "retrain.seconds", "algorithm"]
 
 
-@pytest.mark.parametrize("dotted", FIELDS)
-@pytest.mark.parametrize("value", [None, True, [3], {"a": "b"}])
+@pytest.mark.parametrize(
+    ("dotted", "value"),
+    [(name, value) for name in FIELDS + OPTIONAL for value in (None, True, [3], {"a": "b"}) if value or name in FIELDS],
+)
 def test_a_field_that_is_missing_or_wrong_is_named(made, dotted, value):
     folder = made("wrong", **{dotted.replace(".", "__"): value})
-    with pytest.raises(UserError, match=rf"{re.escape(str(folder))}: result\.json .* {re.escape(dotted)}$"):
+    with pytest.raises(
+        UserError, match=rf"^{re.escape(str(folder))}/result\.json: {re.escape(dotted)}.* must be .* got "
+    ):
         load_run(folder)
+
+
+@pytest.mark.parametrize("dotted", OPTIONAL)
+def test_a_figure_that_is_unknown_is_left_out(made, dotted):
+    folder = made("half", **{dotted.replace(".", "__"): None})
+    (row,) = [line for line in render(compared([folder])).split("\n") if " on enas_rnn, " in line and "K = 3 |" in line]
+    assert "None" not in row
+    assert ("valid" in render(compared([folder]))) == (dotted != "retrain.valid_perplexity")
 
 
 def test_a_perplexity_that_is_not_finite_is_refused(made):
     for name, value in (("nan", float("nan")), ("inf", float("inf")), ("negative", -1.0)):
-        with pytest.raises(UserError, match=r"test_perplexity$"):
+        with pytest.raises(UserError, match=r"retrain\.test_perplexity must be "):
             load_run(made(name, retrain__test_perplexity=value))
+    with pytest.raises(UserError, match=r"lacks retrain\.test_perplexity"):
+        load_run(made("unknown", retrain__test_perplexity=None))
 
 
 def test_what_is_no_folder_or_named_twice_is_refused(made, tmp_path):

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 from image_folders import benchmark_metrics, image_result, trained, with_options, write_image_run
 
 from cnas.errors import UserError
+from cnas.hub import write_card
 from cnas.hub.model_kind import IMAGE_CLASSIFIER, LANGUAGE_MODEL
-from cnas.hub.run_card import write_card
-from cnas.reports import read_run
 from cnas.reports.comparison import FinishedRun, against_random, group_runs, incomparable, load_run, load_runs, render
-from cnas.reports.comparison.measures import KENDALL_TAU, TEST_ACCURACY, TRAINED, VALID_ACCURACY, Measure, figures, rank
+from cnas.reports.comparison.runs import KENDALL_TAU, TEST_ACCURACY, TRAINED, VALID_ACCURACY, Measure, rank
+from cnas.reports.record import read_run
 from cnas.reports.seeds import compare_records
+from cnas.runs.result import RunResult
 
 FEW = settings(derandomize=True, deadline=None, max_examples=40)
 NATS = runpy.run_path(str(Path(__file__).parents[2] / "recipes" / "nats_cl.py"))
@@ -62,7 +63,7 @@ def rows(text, start):
 
 
 def test_every_kind_of_model_has_its_measures():
-    assert set(TRAINED) == {name for kind in (LANGUAGE_MODEL, IMAGE_CLASSIFIER) for name in kind.units}
+    assert set(TRAINED) == {kind.metric for kind in (LANGUAGE_MODEL, IMAGE_CLASSIFIER)}
 
 
 def test_a_run_has_what_was_looked_up_and_what_was_measured(made):
@@ -78,20 +79,20 @@ def test_a_run_has_what_was_looked_up_and_what_was_measured(made):
         "cifar100, looked up": 70.5,
     }
     assert [measure.short for measure in run.primary_measures] == ["test accuracy", "cifar10, looked up"]
-    assert (run.metric, run.benchmark_metrics, run.parameters) == ("accuracy", "cifar10 in tss.parquet", 1000)
+    assert (run.result.metric.name, run.result.benchmark.source) == ("accuracy", "tss.parquet")
     assert [measure.higher for measure in run.figures] == [True, True, True, False, False, True, True]
 
 
 def test_a_run_that_was_looked_up_alone_has_no_training(made):
     run = load_run(made(PLAIN, benchmark=benchmark_metrics(90.0)))
-    assert (run.parameters, run.training_seconds, run.search_seconds) == (None, None, 61.0)
+    assert (run.result.retrain, run.result.search.seconds) == (None, 61.0)
     (row,) = rows(render(compared([run.folder])), "gdas")
     assert row == ["gdas on nats, plain", "1", "1", "90.00", "500", "5.00", "61 s"]
 
 
 def test_a_run_whose_cell_nothing_judges_is_refused(made):
     folder = made(PLAIN)
-    with pytest.raises(UserError, match="neither retrain nor benchmark: nothing says what its cell is worth"):
+    with pytest.raises(UserError, match="lacks retrain and benchmark: nothing says what its cell is worth"):
         load_run(folder)
 
 
@@ -102,7 +103,7 @@ BROKEN |= {"test_accuracies": {"cifar10": True}, "regret": []}
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_look_up_that_is_wrong_is_named(made, name):
     folder = made(PLAIN, benchmark=benchmark_metrics(90.0, **{name: BROKEN[name]}))
-    with pytest.raises(UserError, match=rf"result\.json .* benchmark\.{name}$"):
+    with pytest.raises(UserError, match=rf"result\.json: benchmark\.{name}\S* must be"):
         load_run(folder)
 
 
@@ -110,13 +111,13 @@ def test_a_look_up_that_is_wrong_is_named(made, name):
 @pytest.mark.parametrize("part", ["retrain", "benchmark", "search"])
 def test_a_part_that_is_none_is_one_line(made, part, value):
     parts = {"benchmark": benchmark_metrics(90.0), "retrain": None, part: value}
-    with pytest.raises(UserError, match=rf"result\.json lacks {part}\."):
+    with pytest.raises(UserError, match=rf"result\.json: {part} must be a valid dictionary, got "):
         load_run(made(PLAIN, **parts))
 
 
 def test_a_trained_run_needs_accuracies(made):
     folder = made(PLAIN, retrain={"valid_accuracy": 50.0, "seconds": 1.0, "parameters": 10})
-    with pytest.raises(UserError, match=r"lacks retrain\.test_accuracy$"):
+    with pytest.raises(UserError, match=r"lacks retrain\.test_accuracy"):
         load_run(folder)
 
 
@@ -174,7 +175,9 @@ def test_accuracies_are_judged_as_errors_would_be_the_other_way_round(found, cel
         return [run(given_cell(cell), make(*values)) for cell, values in zip(CELLS, cells, strict=False)]
 
     def run(config, retrain):
-        return FinishedRun(Path("somewhere"), config.to_json(), image_result(config, retrain=retrain))
+        return FinishedRun(
+            Path("somewhere"), config.to_json(), RunResult.from_json(image_result(config, retrain=retrain))
+        )
 
     def errors(valid, test):
         words = {"valid_perplexity": 128 - valid, "test_perplexity": 128 - test}
@@ -208,7 +211,10 @@ def test_runs_of_different_kinds_are_not_comparable(made, finished):
 OTHERS = {
     "benchmark_metrics is cifar10 in tss.parquet": {"benchmark": benchmark_metrics(90.0, dataset="cifar100")},
     "benchmark_metrics is cifar10 in tss.parquet (": {"benchmark": benchmark_metrics(90.0, source="other.parquet")},
-    "data is ": {"dataset": {"fingerprint": "0" * 16, "used": {}}, "benchmark": benchmark_metrics(90.0)},
+    "data is ": {
+        "dataset": {"name": "digits", "fingerprint": "0" * 16, "used": {}},
+        "benchmark": benchmark_metrics(90.0),
+    },
 }
 
 
@@ -261,6 +267,7 @@ def test_the_card_of_an_image_run_takes_further_seeds(made):
 
 
 def test_what_is_unknown_of_a_cell_is_no_figure():
-    found = figures(image_result(PLAIN, benchmark=benchmark_metrics(90.0, rank=None, regret=None, kendall_tau=None)))
+    record = benchmark_metrics(90.0, rank=None, regret=None, kendall_tau=None)
+    found = FinishedRun(Path("somewhere"), {}, RunResult.from_json(image_result(PLAIN, benchmark=record))).figures
     assert [measure.short for measure in found] == ["cifar10, looked up"]
     assert not {KENDALL_TAU, VALID_ACCURACY, rank("cifar10")} & set(found)

@@ -7,14 +7,12 @@ import xml.etree.ElementTree as ET
 import made_up
 import pytest
 
-from cnas.reports import read_run
-from cnas.reports._drawing import VARIABLES, course, style
 from cnas.reports.cell_graph import draw_cell_graph
 from cnas.reports.curves import draw_accuracy, draw_comparison, draw_learning_curve
-from cnas.reports.heat_map import HeatMap, draw_heat_map
-from cnas.reports.policy import draw_policy, entropy, weight_tables
+from cnas.reports.drawing import VARIABLES, course, finish, style
+from cnas.reports.policy import draw_policy, entropy, heat_map, weight_tables
 from cnas.reports.probes import draw_probes
-from cnas.reports.record import RunRecord
+from cnas.reports.record import RunRecord, read_run
 from cnas.reports.weights import draw_weights
 
 NATS = "|nor_conv_1x1~0|+|nor_conv_3x3~0|nor_conv_1x1~1|+|none~0|nor_conv_3x3~1|none~2|"
@@ -100,7 +98,7 @@ def test_words_tell_the_numbers(drawings):
 def test_nothing_measured_nothing_drawn(record, tmp_path):
     bare = RunRecord(tmp_path, record.config)
     assert everything(bare) == []
-    rows = [{"phase": "search", "epoch": 1, "train_loss": math.nan, "valid_perplexity": "many", "alphas": [[1]]}]
+    rows = [{"phase": "search", "epoch": 1, "train_loss": None, "valid_perplexity": 1e300, "alphas": [[1]]}]
     assert everything(RunRecord(tmp_path, record.config, rows)) == []
 
 
@@ -112,7 +110,7 @@ def test_a_loss_without_perplexity_is_drawn_as_it_is(record, tmp_path):
 
 def classified(record, **more):
     rows = [{"phase": "search", "epoch": n, "valid_loss": 2.5, "valid_accuracy": 10.0 * n, **more} for n in (1, 2, 3)]
-    return RunRecord(record.path, {"space": {"name": "nats"}}, rows, {}, {"architecture": {"string": NATS}})
+    return RunRecord(record.path, {"space": {"name": "nats"}}, rows, {"string": NATS})
 
 
 def test_what_is_classified_has_its_accuracy(record):
@@ -143,7 +141,7 @@ def test_small_changes_are_numbers_and_long_headings_have_two_lines(record):
     edges, operations = space.shape
     table = [[0.0012, -0.0007, -0.00001, *[0.0] * (operations - 3)] for _ in range(edges)]
     with style():
-        found = letters(draw_heat_map(space, None, HeatMap("x", "x", "x", table, 0.0012)))
+        found = letters(finish(heat_map(space, None, table, 0.0012), "x", "x", "x"))
     assert {word for word in found if re.fullmatch(r"−?\d\.\d+", word)} == {"0.0012", "−0.0007", "0.0000"}
     assert {"none", "skip_", "connect", "nor_conv_", "1x1"} <= set(found)
 

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 import xml.etree.ElementTree as ET
 from itertools import pairwise
@@ -9,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnas.errors import StorageError, UserError
-from cnas.reports import RunRecord, render
+from cnas.reports.page import render
+from cnas.reports.record import read_run
 from cnas.reports.report import report_run, write_report
+from cnas.runs.result import RunResult
 
 HOSTILE = '<img src=x onerror=alert(1)>"&amp;$x^2$'
 
@@ -26,8 +29,10 @@ def hostile(home, tmp_path_factory):
     run = made_up.write_run(folder / HOSTILE, made_up.config(folder))
     result = json.loads((run / "result.json").read_text("utf-8"))
     result["dataset"]["name"] = result["algorithm"] = HOSTILE
-    made_up.change(run / "result.json", **result, benchmark={"dataset": HOSTILE, "rank": 3, HOSTILE: None})
-    made_up.change(run / "result.json", seed=HOSTILE, environment={HOSTILE: HOSTILE})
+    made_up.change(
+        run / "result.json", **result, benchmark={"dataset": HOSTILE, "test_accuracy": 1.5, "rank": 3, HOSTILE: None}
+    )
+    made_up.change(run / "result.json", environment={HOSTILE: HOSTILE})
     return write_report([run])
 
 
@@ -151,7 +156,7 @@ def test_a_run_reports_before_it_is_finished(home, judged, tmp_path, outline):
     result = json.loads((run / "result.json").read_text("utf-8"))
     for name in ("result.json", "metrics.jsonl"):
         (run / name).unlink()
-    found = outline(report_run(run, result, load_task(config)))
+    found = outline(report_run(run, RunResult.from_json(result), load_task(config)))
     assert "seed 1 · finished" in found.text
     assert "Heaviest" in found.text
 
@@ -177,15 +182,21 @@ JSON = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=2) | st.dict
 KEYS = ("space", "algorithm", "curriculum", "seed", "dataset", "architecture", "search", "retrain", "environment")
 
 
-@settings(derandomize=True, deadline=None, max_examples=12)
+@settings(derandomize=True, deadline=None, max_examples=20)
 @given(
     st.fixed_dictionaries({}, optional=dict.fromkeys((*KEYS, "benchmark"), JSON)),
     st.fixed_dictionaries({}, optional=dict.fromkeys((*KEYS, "text", "data", "architecture"), JSON)),
 )
-def test_no_values_of_a_file_break_the_page(tmp_path_factory, result, config):
-    record = RunRecord(tmp_path_factory.getbasetemp(), config, result=result)
-    for records in ([record], [record, record]):
-        assert render(records, [None] * len(records)).html.endswith("</html>")
+def test_values_of_a_file_are_refused_or_make_a_page(judged, tmp_path_factory, result, config):
+    folder = tmp_path_factory.mktemp("run")
+    for name, changes in (("result.json", result), ("config.json", config)):
+        shutil.copy(judged / name, folder)
+        made_up.change(folder / name, **changes)
+    try:
+        said = render([read_run(folder)], [None]).html
+    except UserError as problem:
+        said = str(problem)
+    assert said.endswith("</html>") or re.search(r"(result|config)\.json: \w.* (is missing|must be )[^\n]*$", said)
 
 
 def test_a_real_run_has_everything(home, finished, tmp_path, outline, monkeypatch):

@@ -4,7 +4,7 @@ import shutil
 import made_up
 import pytest
 
-from cnas.reports import read_run
+from cnas.reports.record import read_run
 from cnas.reports.seeds import ONE_SEED, compare_records
 
 

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from cnas.data.text import load_text
-from cnas.reports import read_run
-from cnas.reports._drawing import style
-from cnas.reports.sample_weights import SHOWN, sample_weights
-from cnas.reports.weights import SampleWeights, draw_histogram
+from cnas.reports.drawing import style
+from cnas.reports.record import read_run
+from cnas.reports.weights import SHOWN, SampleWeights, draw_histogram, sample_weights
 from cnas.runs.task import load_task
 from cnas.runs.text import CONTEXT, TextTask
 
@@ -31,13 +30,12 @@ def test_the_heaviest_and_the_lightest_chunks_are_shown(home, judged):
     streams = text.search[: len(text.search) // rows * rows].view(rows, -1)
     assert (len(found.heaviest), len(found.lightest), found.note, found.epoch) == (SHOWN, SHOWN, "", 4)
     # The made-up weights grow with the unit, and a unit is (chunk, stream).
-    assert [sample.unit for sample in found.lightest] == list(range(SHOWN))
-    assert [sample.unit for sample in found.heaviest] == [len(found.values) - 1 - i for i in range(SHOWN)]
-    for sample in (*found.heaviest, *found.lightest):
-        chunk, stream = divmod(sample.unit, rows)
+    assert [unit for unit, _ in found.lightest] == list(range(SHOWN))
+    assert [unit for unit, _ in found.heaviest] == [len(found.values) - 1 - i for i in range(SHOWN)]
+    for unit, sample in (*found.heaviest, *found.lightest):
+        chunk, stream = divmod(unit, rows)
         labels = streams[stream, chunk * length + 1 : (chunk + 1) * length + 1]
         assert (sample.text, sample.marked) == (words(text, labels), "")
-        assert sample.weight == pytest.approx(found.values[sample.unit])
 
 
 def test_a_token_is_shown_after_the_words_before_it(home, tmp_path):
@@ -46,8 +44,8 @@ def test_a_token_is_shown_after_the_words_before_it(home, tmp_path):
     text = load_text(config.options.data, config.text)
     rows, length = config.trainer.batch_size, config.text.length
     streams = text.search[: len(text.search) // rows * rows].view(rows, -1)
-    for sample in (*found.heaviest, *found.lightest):
-        chunk, rest = divmod(sample.unit, rows * length)
+    for unit, sample in (*found.heaviest, *found.lightest):
+        chunk, rest = divmod(unit, rows * length)
         stream, place = divmod(rest, length)
         at = chunk * length + place + 1
         assert sample.marked == words(text, streams[stream, at : at + 1])

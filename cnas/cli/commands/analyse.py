@@ -16,18 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from cnas.errors import UserError
-from cnas.reports._drawing import Drawing
-from cnas.reports.analyses import (
-    draw_k_sweep,
-    draw_ranking_traces,
-    draw_similarity,
-    draw_weight_groups,
-    k_sweep,
-    ranking_traces,
-    save,
-    similarity,
-    weight_groups,
-)
+from cnas.reports import analyses
+from cnas.reports.drawing import Drawing
 from cnas.reports.record import read_run
 
 
@@ -70,30 +60,32 @@ def run(given: argparse.Namespace) -> str:
         StorageError: the disk refuses.
     """
     values, drawing = given.draw(given)
-    files = save(values, drawing, given.output)
+    files = analyses.save(values, drawing, given.output)
     words = [f"{drawing.title}. {drawing.alternative}", drawing.caption, *map(str, files)]
     return "\n".join(line for line in words if line)
 
 
 def _ranking(given: argparse.Namespace) -> tuple[Any, Drawing]:
     found = {read_run(Path(run)).notation: f"found by {Path(run).resolve().name}" for run in given.runs}
-    traces = [ranking_traces(run, given.architectures or [text for text in found if text]) for run in given.runs]
+    chosen = given.architectures or [text for text in found if text]
+    traces = [analyses.ranking_traces(run, chosen) for run in given.runs]
     traced = list(traces[0].ranks)
     if given.names and len(given.names) != len(traced):
         raise UserError(f"--names must be one for each of the {len(traced)} architectures, got {len(given.names)}")
-    return traces, draw_ranking_traces(*traces, labels=dict(zip(traced, given.names, strict=False)) or found)
+    labels = dict(zip(traced, given.names, strict=False)) or found
+    return traces, analyses.draw_ranking_traces(*traces, labels=labels)
 
 
 def _k_sweep(given: argparse.Namespace) -> tuple[Any, Drawing]:
-    sweep = k_sweep(given.runs)
-    return sweep, draw_k_sweep(sweep)
+    sweep = analyses.k_sweep(given.runs)
+    return sweep, analyses.draw_k_sweep(sweep)
 
 
 def _similarity(given: argparse.Namespace) -> tuple[Any, Drawing]:
-    found = similarity(given.runs, given.split, given.names)
-    return found, draw_similarity(found)
+    found = analyses.similarity(given.runs, given.split, given.names)
+    return found, analyses.draw_similarity(found)
 
 
 def _weights(given: argparse.Namespace) -> tuple[Any, Drawing]:
-    groups = [weight_groups(run, given.by) for run in given.runs]
-    return groups, draw_weight_groups(*groups)
+    groups = [analyses.weight_groups(run, given.by) for run in given.runs]
+    return groups, analyses.draw_weight_groups(*groups)

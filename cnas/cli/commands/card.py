@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 
-from cnas.hub.run_card import write_card
+from cnas.hub import write_card
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:

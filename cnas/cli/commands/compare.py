@@ -16,7 +16,6 @@ import argparse
 from pathlib import Path
 
 from cnas.errors import StorageError
-from cnas.hub._reading import reading
 from cnas.reports.comparison import group_runs, load_runs, render
 
 
@@ -36,10 +35,9 @@ def run(given: argparse.Namespace) -> str:
         UserError: a folder is not that of a finished run, or the same run is named twice.
         StorageError: the file cannot be written.
     """
-    with reading(", ".join([*given.runs, *given.random])):
-        runs = load_runs([*given.runs, *given.random])
-        count = len(given.runs)
-        text = render(group_runs(runs[:count], runs[count:])).rstrip("\n")
+    runs = load_runs([*given.runs, *given.random])
+    count = len(given.runs)
+    text = render(group_runs(runs[:count], runs[count:])).rstrip("\n")
     if given.output is not None:
         try:
             Path(given.output).write_text(f"{text}\n", "utf-8")

@@ -1,11 +1,17 @@
 """The paper's analyses, drawn from run folders after the runs: numbers as JSON, figures as PNG and SVG."""
 
 from cnas.reports.analyses.k_sweep import KPoint, KSweep, draw_k_sweep, k_sweep
-from cnas.reports.analyses.misclassified import Misclassified, read_misclassified, write_misclassified
 from cnas.reports.analyses.ranking_traces import RankingTraces, draw_ranking_traces, ranking_traces
-from cnas.reports.analyses.saving import save
-from cnas.reports.analyses.similarity import Similarity, draw_similarity, similarity
+from cnas.reports.analyses.similarity import (
+    Misclassified,
+    Similarity,
+    draw_similarity,
+    read_misclassified,
+    similarity,
+    write_misclassified,
+)
 from cnas.reports.analyses.weight_groups import WeightGroups, draw_weight_groups, weight_groups
+from cnas.reports.drawing import save
 
 __all__ = [
     "KPoint",

@@ -1,4 +1,4 @@
-"""Accuracy against K, the number of subnets that judge the data (Figure 5 of the paper)."""
+"""Accuracy against K, the number of subnets that score the data (Figure 5 of the paper)."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cnas.errors import UserError
-from cnas.reports._drawing import BLUE, MUTED, Drawing, finish, legend, new_figure, style, tidy
+from cnas.hub._markdown import name
 from cnas.reports.comparison import summarize
-from cnas.reports.record import RunRecord, number, part, read_run
+from cnas.reports.drawing import BLUE, MUTED, Drawing, finish, legend, new_figure, style, tidy
+from cnas.runs.result import RunResult
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class KPoint:
     """The runs with one K.
 
     Args:
-        k: how many subnets judged; 0 is the plain algorithm.
+        k: how many subnets score the data; 0 is the plain algorithm.
         mean: of the test accuracies, in percent.
         std: their sample standard deviation; None of a single run.
         seeds: of the runs, ascending.
@@ -58,21 +59,21 @@ def k_sweep(runs: Sequence[str | Path]) -> KSweep:
     Raises:
         UserError: there is none, one is not finished, or they are not of one algorithm and one measure.
     """
-    records = [read_run(Path(run)) for run in runs]
-    if not records:
+    if not runs:
         raise UserError("runs must name at least one run folder, got none")
-    values = [(record, *_accuracy(record)) for record in records]
-    first, measure, _ = values[0]
+    found = [(folder.name, *_accuracy(folder)) for folder in map(Path, runs)]
+    first_name, first, measure, _ = found[0]
     by_k: dict[int, dict[int, float]] = {}
-    for record, its_measure, accuracy in values:
-        if (record.algorithm, its_measure) != (first.algorithm, measure):
-            problem = f"{record.algorithm} on {its_measure}, and {first.path.name} {first.algorithm} on {measure}"
-            raise UserError(f"runs must differ in curriculum.k and the seed alone; {record.path.name} is {problem}")
-        k, seed = int(number(record.curriculum.get("k")) or 0), int(number(record.seed) or 0)
+    for its_name, result, its_measure, accuracy in found:
+        if (result.algorithm, its_measure) != (first.algorithm, measure):
+            problem = f"{result.algorithm} on {its_measure}, and {first_name} {first.algorithm} on {measure}"
+            raise UserError(f"runs must differ in curriculum.k and the seed alone; {its_name} is {problem}")
+        k, seed = (result.curriculum.k if result.curriculum else None) or 0, result.seed
         if seed in by_k.setdefault(k, {}):
             raise UserError(f"runs must differ in curriculum.k or the seed; two have k {k} and seed {seed}")
         by_k[k][seed] = accuracy
-    return KSweep(first.algorithm, measure, tuple(_point(k, found) for k, found in sorted(by_k.items())))
+    points = tuple(_point(k, by_seed) for k, by_seed in sorted(by_k.items()))
+    return KSweep(first.algorithm or "no search", measure, points)
 
 
 def _point(k: int, by_seed: dict[int, float]) -> KPoint:
@@ -80,15 +81,14 @@ def _point(k: int, by_seed: dict[int, float]) -> KPoint:
     return KPoint(k, summary.mean, summary.std, tuple(sorted(by_seed)))
 
 
-def _accuracy(record: RunRecord) -> tuple[str, float]:
-    """(what it is, percent) of a finished run."""
-    table, retrain = part(record.result, "benchmark"), part(record.result, "retrain")
-    benchmark_metrics, trained = number(table.get("test_accuracy")), number(retrain.get("test_accuracy"))
-    if benchmark_metrics is not None:
-        return f"{table.get('dataset')}, looked up", benchmark_metrics
-    if trained is not None:
-        return f"{record.dataset}, trained", trained
-    raise UserError(f"run {record.path} has no test accuracy in result.json, under benchmark or retrain")
+def _accuracy(folder: Path) -> tuple[RunResult, str, float]:
+    """(the result, what its accuracy is, percent) of a finished run."""
+    result = RunResult.load(folder)
+    if result.benchmark is not None:
+        return result, f"{result.benchmark.dataset}, looked up", result.benchmark.test_accuracy
+    if (accuracy := result.metrics("test").get("accuracy")) is not None:
+        return result, f"{name(result.dataset.name)}, trained", accuracy
+    raise UserError(f"run {folder} has no test accuracy in result.json, under benchmark or retrain")
 
 
 def draw_k_sweep(sweep: KSweep) -> Drawing:
@@ -110,7 +110,7 @@ def draw_k_sweep(sweep: KSweep) -> Drawing:
             axes.axhline(mean, color=MUTED, linestyle="--", linewidth=1.2, label="plain")
             axes.axhspan(mean - std, mean + std, color=MUTED, alpha=0.15, linewidth=0)
         axes.margins(y=0.15)
-        axes.set_xlabel("K, subnets that judge")
+        axes.set_xlabel("K, subnets that score the data")
         axes.set_ylabel("test accuracy (%)")
         tidy(axes)
         legend(axes)

@@ -16,22 +16,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 from cnas.errors import UserError
-from cnas.reports._drawing import (
-    SERIES,
-    WIDTH,
-    Drawing,
-    Points,
-    course,
-    epochs_axis,
-    finish,
-    legend,
-    line,
-    log_axis,
-    new_figure,
-    style,
-)
-from cnas.reports.heat_map import Table
-from cnas.reports.policy import weight_tables
+from cnas.reports import drawing
+from cnas.reports.drawing import SERIES, WIDTH, Curve, Drawing
+from cnas.reports.policy import Table, weight_tables
 from cnas.reports.record import read_run
 from cnas.spaces.base import SearchSpace
 from cnas.types import Architecture
@@ -94,7 +81,7 @@ def _ranks(table: Table, space: SearchSpace, architectures: Sequence[Architectur
 
 
 def _place(space: SearchSpace, architecture: Architecture) -> int:
-    """Where an architecture stands when the last decision varies fastest."""
+    """The index of an architecture when the last decision varies fastest."""
     place = 0
     for decision, choice in zip(space.decisions(), architecture.choices, strict=True):
         place = place * len(decision.options) + decision.options.index(choice)
@@ -122,46 +109,34 @@ def draw_ranking_traces(*traces: RankingTraces, labels: Mapping[str, str] | None
             f"traces must be of one search or two of one space, got {len(traces)} of sizes {sizes or 'none'}"
         )
     curves = _curves(traces, labels or {})
-    with style():
-        figure, axes = new_figure()
-        for curve in curves:
-            line(axes, curve.points, curve.label, curve.colour, dashed=curve.dashed)
-        _rank_axis(figure, axes, traces[0].size)
-        epochs_axis(axes, f"rank among {traces[0].size:,}")
+    with drawing.style():
         # Long names beside each other would leave the figure.
-        legend(axes, columns=2 if max(len(curve.label) for curve in curves) <= 26 else 1)
-        words = "; ".join(f"{curve.label} ({curve.architecture}) {course(curve.points, 6)}" for curve in curves)
+        columns = 2 if max(len(curve.label) for _, curve in curves) <= 26 else 1
+        lines = [curve for _, curve in curves]
+        figure, axes = drawing.plot(lines, f"rank among {traces[0].size:,}", columns=columns)
+        _rank_axis(figure, axes, traces[0].size)
+        words = "; ".join(f"{curve.label} ({text}) {drawing.course(curve.points, 6)}" for text, curve in curves)
         title = "Rank of architectures by the policy"
-        return finish(figure, "ranking_traces", title, f"ProcessGroup, 1 is the best: {words}.")
+        return drawing.finish(figure, "ranking_traces", title, f"Ranks, 1 is the best: {words}.")
 
 
-@dataclass(frozen=True)
-class _Curve:
-    """A line of the figure."""
-
-    architecture: str
-    label: str
-    points: Points
-    colour: str
-    dashed: bool
-
-
-def _curves(traces: Sequence[RankingTraces], labels: Mapping[str, str]) -> list[_Curve]:
+def _curves(traces: Sequence[RankingTraces], labels: Mapping[str, str]) -> list[tuple[str, Curve]]:
+    """(architecture, its line) in every search that has it."""
     every = list(dict.fromkeys(text for each in traces for text in each.ranks))
-    names = {text: labels.get(text, f"architecture {place}") for place, text in enumerate(every, 1)}
     found = []
     for place, text in enumerate(every):
+        name = labels.get(text, f"architecture {place + 1}")
         for index, each in enumerate(traces):
             if text in each.ranks:
-                label = names[text] if len(traces) == 1 else f"{names[text]} in {each.run}"
+                label = name if len(traces) == 1 else f"{name} in {each.run}"
                 points = list(zip(each.epochs, each.ranks[text], strict=True))
-                found.append(_Curve(text, label, points, SERIES[place % len(SERIES)], dashed=index == 1))
+                found.append((text, Curve(label, points, SERIES[place % len(SERIES)], dashed=index == 1)))
     return found
 
 
 def _rank_axis(figure: Figure, axes: Axes, size: int) -> None:
-    log_axis(axes, [1, size])
-    # ProcessGroup reach far: a tick for each power of ten, and room for five digits.
+    drawing.log_axis(axes, [1, size])
+    # Ranks reach far: a tick for each power of ten, and room for five digits.
     axes.yaxis.set_major_locator(LogLocator(subs=(1,)))
     axes.set_ylim(size * 1.3, 0.8)
     figure.subplots_adjust(left=0.75 / WIDTH)

@@ -1,25 +1,82 @@
-"""Whether trained networks fail on the same samples (Figure 1 of the paper).
+"""Which samples trained networks fail on, and whether they are the same (Figure 1 of the paper).
 
 Legend: W the samples a network misclassifies.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from pydantic import TypeAdapter
 
-from cnas.errors import UserError
-from cnas.reports._drawing import BLUE, INK, PAPER, WIDTH, Drawing, finish, new_figure, style
-from cnas.reports.analyses.misclassified import read_misclassified
+from cnas.errors import StorageError, UserError
+from cnas.reports.drawing import BLUE, INK, PAPER, WIDTH, Drawing, finish, new_figure, style
 
+FILE = "misclassified.json"
 LONGEST_NAME = 18
 """So many letters have room beside the matrix."""
+
+
+@dataclass(frozen=True)
+class Misclassified:
+    """Which samples of one split a trained network gets wrong.
+
+    Args:
+        samples: how many the split has.
+        wrong: the places of those that are misclassified, ascending, counted from 0.
+    """
+
+    samples: int
+    wrong: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if len({*self.wrong} & {*range(self.samples)}) != len(self.wrong):
+            raise ValueError(f"wrong must be different places from 0 to {self.samples - 1}")
+
+
+def write_misclassified(run: str | Path, splits: Mapping[str, tuple[int, Sequence[int]]]) -> Path:
+    """Write ``misclassified.json`` into a run folder.
+
+    Args:
+        run: the folder of the run.
+        splits: by name, e.g. ``"train"`` and ``"test"``: (how many samples, the places of the misclassified ones).
+
+    Raises:
+        StorageError: the disk refuses.
+    """
+    path = Path(run) / FILE
+    values = {name: asdict(Misclassified(samples, tuple(sorted(wrong)))) for name, (samples, wrong) in splits.items()}
+    try:
+        path.write_text(json.dumps(values) + "\n", "utf-8")
+    except OSError as problem:
+        raise StorageError(f"cannot write {path}: {problem.strerror}") from problem
+    return path
+
+
+def read_misclassified(run: str | Path) -> dict[str, Misclassified]:
+    """The inverse of `write_misclassified`.
+
+    Args:
+        run: the folder of the run.
+
+    Raises:
+        UserError: the run has no such file, or it is broken.
+    """
+    path = Path(run) / FILE
+    try:
+        return TypeAdapter(dict[str, Misclassified]).validate_json(path.read_bytes(), strict=True)
+    except FileNotFoundError as problem:
+        raise UserError(f"run {run} has no {FILE}, which a trained classifier leaves") from problem
+    except (OSError, ValueError) as problem:
+        reason = " ".join(str(problem).split())[:90]
+        raise UserError(f"{path} must hold samples and wrong for each split: {reason}") from problem
 
 
 @dataclass(frozen=True)
@@ -77,7 +134,7 @@ def _jaccard(left: frozenset[int], right: frozenset[int]) -> float:
 
 
 def draw_similarity(found: Similarity) -> Drawing:
-    """The matrix with its numbers; names that have room stand beside it.
+    """Draw the matrix with its numbers, and the names beside it where they have room.
 
     Args:
         found: what to draw.

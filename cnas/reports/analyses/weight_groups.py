@@ -1,4 +1,4 @@
-"""What became of the weights of easy, middling and hard samples (Figure 6 of the paper's supplement).
+"""The sample weights of easy, middling and hard samples over the epochs (Figure 6 of the paper's supplement).
 
 Legend: N units of the training data, S of them traced, P epochs.
 """
@@ -15,20 +15,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from cnas.errors import UserError
-from cnas.reports._drawing import (
-    BLUE,
-    GREEN,
-    MUTED,
-    RED,
-    WIDTH,
-    Drawing,
-    course,
-    epochs_axis,
-    finish,
-    line,
-    style,
-)
-from cnas.reports.record import RunRecord, number, read_run
+from cnas.reports.drawing import BLUE, GREEN, MUTED, RED, WIDTH, Curve, Drawing, course, epochs_axis, finish, style
+from cnas.reports.record import RunRecord, read_run
 
 KEY = "weight_traces"
 """The key of a search's rows: v of the units `cnas.curricula.traced_units` names, in their order."""
@@ -96,19 +84,14 @@ def weight_groups(run: str | Path, by: Literal["first", "last"] = "first") -> We
 
 def _traces(record: RunRecord) -> tuple[tuple[int, ...], Weights]:
     """(epochs, weights [P, S]) of the rows that have them."""
-    rows = [row for row in record.phase("search") if isinstance(row.get(KEY), list)]
+    rows = [row for row in record.phase("search") if row.get(KEY)]
     lengths = {len(row[KEY]) for row in rows}
     if len(lengths) > 1:
         raise UserError(f"run {record.path}: {KEY} must have the same length in every row, got {sorted(lengths)}")
-    return tuple(int(number(row.get("epoch")) or 0) for row in rows), _table(record, [row[KEY] for row in rows])
-
-
-def _table(record: RunRecord, rows: list[list[Any]]) -> Weights:
-    for row in rows:
-        for value in row:
-            if number(value) is None:
-                raise UserError(f"run {record.path}: {KEY} must be finite numbers, got {str(value)[:40]!r}")
-    return np.array(rows, dtype=np.float64).reshape(len(rows), len(rows[0]) if rows else 0)
+    if any(None in row[KEY] for row in rows):
+        raise UserError(f"run {record.path}: {KEY} must be finite numbers, got null")
+    weights = np.array([row[KEY] for row in rows], dtype=np.float64).reshape(len(rows), *(lengths or {0}))
+    return tuple(row["epoch"] for row in rows), weights
 
 
 def draw_weight_groups(*groups: WeightGroups) -> Drawing:
@@ -153,6 +136,6 @@ def _panels(count: int) -> tuple[Figure, list[Axes]]:
 
 def _draw(axes: Axes, groups: WeightGroups) -> None:
     for name, values, colour in (("high", groups.high, RED), ("mid", groups.mid, BLUE), ("low", groups.low, GREEN)):
-        line(axes, list(zip(groups.epochs, values, strict=True)), name, colour)
+        Curve(name, list(zip(groups.epochs, values, strict=True)), colour).draw(axes)
     axes.axhline(1, color=MUTED, linestyle=":", linewidth=1.2, label="v = 1: no curriculum")
     axes.margins(y=0.08)

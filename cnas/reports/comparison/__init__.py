@@ -1,12 +1,9 @@
 """Finished runs side by side: means and spreads over seeds, paired differences, random cells as reference."""
 
-from cnas.reports.comparison.comparable import incomparable, unequal_searches
-from cnas.reports.comparison.groups import Group, group_runs
+from cnas.reports.comparison.comparable import AgainstRandom, against_random, incomparable, unequal_searches
+from cnas.reports.comparison.groups import Group, Summary, group_runs, paired, summarize
 from cnas.reports.comparison.markdown import Pair, render
-from cnas.reports.comparison.measures import Measure
-from cnas.reports.comparison.reference import AgainstRandom, against_random
-from cnas.reports.comparison.runs import FinishedRun, load_run, load_runs
-from cnas.reports.comparison.statistics import Summary, paired, summarize
+from cnas.reports.comparison.runs import FinishedRun, Measure, load_run, load_runs
 
 __all__ = [
     "AgainstRandom",

@@ -1,10 +1,12 @@
-"""Whether two figures may stand side by side: same kind, same data, same size of the network, same training."""
+"""Which runs may be compared (same kind, data, size of the network, training), and found cells beside random ones."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from cnas.reports.comparison.groups import TRAINING, Group, identity
+from cnas.reports.comparison.groups import TRAINING, Group, Summary, identity, summarize
+from cnas.reports.comparison.runs import FinishedRun, Measure
 
 SEARCH = (
     "used.search",
@@ -16,23 +18,26 @@ SEARCH = (
     "space.cells",
 )
 """What a search costs, and how much of the data it sees."""
+METRIC = ("metric",)
 NAMED = 2
 """So many groups are named for each value of a field that differs."""
+ENOUGH = 3
+"""With fewer random cells than this, the comparison is noted as weak."""
 
 
 def incomparable(groups: Sequence[Group]) -> list[str]:
     """The fields of data, network and training in which groups differ, each with its values; none if they compare.
 
     Example: ``network.hidden_size is 120 (enas on enas_rnn, plain), 160 (darts_v1 on darts_rnn, plain)``. Of groups
-    that are not measured alike, that alone is told: ``metric is perplexity (…), accuracy (…)``.
+    that are not measured alike, that alone is named: ``metric is perplexity (…), accuracy (…)``.
     """
-    return _differences(groups, _is_metric) or _differences(groups, _of_training)
+    return _differences(groups, METRIC.__contains__) or _differences(groups, _of_training)
 
 
 def unequal_searches(groups: Sequence[Group]) -> list[str]:
     """The fields in which the searches among ``groups`` did not have the same budget; none across kinds of data."""
     searched = [group for group in groups if group.searched]
-    return [] if _differences(searched, _is_metric) else _differences(searched, _of_search)
+    return [] if _differences(searched, METRIC.__contains__) else _differences(searched, SEARCH.__contains__)
 
 
 def _of_training(name: str) -> bool:
@@ -40,14 +45,6 @@ def _of_training(name: str) -> bool:
     if first == "used":
         return name != "used.search"
     return first in {"retrain", "network", "data", "benchmark_metrics"} or name in TRAINING
-
-
-def _is_metric(name: str) -> bool:
-    return name == "metric"
-
-
-def _of_search(name: str) -> bool:
-    return name in SEARCH
 
 
 def _differences(groups: Sequence[Group], counts: Callable[[str], bool]) -> list[str]:
@@ -66,3 +63,82 @@ def _differences(groups: Sequence[Group], counts: Callable[[str], bool]) -> list
 def _short(labels: Sequence[str]) -> str:
     rest = len(labels) - NAMED
     return "; ".join(labels[:NAMED]) + (f"; {rest} more" if rest > 0 else "")
+
+
+@dataclass(frozen=True)
+class AgainstRandom:
+    """A searched group compared with the random cells of its space in one measure.
+
+    Args:
+        found: the searched runs.
+        measure: by which the cells are compared.
+        random: the random cells; None where there are none of this space.
+        obstacles: why the two may not be compared; empty where they may.
+    """
+
+    found: Group
+    measure: Measure
+    random: Group | None
+    obstacles: tuple[str, ...] = ()
+
+    @property
+    def comparable(self) -> bool:
+        """Whether there is something to compare with, and it may be compared."""
+        return self.random is not None and not self.obstacles
+
+    @property
+    def reached(self) -> Summary:
+        """The measure of the found cells in short."""
+        return summarize(self.found.values(self.measure))
+
+    @property
+    def mean(self) -> Summary:
+        """The measure of the random cells in short."""
+        assert self.random is not None
+        return summarize(self.random.values(self.measure))
+
+    @property
+    def best(self) -> FinishedRun:
+        """The random cell that one would choose: the best on validation data, or where there is none, the best."""
+        assert self.random is not None
+        by = self.measure.chosen_on or self.measure
+        runs = [run for run in self.random.runs if self.measure in run.figures and by in run.figures]
+        return (max if by.higher else min)(runs, key=lambda run: run.figures[by])
+
+    @property
+    def beats_mean(self) -> bool:
+        """Whether the mean of the found cells is better than that of the random ones."""
+        return self.comparable and self.measure.beats(self.reached.mean, self.mean.mean)
+
+    @property
+    def beats_best(self) -> bool:
+        """Whether the mean of the found cells is better than the best random one."""
+        return self.comparable and self.measure.beats(self.reached.mean, self.best.figures[self.measure])
+
+
+def against_random(groups: Sequence[Group]) -> list[AgainstRandom]:
+    """Compare every searched group with the random cells of its space, in each of its primary measures.
+
+    Where there are several groups of random cells, it is those of the same training.
+
+    Args:
+        groups: as `group_runs` returns them, random ones among them.
+    """
+    found = [group for group in groups if group.searched]
+    measures = dict.fromkeys(measure for group in found for run in group.runs for measure in run.primary_measures)
+    return [_against(group, measure, groups) for measure in measures for group in found if group.values(measure)]
+
+
+def _against(found: Group, measure: Measure, groups: Sequence[Group]) -> AgainstRandom:
+    random = [group for group in groups if group.random and group.space == found.space]
+    reasons = [tuple(_obstacles(found, measure, group)) for group in random]
+    for group, obstacles in zip(random, reasons, strict=True):
+        if not obstacles:
+            return AgainstRandom(found, measure, group)
+    return AgainstRandom(found, measure, *((random[0], reasons[0]) if random else (None,)))
+
+
+def _obstacles(found: Group, measure: Measure, random: Group) -> list[str]:
+    return incomparable([found, random]) or (
+        [] if random.values(measure) else [f"random cells lack the {measure.name}"]
+    )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from cnas.errors import UserError
-from cnas.reports.comparison.measures import Measure
-from cnas.reports.comparison.runs import FinishedRun
-from cnas.reports.comparison.statistics import Summary, summarize
+from cnas.reports.comparison.runs import FinishedRun, Measure
 from cnas.runs.folder import scalars
 
 IRRELEVANT = (
@@ -24,7 +24,7 @@ IRRELEVANT = (
     "trainer.checkpoint_steps",
     "retrain.checkpoint_steps",
 )
-"""Fields of a configuration that tell no two experiments apart; data goes by its fingerprint, which a split file
+"""Fields in which two runs of one experiment may differ; data goes by its fingerprint, which a split file
 is part of, a table by its name."""
 TRAINING = (
     "text.vocab_size",
@@ -38,6 +38,61 @@ TRAINING = (
 """What the training of a cell depends on beside ``retrain.*`` and ``network.*``."""
 SHOWN = 3
 """So many of the fields in which two groups differ go into their labels."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Some numbers in short.
+
+    Args:
+        mean: of them.
+        std: their sample standard deviation (n − 1 in the denominator); None of a single number.
+        n: how many they are.
+    """
+
+    mean: float
+    std: float | None
+    n: int
+
+    @property
+    def standard_error(self) -> float | None:
+        """How well the mean is known: std / √n; None of a single number."""
+        return None if self.std is None else self.std / math.sqrt(self.n)
+
+
+def summarize(values: Sequence[float]) -> Summary:
+    """Mean and sample standard deviation.
+
+    Raises:
+        ValueError: there are no numbers.
+
+    Example:
+        >>> summarize([1.0, 3.0])
+        Summary(mean=2.0, std=1.4142135623730951, n=2)
+        >>> summarize([5.0]).std is None
+        True
+    """
+    if not values:
+        raise ValueError("values must hold at least one number")
+    return Summary(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None, len(values))
+
+
+def paired(left: Mapping[int, float], right: Mapping[int, float]) -> tuple[tuple[int, ...], Summary | None]:
+    """The differences ``right - left`` over the keys both have.
+
+    Args:
+        left: by seed.
+        right: by seed.
+
+    Returns:
+        (the common seeds in ascending order, the differences in short or None where no seed is common).
+
+    Example:
+        >>> paired({1: 10.0, 2: 12.0, 3: 9.0}, {1: 9.0, 2: 11.0, 4: 0.0})
+        ((1, 2), Summary(mean=-1.0, std=0.0, n=2))
+    """
+    seeds = tuple(sorted(left.keys() & right.keys()))
+    return seeds, summarize([right[seed] - left[seed] for seed in seeds]) if seeds else None
 
 
 @dataclass(frozen=True)
@@ -62,17 +117,12 @@ class Group:
     @property
     def space(self) -> str:
         """The name of the search space."""
-        return self.runs[0].space
+        return self.runs[0].result.space
 
     @property
     def seeds(self) -> list[int]:
         """Those of the runs, ascending, each once."""
-        return sorted({run.seed for run in self.runs})
-
-    @property
-    def measures(self) -> list[Measure]:
-        """What at least one of them has."""
-        return list(dict.fromkeys(measure for run in self.runs for measure in run.figures))
+        return sorted({run.result.seed for run in self.runs})
 
     def values(self, measure: Measure) -> list[float]:
         """A figure of those runs that have it."""
@@ -85,7 +135,7 @@ class Group:
 
     def by_seed(self, measure: Measure) -> dict[int, float]:
         """A figure by the seed of the runs that have it."""
-        return {run.seed: run.figures[measure] for run in self.runs if measure in run.figures}
+        return {run.result.seed: run.figures[measure] for run in self.runs if measure in run.figures}
 
 
 def group_runs(runs: Sequence[FinishedRun], random: Collection[FinishedRun] = ()) -> list[Group]:
@@ -113,25 +163,24 @@ def group_runs(runs: Sequence[FinishedRun], random: Collection[FinishedRun] = ()
 
 
 def identity(run: FinishedRun) -> dict[str, str]:
-    """What makes a run the experiment it is, whatever its seed: its configuration, its data, what judges its cell.
+    """All that makes two runs one experiment, whatever their seeds: configuration, data, and how the cell is measured.
 
     Of a run with a given cell only what that cell's training depends on; the cell itself does not count.
     """
     config = {name: _text(value) for name, value in scalars(dict(run.config)).items()}
-    dataset = run.result["dataset"]
-    data = {f"used.{name}": str(size) for name, size in dataset["used"].items()} | {"data": dataset["fingerprint"]}
-    data |= {"metric": run.metric, "benchmark_metrics": _text(run.benchmark_metrics)}
+    result, table = run.result, run.result.benchmark
+    data = {f"used.{name}": str(size) for name, size in result.dataset.used.items()}
+    data |= {"data": result.dataset.fingerprint, "metric": result.metric.name}
+    data |= {"benchmark_metrics": f"{table.dataset} in {table.source}" if table else "none"}
     if not run.searched:
         kept = {name: value for name, value in config.items() if name in TRAINING or _is_training(name)}
-        return kept | {name: value for name, value in data.items() if name != "used.search"} | {"space": run.space}
+        return kept | {name: value for name, value in data.items() if name != "used.search"} | {"space": result.space}
     kept = {name: value for name, value in config.items() if name not in IRRELEVANT}
-    if run.curriculum is None:
-        kept = without_curriculum(kept)
-    return kept | data
+    return (kept if result.curriculum else without_curriculum(kept)) | data
 
 
 def without_curriculum(fields: Mapping[str, str]) -> dict[str, str]:
-    """What is left of `identity` where the data all weighs the same."""
+    """`identity` without the settings of the curriculum."""
     return {name: value for name, value in fields.items() if name.split(".")[0] != "curriculum"}
 
 
@@ -144,24 +193,26 @@ def _text(value: Any) -> str:
 
 
 def _label(run: FinishedRun, random: bool) -> str:
+    result = run.result
     if not run.searched:
-        return f"{'random' if random else 'given'} cells of {run.space}"
-    curriculum = run.curriculum
-    how = "plain" if curriculum is None else f"curriculum, K = {curriculum.get('k', '?')}"
-    return f"{run.result['algorithm']} on {run.space}, {how}"
+        return f"{'random' if random else 'given'} cells of {result.space}"
+    k = None if result.curriculum is None else result.curriculum.k
+    how = "plain" if result.curriculum is None else f"curriculum, K = {'?' if k is None else k}"
+    return f"{result.algorithm or 'unnamed'} on {result.space}, {how}"
 
 
 def _check_repeated(group: Group) -> None:
     seen: dict[Any, FinishedRun] = {}
     for run in group.runs:
-        key = run.seed if run.searched else (run.seed, run.architecture)
+        seed = run.result.seed
+        key = seed if run.searched else (seed, run.result.architecture.string)
         if key in seen:
-            raise UserError(f"runs {seen[key].folder} and {run.folder} are the same experiment with seed {run.seed}")
+            raise UserError(f"runs {seen[key].folder} and {run.folder} are the same experiment with seed {seed}")
         seen[key] = run
 
 
 def _distinct(groups: list[Group]) -> list[Group]:
-    """The groups with labels that tell them apart, by the fields in which those of one label differ."""
+    """The groups with distinct labels: those of equal labels get the fields in which they differ."""
     alike: dict[str, list[Group]] = {}
     for group in groups:
         alike.setdefault(group.label, []).append(group)

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from cnas.hub._markdown import plain
-from cnas.reports.comparison.comparable import incomparable, unequal_searches
-from cnas.reports.comparison.groups import Group, identity, without_curriculum
-from cnas.reports.comparison.measures import Measure
-from cnas.reports.comparison.reference import ENOUGH, AgainstRandom, against_random
-from cnas.reports.comparison.statistics import Summary, paired
+from cnas.reports.comparison.comparable import ENOUGH, AgainstRandom, against_random, incomparable, unequal_searches
+from cnas.reports.comparison.groups import Group, Summary, identity, paired, without_curriculum
+from cnas.reports.comparison.runs import Measure
+from cnas.runs.result import PhaseFigures
 
 NONE = "–"
-"""Stands where there is nothing to say."""
+"""The text of an empty cell."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ def group_figure(group: Group, measure: Measure) -> str:
 
 def measures_of(groups: Sequence[Group]) -> list[Measure]:
     """What at least one of some groups has."""
-    return list(dict.fromkeys(measure for group in groups for measure in group.measures))
+    return list(dict.fromkeys(measure for group in groups for run in group.runs for measure in run.figures))
 
 
 def duration(seconds: Sequence[float]) -> str:
@@ -121,7 +120,7 @@ def groups_table(groups: Sequence[Group]) -> str:
     Parameters and training are left out where no cell was trained.
     """
     measures = measures_of(groups)
-    trained = any(run.parameters is not None for group in groups for run in group.runs)
+    trained = any(run.result.retrain is not None for group in groups for run in group.runs)
     times = {"parameters": _parameters, "search": search_time, "training": training_time}
     kept = {name: column for name, column in times.items() if trained or name == "search"}
     header = ["runs", "n", "seeds", *(plain(measure.short) for measure in measures), *kept]
@@ -140,16 +139,21 @@ def groups_table(groups: Sequence[Group]) -> str:
 
 def search_time(group: Group) -> str:
     """How long the searches of a group took."""
-    return duration([run.search_seconds for run in group.runs if run.search_seconds is not None])
+    return _time([run.result.search for run in group.runs])
 
 
 def training_time(group: Group) -> str:
     """How long the training of its cells took."""
-    return duration([run.training_seconds for run in group.runs if run.training_seconds is not None])
+    return _time([run.result.retrain for run in group.runs])
+
+
+def _time(phases: Sequence[PhaseFigures | None]) -> str:
+    return duration([phase.seconds for phase in phases if phase is not None and phase.seconds is not None])
 
 
 def _parameters(group: Group) -> str:
-    sizes = sorted({run.parameters for run in group.runs if run.parameters is not None})
+    trained = [run.result.retrain for run in group.runs if run.result.retrain is not None]
+    sizes = sorted({each.parameters for each in trained if each.parameters is not None})
     if not sizes:
         return NONE
     return f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"
@@ -158,11 +162,11 @@ def _parameters(group: Group) -> str:
 def find_pairs(groups: Sequence[Group]) -> list[Pair]:
     """Each searched group with a curriculum beside the one that differs from it in the curriculum alone."""
     searched = [(group, identity(group.runs[0])) for group in groups if group.searched]
-    bare = [(group, own) for group, own in searched if group.runs[0].curriculum is None]
+    bare = [(group, own) for group, own in searched if group.runs[0].result.curriculum is None]
     return [
         Pair(f"{right.label} − plain", left, right)
         for right, own in searched
-        if right.runs[0].curriculum is not None
+        if right.runs[0].result.curriculum is not None
         for left, without in bare
         if without == without_curriculum(own)
     ]
@@ -210,7 +214,7 @@ def _difference(pair: Pair, measure: Measure) -> str:
 
 
 def random_section(groups: Sequence[Group]) -> str:
-    """Whether the found cells beat random ones in every measure that judges them; says so too where it is not known."""
+    """Whether the found cells beat random ones in each primary measure, or that it is not known."""
     found = against_random(groups)
     by_measure = {each.measure: [one for one in found if one.measure == each.measure] for each in found}
     return "\n\n".join(_section(measure, those) for measure, those in by_measure.items())

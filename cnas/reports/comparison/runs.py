@@ -1,4 +1,4 @@
-"""A finished run as a comparison sees it: what its folder says, checked."""
+"""Finished runs as they are compared: their figures, which way is better, and how they are printed."""
 
 from __future__ import annotations
 
@@ -9,13 +9,66 @@ from pathlib import Path
 from typing import Any
 
 from cnas.errors import UserError
-from cnas.hub._finite import is_finite
-from cnas.hub.procedure import part
-from cnas.reports.comparison import measures
-from cnas.reports.comparison.measures import Check, Measure, is_size, is_text
 from cnas.runs.folder import RunFolder
+from cnas.runs.result import ACCURACY, PERPLEXITY, RunResult
 
-_TEXTS = ("space", "dataset.fingerprint", "architecture.string")
+
+@dataclass(frozen=True)
+class Measure:
+    """A number that runs are compared by.
+
+    Args:
+        name: in a sentence, e.g. ``test perplexity``.
+        short: at the head of a column.
+        higher: whether more is better.
+        form: how such a number is printed, as `format` takes it.
+        chosen_on: by which of several cells one would choose the best without looking at this figure; None where there
+            is no other.
+
+    Example:
+        >>> TEST_ACCURACY.beats(92.0, 91.5), TEST_PERPLEXITY.beats(92.0, 91.5)
+        (True, False)
+    """
+
+    name: str
+    short: str
+    higher: bool = False
+    form: str = ".2f"
+    chosen_on: Measure | None = None
+
+    def beats(self, left: float, right: float) -> bool:
+        """Whether ``left`` is better than ``right``; equal is not."""
+        return left > right if self.higher else left < right
+
+
+VALID_PERPLEXITY = Measure("validation perplexity", "valid")
+TEST_PERPLEXITY = Measure("test perplexity", "test", chosen_on=VALID_PERPLEXITY)
+VALID_ACCURACY = Measure("validation accuracy", "valid accuracy", higher=True)
+TEST_ACCURACY = Measure("test accuracy", "test accuracy", higher=True, chosen_on=VALID_ACCURACY)
+KENDALL_TAU = Measure("Kendall's τ", "Kendall's τ", higher=True)
+"""Rank correlation of losses with shared weights and the accuracies of a table (Kendall 1945, τ-b)."""
+
+TRAINED = {PERPLEXITY: (VALID_PERPLEXITY, TEST_PERPLEXITY), ACCURACY: (VALID_ACCURACY, TEST_ACCURACY)}
+"""By the metric of a network, what is measured of it on validation and test data."""
+
+
+def benchmark_metrics(dataset: str) -> Measure:
+    """The test accuracy that a table has of a cell, in percent.
+
+    Args:
+        dataset: on which, e.g. ``cifar10``.
+    """
+    return Measure(f"looked-up test accuracy on {dataset}", f"{dataset}, looked up", higher=True)
+
+
+def rank(dataset: str) -> Measure:
+    """The place among all cells of a table, from 1, the best."""
+    return Measure(f"rank on {dataset}", f"rank on {dataset}", form=",.0f")
+
+
+def regret(dataset: str) -> Measure:
+    """How many points of accuracy a cell is below the best of a table."""
+    return Measure(f"regret on {dataset}", f"regret on {dataset}")
 
 
 @dataclass(frozen=True)
@@ -30,7 +83,7 @@ class FinishedRun:
 
     folder: Path
     config: Mapping[str, Any]
-    result: Mapping[str, Any]
+    result: RunResult
 
     @property
     def name(self) -> str:
@@ -38,95 +91,52 @@ class FinishedRun:
         return self.folder.resolve().name
 
     @property
-    def seed(self) -> int:
-        """Of every random draw."""
-        return int(self.result["seed"])
-
-    @property
-    def space(self) -> str:
-        """The name of the search space."""
-        return str(self.result["space"])
-
-    @property
-    def architecture(self) -> str:
-        """The string of the cell that was found or given."""
-        return str(self.result["architecture"]["string"])
-
-    @property
     def searched(self) -> bool:
         """Whether the cell was searched for; otherwise it was given."""
-        return bool(self.result.get("search"))
-
-    @property
-    def curriculum(self) -> Mapping[str, Any] | None:
-        """The settings of the curriculum; None where the data all weighed the same."""
-        found: Mapping[str, Any] | None = self.result.get("curriculum") if self.searched else None
-        return found
-
-    @property
-    def metric(self) -> str:
-        """What networks of its kind are measured by, e.g. ``perplexity``."""
-        return measures.metric(self.result)
+        return self.result.search is not None
 
     @cached_property
     def figures(self) -> dict[Measure, float]:
         """What was measured of it, and looked up."""
-        return measures.figures(self.result)
+        valid, test = TRAINED[self.result.metric]
+        name = self.result.metric.name
+        found: dict[Measure, float | None] = {
+            valid: self.result.metrics("valid").get(name),
+            test: self.result.metrics("test").get(name),
+        }
+        if table := self.result.benchmark:
+            found |= {benchmark_metrics(table.dataset): table.test_accuracy}
+            found |= {rank(table.dataset): table.rank, regret(table.dataset): table.regret}
+            found |= {KENDALL_TAU: table.kendall_tau}
+            others = {name: value for name, value in table.test_accuracies.items() if name != table.dataset}
+            found |= {benchmark_metrics(name): value for name, value in others.items()}
+        return {measure: float(value) for measure, value in found.items() if value is not None}
 
     @property
     def primary_measures(self) -> list[Measure]:
-        """By which of `figures` its cell is judged: the test of the trained network, a look-up, or both."""
-        return measures.primary_measures(self.result)
-
-    @property
-    def benchmark_metrics(self) -> str | None:
-        """On which data set in which table its cell was looked up; None where it was not."""
-        table = part(self.result, "benchmark")
-        return f"{table['dataset']} in {table['source']}" if table else None
-
-    @property
-    def parameters(self) -> int | None:
-        """Of the trained network; None where none was trained."""
-        return int(self.result["retrain"]["parameters"]) if part(self.result, "retrain") else None
-
-    @property
-    def search_seconds(self) -> float | None:
-        """Wall-clock time of the search; None where there was none."""
-        return float(self.result["search"]["seconds"]) if self.searched else None
-
-    @property
-    def training_seconds(self) -> float | None:
-        """Wall-clock time of the training of the cell; None where it was not trained."""
-        return float(self.result["retrain"]["seconds"]) if part(self.result, "retrain") else None
+        """The measures by which cells are compared: the test of the trained network, a look-up, or both."""
+        wanted = [TRAINED[self.result.metric][1]] if self.result.retrain else []
+        table = self.result.benchmark
+        return [*wanted, *([benchmark_metrics(table.dataset)] if table else [])]
 
 
 def load_run(folder: Path | str) -> FinishedRun:
     """Read what a finished run has left.
 
     Raises:
-        UserError: there is no such folder, the run is not finished, or its files lack something; the message names it.
+        UserError: there is no such folder, the run is not finished, or a value of its files is not what a run writes;
+            the message names it.
     """
     path = Path(folder)
     if not path.is_dir():
         raise UserError(f"run {path} is no folder; name the folder of a finished run")
-    config, result = (RunFolder(path).read_json(name) for name in ("config.json", "result.json"))
+    config = RunFolder(path).read_json("config.json")
     if config is None:
         raise UserError(f"run {path} has no config.json, so it is not the folder of a run")
-    if result is None:
-        raise UserError(f"run {path} has no result.json, so it is not finished; go on with --resume")
-    if result.get("retrain") is None and result.get("benchmark") is None:
-        raise UserError(
-            f"run {path}: result.json has neither retrain nor benchmark: nothing says what its cell is worth"
-        )
-    needed: dict[str, Check] = {"seed": _is_count, "dataset.used": _is_sizes} | dict.fromkeys(_TEXTS, is_text)
-    needed |= measures.needed(result)
-    if result.get("search"):
-        needed |= {"search.seconds": is_size, "algorithm": is_text, "curriculum": _is_settings}
-    for name, fits in needed.items():
-        found = _at(result, name)
-        if not fits(found):
-            what = "lacks" if found is None else f"has an unusable value {str(found)[:40]!r} for"
-            raise UserError(f"run {path}: result.json {what} {name}")
+    result = RunResult.load(path)
+    if result.primary is None:
+        lacks = f"retrain.test_{result.metric.name}" if result.retrain else "retrain and benchmark"
+        raise UserError(f"run {path}: result.json lacks {lacks}: nothing says what its cell is worth")
     return FinishedRun(path, config, result)
 
 
@@ -143,22 +153,3 @@ def load_runs(folders: Iterable[Path | str]) -> list[FinishedRun]:
             raise UserError(f"run {folder} is named twice")
         found[place] = load_run(folder)
     return list(found.values())
-
-
-def _at(values: Mapping[str, Any], dotted: str) -> Any:
-    found: Any = values
-    for key in dotted.split("."):
-        found = found.get(key) if isinstance(found, dict) else None
-    return found
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and is_finite(value)
-
-
-def _is_settings(value: Any) -> bool:
-    return value is None or isinstance(value, dict)
-
-
-def _is_sizes(value: Any) -> bool:
-    return isinstance(value, dict) and all(_is_count(size) for size in value.values())

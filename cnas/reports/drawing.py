@@ -6,14 +6,16 @@ colours replaced by variables of its style sheet, so that it follows the reader'
 
 from __future__ import annotations
 
+import dataclasses
 import html
 import io
-import math
+import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -22,19 +24,12 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
+from cnas.errors import StorageError
+
 PAPER, INK, MUTED, GRID = "#fefefe", "#1f2328", "#59636e", "#dfe3e8"
-BLUE, RED, GREEN, VIOLET, AMBER, SKY, OLIVE, SLATE = (
-    "#0072b2",
-    "#d55e00",
-    "#009e73",
-    "#b5599a",
-    "#b98900",
-    "#3d9fd8",
-    "#7a8b1c",
-    "#7d8590",
-)
-"""After Okabe & Ito (2008), told apart by colour-blind readers too; a few darkened to be read on white."""
-SERIES = (BLUE, RED, GREEN, VIOLET, AMBER, SKY, OLIVE, SLATE)
+SERIES = ("#0072b2", "#d55e00", "#009e73", "#b5599a", "#b98900", "#3d9fd8", "#7a8b1c", "#7d8590")
+"""After Okabe & Ito (2008), distinguished by colour-blind readers too; a few darkened to be read on white."""
+BLUE, RED, GREEN, *_ = SERIES
 
 VARIABLES = {
     PAPER: "--paper",
@@ -43,10 +38,13 @@ VARIABLES = {
     GRID: "--grid",
     **{colour: f"--series-{index}" for index, colour in enumerate(SERIES, 1)},
 }
-"""The variable of the style sheet that stands for each colour."""
+"""The variable of the style sheet for each colour."""
 
 WIDTH = 4.3
 """Inches: at a telephone's width the letters are still of their size."""
+
+LARGEST = 1e100
+"""An axis does not take much larger values."""
 
 Points = Sequence[tuple[float, float]]
 
@@ -137,11 +135,71 @@ def finish(figure: Figure, name: str, title: str, alternative: str, caption: str
     return Drawing(name, title, alternative, caption, svg.getvalue(), png.getvalue())
 
 
-def line(axes: Axes, points: Points, label: str, colour: str, *, dashed: bool = False) -> None:
-    """One curve; few points are marked, because a line of one would be invisible."""
-    xs, ys = [x for x, _ in points], [y for _, y in points]
-    look = {"color": colour, "linewidth": 1.6, "linestyle": "--" if dashed else "-"}
-    axes.plot(xs, ys, label=label, marker="o" if len(points) <= 20 else None, markersize=3.2, **look)  # type: ignore[arg-type]
+@dataclass(frozen=True)
+class Curve:
+    """A line of a figure.
+
+    Args:
+        label: in the legend.
+        points: (epoch, value), at least one.
+        colour: of the line.
+        dashed: whether it is broken.
+    """
+
+    label: str
+    points: Points
+    colour: str
+    dashed: bool = False
+
+    def draw(self, axes: Axes) -> None:
+        """Draw it; few points are marked, because a line of one would be invisible."""
+        xs, ys = zip(*self.points, strict=True)
+        marker, dash = "o" if len(xs) <= 20 else None, "--" if self.dashed else "-"
+        axes.plot(
+            xs, ys, label=self.label, color=self.colour, linestyle=dash, linewidth=1.6, marker=marker, markersize=3.2
+        )
+
+
+def points(rows: Sequence[Mapping[str, Any]], key: str) -> list[tuple[float, float]]:
+    """(epoch, value) of every row of ``metrics.jsonl`` that has the value, and one that can be drawn."""
+    return [(row["epoch"], row[key]) for row in rows if row.get(key) is not None and abs(row[key]) < LARGEST]
+
+
+def plot(
+    curves: Sequence[Curve],
+    unit: str,
+    *,
+    height: float = 2.6,
+    log: bool = False,
+    level: tuple[float, str] | None = None,
+    columns: int = 2,
+) -> tuple[Figure, Axes]:
+    """Curves over epochs.
+
+    Args:
+        curves: at least one.
+        unit: label of the ordinate.
+        height: in inches, without the legend.
+        log: whether the ordinate is logarithmic.
+        level: (value, label) of a dotted line.
+        columns: of the legend; 0 leaves it out.
+    """
+    figure, axes = new_figure(height)
+    for curve in curves:
+        curve.draw(axes)
+    if level is not None:
+        axes.axhline(level[0], color=MUTED, linestyle=":", linewidth=1.2, label=level[1])
+    if log:
+        log_axis(axes, [value for curve in curves for _, value in curve.points])
+    epochs_axis(axes, unit)
+    if columns:
+        legend(axes, columns)
+    return figure, axes
+
+
+def in_words(curves: Sequence[Curve], digits: int = 4) -> str:
+    """How each curve runs."""
+    return "; ".join(f"{curve.label} {course(curve.points, digits)}" for curve in curves)
 
 
 def epochs_axis(axes: Axes, unit: str, *, bottom: bool = True) -> None:
@@ -207,6 +265,27 @@ def course(points: Points, digits: int = 4) -> str:
     )
 
 
-def exp(loss: float | None) -> float | None:
-    """A perplexity from a loss in nats; None where it is beyond all bounds."""
-    return math.exp(loss) if loss is not None and loss < 700 else None
+def save(values: Any, drawing: Drawing, folder: str | Path) -> list[Path]:
+    """Write ``NAME.json``, ``NAME.png`` and ``NAME.svg``; NAME is the drawing's.
+
+    Args:
+        values: the dataclass that has been drawn, or a list of several.
+        drawing: its figure.
+        folder: where to; made if it is not there.
+
+    Returns:
+        The three files.
+
+    Raises:
+        StorageError: the disk refuses.
+    """
+    folder = Path(folder)
+    plain = [dataclasses.asdict(each) for each in values] if isinstance(values, list) else dataclasses.asdict(values)
+    numbers = folder / f"{drawing.name}.json"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        numbers.write_text(f"{json.dumps(plain, indent=2, ensure_ascii=False)}\n", "utf-8")
+        drawing.save(folder, drawing.name)
+    except OSError as problem:
+        raise StorageError(f"cannot write the analysis to {folder}: {problem.strerror}") from problem
+    return [numbers, *(folder / f"{drawing.name}.{kind}" for kind in ("png", "svg"))]

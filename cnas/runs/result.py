@@ -1,0 +1,302 @@
+"""``result.json``: what a finished run has found and measured, read, checked and written in one place.
+
+A file of a newer version may have keys that are unknown here: they are kept when a result is loaded and saved again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cnas.errors import UserError, wrong_value
+from cnas.runs.folder import RunFolder
+from cnas.training.metrics_log import Count
+
+NAME = "result.json"
+
+LARGEST = 1e100
+"""A measurement above it is as good as infinite: it can be neither averaged nor drawn."""
+Size = Annotated[float, Field(ge=0, le=LARGEST)]
+Measured = Annotated[float, Field(ge=0)]
+Text = Annotated[str, Field(min_length=1)]
+
+
+class Metric(NamedTuple):
+    """What networks are measured by.
+
+    Args:
+        name: as the Hub calls it; in ``result.json`` it follows ``valid_`` or ``test_``.
+        unit: what a value is per, or ``%``.
+        higher_is_better: whether more is better.
+    """
+
+    name: str
+    unit: str
+    higher_is_better: bool
+
+
+PERPLEXITY = Metric("perplexity", "per word", higher_is_better=False)
+ACCURACY = Metric("accuracy", "%", higher_is_better=True)
+
+
+class Primary(NamedTuple):
+    """The number by which a run is compared with others.
+
+    Args:
+        name: of the metric.
+        value: on test data.
+        higher_is_better: whether more is better.
+    """
+
+    name: str
+    value: float
+    higher_is_better: bool
+
+
+class Part(BaseModel):
+    """Values of the declared types, and whatever else the file has; the values are never converted."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="allow", allow_inf_nan=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """What the file holds of it: the values that were given, ``null`` included, and no defaults."""
+        return self.model_dump(exclude_unset=True)
+
+
+class DatasetRecord(Part):
+    """The data of a run.
+
+    Attributes:
+        name: as it was loaded by.
+        fingerprint: of its contents.
+        splits: by split, its sizes by unit (``{"tokens": 929589}``) and where it comes from, or one size.
+        used: how many units of each split the run used.
+        cut: batch sizes that were larger than the data, and what they became.
+        passed_over: by reason, how many entries of a folder were not read, and the first of them.
+    """
+
+    name: Text
+    fingerprint: Text
+    splits: dict[str, dict[str, int | str] | int] = {}
+    used: dict[str, Count] = {}
+    cut: dict[str, Count] = {}
+    passed_over: dict[str, dict[str, Any]] = {}
+
+    def first_part(self, split: str) -> tuple[int, int] | None:
+        """(used, size) of a split of which only the beginning was used; None where all of it was, or nobody knows.
+
+        The size of a split is the largest count it has, e.g. that of its tokens.
+        """
+        found, used = self.splits.get(split, 0), self.used.get(split)
+        sizes = found.values() if isinstance(found, dict) else [found]
+        size = max((each for each in sizes if isinstance(each, int)), default=0)
+        return (used, size) if used is not None and used < size else None
+
+
+class CurriculumSettings(Part):
+    """How the training data was reweighted; see `cnas.curricula.Curriculum`."""
+
+    name: str | None = None
+    k: Count | None = None
+    refresh: str | None = None
+    unit: str | None = None
+
+
+class ArchitectureRecord(Part):
+    """The architecture that was found or given, in the notation of its space."""
+
+    space: str | None = None
+    string: Text
+
+
+class PhaseFigures(Part):
+    """What search and retraining have in common.
+
+    Attributes:
+        epochs: how many were trained.
+        steps: how many updates of the weights.
+        seconds: of wall-clock time.
+        bad_steps: updates that were left out because a loss or gradient was not finite.
+        recoveries: how often an epoch was started anew with half the learning rate.
+        left_out: scores and architecture updates that were not finite and did not count.
+    """
+
+    epochs: Count | None = None
+    steps: Count | None = None
+    seconds: Size | None = None
+    bad_steps: Count = 0
+    recoveries: Count = 0
+    left_out: Count = 0
+
+
+class SearchFigures(PhaseFigures):
+    """The search.
+
+    Attributes:
+        valid: measurements on validation data with the shared weights, by name.
+    """
+
+    valid: dict[str, float | None] = {}
+
+
+class RetrainFigures(PhaseFigures):
+    """The training of the found network from new weights, and its measurements: null where one is not finite.
+
+    Attributes:
+        parameters: of the network.
+        averaged_from_step: since when the weights were averaged; null where they were not.
+    """
+
+    parameters: Count | None = None
+    averaged_from_step: Count | None = None
+    valid_perplexity: Measured | None = None
+    test_perplexity: Measured | None = None
+    valid_accuracy: Measured | None = None
+    test_accuracy: Measured | None = None
+
+
+class BenchmarkRecord(Part):
+    """The entry of a tabular benchmark for the architecture.
+
+    Attributes:
+        dataset: whose accuracy it is.
+        test_accuracy: percent.
+        rank: among all architectures of the table, 1 is the best.
+        regret: how many points the accuracy is below the best one.
+        test_accuracies: percent, by data set.
+        index: of the architecture in the table.
+        source: of the accuracies.
+        kendall_tau: how well losses with shared weights rank architectures.
+        ranked: how many architectures that was measured on.
+    """
+
+    dataset: Text
+    test_accuracy: Size
+    rank: Count | None = None
+    regret: Size | None = None
+    test_accuracies: dict[str, Size] = {}
+    index: Count | None = None
+    source: str | None = None
+    kendall_tau: Annotated[float, Field(ge=-1, le=1)] | None = None
+    ranked: Count | None = None
+
+
+class RunResult(Part):
+    """The contents of ``result.json``: what a finished run has found and measured.
+
+    Attributes:
+        space: name of the search space.
+        seed: of every random draw.
+        dataset: the data.
+        architecture: what was found, or given.
+        recipe: what started the run.
+        preset: of the recipe.
+        algorithm: name of the search algorithm; None where the architecture was given.
+        curriculum: None where every sample had the same weight.
+        search: None where the architecture was given.
+        retrain: None where the found network was not trained.
+        benchmark: None where the architecture was looked up in no table.
+        environment: versions and device.
+
+    Example:
+        >>> result = RunResult.from_json({
+        ...     "space": "enas_rnn", "seed": 1, "architecture": {"string": "0 0 1 1"},
+        ...     "dataset": {"name": "ptb_text_only", "fingerprint": "6112987de8310395"},
+        ...     "retrain": {"valid_perplexity": 98.1, "test_perplexity": 94.2},
+        ... })
+        >>> result.metrics("test"), result.primary
+        ({'perplexity': 94.2}, Primary(name='perplexity', value=94.2, higher_is_better=False))
+    """
+
+    recipe: str | None = None
+    preset: str | None = None
+    space: Text
+    algorithm: str | None = None
+    curriculum: CurriculumSettings | None = None
+    seed: Annotated[int, Field(gt=-(2**63), lt=2**64)]
+    dataset: DatasetRecord
+    architecture: ArchitectureRecord
+    search: SearchFigures | None = None
+    retrain: RetrainFigures | None = None
+    benchmark: BenchmarkRecord | None = None
+    environment: dict[str, Any] = {}
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """The result of a finished run.
+
+        Raises:
+            UserError: the run is not finished, or a value is not what a run writes; the message names it.
+        """
+        found = cls.load_if_finished(folder)
+        if found is None:
+            raise UserError(f"run {folder} has no {NAME}, so it is not finished; go on with --resume")
+        return found
+
+    @classmethod
+    def load_if_finished(cls, folder: Path) -> Self | None:
+        """The result of a run; None while it is not finished.
+
+        Raises:
+            UserError: a value is not what a run writes; the message names it.
+        """
+        values = RunFolder(folder).read_json(NAME)
+        return None if values is None else cls.from_json(values, folder / NAME)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any], file: Path | str = NAME) -> Self:
+        """Check values and their types; nothing is converted.
+
+        Args:
+            values: the contents of the file.
+            file: named in messages.
+
+        Raises:
+            UserError: a value is not what a run writes; the message has its dotted name, and what is allowed.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as problem:
+            raise UserError(f"{file}: {wrong_value(problem, values)}") from problem
+
+    def save(self, folder: Path) -> None:
+        """Write ``result.json`` whole or not at all.
+
+        Raises:
+            StorageError: the disk refuses.
+        """
+        RunFolder(folder).write_json(NAME, self.to_json())
+
+    @property
+    def metric(self) -> Metric:
+        """What networks of this run's kind are measured by."""
+        keys = set() if self.retrain is None else set(self.retrain.model_fields_set)
+        keys |= set() if self.search is None else self.search.valid.keys()
+        keys |= set() if self.benchmark is None else {"test_accuracy"}
+        classifies = any(key.endswith(ACCURACY.name) for key in keys)
+        return ACCURACY if classifies and not any(key.endswith(PERPLEXITY.name) for key in keys) else PERPLEXITY
+
+    def metrics(self, split: str) -> dict[str, float]:
+        """The finite measurements of the retrained network, by the name of the metric.
+
+        Args:
+            split: ``valid`` or ``test``.
+        """
+        prefix = f"{split}_"
+        return {
+            key.removeprefix(prefix): float(value)
+            for key, value in self.retrain or ()
+            if key.startswith(prefix) and isinstance(value, int | float) and abs(value) <= LARGEST
+        }
+
+    @property
+    def primary(self) -> Primary | None:
+        """The retrained network's test metric, or else the table's accuracy; None where neither is known."""
+        name, _, higher = self.metric
+        value = self.metrics("test").get(name)
+        if value is None and self.benchmark is not None:
+            return Primary(ACCURACY.name, self.benchmark.test_accuracy, ACCURACY.higher_is_better)
+        return None if value is None else Primary(name, value, higher)
