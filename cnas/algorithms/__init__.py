@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
-from cnas.algorithms._k_best import k_best as k_best
+from cnas.algorithms._candidates import k_best as k_best
 from cnas.errors import UserError
 
 
