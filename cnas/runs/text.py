@@ -11,9 +11,8 @@ from typing import Any
 import torch
 
 from cnas.data.base import OrderedBatches
-from cnas.data.streams import TextStreams
+from cnas.data.streams import TextStreams, VariableStreams, halving_lengths, scattered_lengths
 from cnas.data.text import TextConfig, TextData, load_text
-from cnas.data.variable import VariableStreams, halving_lengths, scattered_lengths
 from cnas.errors import UserError
 from cnas.hub.artifacts import export_run
 from cnas.metrics import perplexity
