@@ -36,7 +36,7 @@ PROMISED = [
     "cnas.random",
     "cnas.runs.pipeline",
     "cnas.runs.config",
-    "cnas.data.safe_pickle",
+    "cnas.data.unpickle",
     "cnas.spaces",
     "cnas.sweeps",
     "cnas.training",
