@@ -38,7 +38,7 @@ PROMISED = [
     "cnas.runs.pipeline",
     "cnas.runs.config",
     "cnas.runs.result",
-    "cnas.data.safe_pickle",
+    "cnas.data.unpickle",
     "cnas.spaces",
     "cnas.sweeps",
     "cnas.training",

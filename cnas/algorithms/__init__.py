@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cnas.algorithms._k_best import k_best as k_best
+from cnas.algorithms._candidates import k_best as k_best
 from cnas.registry import Registry
 
 _ALGORITHMS: Registry[Any] = Registry("algorithm", __name__)

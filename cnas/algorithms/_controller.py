@@ -10,35 +10,21 @@ Legend: K architectures written at once, H hidden units, N options of one pick, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from cnas.algorithms.base import AlgorithmConfig
 from cnas.random import generator
 from cnas.spaces.base import Decision
 from cnas.types import Choice
 
 Pick = Callable[[Tensor, int], Tensor]
 """(log-probabilities [K, N], number of the pick) -> the option taken, int64 [K]."""
-
-
-@dataclass(frozen=True)
-class Squash:
-    """Keeps logits small, so that the policy cannot saturate: ``limit * tanh(logits / temperature)``.
-
-    Example:
-        >>> Squash(temperature=5.0, limit=2.25)(torch.tensor([0.0, 1e6]))
-        tensor([0.0000, 2.2500])
-    """
-
-    temperature: float
-    limit: float
-
-    def __call__(self, logits: Tensor) -> Tensor:
-        """Squashed logits, same shape."""
-        return self.limit * torch.tanh(logits / self.temperature)
+Take = Callable[[Tensor], Tensor]
+"""Logits [K, N] -> the option taken, int64 [K]; its figures are added up."""
 
 
 @dataclass(frozen=True)
@@ -60,63 +46,49 @@ class Rollout:
     entropy: Tensor
 
 
-class _Tape:
-    """Takes picks and adds up their figures."""
+@dataclass(frozen=True, kw_only=True)
+class ControllerConfig(AlgorithmConfig):
+    """What a controller is made of; `enas_lm` is google-research's code of that name."""
 
-    def __init__(self, pick: Pick) -> None:
-        self.pick = pick
-        self.picks: list[Tensor] = []
-        self.chosen: list[Tensor] = []
-        self.entropies: list[Tensor] = []
+    controller_size: int = 64
+    """Hidden units of the controller's LSTM (`enas_lm`: 64; the paper: 100)."""
+    temperature: float = 5.0
+    """Divides the controller's logits (`enas_lm` and the paper: 5)."""
+    tanh_constant: float = 2.25
+    """Bound on the absolute value of the controller's logits (`enas_lm`: 2.25; the paper: 2.5)."""
+    distance_weight: float = 1 / 6
+    """Weight of the squared distance that is taken from the logit of an edge (`enas_lm`: 1/6); 0 for none."""
+    init_range: float = 0.01
+    """The controller's weights start uniform in ± this (`enas_lm`: 0.01; the authors' first code: 0.1)."""
 
-    def take(self, logits_KN: Tensor) -> Tensor:
-        log_probs_KN = logits_KN.log_softmax(1)
-        detached_KN = log_probs_KN.detach()
-        picks_K = self.pick(detached_KN, len(self.picks))
-        self.picks.append(picks_K)
-        self.chosen.append(log_probs_KN.gather(1, picks_K.unsqueeze(1)).squeeze(1))
-        self.entropies.append(-(detached_KN.exp() * detached_KN).sum(1))
-        return picks_K
-
-    def rollout(self, choices: list[tuple[Choice, ...]]) -> Rollout:
-        log_probs_KS = torch.stack(self.chosen, 1)
-        fixed_KS = log_probs_KS.detach()
-        bonus_K = -(fixed_KS.exp() * fixed_KS).sum(1)
-        return Rollout(choices, log_probs_KS.sum(1), bonus_K, torch.stack(self.entropies, 1).sum(1))
+    def __post_init__(self) -> None:
+        self._require_counts("controller_size")
+        self._require_positive("temperature", "tanh_constant", "init_range")
+        self._require_non_negative("distance_weight")
 
 
 class Controller(nn.Module):
     """A policy over the architectures of any space, from its decisions alone.
 
+    Logits are squashed, so that the policy cannot saturate: ``tanh_constant * tanh(logits / temperature)``. From that
+    of an edge ``distance_weight * distance²`` is taken, where distance is the number of nodes between its ends: near
+    sources are preferred.
+
     Args:
         decisions: the decisions of a space, in its order.
         seed: what the initial weights are drawn from; torch's global generator is left alone.
-        size: H.
-        squash: applied to the logits of both heads.
-        distance_weight: ``distance_weight * distance²`` is taken from the squashed logit of every edge, where distance
-            is the number of nodes between its ends; near sources are preferred.
-        init_range: all weights start uniform in ±init_range.
+        config: its sizes.
 
     Example:
         >>> decisions = (Decision(1, (0,), (0,), (0, 1)), Decision(2, (1, 2), (0, 1), (0, 1)))
-        >>> policy = Controller(decisions, 0, 8, Squash(5.0, 2.25), 1 / 6, 0.01)
+        >>> policy = Controller(decisions, 0, ControllerConfig(controller_size=8))
         >>> policy.sample(2, generator(0, "example")).log_probs.shape
         torch.Size([2])
     """
 
-    def __init__(
-        self,
-        decisions: Sequence[Decision],
-        seed: int,
-        size: int,
-        squash: Squash,
-        distance_weight: float,
-        init_range: float,
-    ) -> None:
+    def __init__(self, decisions: Sequence[Decision], seed: int, config: ControllerConfig) -> None:
         super().__init__()
-        self.decisions = tuple(decisions)
-        self.squash = squash
-        self.distance_weight = distance_weight
+        self.decisions, self.config, size = tuple(decisions), config, config.controller_size
         operations = 1 + max(operation for decision in decisions for operation in decision.operations)
         self.first = nn.Parameter(torch.empty(size))
         # Without its own initialisation, which would draw from the global generator.
@@ -129,7 +101,7 @@ class Controller(nn.Module):
         with torch.no_grad():
             for parameter in self.parameters():
                 uniform = torch.rand(parameter.shape, generator=draws, device=draws.device)
-                parameter.copy_((2 * uniform - 1) * init_range)
+                parameter.copy_((2 * uniform - 1) * config.init_range)
 
     def sample(self, count: int, generator: torch.Generator) -> Rollout:
         """``count`` independent architectures; the same draws whatever the device of the parameters."""
@@ -151,7 +123,18 @@ class Controller(nn.Module):
             return self._write(1, lambda log_probs_KN, _: log_probs_KN.argmax(1)).choices[0]
 
     def _write(self, count: int, pick: Pick) -> Rollout:
-        tape = _Tape(pick)
+        picks: list[Tensor] = []
+        chosen: list[Tensor] = []
+        entropies: list[Tensor] = []
+
+        def take(logits_KN: Tensor) -> Tensor:
+            log_probs_KN = logits_KN.log_softmax(1)
+            fixed_KN = log_probs_KN.detach()
+            picks.append(pick(fixed_KN, len(picks)))
+            chosen.append(log_probs_KN.gather(1, picks[-1].unsqueeze(1)).squeeze(1))
+            entropies.append(-(fixed_KN.exp() * fixed_KN).sum(1))
+            return picks[-1]
+
         inputs_KH = self.first.expand(count, -1)
         zeros_KH = torch.zeros_like(inputs_KH)
         state = (zeros_KH, zeros_KH)
@@ -161,33 +144,39 @@ class Controller(nn.Module):
             anchor_KH = state[0]
             if len(decision.edges) > 1:
                 anchors_KNH = torch.stack([anchors.get(source, zeros_KH) for source in decision.sources], 1)
-                state = self.lstm(self._pick_edge(decision, state[0], anchors_KNH, tape), state)
+                state = self.lstm(self._pick_edge(decision, state[0], anchors_KNH, take), state)
             anchors[decision.target] = anchor_KH
             embedding_NH = self.embedding[list(decision.operations)]
-            inputs_KH = embedding_NH[tape.take(self.squash(state[0] @ embedding_NH.T))]
-        return tape.rollout(self._to_choices(torch.stack(tape.picks, 1).tolist()))
+            inputs_KH = embedding_NH[take(self._squash(state[0] @ embedding_NH.T))]
+        log_probs_KS = torch.stack(chosen, 1)
+        fixed_KS = log_probs_KS.detach()
+        bonus_K = -(fixed_KS.exp() * fixed_KS).sum(1)
+        choices = self._to_choices(torch.stack(picks, 1).tolist())
+        return Rollout(choices, log_probs_KS.sum(1), bonus_K, torch.stack(entropies, 1).sum(1))
 
-    def _pick_edge(self, decision: Decision, hidden_KH: Tensor, anchors_KNH: Tensor, tape: _Tape) -> Tensor:
+    def _pick_edge(self, decision: Decision, hidden_KH: Tensor, anchors_KNH: Tensor, take: Take) -> Tensor:
         """Pick an edge; returns the next input, the anchor of its source scaled down with distance, [K, H]."""
         distance_N = hidden_KH.new_tensor([decision.target - source for source in decision.sources])
         mixed_KNH = torch.tanh(anchors_KNH @ self.key + (hidden_KH @ self.query).unsqueeze(1))
         # The prior comes after the squashing: it is meant to reach further than the limit.
-        picks_K = tape.take(self.squash(mixed_KNH @ self.attention) - self.distance_weight * distance_N**2)
+        picks_K = take(self._squash(mixed_KNH @ self.attention) - self.config.distance_weight * distance_N**2)
         rows_K = torch.arange(len(picks_K), device=picks_K.device)
         return anchors_KNH[rows_K, picks_K] / (0.1 + distance_N[picks_K]).unsqueeze(1)
 
-    def _to_choices(self, picks: list[list[int]]) -> list[tuple[Choice, ...]]:
-        def one(row: list[int]) -> tuple[Choice, ...]:
-            rest = iter(row)
-            return tuple(
-                (
-                    decision.edges[next(rest) if len(decision.edges) > 1 else 0],
-                    decision.operations[next(rest)],
-                )
-                for decision in self.decisions
-            )
+    def _squash(self, logits: Tensor) -> Tensor:
+        return self.config.tanh_constant * torch.tanh(logits / self.config.temperature)
 
-        return [one(row) for row in picks]
+    def _to_choices(self, picks: list[list[int]]) -> list[tuple[Choice, ...]]:
+        found = []
+        for row in picks:
+            rest = iter(row)
+            # Tuples are made from left to right: the edge of a decision is picked before its operation.
+            found.append(tuple((self._edge(each, rest), each.operations[next(rest)]) for each in self.decisions))
+        return found
+
+    @staticmethod
+    def _edge(decision: Decision, picks: Iterator[int]) -> int:
+        return decision.edges[next(picks) if len(decision.edges) > 1 else 0]
 
     def _to_picks(self, choices: Sequence[Choice]) -> list[int]:
         picks = []

@@ -1,4 +1,4 @@
-"""What a search algorithm must offer, and what the trainer lends it.
+"""The interface of search algorithms, and what the trainer gives them to work with.
 
 An algorithm decides which routing the next weight step runs, learns from validation losses, and names the final
 architecture. It knows the space only through `SearchSpace.decisions` and never sees data, devices or ranks.
@@ -8,6 +8,7 @@ Legend: K candidates, E edges, O operations.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from typing import Any, ClassVar, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
+from cnas.errors import UserError
 from cnas.spaces.base import SearchSpace
 from cnas.types import Architecture, Paper, Routing
 
@@ -23,9 +25,13 @@ GROUP = 10
 """Most architectures scored in one call, which bounds the memory that takes."""
 
 
+Scores = Callable[[Sequence[Architecture], int | None], Tensor]
+"""(K architectures, index of a batch or None for all) -> one figure for each, float64 [K]."""
+
+
 @dataclass(frozen=True)
 class SearchContext:
-    """What the trainer lends an algorithm; the same on every rank.
+    """What an algorithm gets between epochs and in the end: validation and draws; the same on every rank.
 
     Args:
         epoch: the epoch, from 0.
@@ -41,9 +47,9 @@ class SearchContext:
     epoch: int
     epochs: int
     generator: Callable[..., torch.Generator]
-    validation_losses: Callable[[Sequence[Architecture], int | None], Tensor]
+    validation_losses: Scores
     checkpoint: Callable[[], None]
-    validation_accuracies: Callable[[Sequence[Architecture], int | None], Tensor] | None = None
+    validation_accuracies: Scores | None = None
 
 
 class Gradients(Protocol):
@@ -72,7 +78,7 @@ class Gradients(Protocol):
 
 @dataclass(frozen=True)
 class StepContext:
-    """What the trainer lends an algorithm beside one weight step; the same on every rank.
+    """What an algorithm gets with one weight step: gradients, weights and draws; the same on every rank.
 
     Args:
         step: the step, from 0.
@@ -98,12 +104,61 @@ class StepContext:
     momentum: Mapping[str, Tensor] = field(default_factory=dict)
 
 
+class AlgorithmConfig:
+    """Base of the hyper-parameters of an algorithm, which is a class ``Config`` within the algorithm's own.
+
+    Its ``__post_init__`` asks for what the fields have to be.
+
+    Attributes:
+        algorithm: the class it is within.
+    """
+
+    algorithm: ClassVar[type[SearchAlgorithm]]
+
+    @property
+    def name(self) -> str:
+        """Under which `cnas.algorithms` offers the algorithm."""
+        return self.algorithm.name
+
+    def build(self, space: SearchSpace, seed: int) -> Any:
+        """Make the algorithm of this configuration.
+
+        Args:
+            space: the space to search.
+            seed: what is drawn at the start is drawn from.
+        """
+        return self.algorithm(space, self, seed)
+
+    def _require(self, field: str, holds: bool, allowed: str) -> None:
+        """Raise a `UserError` with the field's value and what is allowed, unless it holds."""
+        if not holds:
+            raise UserError(f"search.{field} is {getattr(self, field)!r}; allowed: {allowed}")
+
+    def _require_counts(self, *fields: str) -> None:
+        for name in fields:
+            self._require(name, getattr(self, name) >= 1, "1 or more")
+
+    def _require_positive(self, *fields: str) -> None:
+        for name in fields:
+            self._require(name, 0 < getattr(self, name) < math.inf, "a finite number above 0")
+
+    def _require_non_negative(self, *fields: str) -> None:
+        for name in fields:
+            self._require(name, 0 <= getattr(self, name) < math.inf, "0 or a finite number above it")
+
+    def _require_betas(self, betas: tuple[float, float]) -> None:
+        """The two factors of Adam's running means."""
+        holds = len(betas) == 2 and all(0 <= beta < 1 for beta in betas)
+        self._require("betas", holds, "two numbers, each at least 0 and below 1")
+
+
 class SearchAlgorithm(nn.Module, ABC):
     """Base of all algorithms; parameters, buffers and ``self.optimizer``, where there is one, are checkpointed.
 
     Attributes:
         name: under which `cnas.algorithms` offers it.
         paper: where it was published.
+        config: its hyper-parameters, where it has any.
         arch_order: whether `arch_step` comes before or after the weight step of the same batch; None is never.
     """
 
@@ -111,9 +166,14 @@ class SearchAlgorithm(nn.Module, ABC):
     paper: ClassVar[Paper]
     arch_order: Literal["before", "after"] | None = None
 
-    def __init__(self, space: SearchSpace) -> None:
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if issubclass(config := vars(cls).get("Config", object), AlgorithmConfig):
+            config.algorithm = cls
+
+    def __init__(self, space: SearchSpace, config: Any = None, seed: int = 0) -> None:  # noqa: ARG002
         super().__init__()
-        self.space = space
+        self.space, self.config = space, config
         self.optimizer: torch.optim.Optimizer | None = None
 
     @abstractmethod
@@ -122,7 +182,7 @@ class SearchAlgorithm(nn.Module, ABC):
 
     @abstractmethod
     def candidates(self, count: int, generator: torch.Generator) -> list[Architecture]:
-        """The ``count`` architectures that judge the data (π_K of Eq. 13), connected, drawn from ``generator``."""
+        """The ``count`` candidates that score the data (π_K of Eq. 13), connected, drawn from ``generator``."""
 
     def arch_step(self, context: StepContext) -> None:
         """Learn beside every weight step, from validation (and training) gradients; called where `arch_order` says."""

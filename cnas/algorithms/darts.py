@@ -3,22 +3,32 @@
 Liu et al. 2019: ``min_α L_valid(w*(α), α)`` with w* approximated by the weights of now (first order) or by one step of
 them (second order, "unrolled"). The defaults are those of the authors' code for recurrent cells;
 ``docs/algorithms/darts.md`` tells where published codes differ.
+
+The second order (Eq. 6 to 8) is taken as that code does: with ``g = ∇_w L_train(w, α)``, a virtual SGD step
+``w' = w - η (m + c g + λ w)``, m what the optimiser's momentum adds and ``c`` the factor that clips g, the gradient of
+``L_valid(w', α)`` is ``∇_α L_valid - η c ∇²_{α,w} L_train u`` with ``u = ∇_{w'} L_valid``; c counts as a constant, and
+the product with u, which is clipped too, is a central difference.
+
+Legend: E edges, O operations.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from cnas.algorithms._relaxed import AlphaConfig, Relaxed
-from cnas.algorithms._unrolled import Unrolled
+from cnas.algorithms._relaxation import AlphaConfig, Relaxed
 from cnas.algorithms.base import StepContext
 from cnas.spaces.base import SearchSpace
 from cnas.types import Paper, Routing
+
+CLIP_EPS = 1e-6
+"""What torch's clipping adds to a norm before it divides by it."""
 
 
 class DARTS(Relaxed):
@@ -60,22 +70,18 @@ class DARTS(Relaxed):
 
         def __post_init__(self) -> None:
             super().__post_init__()
-            self._require("radius", 0 < self.radius < math.inf, "a finite number above 0")
+            self._require_positive("radius")
 
         @property
         def name(self) -> str:
             """``darts_v2`` where the weights' step is unrolled, else ``darts_v1``."""
             return "darts_v2" if self.unrolled else "darts_v1"
 
-        def build(self, space: SearchSpace, seed: int) -> DARTS:
-            """The algorithm of this configuration on ``space``."""
-            return DARTS(space, self, seed)
+    config: Config
 
     def __init__(self, space: SearchSpace, config: Config, seed: int) -> None:
         super().__init__(space, config, seed)
-        self.config = config
         self.name = config.name
-        self.unrolled = Unrolled(radius=config.radius, weighted=config.weighted_inner, unclamped=config.unclamped_ratio)
 
     @torch.no_grad()
     def route(self, generator: torch.Generator) -> Routing:  # noqa: ARG002
@@ -83,10 +89,60 @@ class DARTS(Relaxed):
         return self.alphas.routing()
 
     def gradient(self, context: StepContext) -> Tensor:
-        """The gradient [E, O] of the soft mixture's validation loss, of first or second order (Eq. 5 to 8)."""
-        if self.config.unrolled:
-            return self.unrolled.gradient(context, self.alphas)
-        return context.valid(self.alphas.routing(), [self.alphas.logits])[0]
+        """The gradient [E, O] of the soft mixture's validation loss, of first or second order (Eq. 5 to 8).
+
+        The second order takes three gradients of L_train and one of L_valid.
+        """
+        if not self.config.unrolled:
+            return super().gradient(context)
+        stepped, clipping = self._virtual_step(context)
+        leaves = [self.alphas.logits, *stepped.values()]
+        first, *direction = context.valid(self.alphas.routing(), leaves, weights=stepped)
+        del stepped, leaves
+        return first - context.learning_rate * clipping * self._second_order(context, direction)
+
+    def _virtual_step(self, context: StepContext) -> tuple[dict[str, Tensor], float]:
+        """(the weights after an SGD step, as leaves; the factor of the second-order term)."""
+        leaves = {name: weight.detach().requires_grad_() for name, weight in context.weights.items()}
+        with torch.no_grad():
+            routing = self.alphas.routing()
+        weighted = self.config.weighted_inner
+        gradients = context.train(routing, list(leaves.values()), weights=leaves, weighted=weighted)
+        ratio = _clip_ratio(gradients, context.clip_norm)
+        stepped = {}
+        for (name, weight), gradient in zip(context.weights.items(), gradients, strict=True):
+            step = (gradient * min(1.0, ratio)).add_(weight.detach(), alpha=context.weight_decay)
+            if name in context.momentum:
+                step.add_(context.momentum[name].detach())
+            stepped[name] = weight.detach().sub(step, alpha=context.learning_rate).requires_grad_()
+        # Without a norm to clip to there is no ratio that could be published.
+        return stepped, ratio if self.config.unclamped_ratio and ratio < math.inf else min(1.0, ratio)
+
+    def _second_order(self, context: StepContext, direction: Sequence[Tensor]) -> Tensor:
+        """``∇²_{α,w} L_train u`` [E, O], with u the ``direction``, clipped like a gradient."""
+        norm, radius = float(nn.utils.get_total_norm(direction)), self.config.radius
+        if norm < torch.finfo(torch.float32).tiny:
+            return torch.zeros_like(self.alphas.logits)
+        above, below = (self._moved(context, direction, sign * radius / norm) for sign in (1, -1))
+        clipped = norm * min(1.0, _clip_ratio(direction, context.clip_norm))
+        return (above - below) * (clipped / (2 * radius))
+
+    def _moved(self, context: StepContext, direction: Sequence[Tensor], distance: float) -> Tensor:
+        """``∇_α L_train`` [E, O] with the weights moved by ``distance`` times ``direction``."""
+        pairs = zip(context.weights.items(), direction, strict=True)
+        moved = {name: weight.detach().add(part, alpha=distance) for (name, weight), part in pairs}
+        weighted = self.config.weighted_inner
+        return context.train(self.alphas.routing(), [self.alphas.logits], weights=moved, weighted=weighted)[0]
+
+
+def _clip_ratio(gradients: Sequence[Tensor], clip_norm: float) -> float:
+    """What clipping multiplies gradients with where it is below 1.
+
+    Example:
+        >>> round(_clip_ratio([torch.tensor([3.0, 4.0])], 0.5), 4)
+        0.1
+    """
+    return clip_norm / (float(nn.utils.get_total_norm(gradients)) + CLIP_EPS)
 
 
 NAMES = {"darts_v1": DARTS.Config(), "darts_v2": DARTS.Config(unrolled=True)}

@@ -14,14 +14,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from cnas.algorithms._checks import Checked, refuse_count
-from cnas.algorithms._choice import best_of, costs_of, quality
-from cnas.algorithms._controller import Controller, Rollout, Squash
+from cnas.algorithms._candidates import best_of, costs_of, quality, refuse_count
+from cnas.algorithms._controller import Controller, ControllerConfig, Rollout
 from cnas.algorithms.base import SearchAlgorithm, SearchContext
 from cnas.errors import NonFiniteError
 from cnas.spaces.base import SearchSpace
@@ -47,24 +45,13 @@ class ENAS(SearchAlgorithm):
         year=2018,
         url="https://arxiv.org/abs/1802.03268",
     )
+    config: Config
     baseline: Tensor
 
     @dataclass(frozen=True, kw_only=True)
-    class Config(Checked):
+    class Config(ControllerConfig):
         """Hyper-parameters; `enas_lm` is google-research's code of that name."""
 
-        name: ClassVar[str] = "enas"
-
-        controller_size: int = 64
-        """Hidden units of the controller's LSTM (`enas_lm`: 64; the paper: 100)."""
-        temperature: float = 5.0
-        """Divides the controller's logits (`enas_lm` and the paper: 5)."""
-        tanh_constant: float = 2.25
-        """Bound on the absolute value of the controller's logits (`enas_lm`: 2.25; the paper: 2.5)."""
-        distance_weight: float = 1 / 6
-        """Weight of the squared distance that is taken from the logit of an edge (`enas_lm`: 1/6); 0 for none."""
-        init_range: float = 0.01
-        """The controller's weights start uniform in ± this (`enas_lm`: 0.01; the authors' first code: 0.1)."""
         learning_rate: float = 5e-5
         """Of the controller's Adam (`enas_lm`: 5e-5; the paper: 3.5e-4; NATS-Bench: 1e-3)."""
         betas: tuple[float, float] = (0.9, 0.999)
@@ -88,28 +75,18 @@ class ENAS(SearchAlgorithm):
         """Samples among which the final architecture is found; each is scored on all validation batches."""
 
         def __post_init__(self) -> None:
-            for field in ("controller_size", "updates", "samples", "derive_samples"):
-                self._require(field, getattr(self, field) >= 1, "1 or more")
-            for field in ("temperature", "tanh_constant", "init_range", "learning_rate", "epsilon", "reward_scale"):
-                self._require(field, 0 < getattr(self, field) < math.inf, "a finite number above 0")
-            for field in ("distance_weight", "entropy_weight"):
-                self._require(field, 0 <= getattr(self, field) < math.inf, "0 or a finite number above it")
+            super().__post_init__()
+            self._require_counts("updates", "samples", "derive_samples")
+            self._require_positive("learning_rate", "epsilon", "reward_scale")
+            self._require_non_negative("entropy_weight")
             self._require_betas(self.betas)
             clips = self.clip_norm is None or 0 < self.clip_norm < math.inf
             self._require("clip_norm", clips, "a finite number above 0, or none")
             self._require("baseline_decay", 0 < self.baseline_decay <= 1, "above 0, at most 1")
 
-        def build(self, space: SearchSpace, seed: int) -> ENAS:
-            """The algorithm of this configuration on ``space``."""
-            return ENAS(space, self, seed)
-
     def __init__(self, space: SearchSpace, config: Config, seed: int) -> None:
-        super().__init__(space)
-        self.config = config
-        squash = Squash(config.temperature, config.tanh_constant)
-        self.controller = Controller(
-            space.decisions(), seed, config.controller_size, squash, config.distance_weight, config.init_range
-        )
+        super().__init__(space, config)
+        self.controller = Controller(space.decisions(), seed, config)
         self.optimizer = torch.optim.Adam(
             self.controller.parameters(), lr=config.learning_rate, betas=config.betas, eps=config.epsilon
         )
@@ -141,14 +118,9 @@ class ENAS(SearchAlgorithm):
         Raises:
             NonFiniteError: where a gradient is not finite; the controller keeps its weights.
         """
-        rows = []
-        for update in range(self.config.updates):
-            rows.append(self._update(context, update))
+        rows = [self._update(context, update) for update in range(self.config.updates)]
         metrics = {key: fmean(row[key] for row in rows) for key in rows[0]}
-        return metrics | {
-            "best_reward": max(row["best_reward"] for row in rows),
-            "baseline": rows[-1]["baseline"],
-        }
+        return metrics | {"best_reward": max(row["best_reward"] for row in rows), "baseline": rows[-1]["baseline"]}
 
     def derive(self, context: SearchContext) -> tuple[Architecture, dict[str, float]]:
         """The best of ``derive_samples`` samples and the policy's greedy choice, on all validation batches.
@@ -188,12 +160,9 @@ class ENAS(SearchAlgorithm):
         assert self.optimizer is not None
         self.optimizer.zero_grad()
         loss.backward()
-        gradients = [parameter.grad for parameter in self.controller.parameters() if parameter.grad is not None]
-        norm = float(nn.utils.get_total_norm(gradients))
+        norm = float(nn.utils.clip_grad_norm_(self.controller.parameters(), self.config.clip_norm or math.inf))
         if not math.isfinite(norm):
             raise NonFiniteError(f"the norm of the controller's gradient is {norm}; its weights were not updated")
-        if self.config.clip_norm is not None:
-            nn.utils.clip_grad_norm_(self.controller.parameters(), self.config.clip_norm)
         self.optimizer.step()
         return norm
 

@@ -9,15 +9,13 @@ Legend: E edges, O operations.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from cnas.algorithms._gumbel import hard_sample
-from cnas.algorithms._relaxed import AlphaConfig, Relaxed
+from cnas.algorithms._relaxation import AlphaConfig, Relaxed, hard_sample
 from cnas.algorithms.base import SearchContext, StepContext
 from cnas.spaces.base import SearchSpace
 from cnas.types import Paper, Routing
@@ -39,13 +37,12 @@ class GDAS(Relaxed):
         year=2019,
         url="https://arxiv.org/abs/1910.04465",
     )
+    config: Config
     temperature: Tensor
 
     @dataclass(frozen=True, kw_only=True)
     class Config(AlphaConfig):
         """Hyper-parameters."""
-
-        name: ClassVar[str] = "gdas"
 
         first_temperature: float = 10.0
         """τ of the first epoch (NATS-Bench: 10)."""
@@ -54,8 +51,7 @@ class GDAS(Relaxed):
 
         def __post_init__(self) -> None:
             super().__post_init__()
-            for field in ("first_temperature", "last_temperature"):
-                self._require(field, 0 < getattr(self, field) < math.inf, "a finite number above 0")
+            self._require_positive("first_temperature", "last_temperature")
 
         def at(self, epoch: int, epochs: int) -> float:
             """τ in an epoch, both counted from 0; the first one's where there is but one.
@@ -72,13 +68,8 @@ class GDAS(Relaxed):
             way = min(epoch, epochs - 1) / max(epochs - 1, 1)
             return self.first_temperature + (self.last_temperature - self.first_temperature) * way
 
-        def build(self, space: SearchSpace, seed: int) -> GDAS:
-            """The algorithm of this configuration on ``space``."""
-            return GDAS(space, self, seed)
-
     def __init__(self, space: SearchSpace, config: Config, seed: int) -> None:
         super().__init__(space, config, seed)
-        self.config = config
         first = torch.tensor(config.first_temperature, dtype=torch.float64, device=self.alphas.logits.device)
         self.register_buffer("temperature", first)
 

@@ -2,21 +2,17 @@
 
 Li and Talwalkar 2019, section 3.3: every weight step runs an architecture drawn uniformly; in the end the best of some
 random ones is taken by its validation loss with the shared weights. Where a network has many cells, each draws its own
-in a weight step, as in the code of NATS-Bench; what judges and what is compared has one structure for all.
+in a weight step, as in the code of NATS-Bench; candidates and what is compared have one structure for all.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 
-from cnas.algorithms._checks import Checked, refuse_count
-from cnas.algorithms._choice import best_of
-from cnas.algorithms._distinct import distinct
-from cnas.algorithms.base import SearchAlgorithm, SearchContext
-from cnas.spaces.base import SearchSpace
+from cnas.algorithms._candidates import best_of, distinct, distinct_candidates
+from cnas.algorithms.base import AlgorithmConfig, SearchAlgorithm, SearchContext
 from cnas.types import Architecture, Paper, Routing
 
 
@@ -37,24 +33,16 @@ class RSPS(SearchAlgorithm):
     )
 
     @dataclass(frozen=True, kw_only=True)
-    class Config(Checked):
+    class Config(AlgorithmConfig):
         """Hyper-parameters."""
-
-        name: ClassVar[str] = "rsps"
 
         samples: int = 100
         """Architectures among which the final one is found; each is scored on all validation batches."""
 
         def __post_init__(self) -> None:
-            self._require("samples", self.samples >= 1, "1 or more")
+            self._require_counts("samples")
 
-        def build(self, space: SearchSpace, seed: int) -> RSPS:  # noqa: ARG002
-            """The algorithm of this configuration on ``space``; it keeps nothing that a seed would start."""
-            return RSPS(space, self)
-
-    def __init__(self, space: SearchSpace, config: Config) -> None:
-        super().__init__(space)
-        self.config = config
+    config: Config
 
     def route(self, generator: torch.Generator) -> Routing:
         """In every cell that can be routed apart a connected architecture of its own, uniformly at random."""
@@ -67,11 +55,7 @@ class RSPS(SearchAlgorithm):
         Raises:
             UserError: where there are not as many in the space.
         """
-        found = distinct(self.space, min(count, self.space.size), generator)
-        if not found or len(found) < count:
-            most = len(found) or self.space.size
-            refuse_count(count, most, self.space)
-        return found
+        return distinct_candidates(self.space, count, generator)
 
     def derive(self, context: SearchContext) -> tuple[Architecture, dict[str, float]]:
         """The best of ``samples`` distinct random architectures, or of all where there are fewer.

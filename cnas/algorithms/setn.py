@@ -3,22 +3,17 @@
 Dong and Yang 2019: sampling every path equally often treats all alike, whatever α says; α, the template, then tells
 which few of them are worth being evaluated. The defaults are those of the NATS-Bench code;
 ``docs/algorithms/setn.md`` tells what else was chosen.
-
-Legend: E edges, O operations.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
-from torch import Tensor
 
-from cnas.algorithms._choice import best_of
-from cnas.algorithms._relaxed import AlphaConfig, Relaxed
-from cnas.algorithms.base import SearchContext, StepContext
-from cnas.spaces.base import SearchSpace
+from cnas.algorithms._candidates import best_of
+from cnas.algorithms._relaxation import AlphaConfig, Relaxed
+from cnas.algorithms.base import SearchContext
 from cnas.types import Architecture, Paper, Routing
 
 
@@ -43,30 +38,18 @@ class SETN(Relaxed):
     class Config(AlphaConfig):
         """Hyper-parameters."""
 
-        name: ClassVar[str] = "setn"
-
         proposals: int = 100
         """Architectures with the largest products of weights, among which the final one is found (NATS-Bench: 100)."""
 
         def __post_init__(self) -> None:
             super().__post_init__()
-            self._require("proposals", self.proposals >= 1, "1 or more")
+            self._require_counts("proposals")
 
-        def build(self, space: SearchSpace, seed: int) -> SETN:
-            """The algorithm of this configuration on ``space``."""
-            return SETN(space, self, seed)
-
-    def __init__(self, space: SearchSpace, config: Config, seed: int) -> None:
-        super().__init__(space, config, seed)
-        self.config = config
+    config: Config
 
     def route(self, generator: torch.Generator) -> Routing:
         """One connected architecture, uniformly at random, the same in every cell."""
         return self.space.routing(self.space.sample(generator))
-
-    def gradient(self, context: StepContext) -> Tensor:
-        """The gradient [E, O] of the soft mixture's validation loss."""
-        return context.valid(self.alphas.routing(), [self.alphas.logits])[0]
 
     def derive(self, context: SearchContext) -> tuple[Architecture, dict[str, float]]:
         """The best on validation data of the connected architectures with the largest products of weights.

@@ -2,23 +2,24 @@
 
 Guo et al. 2020. Its top-K for the curriculum are the best of all architectures compared so far: after every epoch some
 random ones are compared with those that lead. The defaults of the evolution are those of the paper;
-``docs/algorithms/spos.md`` tells what else was chosen.
+``docs/algorithms/spos.md`` tells what else was chosen. A gene is the option that one decision of the space takes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 
-from cnas.algorithms._checks import Checked, refuse_count
-from cnas.algorithms._choice import costs_of, figure, lowest
-from cnas.algorithms._distinct import distinct
-from cnas.algorithms._evolution import Population
-from cnas.algorithms.base import SearchAlgorithm, SearchContext
+from cnas.algorithms._candidates import best_of, costs_of, distinct, distinct_candidates, figure
+from cnas.algorithms.base import AlgorithmConfig, SearchAlgorithm, SearchContext
 from cnas.spaces.base import SearchSpace
 from cnas.types import Architecture, Paper, Routing
+
+TRIES = 10
+"""Attempts for each child wanted, as in published codes; random architectures take the place of missing ones."""
 
 
 class SPOS(SearchAlgorithm):
@@ -41,10 +42,8 @@ class SPOS(SearchAlgorithm):
     )
 
     @dataclass(frozen=True, kw_only=True)
-    class Config(Checked):
+    class Config(AlgorithmConfig):
         """Hyper-parameters."""
-
-        name: ClassVar[str] = "spos"
 
         population: int = 50
         """Architectures of a generation (the paper: 50)."""
@@ -59,27 +58,22 @@ class SPOS(SearchAlgorithm):
         mutation_rate: float = 0.1
         """Probability with which a mutation draws a decision again (the paper: 0.1)."""
         leaders: int = 10
-        """How many of the best are remembered during the search; the first K of them judge the data."""
+        """How many of the best are remembered during the search; the first K of them score the data."""
         challengers: int = 10
         """Random architectures that are compared with them on a validation batch after every epoch."""
 
         def __post_init__(self) -> None:
-            for field in ("population", "generations", "parents", "leaders", "challengers"):
-                self._require(field, getattr(self, field) >= 1, "1 or more")
+            self._require_counts("population", "generations", "parents", "leaders", "challengers")
             self._require("mutations", 0 <= self.mutations <= self.population, "0 to search.population")
             most = self.population - self.mutations
             self._require("crossovers", 0 <= self.crossovers <= most, f"0 to {most}, population without mutations")
             self._require("mutation_rate", 0 < self.mutation_rate <= 1, "above 0, at most 1")
 
-        def build(self, space: SearchSpace, seed: int) -> SPOS:  # noqa: ARG002
-            """The algorithm of this configuration on ``space``; nothing in it is started from a seed."""
-            return SPOS(space, self)
+    config: Config
 
-    def __init__(self, space: SearchSpace, config: Config) -> None:
-        super().__init__(space)
-        self.config = config
+    def __init__(self, space: SearchSpace, config: Config, seed: int = 0) -> None:
+        super().__init__(space, config, seed)
         self.leaders: list[Architecture] = []
-        self.population = Population(config.population, config.mutations, config.crossovers, config.mutation_rate)
 
     def route(self, generator: torch.Generator) -> Routing:
         """One connected architecture, uniformly at random, the same in every cell."""
@@ -91,13 +85,7 @@ class SPOS(SearchAlgorithm):
         Raises:
             UserError: where there are not as many in the space.
         """
-        leading = self.leaders[: max(count, 0)]
-        missing = min(count, self.space.size) - len(leading)
-        found = leading + distinct(self.space, missing, generator, leading)
-        if not found or len(found) < count:
-            most = len(found) or self.space.size
-            refuse_count(count, most, self.space)
-        return found
+        return distinct_candidates(self.space, count, generator, self.leaders)
 
     def end_epoch(self, context: SearchContext) -> dict[str, Any]:
         """Compare the leaders and some challengers on one validation batch, the next one in every epoch.
@@ -123,18 +111,53 @@ class SPOS(SearchAlgorithm):
         """
         costs: dict[Architecture, float] = {}
         for generation in range(self.config.generations):
-            found = self._next_generation(costs, context.generator("generation", generation))
+            best = sorted(costs, key=costs.__getitem__)[: self.config.parents]
+            found = self.next_generation(best, set(costs), context.generator("generation", generation))
             if not found:
                 break
             costs |= zip(found, costs_of(context, found, None), strict=True)
-        return lowest(context, list(costs), list(costs.values()))
+        return best_of(context, list(costs), list(costs.values()))
 
-    def _next_generation(self, costs: dict[Architecture, float], draws: torch.Generator) -> list[Architecture]:
-        """Random architectures first, then children of the best of all that were scored."""
-        if not costs:
-            return distinct(self.space, self.config.population, draws)
-        parents = sorted(costs, key=costs.__getitem__)[: self.config.parents]
-        return self.population.next_generation(self.space, parents, set(costs), draws)
+    def next_generation(
+        self, parents: Sequence[Architecture], seen: set[Architecture], draws: torch.Generator
+    ) -> list[Architecture]:
+        """The next generation: mutants, crosses, and random ones that fill it up.
+
+        Args:
+            parents: the best so far; without any, all are random.
+            seen: architectures that were there before.
+            draws: the generator of all draws.
+
+        Returns:
+            Distinct connected architectures that are not in ``seen``; fewer than a population where the space has no
+            more.
+        """
+
+        def parent() -> Architecture:
+            return parents[int(torch.randint(len(parents), (), generator=draws))]
+
+        def mutant() -> Architecture:
+            return mutated(self.space, parent(), self.config.mutation_rate, draws)
+
+        def cross() -> Architecture:
+            return crossed(self.space, parent(), parent(), draws)
+
+        children: list[Architecture] = []
+        for make, count in ((mutant, self.config.mutations), (cross, self.config.crossovers)):
+            children += self._fresh(make, count if parents else 0, {*seen, *children})
+        rest = self.config.population - len(children)
+        return children + distinct(self.space, rest, draws, {*seen, *children})
+
+    def _fresh(self, make: Callable[[], Architecture], count: int, seen: set[Architecture]) -> list[Architecture]:
+        """Up to ``count`` distinct connected children that are not in ``seen``."""
+        found: dict[Architecture, None] = {}
+        for _ in range(TRIES * count):
+            child = make()
+            if child not in seen and self.space.is_connected(child):
+                found[child] = None
+            if len(found) == count:
+                break
+        return list(found)
 
     def get_extra_state(self) -> Any:
         """The leaders, in the notation of the space."""
@@ -143,6 +166,38 @@ class SPOS(SearchAlgorithm):
     def set_extra_state(self, state: Any) -> None:
         """Load what `get_extra_state` returned."""
         self.leaders = [self.space.parse(text) for text in state["leaders"]]
+
+
+def mutated(space: SearchSpace, architecture: Architecture, rate: float, generator: torch.Generator) -> Architecture:
+    """A copy of which every decision is drawn again with probability ``rate``, uniformly among all its options.
+
+    Args:
+        space: of the architecture.
+        architecture: the parent.
+        rate: between 0 and 1.
+        generator: of the draws; it gives two for every gene, whatever the rate.
+    """
+    choices = []
+    for decision, kept in zip(space.decisions(), architecture.choices, strict=True):
+        changes = float(torch.rand((), generator=generator)) < rate
+        options = decision.options
+        drawn = options[int(torch.randint(len(options), (), generator=generator))]
+        choices.append(drawn if changes else kept)
+    return space.architecture(choices)
+
+
+def crossed(space: SearchSpace, one: Architecture, other: Architecture, generator: torch.Generator) -> Architecture:
+    """A child that has each gene from either parent with equal probability.
+
+    Args:
+        space: of the architectures.
+        one: a parent.
+        other: a parent.
+        generator: of the draws, one for every gene.
+    """
+    sides = torch.randint(2, (len(one.choices),), generator=generator).tolist()
+    pairs = zip(one.choices, other.choices, strict=True)
+    return space.architecture([pair[side] for pair, side in zip(pairs, sides, strict=True)])
 
 
 NAMES = {"spos": SPOS.Config()}

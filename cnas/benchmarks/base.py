@@ -69,7 +69,6 @@ class Benchmark(Protocol):
         Raises:
             UserError: it is none of the benchmark's.
         """
-        ...
 
     def best(self, dataset: str) -> Record:
         """The architecture with the highest test accuracy on a data set; the first of several.
@@ -77,11 +76,9 @@ class Benchmark(Protocol):
         Raises:
             UserError: the benchmark has no such data set.
         """
-        ...
 
     def covers(self, space: SearchSpace) -> bool:
         """Whether the architectures of a space are those of the benchmark."""
-        ...
 
 
 def check_data_set(dataset: str, known: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""NATS-Bench's topology space from one compact table.
+"""NATS-Bench's topology space from one compact table, and that table's way to and from Parquet.
 
 Legend: A architectures (15,625), in the benchmark's own order.
 """
@@ -12,12 +12,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnas.benchmarks._columns import TEST_COLUMNS, read_columns
-from cnas.benchmarks._nats_space import SIZE, accuracy, covers, notation
 from cnas.benchmarks.base import Record, check_data_set
-from cnas.errors import UserError
+from cnas.data.tables import opened_parquet
+from cnas.errors import StorageError, UserError
 from cnas.spaces.base import SearchSpace
+from cnas.spaces.nats.space import NatsSpace, read
 from cnas.types import Architecture
+
+SIZE = NatsSpace().size
+"""How many architectures there are: 15,625."""
+
+TEST_COLUMNS = {
+    "cifar10": "cifar10_test_200",
+    "cifar100": "cifar100_test_200",
+    "imagenet16_120": "imagenet16_120_test_200",
+}
+"""By data set, the column of test accuracies after 200 epochs, means over the benchmark's seeds, in percent."""
+
+SHORT_COLUMNS = tuple(f"{name}_{split}_12" for name in TEST_COLUMNS for split in ("test", "valid"))
+"""Accuracies after 12 epochs; a table may lack them."""
+
+LARGEST = 1 << 20
+"""Rows of a table; a small file may unfold into any number."""
+
+NEEDED = ("index", "arch", *TEST_COLUMNS.values())
 
 Accuracies = NDArray[np.float64]
 
@@ -62,9 +80,17 @@ class NatsTable:
         path = Path(path)
         columns = read_columns(path)
         order = _order(columns["index"], path)
-        sorted_columns = {name: [values[row] for row in order] for name, values in columns.items()}
-        accuracies = {dataset: sorted_columns[column] for dataset, column in TEST_COLUMNS.items()}
-        return cls(sorted_columns["arch"], accuracies, path.name)
+        return cls.of_columns({name: [values[row] for row in order] for name, values in columns.items()}, path.name)
+
+    @classmethod
+    def of_columns(cls, columns: Mapping[str, Sequence[Any]], source: str) -> NatsTable:
+        """A table from its columns in the benchmark's order.
+
+        Args:
+            columns: by name; ``arch`` and those of `TEST_COLUMNS`.
+            source: where they come from.
+        """
+        return cls(columns["arch"], {dataset: columns[column] for dataset, column in TEST_COLUMNS.items()}, source)
 
     def __len__(self) -> int:
         return len(self.architectures)
@@ -101,7 +127,7 @@ class NatsTable:
 
     def covers(self, space: SearchSpace) -> bool:
         """Whether the architectures of ``space`` are those of the table, whatever the sizes of its networks."""
-        return covers(space)
+        return space.name == NatsSpace.name
 
     def _record(self, index: int) -> Record:
         found = {dataset: float(column[index]) for dataset, column in self._accuracies.items()}
@@ -147,3 +173,70 @@ def _order(indices: Sequence[Any], path: Path) -> list[int]:
             which = place if indices[row] > place else indices[row]
             raise UserError(f"table {path} {wrong} the index {which}; it needs 0 to {SIZE - 1}, each once")
     return order
+
+
+def notation(architecture: Architecture | str) -> str:
+    """The string of an architecture, checked.
+
+    Raises:
+        UserError: it is of another space, or the string departs from the notation; the message has the position.
+    """
+    if isinstance(architecture, str):
+        read(architecture)
+        return architecture
+    if architecture.space != NatsSpace.name:
+        raise UserError(f"architecture must be of the space {NatsSpace.name}, got one of {architecture.space}")
+    return architecture.to_str()
+
+
+def accuracy(value: object, where: str) -> float:
+    """``value`` if it is a percentage.
+
+    Raises:
+        UserError: it is not; ``where`` says which it is.
+    """
+    good = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 100
+    if not good:
+        raise UserError(f"{where} must be an accuracy from 0 to 100, got {str(value)[:40]!r}")
+    return float(value)  # type: ignore[arg-type]
+
+
+def read_columns(path: Path) -> dict[str, list[Any]]:
+    """The columns that have to be there, each as a list [A].
+
+    Raises:
+        UserError: there is no such file, it is not Parquet, or a column is missing.
+    """
+    if not path.is_file():
+        raise UserError(f"table {path} is no file; name a Parquet table such as `cnas table build` writes")
+    with opened_parquet(path) as file:
+        lacking = [name for name in NEEDED if name not in file.schema_arrow.names]
+        if lacking:
+            raise UserError(f"table {path} lacks the column {lacking[0]}; it needs {', '.join(NEEDED)}")
+        if file.metadata.num_rows > LARGEST:
+            raise UserError(f"table {path} has {file.metadata.num_rows:,} rows; at most {LARGEST:,} are read")
+        found: dict[str, list[Any]] = file.read(columns=list(NEEDED)).to_pydict()
+    return found
+
+
+def write_columns(columns: Mapping[str, Sequence[Any]], path: Path) -> None:
+    """Write a table whole or not at all.
+
+    Args:
+        columns: by name, lists of equal length.
+        path: a file in a folder that exists.
+
+    Raises:
+        StorageError: the disk refuses.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    stage = path.with_name(f".{path.name}.partial")
+    try:
+        with stage.open("wb") as stream:
+            pq.write_table(pa.table({name: list(values) for name, values in columns.items()}), stream)
+        stage.replace(path)
+    except OSError as problem:
+        stage.unlink(missing_ok=True)
+        raise StorageError(f"cannot write {path}: {problem.strerror or problem}") from problem

@@ -7,13 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cnas.benchmarks._columns import SHORT_COLUMNS, TEST_COLUMNS, write_columns
-from cnas.benchmarks._nats_space import accuracy, covers, notation
 from cnas.benchmarks.base import Record
-from cnas.benchmarks.nats import NatsTable
-from cnas.data.safe_pickle import safe_load
+from cnas.benchmarks.nats import SHORT_COLUMNS, TEST_COLUMNS, NatsTable, accuracy, notation, write_columns
+from cnas.data.unpickle import safe_load
 from cnas.errors import UserError
 from cnas.spaces.base import SearchSpace
+from cnas.spaces.nats.space import NatsSpace
 from cnas.types import Architecture
 
 META = "meta.pickle.pbz2"
@@ -47,7 +46,7 @@ class NatsFiles:
 
     Accuracies are those `NatsTable` has: after 200 epochs, means over all seeds there are (``hp="200"`` and
     ``is_random=False`` of `nats_bench`, whose defaults are 12 epochs and one seed at random). The package would load
-    the pickles as they are; here they are opened by `cnas.data.safe_pickle`, and the package gets what they hold.
+    the pickles as they are; here they are opened by `cnas.data.unpickle`, and the package gets what they hold.
 
     Args:
         path: the folder, with ``meta.pickle.pbz2`` and ``000000.pickle.pbz2`` to ``015624.pickle.pbz2``.
@@ -58,7 +57,11 @@ class NatsFiles:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self._results_class = _results_class()
+        try:
+            from nats_bench.api_utils import ArchResults
+        except ImportError as problem:
+            raise UserError("the files of NATS-Bench need the package nats_bench: pip install cnas[bench]") from problem
+        self._results_class = ArchResults
         self.architectures = self._read_architectures()
         self._index = {text: index for index, text in enumerate(self.architectures)}
         self._table: NatsTable | None = None
@@ -66,7 +69,7 @@ class NatsFiles:
     def query(self, architecture: Architecture | str) -> Record:
         """What the files say of an architecture, given itself or as its string.
 
-        ProcessGroup and regrets need all files, so they are empty until `table` has been called.
+        Ranks and regrets need all files, so they are empty until `table` has been called.
 
         Raises:
             UserError: it is of another space, its string is malformed, or its file is missing or broken.
@@ -74,9 +77,9 @@ class NatsFiles:
         text = notation(architecture)
         if self._table is not None:
             return self._table.query(text)
-        if text not in self._index:
+        index = self._index.get(text)
+        if index is None:
             raise UserError(f"architecture {text} is not among the {len(self.architectures):,} of {self.path}")
-        index = self._index[text]
         found = self._accuracies(index, list(TEST_COLUMNS.values()))
         by_data_set = {dataset: found[column] for dataset, column in TEST_COLUMNS.items()}
         return Record(index, text, by_data_set, {}, {}, self.path.name)
@@ -91,7 +94,7 @@ class NatsFiles:
 
     def covers(self, space: SearchSpace) -> bool:
         """Whether the architectures of ``space`` are those of the files, whatever the sizes of its networks."""
-        return covers(space)
+        return space.name == NatsSpace.name
 
     def table(self) -> NatsTable:
         """All of it as a table, which is kept; the first call reads every file.
@@ -100,9 +103,7 @@ class NatsFiles:
             UserError: a file is missing or broken, or they are not all there.
         """
         if self._table is None:
-            columns = self.columns(tuple(TEST_COLUMNS.values()))
-            accuracies = {dataset: columns[column] for dataset, column in TEST_COLUMNS.items()}
-            self._table = NatsTable(self.architectures, accuracies, self.path.name)
+            self._table = NatsTable.of_columns(self.columns(tuple(TEST_COLUMNS.values())), self.path.name)
         return self._table
 
     def columns(self, names: Sequence[str], say: Say = lambda _done, _of: None) -> dict[str, list[Any]]:
@@ -120,8 +121,7 @@ class NatsFiles:
         """
         found: dict[str, list[Any]] = {"index": [], "arch": [], **{name: [] for name in names}}
         for index, text in enumerate(self.architectures):
-            row = {"index": index, "arch": text, **self._accuracies(index, names)}
-            for name, value in row.items():
+            for name, value in {"index": index, "arch": text, **self._accuracies(index, names)}.items():
                 found[name].append(value)
             say(index + 1, len(self.architectures))
         return found
@@ -175,14 +175,6 @@ def build_table(source: str | Path, out: str | Path, say: Say = lambda _done, _o
     columns = NatsFiles(source).columns((*TEST_COLUMNS.values(), *SHORT_COLUMNS), say)
     write_columns(columns, out)
     return len(columns["arch"])
-
-
-def _results_class() -> Any:
-    try:
-        from nats_bench.api_utils import ArchResults
-    except ImportError as problem:
-        raise UserError("the files of NATS-Bench need the package nats_bench: pip install cnas[bench]") from problem
-    return ArchResults
 
 
 def _mean(results: Mapping[str, Any], name: str) -> Any:

@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 from cnas.benchmarks.base import Benchmark, check_data_set
 from cnas.errors import UserError
 
-Values = NDArray[np.float64]
-
 
 @dataclass(frozen=True)
 class Ranking:
@@ -35,7 +33,7 @@ class Ranking:
 
 
 def kendall_tau(scores: Sequence[float], accuracies: Sequence[float]) -> float | None:
-    """Kendall's rank correlation τ-b, which allows for ties, in O(n log² n).
+    """Kendall's rank correlation τ-b, which allows for ties, by comparing all pairs: a second or two for 15,625.
 
     τ-b = (C − D) / √((P − P_scores)(P − P_accuracies)), with C pairs in the same order, D in the opposite one, P pairs
     in all, and so many of them tied in one (Kendall 1945, "The treatment of ties in ranking problems").
@@ -56,20 +54,17 @@ def kendall_tau(scores: Sequence[float], accuracies: Sequence[float]) -> float |
         >>> kendall_tau([1.0, 1.0], [10.0, 30.0]) is None
         True
     """
-    x_A, y_A = _checked(scores, "scores"), _checked(accuracies, "accuracies")
+    x_A, y_A = _ranked(scores, "scores"), _ranked(accuracies, "accuracies")
     if len(x_A) != len(y_A):
         raise UserError(f"scores and accuracies must be equally many, got {len(x_A)} and {len(y_A)}")
-    order = np.lexsort((y_A, x_A))
-    x_A, y_A = x_A[order], y_A[order]
     pairs = len(x_A) * (len(x_A) - 1) // 2
-    untied_x, untied_y = pairs - _ties(x_A), pairs - _ties(y_A)
+    untied_x, untied_y = (pairs - int((counts * (counts - 1) // 2).sum()) for counts in map(np.bincount, (x_A, y_A)))
     if not untied_x or not untied_y:
         return None
-    # Sorted by x and among equals by y, a pair that is out of order in y is one in opposite order (Knight 1966).
-    opposite = _inversions(y_A)[0]
-    same = pairs - _ties(x_A) - _ties(y_A) + _ties(x_A, y_A) - opposite
+    # Of two architectures, each is compared with the other.
+    order = sum(int(np.sign(x_A - x) @ np.sign(y_A - y)) for x, y in zip(x_A, y_A, strict=True)) // 2
     # One square root of the product rounds once, so that a perfect order gives exactly 1.
-    return max(-1.0, min(1.0, (same - opposite) / math.sqrt(untied_x * untied_y)))
+    return max(-1.0, min(1.0, order / math.sqrt(untied_x * untied_y)))
 
 
 def supernet_ranking(losses: Mapping[str, float], benchmark: Benchmark, dataset: str = "cifar10") -> Ranking:
@@ -91,27 +86,11 @@ def supernet_ranking(losses: Mapping[str, float], benchmark: Benchmark, dataset:
     return Ranking(kendall_tau([-loss for loss in losses.values()], accuracies), len(records), dataset)
 
 
-def _checked(values: Sequence[float], name: str) -> Values:
+def _ranked(values: Sequence[float], name: str) -> NDArray[np.int64]:
+    """The place of each value among the different ones, int64 [A]."""
     found = np.asarray(values, dtype=np.float64)
     if found.ndim != 1 or len(found) < 2:
         raise UserError(f"{name} must be at least two numbers, got {found.size}")
     if not np.isfinite(found).all():
         raise UserError(f"{name} must be finite, got {found[~np.isfinite(found)][0]}")
-    return found
-
-
-def _ties(*columns: Values) -> int:
-    """How many pairs are equal in every column."""
-    _, counts = np.unique(np.stack(columns), axis=1, return_counts=True)
-    return int((counts * (counts - 1) // 2).sum())
-
-
-def _inversions(values: Values) -> tuple[int, Values]:
-    """(how many pairs stand in descending order, the values sorted)."""
-    if len(values) < 2:
-        return 0, values
-    middle = len(values) // 2
-    left_count, left = _inversions(values[:middle])
-    right_count, right = _inversions(values[middle:])
-    across = int((len(left) - np.searchsorted(left, right, side="right")).sum())
-    return left_count + right_count + across, np.sort(np.concatenate([left, right]), kind="stable")
+    return np.unique(found, return_inverse=True)[1]

@@ -1,13 +1,11 @@
 """Data as ordered batches: text and the streams a language model reads it in; labelled images and their views."""
 
-from cnas.data.augment import Augment
 from cnas.data.base import OrderedBatches, process_rows
-from cnas.data.image_batches import ImageBatches
+from cnas.data.image_batches import Augment, ImageBatches
 from cnas.data.image_set import ChannelStatistics, ImageSet
 from cnas.data.images import ImageConfig, ImageData, load_images
-from cnas.data.streams import TextStreams
+from cnas.data.streams import TextStreams, VariableStreams, halving_lengths, scattered_lengths
 from cnas.data.text import TextConfig, TextData, load_text
-from cnas.data.variable import VariableStreams, halving_lengths, scattered_lengths
 from cnas.data.vocabulary import Vocabulary
 
 __all__ = [

@@ -17,11 +17,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cnas.data._image_source import ImageSource
-from cnas.data.image_set import ImageSet
+from cnas.data.image_set import ImageSet, ImageSource
 from cnas.errors import UserError
 from cnas.random import generator
 
+_FILES = {
+    ("train", "valid"): ("train", ("train", "validation"), "test"),
+    ("xvalid", "xtest"): ("test", ("validation", "test"), "train"),
+}
+"""By what a file names: the split that is divided, what its parts become, and the split that stays."""
 _DIGITS = re.compile(r"[0-9]{1,18}")
 
 
@@ -70,25 +74,17 @@ def by_file(source: ImageSource, path: Path) -> Division:
     if "validation" in source.splits:
         raise UserError(f"images.split_file must be none: data {source.name} has validation images of its own")
     content = _read(path)
-    for names, divided in ((("train", "valid"), "train"), (("xvalid", "xtest"), "test")):
-        if set(names) == set(content):
-            count = len(source.splits[divided])
-            indices = [_indices(content[name], name, count, path) for name in names]
-            if len(torch.unique(torch.cat(indices))) < sum(map(len, indices)):
-                raise UserError(f"images.split_file {path}: {names[0]} and {names[1]} share an index, or one is twice")
-            return _divided(source, names, divided, indices, path.name)
+    for names, (divided, places, whole) in _FILES.items():
+        if set(names) != set(content):
+            continue
+        images = source.splits[divided]
+        indices = [_indices(content[name], name, len(images), path) for name in names]
+        if len(torch.unique(torch.cat(indices))) < sum(map(len, indices)):
+            raise UserError(f"images.split_file {path}: {names[0]} and {names[1]} share an index, or one is twice")
+        parts = {place: images.take(each) for place, each in zip(places, indices, strict=True)}
+        origin = {place: f"{name} of {path.name}" for place, name in zip(places, names, strict=True)}
+        return Division({whole: source.splits[whole], **parts}, {whole: whole, **origin})
     raise UserError(f"images.split_file {path} must name train and valid, or xvalid and xtest, got {sorted(content)}")
-
-
-def _divided(source: ImageSource, names: tuple[str, ...], divided: str, indices: list[Tensor], file: str) -> Division:
-    parts = [source.splits[divided].take(each) for each in indices]
-    origin = [f"{name} of {file}" for name in names]
-    places = ("train", "validation") if divided == "train" else ("validation", "test")
-    whole = "test" if divided == "train" else "train"
-    return Division(
-        {whole: source.splits[whole], **dict(zip(places, parts, strict=True))},
-        {whole: whole, **dict(zip(places, origin, strict=True))},
-    )
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -1,18 +1,22 @@
-"""Images in the Hub's schema: a table with the columns ``img`` or ``image``, and ``label``."""
+"""Encoded images as pixels; tables of them in the Hub's schema, with the columns ``img`` or ``image``, and ``label``.
+
+Legend: N images, C channels, H rows and W columns of pixels.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import io
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from cnas.data._image_source import ImageSource, numbered
-from cnas.data._parquet import Table
-from cnas.data._pixels import pixels, stacked
-from cnas.data.image_set import ImageSet
+from cnas.data.image_set import ImageSet, ImageSource, numbered, shown
+from cnas.data.tables import Table
 from cnas.errors import UserError
 
 IMAGES = ("img", "image")
@@ -21,47 +25,105 @@ IMAGES = ("img", "image")
 LABELS = ("label", "fine_label")
 """Where their labels are looked for, in this order; CIFAR-100 has the second."""
 
-Labelled = tuple[ImageSet, tuple[str, ...] | None]
-"""The images of one split, and the names of the classes where the table knows them."""
+_GREY = {"1", "L"}
+_COLOUR = {"RGB", "P"}
+LARGEST = 1 << 24
+"""Pixels of an image; a file of a few kilobytes may say it has billions."""
 
 
-def image_rows(table: Table, where: str) -> Labelled:
-    """The images and labels of one split.
+def pixels(data: bytes, where: str) -> Tensor:
+    """The pixels of one encoded image, uint8 [1, H, W] for grey and [3, H, W] for coloured ones.
+
+    They are those that ``pipeline("image-classification")``, the image processor of a run and `datasets` see: turned
+    as the file's orientation says, and of an animation the first picture.
 
     Args:
-        table: its rows.
+        data: PNG, JPEG or another format that Pillow reads.
         where: how messages call it.
 
     Raises:
-        UserError: a column is missing, or a row has no readable image or no whole number as its label.
+        UserError: the bytes are no whole image, or one that is neither grey nor RGB with 8 bits.
     """
-    image, label = (next((name for name in names if name in table.columns), None) for names in (IMAGES, LABELS))
-    if image is None or label is None:
-        needed = f"one of {', '.join(IMAGES)} and one of {', '.join(LABELS)}"
-        raise UserError(f"{where} needs the columns of images and labels, {needed}, found {list(table.columns)}")
-    labels: list[int] = []
-    images = stacked(_named_pixels(table, (image, label), labels, where))
-    return ImageSet(images, torch.tensor(labels, dtype=torch.int64)), table.classes.get(label)
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    if not data:
+        raise UserError(f"{where} is no readable image: it has 0 bytes")
+    try:
+        # What Pillow finds odd about a file it reads is nothing that its user could do anything about.
+        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data)) as image:
+            if image.width * image.height > LARGEST:
+                found = f"{image.width}x{image.height} pixels are more than {LARGEST:,}"
+                raise UserError(f"{where} is no readable image: {found}")
+            image.load()
+            return _tensor(ImageOps.exif_transpose(image), where)
+    except UserError:
+        raise
+    except UnidentifiedImageError as error:
+        raise UserError(f"{where} is no readable image: {len(data):,} bytes of no known format") from error
+    except Image.DecompressionBombError as error:
+        raise UserError(f"{where} is no readable image: it has more than {LARGEST:,} pixels") from error
+    except Exception as error:  # Pillow's decoders pass on whatever they stumble over
+        raise UserError(f"{where} is no readable image: what it holds is broken or cut off") from error
 
 
-def source(name: str, tables: dict[str, Labelled]) -> ImageSource:
-    """A source from the tables of its splits; without names of its own its classes are numbered.
+def _tensor(image: Any, where: str) -> Tensor:
+    """Grey or RGB as uint8 [C, H, W]; other modes, and what one can see through, are refused."""
+    clear = "transparency" in image.info or (image.mode == "P" and image.palette.mode.endswith("A"))
+    mode = "RGBA" if clear and image.mode in _GREY | _COLOUR else image.mode
+    if mode not in _GREY | _COLOUR:
+        raise UserError(f"{where} has the mode {mode}; allowed are grey (L) and RGB with 8 bits and no transparency")
+    array = torch.from_numpy(np.array(image.convert("L" if mode in _GREY else "RGB")))
+    return array[None] if array.ndim == 2 else array.permute(2, 0, 1).contiguous()
+
+
+def stacked(named: Iterable[tuple[str, Tensor]]) -> Tensor:
+    """Images of one shape as one tensor, uint8 [N, C, H, W].
+
+    Args:
+        named: how messages call an image, and its pixels [C, H, W].
 
     Raises:
-        UserError: labels without names do not count from 0.
+        UserError: one differs from the first in size or channels.
     """
-    train, names = tables["train"]
-    splits = {split: images for split, (images, _) in tables.items()}
-    return ImageSource(name, splits, numbered(train, f"data {name}: train") if names is None else names)
+    found: list[Tensor] = []
+    for where, image in named:
+        if found and image.shape != found[0].shape:
+            expected = shown(found[0].shape)
+            raise UserError(f"{where} has {shown(image.shape)}, the first image {expected}: all must be alike")
+        found.append(image)
+    return torch.stack(found) if found else torch.zeros(0, 1, 1, 1, dtype=torch.uint8)
 
 
-def _named_pixels(
-    table: Table, columns: tuple[str, str], labels: list[int], where: str
-) -> Iterator[tuple[str, Tensor]]:
+def table_source(name: str, tables: Mapping[str, Table]) -> ImageSource:
+    """A data set from the tables of its splits; without names of its own its classes are numbered.
+
+    Args:
+        name: what results call it.
+        tables: ``train``, ``test`` and, where there is one, ``validation``.
+
+    Raises:
+        UserError: a column is missing, a row has no readable image or no whole number as its label, or labels without
+            names do not count from 0.
+    """
+    splits, classes = {}, {}
+    for split, table in tables.items():
+        image, label = table.first_of(IMAGES), table.first_of(LABELS)
+        if image is None or label is None:
+            needed = f"one of {', '.join(IMAGES)} and one of {', '.join(LABELS)}"
+            raise UserError(f"{table.where} needs the columns of images and labels, {needed}, found {[*table.columns]}")
+        labels: list[int] = []
+        images = stacked(_named_pixels(table, (image, label), labels))
+        splits[split] = ImageSet(images, torch.tensor(labels, dtype=torch.int64))
+        classes[split] = table.classes.get(label)
+    names = classes["train"]
+    return ImageSource(name, splits, numbered(splits["train"], f"data {name}: train") if names is None else names)
+
+
+def _named_pixels(table: Table, columns: tuple[str, str], labels: list[int]) -> Iterator[tuple[str, Tensor]]:
     """The pixels of every row; its label is added to ``labels``."""
     for row, record in enumerate(table.records(columns)):
         image, label = (record[column] for column in columns)
-        place = f"{where}: row {row} (from 0)"
+        place = f"{table.where}: row {row} (from 0)"
         if not isinstance(label, int) or isinstance(label, bool):
             raise UserError(f"{place}: column {columns[1]} must hold whole numbers, got {type(label).__name__}")
         labels.append(label)

@@ -1,6 +1,6 @@
-"""What the trainer asks of data: ordered batches that can be fetched by their number.
+"""Batches in a fixed order, each fetched by its number: the interface of all data to the trainer.
 
-A data set holds no position. Where a run stands is one integer, kept by the trainer, so a resumed run fetches the same
+A data set holds no position. That of a run is one integer, kept by the trainer, so a resumed run fetches the same
 batches, and a scoring pass in between disturbs nothing.
 """
 
@@ -58,14 +58,14 @@ class OrderedBatches(ABC):
         return self.batch_size
 
     def scoring_view(self) -> OrderedBatches:
-        """The whole pass that K subnets judge under ``refresh="epoch"``; the same batches unless a subclass differs.
+        """The pass over the data in which candidates are scored under ``refresh="epoch"``; the same batches by default.
 
         It has every unit, each under the id it has here.
         """
         return self
 
     def scoring_batch(self, index: int, rows: slice) -> Batch:
-        """What K subnets judge of a batch under ``refresh="step"``: the same rows of the same units as `batch`.
+        """The batch on which candidates are scored under ``refresh="step"``: the rows and units of `batch`.
 
         Args:
             index: of the global batch.
@@ -75,7 +75,7 @@ class OrderedBatches(ABC):
 
     @abstractmethod
     def batch(self, index: int, rows: slice) -> Batch:
-        """Rows ``rows`` of global batch ``index``, without carry or noise.
+        """Rows ``rows`` of global batch ``index``, without hidden state or dropout seeds.
 
         Raises:
             IndexError: ``index`` is not in ``range(len(self))``.

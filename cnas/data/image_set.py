@@ -1,14 +1,18 @@
-"""Labelled images in memory, and what their channels are normalised with.
+"""Labelled images in memory, what their channels are normalised with, and what must hold of a data set of them.
 
 Legend: N images of a set, b chosen ones, C channels, H rows and W columns of pixels.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from cnas.errors import UserError
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +70,11 @@ class ChannelStatistics:
     std: tuple[float, ...]
 
     @classmethod
+    def of_bytes(cls, mean: tuple[float, ...], std: tuple[float, ...]) -> ChannelStatistics:
+        """Those published as ``mean`` and ``std`` of values up to 255."""
+        return cls(tuple(x / 255 for x in mean), tuple(x / 255 for x in std))
+
+    @classmethod
     def of(cls, images: Tensor) -> ChannelStatistics:
         """Those of ``images``, uint8 [N, C, H, W]; a channel that is the same everywhere gets the deviation 1."""
         means, deviations = [], []
@@ -86,3 +95,75 @@ class ChannelStatistics:
             for each in (self.mean, self.std)
         )
         return (images.float() / 255 - mean) / std
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSource:
+    """A data set as it is published, before it is divided for a search.
+
+    Args:
+        name: what results call it.
+        splits: ``train``, ``test`` and, where there is one, ``validation``.
+        classes: their names.
+        statistics: the published ones; None where none are published.
+        flip: whether a mirrored image still belongs to its class.
+        passed_over: what its folder holds that was not read, by reason (see `cnas.data.image_folder.PassedOver`).
+    """
+
+    name: str
+    splits: Mapping[str, ImageSet]
+    classes: tuple[str, ...]
+    statistics: ChannelStatistics | None = None
+    flip: bool = True
+    passed_over: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+
+
+def check(source: ImageSource) -> ImageSource:
+    """The source, if all its images have one shape and all its labels a class.
+
+    Raises:
+        UserError: a split is empty, has another shape than the training images or a label of no class, or there is
+            one class only.
+    """
+    train = source.splits["train"]
+    for split, images in source.splits.items():
+        where = f"data {source.name}: {split}"
+        if not len(images):
+            raise UserError(f"{where} has no images")
+        if images.shape != train.shape:
+            found, expected = shown(images.shape), shown(train.shape)
+            raise UserError(f"{where} has images of {found}, those of train have {expected}: all must have one size")
+        wrong = ((images.labels < 0) | (images.labels >= len(source.classes))).nonzero()
+        if len(wrong):
+            row, allowed = int(wrong[0]), f"labels must be 0 to {len(source.classes) - 1}"
+            raise UserError(f"{where}: row {row} (from 0) has the label {int(images.labels[row])}; {allowed}")
+        if images is train:
+            check_classes(train, where)
+    return source
+
+
+def check_classes(images: ImageSet, where: str) -> None:
+    """Raise a `UserError` where all images are of one class."""
+    if len(torch.unique(images.labels)) < 2:
+        raise UserError(
+            f"{where}: all {len(images)} images have the label {int(images.labels[0])}; at least 2 classes are needed"
+        )
+
+
+def shown(shape: Sequence[int]) -> str:
+    """(C, H, W) in words."""
+    channels, height, width = shape
+    return f"{height}x{width} pixels with {channels} channel{'s' if channels > 1 else ''}"
+
+
+def numbered(train: ImageSet, where: str) -> tuple[str, ...]:
+    """The names of classes that have none: 0 to the largest label of the training images.
+
+    Raises:
+        UserError: a number in between does not occur, so the labels do not count classes.
+    """
+    found = torch.unique(train.labels[train.labels >= 0]).tolist()
+    gap = next((number for number, label in enumerate(found) if number != label), None)
+    if gap is not None:
+        raise UserError(f"{where}: no row has the label {gap}; labels must count from 0 without gaps, got {found[gap]}")
+    return tuple(map(str, found))

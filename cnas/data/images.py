@@ -10,15 +10,12 @@ from typing import Any, Literal
 
 import torch
 
-from cnas.data._image_folder import read_folder
-from cnas.data._image_hub import read_hub
-from cnas.data._image_source import ImageSource, check, check_classes
 from cnas.data._image_splits import by_file, halved
-from cnas.data.augment import Augment
-from cnas.data.digits import load_digits
-from cnas.data.image_set import ChannelStatistics, ImageSet
-from cnas.data.imagenet16 import is_imagenet16, read_imagenet16
+from cnas.data.image_batches import Augment
+from cnas.data.image_folder import read_folder
+from cnas.data.image_set import ChannelStatistics, ImageSet, ImageSource, check, check_classes
 from cnas.data.paths import named, named_folder
+from cnas.data.published_images import is_imagenet16, load_digits, read_hub, read_imagenet16
 from cnas.errors import UserError
 from cnas.random import generator
 

@@ -1,8 +1,9 @@
-"""The embedded corpus `pydoc`: English prose that every CPython carries with it.
+"""The embedded corpus `pydoc`: English prose that comes with every CPython.
 
 It is the language reference behind ``help()`` (`pydoc_data.topics`) and the docstrings of the standard library, read
 from its sources without importing them. It serves demonstrations and tests where no data set can be had. Its text
 changes with the Python version, so results go with its fingerprint, and are never comparable with the Penn Treebank.
+Documentation becomes plain sentences in the style of the Penn Treebank: lower case, no punctuation, numbers as N.
 """
 
 from __future__ import annotations
@@ -10,13 +11,37 @@ from __future__ import annotations
 import ast
 import hashlib
 import inspect
+import re
 import sys
 import sysconfig
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from cnas.data import _prose
+MIN_WORDS, MAX_WORDS = 4, 82
+"""The bounds of a sentence; 82 is the longest sentence of the Penn Treebank."""
+
+# Grammar, doctests, rst directives and fields, underlines of headings, tables: none of them is prose.
+_NOT_PROSE = re.compile(
+    r"::=|>>>|^\s*(\.\.\s|:[\w ]+:|@\w|\$|[=\-*~^+|#]{3,})|\S {3,}\S|\* \* \*|\t\S+\t", re.MULTILINE
+)
+_BULLET = re.compile(r"^\s*(?:[*+\-o•]|\(?\d+[.)])\s+")
+_SENTENCE_END = re.compile(r"(?<=[.!?:])[\"'”’)]*\s+(?=[\"'“‘(*`]*[A-Z])")
+_ABBREVIATION = re.compile(r"\b(e\.g|i\.e|etc|vs|cf|resp|approx)\.", re.IGNORECASE)
+_SHAPE = re.compile(r"[\"'“‘(*`]*[A-Z].*[a-z)\"'”’`*][.!?:]*[\"'”’)]*", re.DOTALL)
+_CODE = re.compile(r"[=<>\[\]{}|\\/@#%^&~$_]|\w\(|\(\)|\w\.\w")
+_WORD = re.compile(r"\d+(?:[.,]\d+)*|n't|'(?:s|re|ve|ll|d|m)\b|[a-z]+?(?=n't)|[a-z]+(?:-[a-z]+)*")
+_NUMBER = re.compile(r"\d.*")
+
+_COMMON = """
+a an the this that these those it its they their you your we there which who what when where how if of to in on at
+by for from with without as into than and or but not no nor be is are was were been being has have had do does can
+could may might must should will would all any each every some such only other one same so then also
+"""
+# Their share tells prose from lists of names.
+_FUNCTION_WORDS = frozenset(_COMMON.split())
+# A sentence that ends in one of them led up to an example that is not there.
+_DANGLING = frozenset(("a", "an", "the", "to", "of", "and", "or", "is", "are", "if", "as", "that", "with", "by"))
 
 _SKIPPED = frozenset({"test", "tests", "idle_test", "idlelib", "lib2to3", "site-packages", "dist-packages"})
 _Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
@@ -36,10 +61,10 @@ def load_pydoc() -> dict[str, tuple[str, ...]]:
     splits: dict[str, list[str]] = {"train": [], "validation": [], "test": []}
     seen: set[str] = set()
     for paragraph in _paragraphs():
-        fresh = [sentence for sentence in dict.fromkeys(_prose.sentences(paragraph)) if sentence not in seen]
+        fresh = [sentence for sentence in dict.fromkeys(sentences(paragraph)) if sentence not in seen]
         seen.update(fresh)
         splits[_split(" ".join(fresh))].extend(fresh)
-    return {name: tuple(sentences) for name, sentences in splits.items()}
+    return {name: tuple(found) for name, found in splits.items()}
 
 
 def _split(text: str) -> str:
@@ -79,3 +104,32 @@ def _docstrings(file: Path) -> Iterator[str]:
         # Definitions hide in `if` and `try` too, but never in an expression.
         inside = [child for child in ast.iter_child_nodes(node) if isinstance(child, ast.stmt | ast.excepthandler)]
         pending.extend(reversed(inside))
+
+
+def sentences(paragraph: str) -> Iterator[str]:
+    """The sentences of one paragraph that read like prose, cleaned.
+
+    Example:
+        >>> list(sentences("The file's size is 12 bytes.  Don't read it with os.stat(), e.g. twice.  Or use f(x)[0]."))
+        ["the file 's size is N bytes", "do n't read it with os stat eg twice"]
+    """
+    if _NOT_PROSE.search(paragraph):
+        return
+    text = " ".join(_BULLET.sub("", paragraph).replace("’", "'").split())
+    text = _ABBREVIATION.sub(lambda match: match[0].replace(".", ""), text)
+    for sentence in _SENTENCE_END.split(text):
+        words = [_NUMBER.sub("N", word) for word in _WORD.findall(sentence.lower())]
+        if _is_prose(sentence, words):
+            yield " ".join(words)
+
+
+def _is_prose(sentence: str, words: list[str]) -> bool:
+    """Whether a sentence is worth learning: right length and shape, little code, enough function words."""
+    if not MIN_WORDS <= len(words) <= MAX_WORDS or not _SHAPE.fullmatch(sentence):
+        return False
+    if words[-1] in _DANGLING or " -- " in sentence:  # the dashes are those of a list of names with glosses
+        return False
+    code = len(_CODE.findall(sentence))
+    common = sum(word in _FUNCTION_WORDS for word in words)
+    symbols = sum(len(word) == 1 and word != "a" for word in words)
+    return code * 4 <= len(words) and common * 6 >= len(words) and symbols * 6 <= len(words)

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from torch import Tensor
 
-from cnas.data._folder import read_folder
-from cnas.data._hub import read_hub
 from cnas.data.paths import named_folder
 from cnas.data.pydoc import load_pydoc
-from cnas.data.vocabulary import Vocabulary
-from cnas.data.words import lines, words
+from cnas.data.tables import SPLITS, Table, hub_tables, missing, parquet_files, parquet_names, parquet_tables, the_one
+from cnas.data.vocabulary import Vocabulary, lines, words
 from cnas.errors import UserError
+
+NUL = "\0"
+_MARKS = {
+    codecs.BOM_UTF32_LE: "UTF-32 (little-endian)",
+    codecs.BOM_UTF32_BE: "UTF-32 (big-endian)",
+    codecs.BOM_UTF16_LE: "UTF-16 (little-endian)",
+    codecs.BOM_UTF16_BE: "UTF-16 (big-endian)",
+}
+"""By what a file begins with; the mark of UTF-16 begins that of UTF-32, so the longer ones come first."""
+_SHARE = 50
+"""Text has a blank or another character below 256 more often than every so many characters."""
+COLUMNS = ("sentence", "text", "content")
+"""Where the text of a table is looked for, in this order."""
+_IDS = {"ptb_text_only": "ptb-text-only/ptb_text_only"}
+"""Short names of data sets on the Hub."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,16 +62,8 @@ class TextConfig:
     """Use the first so many tokens of the test split; all by default."""
 
     def __post_init__(self) -> None:
-        least = {
-            "vocab_size": 3,
-            "length": 2,
-            "search_tokens": 2,
-            "train_tokens": 2,
-            "valid_tokens": 2,
-            "test_tokens": 2,
-        }
-        for name, bound in least.items():
-            value = getattr(self, name)
+        for name in ("vocab_size", "length", "search_tokens", "train_tokens", "valid_tokens", "test_tokens"):
+            value, bound = getattr(self, name), 3 if name == "vocab_size" else 2
             if value is not None and value < bound:
                 raise UserError(f"text.{name} must be at least {bound}, got {value}")
 
@@ -126,9 +133,15 @@ def _read(data: str) -> tuple[str, Mapping[str, Iterable[str]]]:
     if data == "pydoc":
         return data, load_pydoc()
     folder = named_folder(data, "data")
-    if folder is not None:
-        return folder.resolve().name, read_folder(folder)
-    return data, read_hub(data)
+    if folder is None:
+        files = "Parquet or txt files (train, validation, test)"
+        tables = hub_tables(data, _IDS.get(data, data), known="pydoc, ptb_text_only", files=files, needed=SPLITS)
+    elif parquet := parquet_files(folder):
+        tables = parquet_tables(folder, parquet, needed=SPLITS)
+    else:
+        return folder.resolve().name, {split: [_read_txt(folder, split)] for split in SPLITS}
+    rows = {split: _text_rows(tables[split]) for split in SPLITS}
+    return data if folder is None else folder.resolve().name, rows
 
 
 def _sentences(rows: Iterable[str], where: str) -> list[str]:
@@ -146,3 +159,75 @@ def _fingerprint(texts: Mapping[str, list[str]]) -> str:
         digest.update(f"{split} {len(sentences)}\n".encode())
         digest.update("\n".join([*sentences, ""]).encode())
     return digest.hexdigest()[:16]
+
+
+def _text_rows(table: Table) -> list[str]:
+    """The text column of one split; a row without a text is empty.
+
+    Raises:
+        UserError: no such column, or what is in it is no text, or holds a NUL.
+    """
+    column, where = table.first_of(COLUMNS), table.where
+    if column is None:
+        needed = f"one of {', '.join(COLUMNS)} is needed, found {list(table.columns)}"
+        raise UserError(f"{where} has no text column: {needed}")
+    found = []
+    for number, record in enumerate(table.records([column])):
+        row = record[column]
+        if row is not None and not isinstance(row, str):
+            raise UserError(f"{where}: column {column} must hold text, got {type(row).__name__}")
+        if row and NUL in row:
+            raise UserError(f"{where}: row {number} (from 0) holds a NUL character, at offset {row.index(NUL)}")
+        found.append(row or "")
+    return found
+
+
+def _read_txt(folder: Path, split: str) -> str:
+    """The text of a split's file."""
+    names = [f"{prefix}{name}.txt" for name in SPLITS[split] for prefix in ("ptb.", "")]
+    chosen = the_one([name for name in names if (folder / name).is_file()], split, f"data folder {folder}")
+    if chosen is None:
+        raise missing(folder, split, [*names, *parquet_names(split)])
+    file = folder / chosen
+    try:
+        content = file.read_bytes()
+    except OSError as problem:
+        raise UserError(f"{file} cannot be read: {problem.strerror}") from problem
+    if not content:
+        raise UserError(f"{file} is empty")
+    return _decoded(content, file)
+
+
+def _decoded(content: bytes, file: Path) -> str:
+    """The text of a file.
+
+    Args:
+        content: all its bytes.
+        file: for messages.
+
+    Raises:
+        UserError: the bytes are no UTF-8, or there is a NUL among them; the message says where.
+    """
+    other = next((kind for mark, kind in _MARKS.items() if content.startswith(mark)), None) or _unmarked(content)
+    if other is not None:
+        raise UserError(f"{file} is not UTF-8 but {other}; convert it, e.g. with iconv")
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file} is not UTF-8: {_place(content, error.start)}") from error
+    if NUL in text:
+        raise UserError(f"{file} holds a NUL character: {_place(content, content.index(0))}")
+    return text
+
+
+def _unmarked(content: bytes) -> str | None:
+    """What the bytes are, if they look like UTF-16 without a mark: every second one is often 0, the others never."""
+    first, second = content[::2].count(0), content[1::2].count(0)
+    if min(first, second) > 0 or max(first, second) * 2 * _SHARE < len(content) or max(first, second) < 2:
+        return None
+    return f"UTF-16 ({'big' if first else 'little'}-endian, without a byte-order mark)"
+
+
+def _place(content: bytes, offset: int) -> str:
+    before = content[:offset].decode(errors="replace")
+    return f"line {len(lines(before))}, byte offset {offset}"

@@ -14,8 +14,8 @@ from tokenizers.normalizers import Sequence as Chain
 from tokenizers.pre_tokenizers import Split
 from transformers import PreTrainedTokenizerFast
 
-from cnas.data.words import BLANKS, LINE_ENDS
-from cnas.data.words import words as split_words
+from cnas.data.vocabulary import BLANKS, LINE_ENDS
+from cnas.data.vocabulary import words as split_words
 from cnas.errors import UserError
 
 _INNER, _HIDDEN = "\t", "\n"
@@ -28,7 +28,7 @@ CASED_WORDS = 8
 def build_tokenizer(words: Sequence[str], unk: str = "<unk>", eos: str = "<eos>") -> PreTrainedTokenizerFast:
     r"""A tokenizer whose ids are places in ``words``.
 
-    Lines and words are those of `cnas.data.words`, as in training: text is split at blanks alone, so ``n't``,
+    Lines and words are those of `cnas.data.vocabulary`, as in training: text is split at blanks alone, so ``n't``,
     ``mr.`` and ``<unk>`` stay whole. The end of a line is ``eos``; blank lines add nothing, but a text that begins
     with one begins with ``eos``, as the text of a measurement does. A word of the vocabulary is always itself;
     where nearly all of them are lower-case, other words are lower-cased before they are looked up, so that a prompt

@@ -12,10 +12,9 @@ from typing import Any
 from PIL import Image
 
 from cnas.benchmarks import NatsTable, supernet_ranking
-from cnas.data._passed_over import passed_over_line
-from cnas.data.augment import Augment
 from cnas.data.base import OrderedBatches
-from cnas.data.image_batches import ImageBatches
+from cnas.data.image_batches import Augment, ImageBatches
+from cnas.data.image_folder import passed_over_line
 from cnas.data.image_set import ImageSet
 from cnas.data.images import ImageData, load_images
 from cnas.data.paths import named

@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 
 from cnas.data.base import OrderedBatches
-from cnas.data.streams import TextStreams
+from cnas.data.streams import TextStreams, VariableStreams, halving_lengths, scattered_lengths
 from cnas.data.text import TextConfig, TextData, load_text
-from cnas.data.variable import VariableStreams, halving_lengths, scattered_lengths
 from cnas.errors import UserError
 from cnas.hub.artifacts import export_run
 from cnas.metrics import perplexity

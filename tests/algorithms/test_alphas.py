@@ -8,7 +8,7 @@ import pytest
 import torch
 from rounding import EXACT, within
 
-from cnas.algorithms._alphas import Alphas
+from cnas.algorithms._relaxation import Alphas
 from cnas.errors import UserError
 from cnas.random import generator
 

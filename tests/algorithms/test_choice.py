@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from cnas.algorithms import default_config
-from cnas.algorithms._choice import best_of, costs_of, figure, quality
+from cnas.algorithms._candidates import best_of, costs_of, figure, quality
 from cnas.errors import NonFiniteError
 from cnas.random import generator
 

@@ -14,14 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rounding import EXACT, within
 
-from cnas.algorithms._controller import Controller, Squash
+from cnas.algorithms._controller import Controller, ControllerConfig
 from cnas.random import generator
 from cnas.spaces.base import Decision
 
 
 def policy(space, init_range=1.0, seed=3, distance_weight=1 / 6):
     """In float64, and with weights large enough that the options differ."""
-    return Controller(space.decisions(), seed, 16, Squash(5.0, 2.25), distance_weight, init_range).double()
+    config = ControllerConfig(controller_size=16, distance_weight=distance_weight, init_range=init_range)
+    return Controller(space.decisions(), seed, config).double()
 
 
 def rows(space):
@@ -201,7 +202,7 @@ def test_any_decisions_give_a_distribution_over_their_own_options(data):
         operations = tuple(data.draw(st.lists(st.integers(0, 4), min_size=1, max_size=3, unique=True), label="ops"))
         decisions.append(Decision(target, tuple(range(edge, edge + len(sources))), sources, operations))
         edge += len(sources)
-    controller = Controller(decisions, 0, 8, Squash(5.0, 2.25), 1 / 6, 1.0).double()
+    controller = Controller(decisions, 0, ControllerConfig(controller_size=8, init_range=1.0)).double()
     choices = [()]
     for decision in decisions:
         choices = [(*row, option) for row in choices for option in decision.options]

@@ -9,7 +9,7 @@ import math
 import pytest
 import torch
 
-from cnas.algorithms._gumbel import hard_sample
+from cnas.algorithms._relaxation import hard_sample
 from cnas.algorithms.base import StepContext
 from cnas.algorithms.gdas import GDAS
 from cnas.errors import NonFiniteError, UserError

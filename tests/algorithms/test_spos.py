@@ -124,17 +124,18 @@ def test_an_evolution_beats_as_many_random_architectures(recurrent, judge):
 
 def test_children_come_of_the_best_of_all_generations(recurrent, judge, monkeypatch):
     algorithm, parents = build(recurrent(5, 4), population=9, generations=4, mutations=4, crossovers=4, parents=3), []
-    next_generation = type(algorithm.population).next_generation
+    next_generation = SPOS.next_generation
 
-    def spy(self, space, found, seen, draws):
+    def spy(self, found, seen, draws):
         parents.append((list(found), set(seen)))
-        return next_generation(self, space, found, seen, draws)
+        return next_generation(self, found, seen, draws)
 
-    monkeypatch.setattr(type(algorithm.population), "breed", spy)
+    monkeypatch.setattr(SPOS, "next_generation", spy)
     trainer = judge(lambda choices, index: number(choices))
     algorithm.derive(trainer.context())
-    assert len(parents) == 3
-    for generation, (found, seen) in enumerate(parents, 1):
+    assert len(parents) == 4
+    assert parents[0] == ([], set())
+    for generation, (found, seen) in enumerate(parents[1:], 1):
         assert len(seen) == 9 * generation
         assert sorted(number(one.choices) for one in seen)[:3] == [number(one.choices) for one in found]
 

@@ -15,7 +15,7 @@ import nats_cl
 
 from cnas.cli.launch import main
 from cnas.data import ImageConfig, load_images
-from cnas.data._passed_over import NAMED, passed_over_line
+from cnas.data.image_folder import NAMED, passed_over_line
 from cnas.errors import UserError, one_line
 
 NAMES = ["cat", "dog"]

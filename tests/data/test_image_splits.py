@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from made_images import made, write_parquet
 
 from cnas.data import ImageConfig, load_images
-from cnas.data._image_source import ImageSource
 from cnas.data._image_splits import by_file, halved
+from cnas.data.image_set import ImageSource
 from cnas.errors import UserError
 
 few = settings(derandomize=True, deadline=None, max_examples=25)

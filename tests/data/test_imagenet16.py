@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from cnas.data import ImageConfig, load_images
-from cnas.data.imagenet16 import TEST, TRAIN
+from cnas.data.published_images import TEST, TRAIN
 from cnas.errors import UserError
 
 

@@ -12,7 +12,7 @@ from pyarrow import parquet
 
 from cnas.data import TextConfig, load_text
 from cnas.data.pydoc import load_pydoc
-from cnas.data.words import BLANKS
+from cnas.data.vocabulary import BLANKS
 from cnas.errors import UserError
 from cnas.hub import build_tokenizer
 

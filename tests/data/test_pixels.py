@@ -14,7 +14,7 @@ from PIL import Image
 from transformers import pipeline
 
 from cnas.data import ChannelStatistics
-from cnas.data._pixels import pixels
+from cnas.data._image_table import pixels
 from cnas.errors import UserError
 from cnas.hub.model_folder import save_network
 from cnas.spaces import NatsSpace

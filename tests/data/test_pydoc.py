@@ -10,8 +10,7 @@ from itertools import combinations
 import pytest
 
 from cnas.data import TextConfig, TextStreams, load_text
-from cnas.data._prose import MAX_WORDS, MIN_WORDS, sentences
-from cnas.data.pydoc import load_pydoc
+from cnas.data.pydoc import MAX_WORDS, MIN_WORDS, load_pydoc, sentences
 
 SPLITS = ("train", "validation", "test")
 

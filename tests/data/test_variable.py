@@ -58,7 +58,7 @@ def test_lengths_keep_their_bounds(length, seed):
 
 
 def test_both_bounds_are_met(monkeypatch):
-    monkeypatch.setattr("cnas.data.variable.SPREAD", 50.0)
+    monkeypatch.setattr("cnas.data.streams.SPREAD", 50.0)
     lengths = drawn(scattered_lengths, 35, 100)
     assert lengths.count(5) > 20
     assert lengths.count(55) > 20

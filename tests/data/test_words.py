@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Regex, normalizers
 
-from cnas.data.words import BLANKS, LINE_ENDS, lines, words
+from cnas.data.vocabulary import BLANKS, LINE_ENDS, lines, words
 
 MARK = "\ufeff"
 EVERY = [chr(code) for code in range(sys.maxunicode + 1) if not 0xD800 <= code < 0xE000]

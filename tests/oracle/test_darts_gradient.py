@@ -78,7 +78,7 @@ def problem(clip_norm=math.inf, train_scale=1.0, valid_scale=1.0, weight_decay=0
 
 
 def gradient(algorithm, context):
-    return algorithm.unrolled.gradient(context, algorithm.alphas)
+    return algorithm.gradient(context)
 
 
 def factor(norm, clip_norm):
@@ -315,7 +315,7 @@ def test_on_a_supernet_it_is_the_derivative_of_the_validation_loss_after_a_step(
 
     leaves = {name: weight.requires_grad_() for name, weight in stepped().items()}
     first, *direction = context.valid(alphas.routing(), [alphas.logits, *leaves.values()], weights=leaves)
-    found, clipped = algorithm.unrolled.gradient(context, alphas), clipping(direction)
+    found, clipped = algorithm.gradient(context), clipping(direction)
     assert (ratio < 1) == (clipped < 1) == (clip_norm < 1)
     for seed in range(2):
         way = torch.randn(alphas.logits.shape, generator=generator(seed, "way"), dtype=torch.float64)

@@ -14,8 +14,7 @@ from builders import build_space
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnas.algorithms._evolution import Population, crossed, mutated
-from cnas.algorithms.spos import SPOS
+from cnas.algorithms.spos import SPOS, crossed, mutated
 from cnas.random import generator
 
 PROPERTY = settings(derandomize=True, deadline=None, max_examples=25)
@@ -97,11 +96,10 @@ def test_operators_are_functions_of_the_generator_and_take_genes_from_where_they
 @given(seed=st.integers(0, 10**6))
 def test_a_published_generation_is_half_mutants_half_crosses_and_all_new(seed):
     config = SPOS.Config()
-    population = SPOS(NATS, config).population
-    assert population == Population(50, 25, 25, 0.1)
+    assert (config.population, config.mutations, config.crossovers, config.mutation_rate) == (50, 25, 25, 0.1)
     parents = [NATS.sample(generator(seed, "parent", index)) for index in range(config.parents)]
     seen = {*parents, *(NATS.sample(generator(seed, "old", index)) for index in range(40))}
-    found = population.next_generation(NATS, parents, seen, generator(seed, "breed"))
+    found = SPOS(NATS, config).next_generation(parents, seen, generator(seed, "breed"))
     assert len(found) == len(set(found)) == 50
     assert not seen & set(found)
     assert all(map(NATS.is_connected, found))
@@ -117,7 +115,8 @@ def differences(one, other):
 
 def test_where_parents_are_equal_random_ones_take_the_place_of_crosses():
     parent = cell(3, 3, 3, 3, 3, 3)
-    found = Population(20, 0, 10, 0.1).next_generation(NATS, [parent], {parent}, generator(0, "breed"))
+    algorithm = SPOS(NATS, SPOS.Config(population=20, mutations=0, crossovers=10))
+    found = algorithm.next_generation([parent], {parent}, generator(0, "breed"))
     assert len(set(found)) == 20
     assert sum(differences(one, parent) for one in found) / 20 > 4
 
@@ -126,5 +125,6 @@ def test_where_parents_are_equal_random_ones_take_the_place_of_crosses():
 def test_a_generation_ends_where_the_space_does(left):
     every = all_of(SMALL)
     parents, seen = every[:4], set(every[: len(every) - left])
-    found = Population(10, 4, 4, 0.1).next_generation(SMALL, parents, seen, generator(left, "breed"))
+    algorithm = SPOS(SMALL, SPOS.Config(population=10, mutations=4, crossovers=4))
+    found = algorithm.next_generation(parents, seen, generator(left, "breed"))
     assert set(found) == set(every) - seen

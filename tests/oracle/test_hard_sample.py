@@ -15,8 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rounding import EXACT
 
-from cnas.algorithms._alphas import Alphas
-from cnas.algorithms._gumbel import hard_sample
+from cnas.algorithms._relaxation import Alphas, hard_sample
 from cnas.algorithms.gdas import GDAS
 from cnas.random import generator
 from cnas.spaces.base import SuperNet

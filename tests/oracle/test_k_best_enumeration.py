@@ -8,7 +8,7 @@ from builders import build_space
 from rounding import EXACT
 
 from cnas.algorithms import k_best
-from cnas.algorithms._alphas import Alphas
+from cnas.algorithms._relaxation import Alphas
 
 K = 100
 

@@ -40,6 +40,18 @@ def _hidden(bomb: bytes) -> bytes:
     return b"\x80\x04\x95" + struct.pack("<Q", len(frame)) + frame + rest
 
 
+def _copying(size: int, times: int) -> bytes:
+    """A text that becomes bytes again and again; the three parts of that call are remembered."""
+    text = b"X" + struct.pack("<I", size) + b"a" * size + b"q\x01"
+    return (
+        b"\x80\x02c_codecs\nencode\nq\x00"
+        + text
+        + b"X\x06\x00\x00\x00latin1q\x02("
+        + b"h\x00h\x01h\x02\x86R" * times
+        + b"t."
+    )
+
+
 def _unfolding(megabytes: int) -> bytes:
     """A few kilobytes of bz2 that become so many megabytes of a pickle."""
     squeezer = bz2.BZ2Compressor()
@@ -121,6 +133,9 @@ BOMBS: dict[str, Bomb] = {
     "pickle: memo behind a frame that ends amid a text": _pickle(_hidden(b"Nr\xff\xff\xff\x1f.")),
     "pickle: a million tuples, one in the other": _pickle(b"\x80\x04})" + b"\x85" * 1_000_000 + b"Ns."),
     "pickle: ten million lists": _pickle(b"\x80\x04(" + b"]" * 10_000_000 + b"t."),
+    "pickle: a million sets": _pickle(b"\x80\x04(" + b"\x8f" * 1_000_000 + b"t."),
+    "pickle: a key that doubles sixty times": _pickle(b"\x80\x02})" + b"2\x86" * 60 + b"Ns."),
+    "pickle: the same eight megabytes copied a thousand times": _pickle(_copying(8 << 20, 1000)),
     "pickle: an array of 8 TiB": _pickle(
         b"\x80\x02cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85C\x01b\x87R(K\x01\x8a\x06"
         + (1 << 40).to_bytes(6, "little")

@@ -15,7 +15,7 @@ from refusals import Counted, command, taken
 
 from cnas.benchmarks import NatsFiles
 from cnas.data import ImageConfig, load_images
-from cnas.data.safe_pickle import safe_load
+from cnas.data.unpickle import safe_load
 from cnas.training import checkpoint
 
 WATCHED = {"os.system", "os.exec", "os.posix_spawn", "subprocess.Popen", "socket.connect", "code.__new__"}

@@ -1,4 +1,4 @@
-"""The package names no device, so that it runs on any; and only safe_pickle.py reads pickles; none writes them."""
+"""The package names no device, so that it runs on any; and only unpickle.py reads pickles; none writes them."""
 
 import ast
 from pathlib import Path
@@ -9,8 +9,8 @@ ROOT = Path(__file__).parents[2]
 DEVICES = {"cpu", "cuda", "mps", "xpu", "hip", "npu", "tpu", "xla"}
 PICKLES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 PLACING = {"to", "device", "autocast", "set_default_device", "Generator", "type"}
-READER = ROOT / "cnas" / "data" / "safe_pickle.py"
-"""Opens the pickles of others, by a list of what may be in them: see tests/data/test_safe_pickle.py."""
+READER = ROOT / "cnas" / "data" / "unpickle.py"
+"""Opens the pickles of others, by a list of what may be in them: see tests/data/test_unpickle.py."""
 SOURCES = [path for part in ("cnas", "recipes") for path in sorted((ROOT / part).rglob("*.py")) if path != READER]
 
 

@@ -95,7 +95,7 @@ def test_a_stop_while_the_controller_learns_is_done_again(whole, tmp_path, updat
 
 def test_a_stop_in_the_derivation_is_heard_between_groups_and_done_again(whole, tmp_path, monkeypatch):
     curriculum, expected = whole
-    monkeypatch.setattr("cnas.algorithms._choice.GROUP", 1)
+    monkeypatch.setattr("cnas.algorithms._candidates.GROUP", 1)
     trainer = build(tmp_path, curriculum)
     trainer.run()
     request = lambda: trainer.context.stop.request("a test")  # noqa: E731

@@ -1,21 +1,22 @@
-"""Images of a local folder: Parquet files in the Hub's schema, or one folder for each split and class."""
+"""Images of a local folder: Parquet files in the Hub's schema, or one folder for each split and class.
+
+What lies there and is not read is counted, and some of it named, so that nothing is left out in silence.
+"""
 
 from __future__ import annotations
 
+import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from cnas.data._image_source import ImageSource
-from cnas.data._image_table import Labelled, image_rows, source
-from cnas.data._parquet import has_parquet, missing, parquet_files, read_parquet
-from cnas.data._passed_over import NAMED, PassedOver
-from cnas.data._pixels import pixels, stacked
-from cnas.data._splits import SPLITS, the_one
-from cnas.data.image_set import ImageSet
+from cnas.data._image_table import pixels, stacked, table_source
+from cnas.data.image_set import ImageSet, ImageSource
+from cnas.data.tables import SPLITS, missing, parquet_files, parquet_names, parquet_tables, the_one
 from cnas.errors import UserError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
@@ -24,6 +25,62 @@ LARGEST_FILE = 1 << 28
 """Bytes of one; the largest image that is read has a quarter of them when nothing is compressed."""
 OTHER = "not named like an image"
 
+NAMED = 3
+"""So many are named for each reason; a folder may hold thousands."""
+HIDDEN = "hidden"
+_LITTER = {"__macosx", "thumbs.db", "desktop.ini"}
+"""What other systems leave behind in folders, beside names that begin with a dot."""
+
+
+class PassedOver:
+    """Files and folders that are not read, by reason.
+
+    Args:
+        folder: of the data; what is passed over is named from there.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._found: dict[str, list[str]] = {}
+
+    def add(self, path: Path, reason: str) -> None:
+        """Count one, below the folder."""
+        # A name need not be text; results are.
+        name = os.fsencode(path.relative_to(self._folder)).decode("utf-8", "backslashreplace")
+        self._found.setdefault(reason, []).append(name)
+
+    def visible(self, folder: Path) -> list[Path]:
+        """What is in a folder, in the order of names, less what is hidden.
+
+        Raises:
+            OSError: the folder cannot be read.
+        """
+        entries, shown = sorted(folder.iterdir()), []
+        for path in entries:
+            if path.name.startswith(".") or path.name.lower() in _LITTER:
+                self.add(path, HIDDEN)
+            else:
+                shown.append(path)
+        return shown
+
+    def record(self) -> dict[str, dict[str, Any]]:
+        """How many for each reason, and the first of them: what ``result.json`` says."""
+        return {reason: {"entries": len(names), "first": names[:NAMED]} for reason, names in self._found.items()}
+
+
+def passed_over_line(record: Mapping[str, Mapping[str, Any]]) -> str:
+    """The record in words; empty where there is nothing in it.
+
+    Example:
+        >>> passed_over_line({"hidden": {"entries": 5, "first": [".a", ".b", ".c"]}})
+        'passed over: 5 hidden (.a, .b, .c, …)'
+    """
+    parts = []
+    for reason, found in record.items():
+        names = [*found["first"], *(["…"] if found["entries"] > len(found["first"]) else [])]
+        parts.append(f"{found['entries']:,} {reason} ({', '.join(names)})")
+    return f"passed over: {'; '.join(parts)}" if parts else ""
+
 
 def read_folder(folder: Path) -> ImageSource:
     """The images of ``train``, ``test`` and, where there is one, ``validation``; Parquet wins where there is both.
@@ -31,10 +88,14 @@ def read_folder(folder: Path) -> ImageSource:
     Raises:
         UserError: a split is missing or cannot be used.
     """
-    over = PassedOver(folder)
-    read = _read_parquet if has_parquet(folder) else _read_classes
+    over, parquet = PassedOver(folder), parquet_files(folder)
     try:
-        found = read(folder, over)
+        if parquet:
+            _pass_over_others(folder, {file for files in parquet.values() for file in files}, over)
+            tables = parquet_tables(folder, parquet, needed=("train", "test"))
+            found = table_source(folder.resolve().name, tables)
+        else:
+            found = _read_classes(folder, over)
     except OSError as error:
         place = error.filename or str(folder)
         problem = error.strerror or "the disk refused"
@@ -44,25 +105,17 @@ def read_folder(folder: Path) -> ImageSource:
     return replace(found, passed_over=over.record())
 
 
-def _read_parquet(folder: Path, over: PassedOver) -> ImageSource:
-    files = {split: found for split in SPLITS if (found := parquet_files(folder, split))}
-    _pass_over_others(folder, {file for found in files.values() for file in found}, over)
-    wanted = [split for split in SPLITS if split != "validation" or split in files]
-    return source(folder.resolve().name, {split: read_parquet(folder, split, image_rows) for split in wanted})
-
-
 def _read_classes(folder: Path, over: PassedOver) -> ImageSource:
     there = {split: place for split in SPLITS if (place := _split_folder(folder, split))}
     for split in ("train", "test"):
         if split not in there:
-            looked_for = (f"{alias}{end}" for alias in SPLITS[split] for end in (".parquet", "-*.parquet", "/CLASS/"))
-            raise missing(folder, split, looked_for)
+            raise missing(folder, split, (*parquet_names(split), f"{split}/CLASS/"))
     _pass_over_others(folder, set(there.values()), over)
     classes = {split: _classes(place, over) for split, place in there.items()}
     for split, place in there.items():
         _check_classes(place, classes[split], there["train"], classes["train"])
-    tables = {split: _read_split(there[split], classes["train"], over) for split in there}
-    return source(folder.resolve().name, tables)
+    splits = {split: _read_split(place, classes["train"], over) for split, place in there.items()}
+    return ImageSource(folder.resolve().name, splits, classes["train"])
 
 
 def _split_folder(folder: Path, split: str) -> Path | None:
@@ -82,20 +135,13 @@ def _classes(place: Path, over: PassedOver) -> tuple[str, ...]:
     found = []
     for path in over.visible(place):
         # A link that leads nowhere may have been a class.
-        if stat.S_ISDIR(path.stat().st_mode):
-            found.append(_checked_name(path))
-        else:
+        if not stat.S_ISDIR(path.stat().st_mode):
             over.add(path, "beside the classes")
+        elif any("\ud800" <= letter <= "\udfff" for letter in path.name):
+            raise UserError(f"{path} must have a name in UTF-8, since it names a class")
+        else:
+            found.append(path.name)
     return tuple(found)
-
-
-def _checked_name(path: Path) -> str:
-    """The name of a class, which is text in all that a run writes."""
-    try:
-        path.name.encode()
-    except UnicodeEncodeError as error:
-        raise UserError(f"{path} must have a name in UTF-8, since it names a class") from error
-    return path.name
 
 
 def _check_classes(place: Path, found: tuple[str, ...], train: Path, classes: tuple[str, ...]) -> None:
@@ -109,11 +155,11 @@ def _check_classes(place: Path, found: tuple[str, ...], train: Path, classes: tu
         )
 
 
-def _read_split(place: Path, classes: tuple[str, ...], over: PassedOver) -> Labelled:
+def _read_split(place: Path, classes: tuple[str, ...], over: PassedOver) -> ImageSet:
     """The images of a split, class by class, in the order of their names."""
     files = [(label, file) for label, name in enumerate(classes) for file in _class_files(place / name, over)]
     images = stacked((str(file), pixels(_content(file), str(file))) for _, file in files)
-    return ImageSet(images, torch.tensor([label for label, _ in files], dtype=torch.int64)), classes
+    return ImageSet(images, torch.tensor([label for label, _ in files], dtype=torch.int64))
 
 
 def _class_files(place: Path, over: PassedOver) -> list[Path]:

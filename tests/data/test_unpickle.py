@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnas.data.safe_pickle import safe_load
+from cnas.data.unpickle import safe_load
 from cnas.errors import UserError
 
 few = settings(derandomize=True, deadline=None, max_examples=60)
@@ -92,6 +92,41 @@ def test_what_may_be_named_may_not_be_altered(evil):
     with pytest.raises(UserError, match="wants to alter a function"):
         safe_load(io.BytesIO(evil), "it")
     assert opened(np.float64(0.5)) == 0.5
+
+
+def test_a_byte_order_stays_with_the_array_that_has_it():
+    assert opened(np.arange(3, dtype=">i4")).tolist() == [0, 1, 2]
+    assert np.dtype("i4").byteorder == "="
+
+
+ARRAY = b"cnumpy.core.multiarray\n_reconstruct\n)R"
+
+
+@pytest.mark.parametrize(
+    ("evil", "message"),
+    [
+        (ARRAY + b"NNs.", "wants to alter a function or a value"),  # all its numbers at once, as often as it likes
+        (ARRAY + b"(NNu.", "wants to alter a function or a value"),
+        # The numbers of an array could be exchanged, and freed, under what shares them.
+        (b"cnumpy.core.numeric\n_frombuffer\n(" + ARRAY + b"NK\x01U\x01CtR.", "that is not plain numbers"),
+        (b"c_codecs\nencode\n]R.", "or no tuple"),
+    ],
+)
+def test_an_array_is_neither_shared_nor_written_to(evil, message):
+    with pytest.raises(UserError, match=message):
+        safe_load(io.BytesIO(b"\x80\x02" + evil), "it")
+
+
+@pytest.mark.parametrize("key", [(("a",), 1), tuple(range(10)), ((),)])
+def test_keys_are_plain_values_or_short_tuples_of_them(key):
+    for value in ({key: 1}, {key: 1, 2: 3}, {key}):
+        with pytest.raises(UserError, match="neither a plain value nor a short tuple"):
+            opened(value)
+
+
+@pytest.mark.parametrize("value", [{1, "2"}, {("a", 1): {}, None: set()}, [(((1,),),)], 10**400])
+def test_containers_and_numbers_come_out_as_they_were(value):
+    assert opened(value) == value
 
 
 @pytest.mark.parametrize("name", ["(01)f4", "f4,i4", "O", "(2,2)f8", "__import__('os')", "f4" * 99, "M8[s]", "c8"])
