@@ -36,7 +36,7 @@ def test_help_lists_every_command(capsys):
     files = [module.name for module in pkgutil.iter_modules(commands.__path__)]
     assert cli.names() == sorted(files)
     assert {"compare", "env"} <= set(files)
-    assert all(f"\n  {name} " in out for name in files)
+    assert all(f"\n    {name} " in out for name in files)
 
 
 @pytest.mark.parametrize("name", cli.names())

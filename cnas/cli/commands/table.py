@@ -11,8 +11,6 @@ from __future__ import annotations
 import argparse
 import sys
 
-from cnas.benchmarks import build_table
-
 _EVERY = 500
 """So many files make a line of progress."""
 
@@ -31,6 +29,8 @@ def run(given: argparse.Namespace) -> str:
         UserError: the files are not all there, one is broken, or the table exists already.
         StorageError: the disk refuses.
     """
+    from cnas.benchmarks import build_table
+
     count = build_table(given.source, given.out, _say)
     return f"{given.out}: {count:,} architectures"
 
