@@ -116,7 +116,7 @@ def _first_parser() -> OneLineParser:
     group = parser.add_argument_group("run")
     group.add_argument("--preset", metavar="NAME", help="a complete configuration: smoke, cpu or paper")
     group.add_argument("--config", metavar="FILE", help="start from the config.json of a run instead of a preset")
-    group.add_argument("--output-dir", "--output_dir", metavar="DIR", help="the run folder (default: runs/...)")
+    group.add_argument("--output-dir", metavar="DIR", help="the run folder (default: runs/...)")
     group.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in the run folder")
     group.add_argument("--no-curriculum", action="store_true", help="the plain algorithm: all data weighs the same")
     add_flags(parser, ProcessOptions(), title="processes")

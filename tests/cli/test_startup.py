@@ -11,7 +11,7 @@ from cnas.hub import save_model, save_network
 from cnas.hub.auto import image_processor
 from cnas.spaces import EnasRnnSpace, NatsSpace
 
-HEAVY = "accelerate datasets jinja2 matplotlib numpy pyarrow pydantic shtab torch transformers yaml".split()
+HEAVY = ("accelerate", "datasets", "jinja2", "matplotlib", "numpy", "pyarrow", "shtab", "torch", "transformers", "yaml")
 
 
 def python(code, folder=None):

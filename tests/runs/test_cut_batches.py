@@ -14,8 +14,8 @@ sys.path.insert(0, str(Path(__file__).parent / "data"))
 import nats_cl
 from made_images import made, write_classes
 
-from cnas.errors import UserError
 from cnas.cli.launch import main
+from cnas.errors import UserError
 from cnas.runs.images import ImageTask
 from cnas.training.metrics_log import read, stable
 from cnas.training.trainer import CurriculumTrainer
