@@ -59,6 +59,10 @@ class _AfterImport(MetaPathFinder):
             execute(module)
         finally:
             self.importing = False
+        parent, _, name = module.__name__.rpartition(".")
+        if parent:
+            # Python sets it after this, and `_register` may look for it.
+            setattr(sys.modules[parent], name, sys.modules[module.__name__])
         if AWAITED in sys.modules and self in sys.meta_path:
             sys.meta_path.remove(self)
             _register()

@@ -16,7 +16,7 @@ from outcome import outcome
 from cnas.errors import UserError
 from cnas.sweeps import Job, executors, read_grid, run_many
 from cnas.sweeps.executors._supervise import tending
-from cnas.sweeps.process import LOG
+from cnas.sweeps.many import LOG
 
 PATIENCE = 2 * SECONDS
 """A cluster takes its time to come and to go."""
@@ -57,12 +57,11 @@ def test_an_executor_that_is_not_installed_says_where_it_comes_from(name, packag
     assert [*tmp_path.iterdir()] == []
 
 
-def test_threads_are_shared_unless_somebody_says_how_many(tmp_path, monkeypatch):
+def test_threads_are_shared_unless_somebody_says_how_many(monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
 
     def threads(at_once, **given):
-        with executors.settings("local", given).open(tmp_path, at_once) as local:
-            return local.environment["OMP_NUM_THREADS"]
+        return executors.settings("local", given).environment(at_once)["OMP_NUM_THREADS"]
 
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     assert [threads(1), threads(3), threads(99), threads(2, threads=5)] == ["8", "2", "1", "5"]

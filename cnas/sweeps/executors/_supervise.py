@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 Tend = Callable[[Sequence[str], str, str], int]
 """(words of the command, file for its output, working directory) to exit code."""
@@ -26,19 +27,12 @@ def tending() -> Tend:
             # What a script starts in its background inherits that it is not to be interrupted.
             signal.signal(signal.SIGINT, signal.default_int_handler)
         with Path(log).open("ab") as output:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                cwd=place,
-                start_new_session=True,
-            )
+            pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": output, "stderr": subprocess.STDOUT}
+            process: Any = subprocess.Popen(command, **pipes, cwd=place, start_new_session=True)
         while True:
             try:
                 # An interrupt is noticed between two calls only.
-                code = process.wait(0.2)
-                assert process.stdin is not None
+                code = int(process.wait(0.2))
                 process.stdin.close()
                 return code
             except subprocess.TimeoutExpired:

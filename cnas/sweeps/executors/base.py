@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import ClassVar, Protocol
@@ -20,17 +20,9 @@ class Work(Protocol):
         ...
 
 
-class Executor(Protocol):
-    """Starts processes, here or elsewhere."""
-
-    def start(self, command: Sequence[str], log: Path) -> Work:
-        """Start a process, or put it in line.
-
-        Args:
-            command: its words. Its standard input must stay open for as long as anybody waits for it.
-            log: the file its output is added to.
-        """
-        ...
+Start = Callable[[Sequence[str], Path], Work]
+"""Starts a process, here or elsewhere, or puts it in line: from the words of its command and the file that its output
+is added to. Its standard input must stay open for as long as anybody waits for it."""
 
 
 class Settings(Protocol):
@@ -39,8 +31,8 @@ class Settings(Protocol):
     AT_ONCE: ClassVar[int | None]
     """How many runs are handed over at the same time if nobody says; None is all of them."""
 
-    def open(self, home: Path, at_once: int) -> AbstractContextManager[Executor]:
-        """The executor, for as long as the context lasts.
+    def open(self, home: Path, at_once: int) -> AbstractContextManager[Start]:
+        """What starts processes, for as long as the context lasts.
 
         Args:
             home: the folder of the run folders, for what the executor itself has to write.

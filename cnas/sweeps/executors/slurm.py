@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from cnas.errors import Stopped, UserError
 from cnas.runs.lock import holder
 from cnas.sweeps.executors._supervise import tending
+from cnas.sweeps.executors.base import Start
 
 FILES = ".submitit"
 """What submitit writes, in the folder of the run folders."""
@@ -47,8 +48,8 @@ class Settings:
                 raise UserError(f"slurm.{name} must be at least {least}, got {getattr(self, name)}")
 
     @contextmanager
-    def open(self, home: Path, at_once: int) -> Iterator[Slurm]:  # noqa: ARG002
-        """The executor; see `cnas.sweeps.executors.base.Settings`."""
+    def open(self, home: Path, at_once: int) -> Iterator[Start]:  # noqa: ARG002
+        """See `cnas.sweeps.executors.base.Settings`."""
         try:
             import submitit
         except ImportError as problem:
@@ -65,23 +66,10 @@ class Settings:
             gpus_per_node=self.gpus,
             **{f"slurm_{name}": named[name] for name in ("partition", "account", "qos", "constraint") if name in named},
         )
-        yield Slurm(executor)
-
-
-class Slurm:
-    """Hands each process to the queue as a job.
-
-    Args:
-        executor: of submitit.
-    """
-
-    def __init__(self, executor: Any) -> None:
-        self.executor = executor
-
-    def start(self, command: Sequence[str], log: Path) -> SlurmJob:
-        """See `cnas.sweeps.executors.base.Executor.start`."""
-        job = self.executor.submit(tending(), list(command), str(log.resolve()), str(Path.cwd()))
-        return SlurmJob(job, log.parent)
+        work = tending()
+        yield lambda command, log: SlurmJob(
+            executor.submit(work, list(command), str(log.resolve()), str(Path.cwd())), log.parent
+        )
 
 
 class SlurmJob:
