@@ -17,10 +17,11 @@ import yaml
 from cnas.errors import UserError
 from cnas.runs.fields import shown
 from cnas.sweeps import executors
-from cnas.sweeps.recipe import SET_ELSEWHERE
 
 DEFAULTS: dict[str, Any] = {"recipe": None, "preset": "cpu", "flags": {}, "grid": {}, "random": 0}
 """What a part of a grid file may say, and the file itself for all of its parts."""
+SET_ELSEWHERE = ("config", "h", "help", "no_curriculum", "output_dir", "preset", "resume")
+"""Flags of a recipe that are the sweep's own business."""
 LARGEST = 256 << 10
 """Bytes of a grid file."""
 FLAG = re.compile(r"[a-z][a-z0-9_-]*(\.[a-z][a-z0-9_-]*)*")

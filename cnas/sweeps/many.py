@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from cnas.runs.config import RunConfig
 from cnas.runs.data import load_task
 from cnas.runs.folder import RunFolder, scalars
 from cnas.runs.lock import holder
-from cnas.sweeps.executors.base import Settings, Start, Work
+from cnas.sweeps.executors import Settings, Start, Work
 from cnas.sweeps.executors.local import Settings as LocalSettings
 from cnas.training.stop import StopSignal
 
@@ -51,6 +51,13 @@ class _Running:
     folder: RunFolder
     work: Work
     started: float = field(default_factory=time.monotonic)
+
+
+def by_seed(jobs: Iterable[Job]) -> list[Job]:
+    """All runs of the first seed, then those of the next."""
+    every = list(jobs)
+    seeds = list(dict.fromkeys(job.config.options.seed for job in every))
+    return sorted(every, key=lambda job: seeds.index(job.config.options.seed))
 
 
 def run_many(

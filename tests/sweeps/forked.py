@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from launching import CONTEXT
 
 from cnas.sweeps.__main__ import work
-from cnas.sweeps.executors.base import Start
+from cnas.sweeps.executors import Start
 
 TINY = Path(__file__).parents[1] / "tiny_recipe.py"
 

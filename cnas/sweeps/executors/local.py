@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from cnas.errors import UserError
-from cnas.sweeps.executors.base import Start
+from cnas.sweeps.executors import Start
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class Settings:
 
     @contextmanager
     def open(self, home: Path, at_once: int) -> Iterator[Start]:  # noqa: ARG002
-        """See `cnas.sweeps.executors.base.Settings`."""
+        """See `cnas.sweeps.executors.Settings`."""
         environment = self.environment(at_once)
 
         def start(command: Sequence[str], log: Path) -> Process:
@@ -49,12 +49,12 @@ class Process(subprocess.Popen[bytes]):
     """A process of this machine; its standard input closes when the process that started it ends in whatever way."""
 
     def code(self) -> int | None:
-        """See `cnas.sweeps.executors.base.Work.code`."""
+        """See `cnas.sweeps.executors.Work.code`."""
         code = self.poll()
         if code is not None and self.stdin is not None:
             self.stdin.close()
         return code
 
     def stop(self) -> None:
-        """See `cnas.sweeps.executors.base.Work.stop`."""
+        """See `cnas.sweeps.executors.Work.stop`."""
         self.terminate()

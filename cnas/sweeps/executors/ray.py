@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from cnas.errors import Stopped, UserError
+from cnas.sweeps.executors import Start
 from cnas.sweeps.executors._supervise import tending
-from cnas.sweeps.executors.base import Start
 
 STORE = 80_000_000
 """Bytes for the objects of a cluster that is started here; an exit code is all that is sent."""
@@ -37,7 +37,7 @@ class Settings:
 
     @contextmanager
     def open(self, home: Path, at_once: int) -> Iterator[Start]:  # noqa: ARG002
-        """See `cnas.sweeps.executors.base.Settings`."""
+        """See `cnas.sweeps.executors.Settings`."""
         # Ray counts its users over the network, unless it is told not to.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         try:
@@ -71,7 +71,7 @@ class Task:
         self.reference = reference
 
     def code(self) -> int | None:
-        """See `cnas.sweeps.executors.base.Work.code`."""
+        """See `cnas.sweeps.executors.Work.code`."""
         ended, _ = self.ray.wait([self.reference], timeout=0)
         if not ended:
             return None
@@ -84,5 +84,5 @@ class Task:
             return 1
 
     def stop(self) -> None:
-        """See `cnas.sweeps.executors.base.Work.stop`."""
+        """See `cnas.sweeps.executors.Work.stop`."""
         self.ray.cancel(self.reference)

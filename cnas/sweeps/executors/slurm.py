@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 
 from cnas.errors import Stopped, UserError
 from cnas.runs.lock import holder
+from cnas.sweeps.executors import Start
 from cnas.sweeps.executors._supervise import tending
-from cnas.sweeps.executors.base import Start
 
 FILES = ".submitit"
 """What submitit writes, in the folder of the run folders."""
@@ -49,7 +49,7 @@ class Settings:
 
     @contextmanager
     def open(self, home: Path, at_once: int) -> Iterator[Start]:  # noqa: ARG002
-        """See `cnas.sweeps.executors.base.Settings`."""
+        """See `cnas.sweeps.executors.Settings`."""
         try:
             import submitit
         except ImportError as problem:
@@ -87,7 +87,7 @@ class SlurmJob:
         self.over: float | None = None
 
     def code(self) -> int | None:
-        """See `cnas.sweeps.executors.base.Work.code`."""
+        """See `cnas.sweeps.executors.Work.code`."""
         if not self.job.done():
             return None
         if self.asked:
@@ -105,6 +105,6 @@ class SlurmJob:
         return found is not None and not found.gone and time.monotonic() - self.over < GRACE
 
     def stop(self) -> None:
-        """See `cnas.sweeps.executors.base.Work.stop`."""
+        """See `cnas.sweeps.executors.Work.stop`."""
         self.asked = True
         self.job.cancel(check=False)
