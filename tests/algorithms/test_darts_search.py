@@ -68,7 +68,7 @@ def test_a_stopped_search_goes_on_exactly(tmp_path, curriculum, stop_at):
     trainer.batch_losses = batch_losses
     with pytest.raises(Stopped):
         trainer.train()
-    assert trainer.position.step == stop_at
+    assert trainer.progress.step == stop_at
     resumed = build(tmp_path / "run", curriculum=curriculum, epochs=2)
     assert resumed.resume()
     assert left(resumed) == whole

@@ -44,7 +44,7 @@ def test_it_goes_on_exactly(tmp_path, uninterrupted, stop_at):
     trainer.batch_losses = batch_losses
     with pytest.raises(Stopped):
         trainer.train()
-    assert trainer.position.step == stop_at
+    assert trainer.progress.step == stop_at
     resumed = build(tmp_path / "run", name, space)
     assert resumed.resume()
     assert left(resumed) == whole
