@@ -42,8 +42,8 @@ def main(
     def action() -> None:
         config, folder, resume = parse(presets, words, default) if own is None else own(words)
         processes = process_options(words)
-        _say(f"preset {config.preset} · data {config.options.data} · output {folder}")
-        _say(summary(folder, run(config, folder, resume=resume, processes=processes)))
+        _log(f"preset {config.preset} · data {config.options.data} · output {folder}")
+        _log(summary(folder, run(config, folder, resume=resume, processes=processes)))
 
     return exit_code(action)
 
@@ -123,6 +123,6 @@ def _first_parser() -> OneLineParser:
     return parser
 
 
-def _say(text: str) -> None:
+def _log(text: str) -> None:
     if os.environ.get("RANK", "0") == "0":
         print(text, flush=True)

@@ -130,15 +130,12 @@ def add_flags(
     """
     hints, docs = typing.get_type_hints(type(config)), field_docs(type(config))
     group = parser.add_argument_group(title or prefix or "configuration")
-    nested: dict[str, DataclassInstance] = {}
     for name in _names(type(config)):
         value, dotted = getattr(config, name), _join(prefix, name)
         if _is_config(value):
-            nested[dotted] = value
+            add_flags(parser, value, dotted)
         elif not any(map(dataclasses.is_dataclass, _arms(hints[name]))):
             _add_flag(group, dotted, hints[name], docs.get(name, ""), value)
-    for dotted, value in nested.items():
-        add_flags(parser, value, dotted)
 
 
 def apply_flags(config: T, namespace: argparse.Namespace, prefix: str = "") -> T:

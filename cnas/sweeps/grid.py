@@ -59,7 +59,8 @@ def read_grid(path: Path | str) -> Grid:
         file = read(Path(path))
         for part in file.parts:
             found = [_job(config, about) for config, about in _cells(part)]
-            searches = {job.name: job for job in found} | searches
+            for job in found:
+                searches.setdefault(job.name, job)
             for config in references_of([job.config for job in found], part.random):
                 job = _job(config, f"random cell, seed {config.options.seed}")
                 references[job.name] = job
@@ -191,9 +192,9 @@ def _cells(part: Part) -> Iterator[tuple[RunConfig, str]]:
         chosen = dict(zip(axes, values, strict=True))
         config = _configure(recipe, part, chosen)
         some = some or config.curriculum is not None
-        hidden = "curriculum." if config.curriculum is None else " "
-        shown = [f"{name} {value}" for name, value in chosen.items() if value != "" and not name.startswith(hidden)]
-        yield config, ", ".join(shown)
+        if config.curriculum is None:
+            chosen = {name: value for name, value in chosen.items() if not name.startswith("curriculum.")}
+        yield config, ", ".join(f"{name} {value}" for name, value in chosen.items() if name != "row" or value)
     given = [name for name in (*part.flags, *part.grid) if name.startswith("curriculum.")]
     if given and not some:
         raise UserError(f"{given[0]} is given, but no run has a curriculum")
@@ -209,7 +210,7 @@ def _rows(part: Part, rows: list[str]) -> list[str]:
 
 
 def _configure(recipe: Recipe, part: Part, chosen: Mapping[str, Any]) -> RunConfig:
-    flags = {name: value for name, value in {**part.flags, **chosen}.items() if name != "row"}
+    flags = {**part.flags, **{name: value for name, value in chosen.items() if name != "row"}}
     try:
         return recipe.configure(part.preset, chosen["row"], flags)
     except ValueError as problem:

@@ -88,7 +88,7 @@ def run_many(
     finished = {job.name for job in jobs if _is_finished(folders[job.name], job.config)}
     waiting = [job for job in jobs if job.name not in finished]
     if len(waiting) < len(jobs):
-        _say(f"{len(jobs) - len(waiting)} of {len(jobs)} runs are finished already")
+        _log(f"{len(jobs) - len(waiting)} of {len(jobs)} runs are finished already")
     codes = dict.fromkeys(finished, 0)
     if waiting:
         with how.open(Path(home), at_once) as opened, StopSignal().on_signals() as stop:
@@ -162,7 +162,7 @@ class _Batch:
         """Start a run, unless somebody else is at it."""
         folder = self.folders[job.name]
         if (other := holder(folder.path)) is not None and not other.gone:
-            _say(f"{job.name}: running elsewhere, by {other}")
+            _log(f"{job.name}: running elsewhere, by {other}")
             self.codes[job.name] = Stopped.exit_code
             return
         folder.begin(job.config)
@@ -171,7 +171,7 @@ class _Batch:
             log.open("ab").close()
         except OSError as problem:
             raise StorageError(f"cannot write {log}: {problem.strerror}") from problem
-        _say(f"{job.name}: started ({self.count - len(self.queue)} of {self.count}{job.about and f'; {job.about}'})")
+        _log(f"{job.name}: started ({self.count - len(self.queue)} of {self.count}{job.about and f'; {job.about}'})")
         self.running.append(_Running(job.name, folder, self.start(command(folder.path), log)))
 
     def _wait(self) -> None:
@@ -190,15 +190,15 @@ class _Batch:
         # Before it can save, a process dies of the signal itself, or of the exception Python makes of it.
         stopping = self.stopping or self.stop.reason is not None
         if stopping and (code < 0 or code in {Stopped.exit_code, CnasError.exit_code}):
-            _say(f"{run.name}: stopped")
+            _log(f"{run.name}: stopped")
             return
         self.codes[run.name] = code = code if code >= 0 else 128 - code
         if code == 0:
-            _say(f"{run.name}: finished after {time.monotonic() - run.started:.0f} s")
+            _log(f"{run.name}: finished after {time.monotonic() - run.started:.0f} s")
         elif code == Stopped.exit_code:
-            _say(f"{run.name}: stopped by somebody else; the same command goes on with it")
+            _log(f"{run.name}: stopped by somebody else; the same command goes on with it")
         else:
-            _say(f"{run.name}: failed with exit code {code}: {last_line(run.folder.path)}")
+            _log(f"{run.name}: failed with exit code {code}: {last_line(run.folder.path)}")
 
 
 def command(folder: Path) -> list[str]:
@@ -224,5 +224,5 @@ def last_line(folder: Path) -> str:
     return f"{printed[-1].strip()[:300] if printed else 'it said nothing'} (log: {log})"
 
 
-def _say(text: str) -> None:
+def _log(text: str) -> None:
     print(text, flush=True)

@@ -15,7 +15,7 @@ from outcome import outcome
 
 from cnas.errors import UserError
 from cnas.sweeps import Job, executors, read_grid, run_many
-from cnas.sweeps.executors._supervise import tending
+from cnas.sweeps.executors._supervise import make_supervisor
 from cnas.sweeps.many import LOG
 
 PATIENCE = 2 * SECONDS
@@ -117,7 +117,7 @@ def test_a_cluster_runs_stops_and_leaves_runs_to_any_other_executor(name, grid_f
 
 
 def test_an_engine_gets_a_function_that_needs_nothing_of_the_package(tmp_path):
-    supervise = tending()
+    supervise = make_supervisor()
     assert "cnas" not in set(supervise.__code__.co_names) | set(supervise.__code__.co_freevars)
     code = "import os, sys; print(os.getcwd(), os.getsid(0) == os.getpid()); sys.exit(7)"
     assert supervise([sys.executable, "-c", code], str(tmp_path / "log"), str(tmp_path)) == 7
@@ -134,7 +134,7 @@ def test_an_interrupted_worker_asks_its_process_to_stop(tmp_path):
         signal.raise_signal(signal.SIGINT)
 
     threading.Thread(target=interrupt, daemon=True).start()
-    assert tending()([sys.executable, "-c", f"{code}\ntime.sleep(60)"], str(log), str(tmp_path)) == 75
+    assert make_supervisor()([sys.executable, "-c", f"{code}\ntime.sleep(60)"], str(log), str(tmp_path)) == 75
 
 
 @pytest.mark.parametrize(

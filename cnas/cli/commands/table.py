@@ -31,10 +31,10 @@ def run(given: argparse.Namespace) -> str:
     """
     from cnas.benchmarks import build_table
 
-    count = build_table(given.source, given.out, _say)
+    count = build_table(given.source, given.out, _log)
     return f"{given.out}: {count:,} architectures"
 
 
-def _say(done: int, of: int) -> None:
+def _log(done: int, of: int) -> None:
     if done % _EVERY == 0 or done == of:
         print(f"{done:,} of {of:,} files read", file=sys.stderr, flush=True)

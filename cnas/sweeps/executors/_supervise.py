@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-Tend = Callable[[Sequence[str], str, str], int]
-"""(words of the command, file for its output, working directory) to exit code."""
 
-
-def tending() -> Tend:
+def make_supervisor() -> Callable[[Sequence[str], str, str], int]:
     """A function that starts a process, waits for it, and asks it to stop when the worker is interrupted.
+
+    It takes the words of the command, the file for its output and the working directory, and returns the exit code.
 
     Engines send a function of a module by its name, and a worker would import all of `cnas` to find it. One that is
     made in a function is sent as it is, so the worker stays small.

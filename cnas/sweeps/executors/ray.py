@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from cnas.errors import Stopped, UserError
 from cnas.sweeps.executors import Start
-from cnas.sweeps.executors._supervise import tending
+from cnas.sweeps.executors._supervise import make_supervisor
 
 STORE = 80_000_000
 """Bytes for the objects of a cluster that is started here; an exit code is all that is sent."""
@@ -51,7 +51,7 @@ class Settings:
         except (ConnectionError, ValueError, RuntimeError) as problem:
             raise UserError(f"ray.address {address or 'none'}: {' '.join(str(problem).split())[:200]}") from problem
         # Whoever runs the sweep decides whether a run that died is tried again.
-        task = ray.remote(num_cpus=self.cores, num_gpus=self.gpus, max_retries=0)(tending())
+        task = ray.remote(num_cpus=self.cores, num_gpus=self.gpus, max_retries=0)(make_supervisor())
         try:
             yield lambda command, log: Task(ray, task.remote(list(command), str(log.resolve()), str(Path.cwd())))
         finally:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from cnas.errors import Stopped, UserError
 from cnas.runs.lock import holder
 from cnas.sweeps.executors import Start
-from cnas.sweeps.executors._supervise import tending
+from cnas.sweeps.executors._supervise import make_supervisor
 
 FILES = ".submitit"
 """What submitit writes, in the folder of the run folders."""
@@ -66,7 +66,7 @@ class Settings:
             gpus_per_node=self.gpus,
             **{f"slurm_{name}": named[name] for name in ("partition", "account", "qos", "constraint") if name in named},
         )
-        work = tending()
+        work = make_supervisor()
         yield lambda command, log: SlurmJob(
             executor.submit(work, list(command), str(log.resolve()), str(Path.cwd())), log.parent
         )
