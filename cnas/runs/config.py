@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cnas import algorithms, spaces
+from cnas.runs.fields import add_flags, apply_flags, from_dict, to_dict
 from cnas.curricula import CurriculumConfig
 from cnas.data.images import ImageConfig
 from cnas.data.paths import plainly
 from cnas.data.text import TextConfig
 from cnas.errors import UserError
-from cnas.runs.fields import add_flags, apply_flags, from_dict, to_dict
 from cnas.spaces.base import SearchSpace
 from cnas.training.launcher_flags import told_precision
 from cnas.training.retrain import RetrainConfig

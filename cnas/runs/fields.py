@@ -246,9 +246,8 @@ def _fit(arm: Any, value: Any, where: str) -> Any:
         return value if same else _UNFIT
     if get_origin(arm) is tuple:
         item, length = _items(arm)
-        if not isinstance(value, (list, tuple)) or length not in {None, len(value)}:
-            return _UNFIT
-        return tuple(_checked(item, each, f"{where}[{index}]") for index, each in enumerate(value))
+        fits = isinstance(value, (list, tuple)) and length in {None, len(value)}
+        return tuple(_checked(item, each, f"{where}[{i}]") for i, each in enumerate(value)) if fits else _UNFIT
     if isinstance(value, Mapping) and dataclasses.is_dataclass(arm):
         return from_dict(arm, value, where)  # type: ignore[arg-type]
     if isinstance(value, bool) and arm is not bool:

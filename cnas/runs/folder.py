@@ -8,9 +8,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from cnas.runs import lock as run_lock
 from cnas.data.paths import same_content, same_place
 from cnas.errors import StorageError, UserError
-from cnas.runs import lock as run_lock
 from cnas.runs.config import EMBEDDED, RunConfig
 from cnas.runs.links import refuse_links
 from cnas.training.checkpoint import newest_stamp

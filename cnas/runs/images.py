@@ -11,6 +11,7 @@ from typing import Any
 
 from PIL import Image
 
+from cnas.reports.analyses import write_misclassified
 from cnas.benchmarks import NatsTable, supernet_ranking
 from cnas.data._passed_over import passed_over_line
 from cnas.data.augment import Augment
@@ -21,10 +22,9 @@ from cnas.data.images import ImageData, load_images
 from cnas.data.paths import named
 from cnas.errors import UserError
 from cnas.hub.artifacts import ImageInputs, export_classifier
-from cnas.reports.analyses import write_misclassified
 from cnas.runs.checks import check_search, check_training
 from cnas.runs.config import RunConfig
-from cnas.runs.task import RetrainResult, SampleView, SearchData
+from cnas.runs.task import SearchData, SampleView, RetrainResult
 from cnas.training.evaluate import classify
 from cnas.types import Architecture, Paper
 
@@ -192,9 +192,7 @@ class ImageTask:
         """The images themselves, with the names of their classes."""
         search, classes = self.images.search, self.images.classes
         return {
-            unit: SampleView(
-                classes[int(search.labels[unit])], picture=_png(search.images[unit].permute(1, 2, 0).numpy())
-            )
+            unit: SampleView(classes[int(search.labels[unit])], picture=_png(search.images[unit].permute(1, 2, 0).numpy()))
             for unit in units
         }
 

@@ -22,19 +22,19 @@ from torch import nn
 from cnas.curricula import build_curriculum
 from cnas.errors import CnasError, StorageError, UserError
 from cnas.random import HOST, generator
-from cnas.reports.report import report_run
 from cnas.runs.config import RunConfig
 from cnas.runs.data import load_task
 from cnas.runs.folder import RunFolder, scalars
 from cnas.runs.lock import held
-from cnas.runs.task import RetrainResult, Task
-from cnas.training.context import RunContext
-from cnas.training.distributed import ProcessGroup
+from cnas.reports.report import report_run
+from cnas.runs.task import Task, RetrainResult
 from cnas.training.launcher import launcher_watched
 from cnas.training.launcher_flags import refuse_unmet
 from cnas.training.loop import AccelerateLoop
 from cnas.training.process_options import ProcessOptions
+from cnas.training.distributed import ProcessGroup
 from cnas.training.retrain import Retrainer
+from cnas.training.context import RunContext
 from cnas.training.stop import StopSignal
 from cnas.training.trackers import start_trackers
 from cnas.training.trainer import CurriculumTrainer, SearchParts

@@ -19,7 +19,7 @@ from cnas.hub.artifacts import export_run
 from cnas.metrics import perplexity
 from cnas.runs.checks import check_search, check_training
 from cnas.runs.config import RunConfig
-from cnas.runs.task import RetrainResult, SampleView, SearchData
+from cnas.runs.task import SearchData, SampleView, RetrainResult
 from cnas.training.evaluate import mean_loss
 from cnas.types import Architecture, Paper
 
