@@ -13,8 +13,8 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "recipes"))
 import nats_cl
 from made_images import made, write_classes
 
-from cnas.cli.launch import main
 from cnas.errors import UserError
+from cnas.cli.launch import main
 from cnas.runs.images import ImageTask
 from cnas.training.metrics_log import read, stable
 from cnas.training.trainer import CurriculumTrainer

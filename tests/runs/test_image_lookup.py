@@ -9,12 +9,12 @@ import made_up_table
 import pytest
 from accelerate import Accelerator
 
-from cnas.algorithms.base import GROUP
-from cnas.cli.launch import main
-from cnas.hub.artifacts import summary
 from cnas.runs import images as run_images
-from cnas.runs.data import load_task
+from cnas.algorithms.base import GROUP
+from cnas.hub.artifacts import summary
+from cnas.cli.launch import main
 from cnas.runs.pipeline import _supernet_losses, build_trainer
+from cnas.runs.data import load_task
 from cnas.training.context import RunContext
 from cnas.training.stop import StopSignal
 

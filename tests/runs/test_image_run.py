@@ -15,8 +15,8 @@ sys.path.insert(0, str(ROOT / "recipes"))
 import nats_cl  # noqa: E402
 
 from cnas.cli import main as cli  # noqa: E402
-from cnas.cli.launch import main  # noqa: E402
 from cnas.data import ImageConfig, load_images  # noqa: E402
+from cnas.cli.launch import main  # noqa: E402
 from cnas.training.metrics_log import read, stable  # noqa: E402
 
 SMALL = ["--preset", "smoke", "--images.search-images", "64", "--images.valid-images", "32", "--trainer.epochs", "3"]

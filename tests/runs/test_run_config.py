@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import tiny_recipe
 
+from cnas.runs.fields import OneLineParser
 from cnas.errors import UserError
 from cnas.runs.config import RunConfig
-from cnas.runs.fields import OneLineParser
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "ptb_cl_enas.py"
 

@@ -11,8 +11,8 @@ import psutil
 import pytest
 from launching import CONTEXT
 
-from cnas.errors import StorageError, UserError
 from cnas.runs import lock as run_lock
+from cnas.errors import StorageError, UserError
 from cnas.runs.lock import NAME, Holder, held, holder
 
 
