@@ -212,7 +212,15 @@ class _Store(argparse.Action):
 
 
 def shown(value: Any) -> str:
-    """A value as a message shows it: ``repr`` on one line, cut where it is long."""
+    """A value as a message shows it: ``repr`` on one line, cut where it is long.
+
+    Args:
+        value: what somebody gave.
+
+    Example:
+        >>> shown(["a", "b"])
+        "['a', 'b']"
+    """
     try:
         text = " ".join(repr(value).split())
     except ValueError:  # Python does not print numbers of thousands of digits

@@ -254,6 +254,14 @@ def test_every_wrong_flag_is_one_line_that_helps(words: str, expected: str) -> N
     assert message(parse, Run(seed=1), *words.split()) == expected
 
 
+def test_any_flag_may_be_written_with_underscores_its_value_stays() -> None:
+    parser = OneLineParser()
+    parser.add_argument("--output-dir")
+    add_flags(parser, Run(seed=1))
+    given = parser.parse_args(["--output_dir=a_b", "--note", "_a"])
+    assert vars(given) == {"output_dir": "a_b", "note": "_a"}
+
+
 def test_only_given_flags_are_in_the_namespace_and_nothing_given_changes_nothing() -> None:
     parser, run = OneLineParser(), Run(seed=1)
     add_flags(parser, run)
