@@ -1,26 +1,24 @@
 """cnas: curriculum neural architecture search, for language models first.
 
-Importing this package registers the networks it derives with transformers' Auto classes, so that
-``AutoModelForCausalLM.from_pretrained(run / "model")`` works. Accelerate and datasets load when they are first used.
+After ``import cnas`` the Auto classes of `transformers` know the networks it derives, so that
+``AutoModelForCausalLM.from_pretrained(run / "model")`` works. Nothing else is loaded before it is used.
 """
 
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cnas.errors import CnasError
-from cnas.hub.auto import register
-from cnas.types import Architecture, Batch, Output, Routing, SearchResult
+from cnas.hub.auto_hook import register_when_imported
+
+if TYPE_CHECKING:
+    from cnas.data import load_text
+    from cnas.runs.config import RunConfig
+    from cnas.training import CurriculumTrainer, Retrainer
+    from cnas.types import Architecture, Batch, Output, Routing, SearchResult
 
 __version__ = "0.1.0"
-
-_LAZY = {
-    "CurriculumTrainer": "cnas.training",
-    "Retrainer": "cnas.training",
-    "RunConfig": "cnas.runs.config",
-    "load_text": "cnas.data",
-}
 
 __all__ = [
     "Architecture",
@@ -35,12 +33,20 @@ __all__ = [
     "load_text",
 ]
 
+_PLACES = {
+    "CurriculumTrainer": "cnas.training",
+    "Retrainer": "cnas.training",
+    "RunConfig": "cnas.runs.config",
+    "load_text": "cnas.data",
+} | dict.fromkeys(("Architecture", "Batch", "Output", "Routing", "SearchResult"), "cnas.types")
+"""Where the public names are that need torch, or more."""
+
 
 def __getattr__(name: str) -> Any:
-    """The public names that need Accelerate or datasets, imported when first asked for."""
-    if name in _LAZY:
-        return getattr(importlib.import_module(_LAZY[name]), name)
+    """A public name, imported when first asked for."""
+    if name in _PLACES:
+        return getattr(importlib.import_module(_PLACES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-register()
+register_when_imported()

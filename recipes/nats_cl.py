@@ -157,12 +157,7 @@ def _algorithm(argv: Sequence[str]) -> tuple[OneLineParser, str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the recipe; returns the exit code (see `cnas.errors`)."""
-    words = sys.argv[1:] if argv is None else argv
-    # A name that is wrong is told like every other mistake.
-    if code := launch.exit_code(lambda: _algorithm(words)):
-        return code
-    flag, algorithm = _algorithm(words)
-    return launch.main(presets(algorithm), words, parents=[flag])
+    return launch.main(PRESETS, argv, own=parse)
 
 
 PRESETS = presets("gdas")

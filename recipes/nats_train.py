@@ -84,8 +84,7 @@ def parse(argv: Sequence[str]) -> tuple[RunConfig, Path, bool]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the recipe; returns the exit code (see `cnas.errors`)."""
-    words = sys.argv[1:] if argv is None else argv
-    return launch.exit_code(lambda: parse(words)) or launch.main(PRESETS, words)
+    return launch.main(PRESETS, argv, own=parse)
 
 
 if __name__ == "__main__":

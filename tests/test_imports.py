@@ -12,7 +12,7 @@ COMMON = ("cnas.errors", "cnas.types", "cnas.random", "cnas.metrics", "cnas.regi
 
 # Beside its own package; a trailing ".*" means everything below as well. The longest matching key counts.
 ALLOWED = {
-    "cnas": ("cnas.errors", "cnas.types", "cnas.hub.auto"),
+    "cnas": ("cnas.errors", "cnas.types", "cnas.hub.auto_hook", "cnas.data", "cnas.runs.config", "cnas.training"),
     "cnas.errors": (),
     "cnas.random": (),
     "cnas.registry": ("cnas.errors",),

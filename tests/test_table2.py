@@ -11,7 +11,7 @@ from image_folders import benchmark_metrics, write_image_run
 
 from cnas.runs.config import RunConfig
 from cnas.sweeps import read_grid, run_table
-from cnas.sweeps.process import LOG
+from cnas.sweeps.many import LOG
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 ROWS = [

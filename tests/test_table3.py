@@ -12,7 +12,7 @@ from finished_folders import figures, finished_copy
 from cnas.errors import UserError
 from cnas.runs.config import RunConfig
 from cnas.sweeps import Plan, read_grid, run_table
-from cnas.sweeps.process import LOG
+from cnas.sweeps.many import LOG
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 

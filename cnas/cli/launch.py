@@ -6,7 +6,6 @@ A recipe is a dictionary of functions that return a complete `RunConfig`; everyt
 from __future__ import annotations
 
 import argparse
-import errno
 import json
 import os
 import sys
@@ -15,7 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from cnas.errors import INTERRUPTED, CnasError, StorageError, UserError, reported
+from cnas.cli.main import exit_code
+from cnas.errors import UserError
 from cnas.hub.artifacts import summary
 from cnas.runs.config import RunConfig
 from cnas.runs.fields import OneLineParser, add_flags, apply_flags
@@ -23,16 +23,11 @@ from cnas.runs.pipeline import run
 from cnas.training.process_options import ProcessOptions
 
 Preset = Callable[[], RunConfig]
-REFUSED = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
-"""Of a disk that is full, broken or read-only."""
+Parse = Callable[[Sequence[str]], tuple[RunConfig, Path, bool]]
 
 
 def main(
-    presets: Mapping[str, Preset],
-    argv: Sequence[str] | None = None,
-    *,
-    default: str = "cpu",
-    parents: Sequence[argparse.ArgumentParser] = (),
+    presets: Mapping[str, Preset], argv: Sequence[str] | None = None, *, default: str = "cpu", own: Parse | None = None
 ) -> int:
     """Run a recipe; returns the exit code (see `cnas.errors`).
 
@@ -40,39 +35,18 @@ def main(
         presets: complete configurations by name.
         argv: the command line without the program's name; `sys.argv` where None.
         default: the preset that is taken where none is named.
-        parents: with flags that the recipe has read itself; the help lists them.
+        own: the recipe's own reader of its command line, in place of `parse`.
     """
     words = sys.argv[1:] if argv is None else argv
 
     def action() -> None:
-        config, folder, resume = parse(presets, words, default, parents)
+        config, folder, resume = parse(presets, words, default) if own is None else own(words)
         processes = process_options(words)
-        _say(f"preset {config.preset} · data {config.options.data} · output {folder}")
+        _log(f"preset {config.preset} · data {config.options.data} · output {folder}")
         run(config, folder, resume=resume, processes=processes)
-        _say(summary(folder))
+        _log(summary(folder))
 
     return exit_code(action)
-
-
-def exit_code(action: Callable[[], object]) -> int:
-    """0, or the exit code of the error that ends ``action``, which is printed as one line (see `cnas.errors`).
-
-    Args:
-        action: a run, or what a recipe does before its run.
-    """
-    try:
-        action()
-    except CnasError as problem:
-        return reported(problem)
-    except KeyboardInterrupt:
-        # Before the run catches signals, or after it; there is nothing to save.
-        return INTERRUPTED
-    except OSError as problem:
-        # A disk may refuse anything at any time, what is printed into a file among it.
-        if problem.errno not in REFUSED:
-            raise
-        return reported(StorageError(f"the disk refused: {problem}"))
-    return 0
 
 
 def parse(
@@ -143,13 +117,13 @@ def _first_parser() -> OneLineParser:
     group = parser.add_argument_group("run")
     group.add_argument("--preset", metavar="NAME", help="a complete configuration: smoke, cpu or paper")
     group.add_argument("--config", metavar="FILE", help="start from the config.json of a run instead of a preset")
-    group.add_argument("--output-dir", "--output_dir", metavar="DIR", help="the run folder (default: runs/...)")
+    group.add_argument("--output-dir", metavar="DIR", help="the run folder (default: runs/...)")
     group.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in the run folder")
     group.add_argument("--no-curriculum", action="store_true", help="the plain algorithm: all data weighs the same")
     add_flags(parser, ProcessOptions(), title="processes")
     return parser
 
 
-def _say(text: str) -> None:
+def _log(text: str) -> None:
     if os.environ.get("RANK", "0") == "0":
         print(text, flush=True)

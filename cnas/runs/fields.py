@@ -15,9 +15,12 @@ import difflib
 import inspect
 import itertools
 import math
+import re
+import sys
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin
 
 from cnas.errors import UserError
@@ -27,8 +30,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", bound="DataclassInstance")
 
-_SCALARS = {int: "an integer", float: "a finite number", bool: "true or false", str: "a text", type(None): "none"}
-_METAVARS = {int: "INT", float: "NUMBER", bool: "true|false", str: "TEXT", type(None): "none"}
+_KINDS = {
+    int: ("INT", "an integer"),
+    float: ("NUMBER", "a finite number"),
+    bool: ("true|false", "true or false"),
+    str: ("TEXT", "a text"),
+    type(None): ("none", "none"),
+}
+"""What stands for a value in the help, and what it is called in a message."""
+_UNFIT = object()
 
 
 def to_dict(config: DataclassInstance, where: str = "") -> dict[str, Any]:
@@ -57,17 +67,16 @@ def from_dict(cls: type[T], mapping: Mapping[str, Any], where: str = "") -> T:
     Raises:
         UserError: an unknown key, a missing one or a value of the wrong type; and what ``cls`` itself raises.
     """
-    names = _names(cls)
+    names, hints = _names(cls), typing.get_type_hints(cls)
     if not isinstance(mapping, Mapping):
-        raise UserError(f"{where or cls.__name__} must be {_described(cls)}, got {_shown(mapping)}")
+        raise UserError(f"{where or cls.__name__} must be {_words(cls)}, got {shown(mapping)}")
     for key in mapping:
         if key not in names:
             found = _join(where, key if str(key).isprintable() else repr(key))
-            raise UserError(f"{found} is not a field, got {_shown(mapping[key])}; allowed: {', '.join(names)}")
-    hints = typing.get_type_hints(cls)
+            raise UserError(f"{found} is not a field, got {shown(mapping[key])}; allowed: {', '.join(names)}")
     for name in names:
         if name not in mapping:
-            raise UserError(f"{_join(where, name)} is missing; it must be {_described(hints[name])}")
+            raise UserError(f"{_join(where, name)} is missing; it must be {_words(hints[name])}")
     return cls(**{name: _checked(hints[name], mapping[name], _join(where, name)) for name in names})
 
 
@@ -77,9 +86,16 @@ def field_docs(cls: type) -> dict[str, str]:
     Fields without one are left out, and so is everything where the source is not at hand.
     """
     docs: dict[str, str] = {}
-    for base in reversed(cls.__mro__):
-        if dataclasses.is_dataclass(base):
-            docs |= _own_field_docs(base)
+    for base in filter(dataclasses.is_dataclass, reversed(cls.__mro__)):
+        with suppress(OSError, TypeError):
+            source = inspect.getsource(base)
+            # A class inside a function comes indented, and a docstring may forbid dedenting it.
+            tree = ast.parse(f"if True:\n{source}" if source[0].isspace() else source)
+            body = next(node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)).body
+            for pair in itertools.pairwise(body):
+                match pair:
+                    case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                        docs[name] = " ".join(text.split())
     return docs
 
 
@@ -88,9 +104,9 @@ def add_flags(
 ) -> None:
     """Give every leaf field of a nested configuration a flag, e.g. ``--trainer.batch-size 64``.
 
-    Underscores are accepted for dashes. Booleans take no value: ``--search.unrolled`` and ``--no-search.unrolled``.
-    Tuples are comma separated, the word ``none`` stands for None, and a sub-configuration that is None has no flags.
-    Flags that are not given leave no trace in the namespace, so `apply_flags` knows which were.
+    Booleans take no value: ``--search.unrolled`` and ``--no-search.unrolled``. Tuples are comma separated, the word
+    ``none`` stands for None, and a sub-configuration that is None has no flags. Flags that are not given leave no
+    trace in the namespace, so `apply_flags` knows which were.
 
     Args:
         parser: receives one group per (sub-)configuration.
@@ -114,15 +130,12 @@ def add_flags(
     """
     hints, docs = typing.get_type_hints(type(config)), field_docs(type(config))
     group = parser.add_argument_group(title or prefix or "configuration")
-    nested: dict[str, DataclassInstance] = {}
     for name in _names(type(config)):
-        value = getattr(config, name)
-        if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            nested[_join(prefix, name)] = value
-        elif any(not dataclasses.is_dataclass(arm) for arm in _arms(hints[name]) if arm is not type(None)):
-            _add_flag(group, _join(prefix, name), hints[name], docs.get(name, ""), value)
-    for dotted, value in nested.items():
-        add_flags(parser, value, dotted)
+        value, dotted = getattr(config, name), _join(prefix, name)
+        if _is_config(value):
+            add_flags(parser, value, dotted)
+        elif not any(map(dataclasses.is_dataclass, _arms(hints[name]))):
+            _add_flag(group, dotted, hints[name], docs.get(name, ""), value)
 
 
 def apply_flags(config: T, namespace: argparse.Namespace, prefix: str = "") -> T:
@@ -136,19 +149,17 @@ def apply_flags(config: T, namespace: argparse.Namespace, prefix: str = "") -> T
     Raises:
         UserError: what the configurations themselves raise about the new values.
     """
-    hints, given, changes = typing.get_type_hints(type(config)), vars(namespace), {}
+    given, changes = vars(namespace), {}
     for name in _names(type(config)):
         value, dotted = getattr(config, name), _join(prefix, name)
-        if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            changes[name] = apply_flags(value, namespace, dotted)
-        elif dotted in given:
-            changes[name] = _checked(hints[name], given[dotted], dotted)
-    changes = {name: value for name, value in changes.items() if value is not getattr(config, name)}
+        found = apply_flags(value, namespace, dotted) if _is_config(value) else given.get(dotted, value)
+        if found is not value:
+            changes[name] = found
     return dataclasses.replace(config, **changes) if changes else config
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """An argument parser that takes no abbreviations and reports a mistake as a `UserError` of one line."""
+    """An argument parser that takes underscores for dashes, no abbreviations, and reports a mistake in one line."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"allow_abbrev": False, **kwargs})
@@ -156,6 +167,17 @@ class OneLineParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise a `UserError` instead of printing the usage and leaving the process."""
         raise UserError(" ".join(message.split()))
+
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        """Like the base class, but a flag may be written with underscores.
+
+        Args:
+            args: the words of the command line; `sys.argv` where None.
+            namespace: receives the values; a new one where None.
+        """
+        words = sys.argv[1:] if args is None else args
+        dashed = [re.sub("^--[^=]+", lambda flag: flag[0].replace("_", "-"), word) for word in words]
+        return super().parse_known_args(dashed, namespace)
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
         """Like the base class, but an unknown flag is named together with the closest known one.
@@ -172,7 +194,7 @@ class OneLineParser(argparse.ArgumentParser):
             return known
         flag = next((word.split("=")[0] for word in rest if word.startswith("-")), None)
         if flag is None:
-            raise UserError(f"unexpected argument {_shown(rest[0])}; --help lists what is allowed")
+            raise UserError(f"unexpected argument {shown(rest[0])}; --help lists what is allowed")
         close = difflib.get_close_matches(flag, self._option_string_actions, n=1)
         hint = f"did you mean {close[0]}?" if close else "--help lists what is allowed"
         raise UserError(" ".join(f"unknown flag {flag}; {hint}".split()))
@@ -189,105 +211,89 @@ class _Store(argparse.Action):
         setattr(namespace, self.dest, _checked(self.hint, _parsed(self.hint, values), option_string))
 
 
-def _add_flag(group: argparse._ArgumentGroup, dotted: str, hint: Any, doc: str, default: Any) -> None:
-    """The flag of one leaf; the spelling with underscores works but is not listed twice."""
-    shown = ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
-    dashed = dotted.replace("_", "-")
-    notes = f"default: {'none' if default is None else shown or 'empty'}" + (
-        f"; off: --no-{dashed}" if hint is bool else ""
-    )
-    common: dict[str, Any] = {"dest": dotted, "default": argparse.SUPPRESS}
-    for name in dict.fromkeys([dashed, dotted]):
-        listed = f"{doc} ({notes})".strip().replace("%", "%%") if name == dashed else argparse.SUPPRESS
-        if hint is bool:
-            group.add_argument(f"--{name}", action="store_true", help=listed, **common)
-            group.add_argument(f"--no-{name}", action="store_false", help=argparse.SUPPRESS, **common)
-        else:
-            group.add_argument(f"--{name}", action=_Store, hint=hint, metavar=_metavar(hint), help=listed, **common)
+def shown(value: Any) -> str:
+    """A value as a message shows it: ``repr`` on one line, cut where it is long.
 
+    Args:
+        value: what somebody gave.
 
-def _own_field_docs(cls: type) -> dict[str, str]:
-    """`field_docs` without the inherited fields."""
+    Example:
+        >>> shown(["a", "b"])
+        "['a', 'b']"
+    """
     try:
-        source = inspect.getsource(cls)
-    except (OSError, TypeError):
-        return {}
-    # A class inside a function comes indented, and a docstring may forbid dedenting it.
-    tree = ast.parse(f"if True:\n{source}" if source[0].isspace() else source)
-    body = next(node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)).body
-    docs = {}
-    for field, below in itertools.pairwise(body):
-        match field, below:
-            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
-                docs[name] = " ".join(text.split())
-    return docs
+        text = " ".join(repr(value).split())
+    except ValueError:  # Python does not print numbers of thousands of digits
+        return f"a {type(value).__name__} too long to be shown"
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _add_flag(group: argparse._ArgumentGroup, dotted: str, hint: Any, doc: str, default: Any) -> None:
+    """The flag of one leaf."""
+    text = ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
+    about = f"{doc} (default: {'none' if default is None else text or 'empty'})".strip().replace("%", "%%")
+    how: dict[str, Any] = {"action": _Store, "hint": hint, "metavar": _words(hint, brief=True)}
+    if hint is bool:
+        how = {"action": argparse.BooleanOptionalAction}
+    group.add_argument(f"--{dotted.replace('_', '-')}", dest=dotted, default=argparse.SUPPRESS, help=about, **how)
 
 
 def _checked(hint: Any, value: Any, where: str) -> Any:
     """``value`` as ``hint`` wants it: lists become tuples, integers floats, mappings dataclasses."""
-    classes = [arm for arm in _arms(hint) if isinstance(arm, type) and dataclasses.is_dataclass(arm)]
-    if isinstance(value, Mapping) and len(classes) == 1:
-        return from_dict(classes[0], value, where)
-    for arm in _arms(hint):
-        fits, found = _fit(arm, value, where)
-        if fits:
-            return found
-    raise UserError(f"{where} must be {_described(hint)}, got {_shown(value)}")
+    fits = (_fit(arm, value, where) for arm in _arms(hint))
+    found = next((each for each in fits if each is not _UNFIT), _UNFIT)
+    if found is _UNFIT:
+        raise UserError(f"{where} must be {_words(hint)}, got {shown(value)}")
+    return found
 
 
-def _fit(arm: Any, value: Any, where: str) -> tuple[bool, Any]:
-    """Whether ``value`` belongs to one arm of a union, and its form there."""
+def _fit(arm: Any, value: Any, where: str) -> Any:
+    """``value`` in the form it has in one arm of a union, or `_UNFIT`."""
     if get_origin(arm) is Literal:
-        same = [option for option in get_args(arm) if option == value and type(option) is type(value)]
-        return bool(same), value
+        same = any(option == value and type(option) is type(value) for option in get_args(arm))
+        return value if same else _UNFIT
     if get_origin(arm) is tuple:
         item, length = _items(arm)
-        if not isinstance(value, (list, tuple)) or len(value) != (len(value) if length is None else length):
-            return False, value
-        return True, tuple(_checked(item, each, f"{where}[{index}]") for index, each in enumerate(value))
+        fits = isinstance(value, (list, tuple)) and length in {None, len(value)}
+        return tuple(_checked(item, each, f"{where}[{i}]") for i, each in enumerate(value)) if fits else _UNFIT
+    if isinstance(value, Mapping) and dataclasses.is_dataclass(arm):
+        return from_dict(arm, value, where)  # type: ignore[arg-type]
     if isinstance(value, bool) and arm is not bool:
-        return False, value  # a bool is an int for Python, not for a reader
-    if arm is float:
-        return _is_finite(value), float(value) if _is_finite(value) else value
-    return isinstance(value, arm), value
+        return _UNFIT  # a bool is an int for Python, not for a reader
+    if arm is float and isinstance(value, (int, float)):
+        with suppress(OverflowError):  # an integer beyond the largest float
+            return float(value) if math.isfinite(value) else _UNFIT
+    return value if isinstance(value, arm) else _UNFIT
 
 
-def _is_finite(value: Any) -> bool:
-    try:
-        return isinstance(value, (int, float)) and math.isfinite(value)
-    except OverflowError:  # an integer beyond the largest float
-        return False
-
-
-def _parsed(hint: Any, text: str) -> Any:
+def _parsed(hint: Any, word: str) -> Any:
     """The value a word of the command line stands for, or the word itself where it fits nowhere."""
-    for arm in sorted(_arms(hint), key=lambda arm: arm is not type(None)):
-        found = _parsed_arm(arm, text)
-        if get_origin(arm) is tuple or _fit(arm, found, "")[0]:
-            return found
-    return text
+    arms = _arms(hint)
+    if word == "none" and type(None) in arms:
+        return None
+    for arm in arms:
+        if get_origin(arm) is tuple:
+            return [_parsed(_items(arm)[0], part.strip()) for part in word.split(",")] if word else []
+    return next((each for each in _readings(word) if any(_fit(arm, each, "") is not _UNFIT for arm in arms)), word)
 
 
-def _parsed_arm(arm: Any, text: str) -> Any:
-    """`_parsed` for one arm of a union."""
-    if arm is int or arm is float:
-        try:
-            return arm(text)
-        except ValueError:
-            return text
-    if get_origin(arm) is tuple:
-        return [_parsed(_items(arm)[0], part.strip()) for part in text.split(",")] if text else []
-    words: dict[str, Any] = {"true": True, "false": False} if arm is bool else {"none": None}
-    if get_origin(arm) is Literal:
-        words = {str(option): option for option in get_args(arm)}
-    return text if arm is str else words.get(text, text)
+def _readings(word: str) -> Iterator[Any]:
+    """What a word may stand for, beside itself."""
+    yield from {"true": [True], "false": [False]}.get(word, [])
+    for kind in (int, float):
+        with suppress(ValueError):
+            yield kind(word)
 
 
 def _plain(value: Any, where: str) -> Any:
     """A checked value in the types of JSON."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+    if _is_config(value):
         return to_dict(value, where)
     return [_plain(each, where) for each in value] if isinstance(value, tuple) else value
+
+
+def _is_config(value: Any) -> bool:
+    return dataclasses.is_dataclass(value) and not isinstance(value, type)
 
 
 def _arms(hint: Any) -> tuple[Any, ...]:
@@ -301,28 +307,21 @@ def _items(hint: Any) -> tuple[Any, int | None]:
     return items[0], None if items[-1] is ... else len(items)
 
 
-def _described(hint: Any) -> str:
-    """What an annotation allows, in words."""
+def _words(hint: Any, brief: bool = False) -> str:
+    """What is allowed, as a message says it or, in brief, as the help shows it."""
+    if len(arms := _arms(hint)) > 1:
+        return ("|" if brief else " or ").join(_words(arm, brief) for arm in arms)
     if get_origin(hint) is Literal:
-        return "one of " + ", ".join(map(str, get_args(hint)))
+        options = [str(option) for option in get_args(hint)]
+        return "|".join(options) if brief else f"one of {', '.join(options)}"
     if get_origin(hint) is tuple:
         item, length = _items(hint)
-        return f"a list{'' if length is None else f' of {length}'}, each item {_described(item)}"
+        if brief:
+            return f"{_words(item, brief)},..." if length is None else ",".join([_words(item, brief)] * length)
+        return f"a list{'' if length is None else f' of {length}'}, each item {_words(item)}"
     if dataclasses.is_dataclass(hint):
         return f"a mapping with the keys {', '.join(_names(hint))}"
-    arms = _arms(hint)
-    return " or ".join(map(_described, arms)) if len(arms) > 1 else _SCALARS.get(hint, str(hint))
-
-
-def _metavar(hint: Any) -> str:
-    """What stands for the value in the help."""
-    if get_origin(hint) is Literal:
-        return "|".join(map(str, get_args(hint)))
-    if get_origin(hint) is tuple:
-        item, length = _items(hint)
-        return f"{_metavar(item)},..." if length is None else ",".join([_metavar(item)] * length)
-    arms = _arms(hint)
-    return "|".join(map(_metavar, arms)) if len(arms) > 1 else _METAVARS.get(hint, "VALUE")
+    return _KINDS[hint][not brief] if hint in _KINDS else f"a {getattr(hint, '__name__', hint)}"
 
 
 def _names(cls: Any) -> list[str]:
@@ -331,9 +330,3 @@ def _names(cls: Any) -> list[str]:
 
 def _join(where: str, name: str) -> str:
     return f"{where}.{name}" if where else name
-
-
-def _shown(value: Any) -> str:
-    """``repr`` on one line, cut where it is long."""
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 80 else f"{text[:77]}..."

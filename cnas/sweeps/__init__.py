@@ -2,11 +2,10 @@
 
 from cnas.sweeps.comparison import UnfinishedError, comparison, conclude, missing
 from cnas.sweeps.grid import Grid, read_grid
-from cnas.sweeps.many import Job, run_many
-from cnas.sweeps.plan import Plan, random_cells
-from cnas.sweeps.plan import Rows as Rows
-from cnas.sweeps.process import last_line
-from cnas.sweeps.table_recipe import TableGroups, run_table, table_groups, table_parser, table_plan
+from cnas.sweeps.many import Job, last_line, run_many
+from cnas.sweeps.random_cells import random_cells
+from cnas.sweeps.table import Plan, TableGroups, run_table, table_groups, table_parser, table_plan
+from cnas.sweeps.table import Rows as Rows
 
 __all__ = [
     "Grid",

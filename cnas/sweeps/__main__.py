@@ -1,4 +1,4 @@
-"""One run of a sweep, in a process of its own: ``python -m cnas.sweeps FOLDER``, see `cnas.sweeps.process.command`."""
+"""One run of a sweep, in a process of its own: ``python -m cnas.sweeps FOLDER``, see `cnas.sweeps.many.command`."""
 
 from __future__ import annotations
 

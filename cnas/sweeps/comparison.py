@@ -10,8 +10,7 @@ from cnas.reports.comparison import FinishedRun, group_runs, load_run, render
 from cnas.reports.comparison.groups import identity
 from cnas.reports.comparison.markdown import plain
 from cnas.sweeps.grid import Grid
-from cnas.sweeps.many import Job
-from cnas.sweeps.process import last_line
+from cnas.sweeps.many import Job, last_line
 
 TABLE = "table.md"
 """The comparison, in the folder of the run folders."""

@@ -1,20 +1,23 @@
-"""The runs that a grid file asks for."""
+"""The runs that a grid file asks for: which ones its recipes make of every combination of values."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import os
+import runpy
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cnas.errors import UserError
+from cnas.cli.launch import parse
+from cnas.errors import CnasError, UserError
 from cnas.runs.config import RunConfig
 from cnas.sweeps.grid_file import Part, read
-from cnas.sweeps.many import Job
-from cnas.sweeps.plan import references_of
-from cnas.sweeps.recipe import Recipe
+from cnas.sweeps.many import Job, by_seed
+from cnas.sweeps.random_cells import references_of
 
 MOST = 10_000
 """A grid with more combinations than this is taken for a mistake."""
@@ -38,9 +41,7 @@ class Grid:
     @property
     def jobs(self) -> list[Job]:
         """All runs: seed by seed, so that a comparison of one seed is there first."""
-        every = [*self.searches, *self.references]
-        seeds = list(dict.fromkeys(job.config.options.seed for job in every))
-        return sorted(every, key=lambda job: seeds.index(job.config.options.seed))
+        return by_seed([*self.searches, *self.references])
 
 
 def read_grid(path: Path | str) -> Grid:
@@ -52,21 +53,127 @@ def read_grid(path: Path | str) -> Grid:
     Raises:
         UserError: the file, a recipe, a flag or a value is wrong; one line with the file and the key.
     """
+    searches: dict[str, Job] = {}
+    references: dict[str, Job] = {}
     try:
         file = read(Path(path))
-        searches: dict[str, Job] = {}
-        references: dict[str, Job] = {}
         for part in file.parts:
             found = [_job(config, about) for config, about in _cells(part)]
-            searches |= {job.name: job for job in found if job.name not in searches}
-            random = references_of([job.config for job in found], part.random)
-            references |= {
-                job.name: job for job in (_job(config, f"random cell, seed {config.options.seed}") for config in random)
-            }
+            for job in found:
+                searches.setdefault(job.name, job)
+            for config in references_of([job.config for job in found], part.random):
+                job = _job(config, f"random cell, seed {config.options.seed}")
+                references[job.name] = job
     except UserError as problem:
         raise UserError(f"grid {path}: {problem}") from problem
     kept = [job for name, job in references.items() if name not in searches]
     return Grid(tuple(searches.values()), tuple(kept), file.executors)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A file whose ``PRESETS`` return a configuration, or several by name, the rows of a table.
+
+    Args:
+        path: of the file.
+        names: what it defines. Its own ``parse(argv)``, where it has one, returns the configuration first.
+    """
+
+    path: Path
+    names: Mapping[str, Any]
+
+    @classmethod
+    def load(cls, path: Path) -> Recipe:
+        """Read the file; recipes beside it can be imported by it.
+
+        Raises:
+            UserError: there is no such file, it fails, or it has no presets.
+        """
+        # Unlike the method of Path, this answers for names that no file can have.
+        if not os.path.isfile(path):  # noqa: PTH113
+            raise UserError(f"recipe {path} is no file; its path is relative to the grid file")
+        sys.path.insert(0, str(path.parent))
+        try:
+            names = runpy.run_path(str(path))
+        except CnasError:
+            raise
+        except Exception as problem:
+            what = " ".join(str(problem).split())[:200]
+            raise UserError(f"recipe {path} cannot be read: {type(problem).__name__}: {what}") from problem
+        finally:
+            sys.path.remove(str(path.parent))
+        if not isinstance(names.get("PRESETS"), Mapping):
+            raise UserError(f"recipe {path} has no PRESETS, so it is not a recipe of runs")
+        return cls(path, names)
+
+    def rows(self, preset: str) -> dict[str, RunConfig]:
+        """The configurations of a preset by row; a single one has an empty name.
+
+        Args:
+            preset: its name.
+
+        Raises:
+            UserError: there is no such preset.
+        """
+        presets = self.names["PRESETS"]
+        if preset not in presets:
+            raise UserError(f"preset must be one of {', '.join(map(str, presets))}, got {str(preset)[:40]!r}")
+        found = presets[preset]()
+        return dict(found) if isinstance(found, Mapping) else {"": found}
+
+    def configure(self, preset: str, row: str, flags: Mapping[str, Any]) -> RunConfig:
+        """The configuration that the recipe makes of its flags.
+
+        Args:
+            preset: its name.
+            row: one of `rows`.
+            flags: values by name, with dots and underscores; ``curriculum`` false is the plain algorithm. What is said
+                about a curriculum does not count where there is none.
+
+        Raises:
+            UserError: an unknown flag, or a value that is not allowed.
+        """
+        rest = {name: value for name, value in flags.items() if name != "curriculum"}
+        about = {name for name in rest if name.startswith("curriculum.")}
+        wanted = flags.get("curriculum")
+        has = wanted is not False
+        if has and (wanted or about):
+            has = self._parsed(preset, row, []).curriculum is not None
+        if wanted and not has:
+            raise UserError(f"curriculum is true, but {row or preset} has none to switch on")
+        if not has:
+            rest = {name: value for name, value in rest.items() if name not in about}
+        bare = ["--no-curriculum"] if wanted is False else []
+        config = self._parsed(preset, row, [*bare, *words(rest)])
+        # K = 0 is the plain algorithm to the bit, so it is the same run.
+        return replace(config, curriculum=None) if config.curriculum and config.curriculum.k == 0 else config
+
+    def _parsed(self, preset: str, row: str, argv: Sequence[str]) -> RunConfig:
+        if own := None if row else self.names.get("parse"):
+            found: RunConfig = own(["--preset", preset, *argv])[0]
+            return found
+        config = self.rows(preset)[row]
+        return parse({preset: lambda: config}, argv, preset)[0]
+
+
+def words(flags: Mapping[str, Any]) -> list[str]:
+    """Flags as they are typed, each in one word.
+
+    Args:
+        flags: values by name: numbers, texts, booleans, None, and lists of these.
+
+    Example:
+        >>> words({"seed": 2, "search.unrolled": False, "log_with": None, "sizes": [1, 2]})
+        ['--seed=2', '--no-search.unrolled', '--log-with=none', '--sizes=1,2']
+    """
+    return [_word(name.replace("_", "-"), value) for name, value in flags.items()]
+
+
+def _word(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return f"--{name}" if value else f"--no-{name}"
+    values = value if isinstance(value, list) else [value]
+    return f"--{name}={','.join('none' if each is None else str(each) for each in values)}"
 
 
 def _job(config: RunConfig, about: str) -> Job:
@@ -76,18 +183,18 @@ def _job(config: RunConfig, about: str) -> Job:
 def _cells(part: Part) -> Iterator[tuple[RunConfig, str]]:
     """(configuration, the values it has on the axes) of every combination; equal ones come more than once."""
     recipe = Recipe.load(part.recipe)
-    rows = recipe.rows(part.preset)
-    axes = {"row": _rows(part, list(rows)), **{name: values for name, values in part.grid.items() if name != "row"}}
+    axes = {"row": [], **part.grid} | {"row": _rows(part, list(recipe.rows(part.preset)))}
     count = math.prod(map(len, axes.values()))
     if count > MOST:
         raise UserError(f"grid must have at most {MOST:,} combinations, got {count:,}")
     some = False
     for values in itertools.product(*axes.values()):
         chosen = dict(zip(axes, values, strict=True))
-        row = chosen.pop("row")
-        config = _configure(recipe, part, row, chosen)
+        config = _configure(recipe, part, chosen)
         some = some or config.curriculum is not None
-        yield config, _about(({"row": row} if row else {}) | chosen, config)
+        if config.curriculum is None:
+            chosen = {name: value for name, value in chosen.items() if not name.startswith("curriculum.")}
+        yield config, ", ".join(f"{name} {value}" for name, value in chosen.items() if name != "row" or value)
     given = [name for name in (*part.flags, *part.grid) if name.startswith("curriculum.")]
     if given and not some:
         raise UserError(f"{given[0]} is given, but no run has a curriculum")
@@ -102,19 +209,10 @@ def _rows(part: Part, rows: list[str]) -> list[str]:
     return list(wanted)
 
 
-def _configure(recipe: Recipe, part: Part, row: str, chosen: Mapping[str, Any]) -> RunConfig:
-    flags = {**part.flags, **chosen}
+def _configure(recipe: Recipe, part: Part, chosen: Mapping[str, Any]) -> RunConfig:
+    flags = {**part.flags, **{name: value for name, value in chosen.items() if name != "row"}}
     try:
-        return recipe.configure(part.preset, row, flags)
+        return recipe.configure(part.preset, chosen["row"], flags)
     except ValueError as problem:
         hint = NO_MEANS_FALSE if str(problem).startswith("unknown flag --no-") else ""
         raise UserError(f"{problem}{hint}") from problem
-
-
-def _about(chosen: Mapping[str, Any], config: RunConfig) -> str:
-    shown = {
-        name: value
-        for name, value in chosen.items()
-        if config.curriculum is not None or not name.startswith("curriculum.")
-    }
-    return ", ".join(f"{name} {value}" for name, value in shown.items())

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,13 @@ from typing import Any
 import yaml
 
 from cnas.errors import UserError
+from cnas.runs.fields import shown
 from cnas.sweeps import executors
-from cnas.sweeps.recipe import SET_ELSEWHERE
 
-KEYS = ("recipe", "preset", "flags", "grid", "random")
+DEFAULTS: dict[str, Any] = {"recipe": None, "preset": "cpu", "flags": {}, "grid": {}, "random": 0}
 """What a part of a grid file may say, and the file itself for all of its parts."""
+SET_ELSEWHERE = ("config", "h", "help", "no_curriculum", "output_dir", "preset", "resume")
+"""Flags of a recipe that are the sweep's own business."""
 LARGEST = 256 << 10
 """Bytes of a grid file."""
 FLAG = re.compile(r"[a-z][a-z0-9_-]*(\.[a-z][a-z0-9_-]*)*")
@@ -66,15 +68,15 @@ def read(path: Path) -> GridFile:
     Raises:
         UserError: it cannot be read, is not YAML, or a key or value is not allowed.
     """
-    values = _mapping(_load(path), "the file")
-    known = (*KEYS, "parts", *executors.names())
-    _check_keys(values, known, "")
-    shared = {key: values[key] for key in KEYS if key in values}
-    parts = values.get("parts", [{}])
-    if not isinstance(parts, list) or not parts:
-        raise UserError(f"parts must be a list of mappings with {', '.join(KEYS)}, got {_shown(parts)}")
-    found = tuple(_part(path.parent, shared, part, index) for index, part in enumerate(parts))
-    return GridFile(found, {name: _mapping(values[name], name) for name in executors.names() if name in values})
+    values = _load(path)
+    settings = _section(values, "the file", [*DEFAULTS, "parts", *executors.names()])
+    shared = {key: settings.pop(key) for key in DEFAULTS if key in settings}
+    parts = settings.pop("parts", [{}])
+    _check(isinstance(parts, list) and parts, f"parts must be a list of mappings with {', '.join(DEFAULTS)}", parts)
+    found = tuple(_part(path.parent, shared, part, f"parts[{index}]") for index, part in enumerate(parts))
+    for name, value in settings.items():
+        _check(isinstance(value, dict), f"{name} must be a mapping", value)
+    return GridFile(found, settings)
 
 
 def _load(path: Path) -> Any:
@@ -113,87 +115,65 @@ class _Strict(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _part(folder: Path, shared: Mapping[str, Any], own: Any, index: int) -> Part:
-    where = f"parts[{index}]."
-    own = _mapping(own, where.rstrip("."))
-    _check_keys(own, KEYS, where)
-    ours, theirs = _settings(own, where), _settings(shared, "")
+def _part(folder: Path, shared: dict[str, Any], own: Any, where: str) -> Part:
+    own = _section(own, where, DEFAULTS)
+    both = DEFAULTS | shared | own
+    recipe, preset, random = both["recipe"], both["preset"], both["random"]
+    _check(isinstance(recipe, str) and recipe, "recipe must be the path of a recipe, relative to the grid file", recipe)
+    _check(isinstance(preset, str) and preset, "preset must be the name of a preset", preset)
+    _check(type(random) is int and random >= 0, "random must be a number of cells, at least 0", random)
     # What a part says of a flag goes before what is said for all parts, in whichever of the two places.
-    flags = {name: value for name, value in theirs[0].items() if name not in ours[1]} | ours[0]
-    grid = {name: values for name, values in theirs[1].items() if name not in ours[0]} | ours[1]
-    rest = {**shared, **own}
-    return Part(
-        recipe=folder / _text(rest.get("recipe"), "recipe", "the path of a recipe, relative to the grid file"),
-        preset=_text(rest.get("preset", "cpu"), "preset", "the name of a preset"),
-        flags={name: _value(name, value, f"flags.{name}") for name, value in flags.items()},
-        grid={name: _axis(name, values) for name, values in grid.items()},
-        random=_count(rest.get("random", 0), "random"),
-    )
+    flags, grid = _choices(own, f"{where}.")
+    every, axes = _choices(shared, "")
+    flags = {name: value for name, value in every.items() if name not in grid} | flags
+    grid = {name: values for name, values in axes.items() if name not in flags} | grid
+    for name, value in flags.items():
+        _check_value(name, value, f"flags.{name}")
+    for name, values in grid.items():
+        _check(isinstance(values, list) and values, f"grid.{name} must be a list of values", values)
+        for index, value in enumerate(values):
+            _check_value(name, value, f"grid.{name}[{index}]")
+    return Part(folder / recipe, preset, flags, grid, random)
 
 
-def _settings(values: Mapping[str, Any], where: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The entries of ``flags`` and of ``grid``."""
-    flags, grid = (_flags(values.get(key, {}), f"{where}{key}") for key in ("flags", "grid"))
-    if both := [name for name in flags if name in grid]:
+def _choices(values: Mapping[str, Any], where: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The entries of ``flags`` and of ``grid``, by name with underscores, as a configuration spells it."""
+    found: dict[str, dict[str, Any]] = {"flags": {}, "grid": {}}
+    for part, names in found.items():
+        given = values.get(part, {})
+        _check(isinstance(given, dict), f"{where}{part} must be a mapping", given)
+        for key, value in given.items():
+            if not (isinstance(key, str) and FLAG.fullmatch(key)):
+                hint = "write it without dashes before it, e.g. curriculum.k"
+                raise UserError(f"{where}{part}: {shown(key)} is no flag; {hint}")
+            name = key.replace("-", "_")
+            if name in SET_ELSEWHERE:
+                raise UserError(f"{where}{part}.{key} is set by the sweep itself; leave it out")
+            if name in names:
+                raise UserError(f"{where}{part}.{key} is there twice")
+            names[name] = value
+    if both := [name for name in found["flags"] if name in found["grid"]]:
         raise UserError(f"{where}flags.{both[0]} is in grid too; leave it in one of them")
-    return flags, grid
+    return found["flags"], found["grid"]
 
 
-def _flags(values: Any, where: str) -> dict[str, Any]:
-    """The values by name with underscores, as a configuration spells it."""
-    found: dict[str, Any] = {}
-    for key, value in _mapping(values, where).items():
-        name = key.replace("-", "_") if isinstance(key, str) and FLAG.fullmatch(key) else None
-        if name is None:
-            raise UserError(f"{where}: {_shown(key)} is no flag; write it without dashes before it, e.g. curriculum.k")
-        if name in SET_ELSEWHERE:
-            raise UserError(f"{where}.{key} is set by the sweep itself; leave it out")
-        if name in found:
-            raise UserError(f"{where}.{key} is there twice")
-        found[name] = value
-    return found
-
-
-def _mapping(value: Any, where: str) -> dict[Any, Any]:
-    if not isinstance(value, dict):
-        raise UserError(f"{where} must be a mapping, got {_shown(value)}")
-    return value
-
-
-def _check_keys(values: Mapping[Any, Any], known: Sequence[str], where: str) -> None:
+def _section(values: Any, where: str, known: Iterable[str]) -> dict[str, Any]:
+    """A mapping that has no other keys."""
+    _check(isinstance(values, dict), f"{where} must be a mapping", values)
     for key in values:
         if key not in known:
-            raise UserError(f"{where}{str(key)[:40]} is no key; allowed: {', '.join(known)}")
+            place = "" if where == "the file" else f"{where}."
+            raise UserError(f"{place}{str(key)[:40]} is no key; allowed: {', '.join(known)}")
+    return dict(values)
 
 
-def _axis(name: str, values: Any) -> list[Any]:
-    if not isinstance(values, list) or not values:
-        raise UserError(f"grid.{name} must be a list of values, got {_shown(values)}")
-    return [_value(name, value, f"grid.{name}[{index}]") for index, value in enumerate(values)]
-
-
-def _value(name: str, value: Any, where: str) -> Any:
+def _check_value(name: str, value: Any, where: str) -> None:
     if name == "curriculum" and not isinstance(value, bool):
-        raise UserError(f"{where} must be true or false, got {_shown(value)}; its fields are e.g. curriculum.k")
-    if not all(isinstance(each, str | int | float | None) for each in (value if isinstance(value, list) else [value])):
-        raise UserError(f"{where} must be a number, a text, true, false, null or a list of these, got {_shown(value)}")
-    return value
+        raise UserError(f"{where} must be true or false, got {shown(value)}; its fields are e.g. curriculum.k")
+    simple = all(isinstance(each, str | int | float | None) for each in (value if isinstance(value, list) else [value]))
+    _check(simple, f"{where} must be a number, a text, true, false, null or a list of these", value)
 
 
-def _text(value: Any, where: str, what: str) -> str:
-    if not isinstance(value, str) or not value:
-        raise UserError(f"{where} must be {what}, got {_shown(value)}")
-    return value
-
-
-def _count(value: Any, where: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise UserError(f"{where} must be a number of cells, at least 0, got {_shown(value)}")
-    return value
-
-
-def _shown(value: Any) -> str:
-    try:
-        return " ".join(repr(value).split())[:60]
-    except ValueError:  # Python does not print numbers of thousands of digits
-        return f"a {type(value).__name__} too long to be shown"
+def _check(fits: object, allowed: str, value: Any) -> None:
+    if not fits:
+        raise UserError(f"{allowed}, got {shown(value)}")

@@ -7,22 +7,23 @@ with ``result.json`` is finished, since that is written last and whole; no other
 from __future__ import annotations
 
 import os
+import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cnas.errors import CnasError, Stopped, UserError
+from cnas.errors import CnasError, Stopped, StorageError, UserError
 from cnas.runs.config import RunConfig
 from cnas.runs.folder import RunFolder, scalars
 from cnas.runs.lock import holder
 from cnas.runs.task import load_task
-from cnas.sweeps.executors.base import Executor, Settings, Work
+from cnas.sweeps.executors import Settings, Start, Work
 from cnas.sweeps.executors.local import Settings as LocalSettings
-from cnas.sweeps.process import LOG, command, last_line, note
 from cnas.training.stop import StopSignal
 
+LOG = "output.log"
+"""What a run prints, in its folder; a resumed run goes on writing to it."""
 POLL = 0.2
 """Seconds between two looks at the runs that go on, and at whether a signal has come."""
 
@@ -46,12 +47,17 @@ class Job:
 class _Running:
     """A run at work."""
 
-    job: Job
-    folder: Path
+    name: str
+    folder: RunFolder
     work: Work
     started: float = field(default_factory=time.monotonic)
-    asked: bool = False
-    """To stop."""
+
+
+def by_seed(jobs: Iterable[Job]) -> list[Job]:
+    """All runs of the first seed, then those of the next."""
+    every = list(jobs)
+    seeds = list(dict.fromkeys(job.config.options.seed for job in every))
+    return sorted(every, key=lambda job: seeds.index(job.config.options.seed))
 
 
 def run_many(
@@ -82,11 +88,11 @@ def run_many(
     finished = {job.name for job in jobs if _is_finished(folders[job.name], job.config)}
     waiting = [job for job in jobs if job.name not in finished]
     if len(waiting) < len(jobs):
-        _say(f"{len(jobs) - len(waiting)} of {len(jobs)} runs are finished already")
+        _log(f"{len(jobs) - len(waiting)} of {len(jobs)} runs are finished already")
     codes = dict.fromkeys(finished, 0)
     if waiting:
         with how.open(Path(home), at_once) as opened, StopSignal().on_signals() as stop:
-            codes |= _Batch(waiting, folders, opened, stop).work(at_once)
+            codes |= _Batch(waiting, folders, opened, stop).run(at_once)
             if stop.reason is not None and len(codes) < len(jobs):
                 raise Stopped(f"stopped by {stop.reason}; go on with the same command")
     return {job.name: codes[job.name] for job in jobs}
@@ -117,87 +123,103 @@ def _check(jobs: Sequence[Job], at_once: int) -> None:
 
 
 class _Batch:
-    """The runs that are not finished, on their way.
+    """The runs that are not finished, until they are.
 
     Args:
         waiting: in the order in which they are started.
         folders: of the runs, by name.
-        executor: what starts their processes.
+        start: what starts their processes.
         stop: whether a signal has come.
     """
 
-    def __init__(
-        self, waiting: Sequence[Job], folders: dict[str, RunFolder], executor: Executor, stop: StopSignal
-    ) -> None:
+    def __init__(self, waiting: Sequence[Job], folders: dict[str, RunFolder], start: Start, stop: StopSignal) -> None:
         self.count, self.queue = len(waiting), list(waiting)
-        self.folders, self.executor, self.stop = folders, executor, stop
+        self.folders, self.start, self.stop = folders, start, stop
+        self.running: list[_Running] = []
         self.codes: dict[str, int] = {}
+        self.stopping = False
 
-    def work(self, at_once: int) -> dict[str, int]:
+    def run(self, at_once: int) -> dict[str, int]:
         """Exit codes by name of all that came to an end; those that a stop kept from it are not among them."""
-        with _running() as running:
-            while running or (self.queue and self.stop.reason is None):
-                while self.queue and self.stop.reason is None and len(running) < at_once:
-                    running.extend(self._start(self.queue.pop(0)))
-                if self.stop.reason is not None:
-                    _ask_to_stop(running)
-                ended = [(run, code) for run in running if (code := run.work.code()) is not None]
-                for run, code in ended:
-                    running.remove(run)
-                    self._note_end(run, code)
-                if not ended:
-                    time.sleep(POLL)
+        try:
+            while self.stop.reason is None and (self.running or self.queue):
+                while self.queue and self.stop.reason is None and len(self.running) < at_once:
+                    self._start(self.queue.pop(0))
+                self._wait()
+        finally:
+            # No run outlives the batch, whatever ended it.
+            self.stopping = True
+            for run in self.running:
+                run.work.stop()
+            while self.running:
+                self._wait()
         return self.codes
 
-    def _start(self, job: Job) -> list[_Running]:
-        """The run, or nothing where somebody else is at it."""
-        folder = self.folders[job.name].path
-        if (other := holder(folder)) is not None:
-            _say(f"{job.name}: running elsewhere, by {other}")
+    def _start(self, job: Job) -> None:
+        """Start a run, unless somebody else is at it."""
+        folder = self.folders[job.name]
+        if (other := holder(folder.path)) is not None:
+            _log(f"{job.name}: running elsewhere, by {other}")
             self.codes[job.name] = Stopped.exit_code
-            return []
-        self.folders[job.name].start(job.config)
-        note(folder)
-        about = f"; {job.about}" if job.about else ""
-        _say(f"{job.name}: started ({self.count - len(self.queue)} of {self.count}{about})")
-        return [_Running(job, folder, self.executor.start(command(folder), folder / LOG))]
+            return
+        folder.start(job.config)
+        log = folder.path / LOG
+        try:
+            log.open("ab").close()
+        except OSError as problem:
+            raise StorageError(f"cannot write {log}: {problem.strerror}") from problem
+        _log(f"{job.name}: started ({self.count - len(self.queue)} of {self.count}{job.about and f'; {job.about}'})")
+        self.running.append(_Running(job.name, folder, self.start(command(folder.path), log)))
+
+    def _wait(self) -> None:
+        """Note which runs have ended, or wait a little."""
+        ended = [(run, code) for run in self.running if (code := run.work.code()) is not None]
+        for run, code in ended:
+            self.running.remove(run)
+            self._note_end(run, code)
+        if not ended:
+            time.sleep(POLL)
 
     def _note_end(self, run: _Running, code: int) -> None:
-        name, seconds = run.job.name, time.monotonic() - run.started
-        if self.folders[name].read_json("result.json") is not None:
+        if run.folder.read_json("result.json") is not None:
             # The folder says so, whatever became of the process afterwards.
             code = 0
         # Before it can save, a process dies of the signal itself, or of the exception Python makes of it.
-        if self.stop.reason is not None and (code < 0 or code in {Stopped.exit_code, CnasError.exit_code}):
-            _say(f"{name}: stopped")
+        stopping = self.stopping or self.stop.reason is not None
+        if stopping and (code < 0 or code in {Stopped.exit_code, CnasError.exit_code}):
+            _log(f"{run.name}: stopped")
             return
-        self.codes[name] = code if code >= 0 else 128 - code
+        self.codes[run.name] = code = code if code >= 0 else 128 - code
         if code == 0:
-            _say(f"{name}: finished after {seconds:.0f} s")
+            _log(f"{run.name}: finished after {time.monotonic() - run.started:.0f} s")
         elif code == Stopped.exit_code:
-            _say(f"{name}: stopped by somebody else; the same command goes on with it")
+            _log(f"{run.name}: stopped by somebody else; the same command goes on with it")
         else:
-            _say(f"{name}: failed with exit code {self.codes[name]}: {last_line(run.folder)}")
+            _log(f"{run.name}: failed with exit code {code}: {last_line(run.folder.path)}")
 
 
-@contextmanager
-def _running() -> Iterator[list[_Running]]:
-    """Runs that do not outlive the context."""
-    running: list[_Running] = []
-    try:
-        yield running
-    finally:
-        _ask_to_stop(running)
-        while any(run.work.code() is None for run in running):
-            time.sleep(POLL)
+def command(folder: Path) -> list[str]:
+    """The words that bring the run of a folder to its end; its ``config.json`` says which run it is.
+
+    The process stops, with a checkpoint, when its standard input is closed: nobody is left who waits for it.
+
+    Args:
+        folder: of the run; it holds ``config.json``.
+    """
+    return [sys.executable, "-m", "cnas.sweeps", str(folder.resolve())]
 
 
-def _ask_to_stop(running: Sequence[_Running]) -> None:
-    for run in running:
-        if not run.asked:
-            run.asked = True
-            run.work.stop()
+def last_line(folder: Path) -> str:
+    """The last thing a run has printed, and where the rest is.
+
+    Args:
+        folder: of the run.
+    """
+    log = folder / LOG
+    lines = log.read_text("utf-8", "replace").split("\n") if log.exists() else []
+    printed = [line for line in lines if line.strip()]
+    return f"{printed[-1].strip()[:300] if printed else 'it said nothing'} (log: {log})"
 
 
-def _say(text: str) -> None:
+def _log(text: str) -> None:
     print(text, flush=True)

@@ -1,5 +1,6 @@
 """The `cnas` command: its commands, help, one-line errors and exit codes."""
 
+import errno
 import importlib
 import json
 import os
@@ -36,7 +37,7 @@ def test_help_lists_every_command(capsys):
     files = [module.name for module in pkgutil.iter_modules(commands.__path__)]
     assert cli.names() == sorted(files)
     assert {"compare", "env"} <= set(files)
-    assert all(f"\n  {name} " in out for name in files)
+    assert all(f"\n    {name} " in out for name in files)
 
 
 @pytest.mark.parametrize("name", cli.names())
@@ -88,6 +89,32 @@ def test_compare_prints_and_writes_the_same(finished, tmp_path, capsys):
 def test_compare_that_cannot_write_says_so(finished, tmp_path, capsys):
     assert cli.main(["compare", str(finished), "--output", str(tmp_path)]) == 5
     assert capsys.readouterr().err.startswith(f"error: cannot write {tmp_path}")
+
+
+def raising(problem):
+    def action():
+        raise problem
+
+    return action
+
+
+@pytest.mark.parametrize(
+    "problem", [OSError(errno.ENOSPC, "full"), PermissionError(errno.EACCES, "not yours", "there")], ids=str
+)
+def test_a_disk_that_refuses_is_one_line_and_code_5(problem, capsys):
+    assert cli.exit_code(raising(problem)) == 5
+    captured = capsys.readouterr()
+    assert captured.err == f"error: the disk refused: {problem}\n"
+
+
+def test_what_is_no_disk_keeps_its_traceback():
+    with pytest.raises(ConnectionResetError):
+        cli.exit_code(raising(ConnectionResetError(errno.ECONNRESET, "gone")))
+
+
+def test_an_interrupt_has_a_code_of_its_own_and_an_action_may_choose_one():
+    assert cli.exit_code(raising(KeyboardInterrupt())) == 130
+    assert [cli.exit_code(lambda code=code: code) for code in (None, 0, 7)] == [0, 0, 7]
 
 
 def talk_to_nobody():

@@ -218,6 +218,7 @@ dedentable."""
         (["--search.unrolled"], Run(seed=1, search=Search(unrolled=True))),
         (["--search.rates", "1, 2e-1"], Run(seed=1, search=Search(rates=(1.0, 0.2)))),
         (["--search.rates", ""], Run(seed=1, search=Search(rates=()))),
+        (["--trainer.names", "none"], Run(seed=1, trainer=Trainer(names=("none",)))),
         (["--trainer.batch-size", "8"], Run(seed=1, trainer=Trainer(batch_size=8))),
         (["--trainer.batch_size", "8"], Run(seed=1, trainer=Trainer(batch_size=8))),
         (["--trainer.clip", "none"], Run(seed=1, trainer=Trainer(clip=None))),
@@ -237,7 +238,7 @@ def test_flags_change_exactly_what_they_name(words: list[str], expected: Run) ->
         ("--curriculum.refresh often", "--curriculum.refresh must be one of epoch, step, got 'often'"),
         ("--search.entropy nan", "--search.entropy must be a finite number, got 'nan'"),
         ("--search.rates 1,x", "--search.rates[1] must be a finite number, got 'x'"),
-        ("--trainer.batch_size x", "--trainer.batch_size must be an integer, got 'x'"),
+        ("--trainer.batch_size x", "--trainer.batch-size must be an integer, got 'x'"),
         ("--trainer.clip x", "--trainer.clip must be a finite number or none, got 'x'"),
         ("--curriculum.k -3", "curriculum.k must be at least 0, got -3"),
         ("--curiculum.k 5", "unknown flag --curiculum.k; did you mean --curriculum.k?"),
@@ -246,11 +247,19 @@ def test_flags_change_exactly_what_they_name(words: list[str], expected: Run) ->
         ("--see 3", "unknown flag --see; did you mean --seed?"),
         ("5", "unexpected argument '5'; --help lists what is allowed"),
         ("--seed", "argument --seed: expected one argument"),
-        ("--exact=1", "argument --exact: ignored explicit argument '1'"),
+        ("--exact=1", "argument --exact/--no-exact: ignored explicit argument '1'"),
     ],
 )
 def test_every_wrong_flag_is_one_line_that_helps(words: str, expected: str) -> None:
     assert message(parse, Run(seed=1), *words.split()) == expected
+
+
+def test_any_flag_may_be_written_with_underscores_its_value_stays() -> None:
+    parser = OneLineParser()
+    parser.add_argument("--output-dir")
+    add_flags(parser, Run(seed=1))
+    given = parser.parse_args(["--output_dir=a_b", "--note", "_a"])
+    assert vars(given) == {"output_dir": "a_b", "note": "_a"}
 
 
 def test_only_given_flags_are_in_the_namespace_and_nothing_given_changes_nothing() -> None:
@@ -291,7 +300,7 @@ def test_help_shows_docs_and_defaults(capsys: pytest.CaptureFixture[str], monkey
     text = " ".join(capsys.readouterr().out.split())
     assert "--curriculum.k INT How many candidates judge each unit. (default: 5)" in text
     assert "--curriculum.refresh epoch|step 100% of the units are judged this often. (default: epoch)" in text
-    assert "--search.unrolled Second order. (default: False; off: --no-search.unrolled)" in text
+    assert "--search.unrolled, --no-search.unrolled Second order. (default: False)" in text
     assert "--search.rates NUMBER,... (default: 0.5,2.0)" in text
     assert "--note TEXT|none (default: none)" in text
     assert "--trainer.names TEXT,... (default: empty)" in text

@@ -155,7 +155,7 @@ def test_every_field_has_a_flag():
     config.add_flags(parser)
     known = {option for action in parser._actions for option in action.option_strings}
     fields = [path for path, _ in leaves(config.to_json()) if path not in FIXED | {("recipe",), ("preset",)}]
-    assert {f"--{'.'.join(path)}" for path in fields} <= known
+    assert {f"--{'.'.join(path)}".replace("_", "-") for path in fields} <= known
     assert {f"--{'.'.join(path).replace('_', '-')}" for path in fields} <= known
 
 

@@ -10,7 +10,7 @@ import torch
 from cnas.random import DropoutSeeds
 from cnas.spaces import DartsRnnSpace, EnasRnnSpace, LanguageModelSizes
 from cnas.spaces._language_model import LanguageModelShell
-from cnas.sweeps.recipe import Recipe
+from cnas.sweeps.grid import Recipe
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 RATE = 0.75

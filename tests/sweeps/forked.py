@@ -12,18 +12,19 @@ from typing import Any, ClassVar
 from launching import CONTEXT
 
 from cnas.sweeps.__main__ import work
+from cnas.sweeps.executors import Start
 
 TINY = Path(__file__).parents[1] / "tiny_recipe.py"
 
 
 class Forked:
-    """Its settings, and the executor itself."""
+    """Its settings, and what starts processes."""
 
     AT_ONCE: ClassVar[int | None] = 1
 
     @contextmanager
-    def open(self, home: Path, at_once: int) -> Iterator[Forked]:
-        yield self
+    def open(self, home: Path, at_once: int) -> Iterator[Start]:
+        yield self.start
 
     def start(self, command: Sequence[str], log: Path) -> ForkedWork:
         process = CONTEXT.Process(target=_child, args=(command[-1], log), daemon=True)

@@ -15,8 +15,8 @@ from outcome import outcome
 
 from cnas.errors import UserError
 from cnas.sweeps import Job, executors, read_grid, run_many
-from cnas.sweeps.executors._supervise import tending
-from cnas.sweeps.process import LOG
+from cnas.sweeps.executors._supervise import make_supervisor
+from cnas.sweeps.many import LOG
 
 PATIENCE = 2 * SECONDS
 """A cluster takes its time to come and to go."""
@@ -57,12 +57,11 @@ def test_an_executor_that_is_not_installed_says_where_it_comes_from(name, packag
     assert [*tmp_path.iterdir()] == []
 
 
-def test_threads_are_shared_unless_somebody_says_how_many(tmp_path, monkeypatch):
+def test_threads_are_shared_unless_somebody_says_how_many(monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
 
     def threads(at_once, **given):
-        with executors.settings("local", given).open(tmp_path, at_once) as local:
-            return local.environment["OMP_NUM_THREADS"]
+        return executors.settings("local", given).environment(at_once)["OMP_NUM_THREADS"]
 
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     assert [threads(1), threads(3), threads(99), threads(2, threads=5)] == ["8", "2", "1", "5"]
@@ -118,7 +117,7 @@ def test_a_cluster_runs_stops_and_leaves_runs_to_any_other_executor(name, grid_f
 
 
 def test_an_engine_gets_a_function_that_needs_nothing_of_the_package(tmp_path):
-    supervise = tending()
+    supervise = make_supervisor()
     assert "cnas" not in set(supervise.__code__.co_names) | set(supervise.__code__.co_freevars)
     code = "import os, sys; print(os.getcwd(), os.getsid(0) == os.getpid()); sys.exit(7)"
     assert supervise([sys.executable, "-c", code], str(tmp_path / "log"), str(tmp_path)) == 7
@@ -135,7 +134,7 @@ def test_an_interrupted_worker_asks_its_process_to_stop(tmp_path):
         signal.raise_signal(signal.SIGINT)
 
     threading.Thread(target=interrupt, daemon=True).start()
-    assert tending()([sys.executable, "-c", f"{code}\ntime.sleep(60)"], str(log), str(tmp_path)) == 75
+    assert make_supervisor()([sys.executable, "-c", f"{code}\ntime.sleep(60)"], str(log), str(tmp_path)) == 75
 
 
 @pytest.mark.parametrize(

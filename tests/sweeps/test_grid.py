@@ -14,8 +14,8 @@ from cnas.cli import launch
 from cnas.errors import UserError
 from cnas.runs.config import RunConfig
 from cnas.sweeps import Grid, read_grid
-from cnas.sweeps.plan import references_of
-from cnas.sweeps.recipe import words
+from cnas.sweeps.grid import words
+from cnas.sweeps.random_cells import references_of
 
 ROOT = Path(__file__).parents[2]
 GRIDS = sorted((ROOT / "recipes" / "grids").glob("*.yaml"))

@@ -19,7 +19,7 @@ from cnas.runs.folder import RunFolder
 from cnas.runs.lock import holder, lock
 from cnas.sweeps import Job, run_many
 from cnas.sweeps.executors import settings
-from cnas.sweeps.process import LOG, command
+from cnas.sweeps.many import LOG, command
 
 
 def test_a_finished_run_is_skipped_and_its_folder_left_alone(finished, tiny, tmp_path, capsys):

@@ -118,7 +118,7 @@ def test_one_experiment_under_two_configurations_is_counted_once(grid_file, fini
 BAD = {
     ("--jobs", "0"): "--jobs must be at least 1, got 0",
     ("--jobs", "many"): "invalid int value: 'many'",
-    ("--executor", "cloud"): "invalid choice: 'cloud'",
+    ("--executor", "cloud"): "executor must be one of local, ray, slurm, got 'cloud'",
     ("--dry",): "unknown flag --dry; did you mean --dry-run?",
 }
 

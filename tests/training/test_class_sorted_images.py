@@ -11,7 +11,7 @@ from sorted_digits import COUNT, Sorted, ordered, run_process
 
 from cnas.data import load_images
 from cnas.runs.images import ImageTask
-from cnas.sweeps.recipe import Recipe
+from cnas.sweeps.grid import Recipe
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "nats_cl.py"
 LEAST = 0.85

@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import argparse
 
-from cnas.hub import write_card
-
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """What ``cnas card`` takes."""
@@ -35,4 +33,6 @@ def run(given: argparse.Namespace) -> str:
             identifier of a licence.
         StorageError: the card cannot be written.
     """
+    from cnas.hub import write_card
+
     return str(write_card(given.run, given.seeds, given.license))

@@ -16,7 +16,6 @@ import argparse
 from pathlib import Path
 
 from cnas.errors import StorageError
-from cnas.reports.comparison import group_runs, load_runs, render
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -35,6 +34,8 @@ def run(given: argparse.Namespace) -> str:
         UserError: a folder is not that of a finished run, or the same run is named twice.
         StorageError: the file cannot be written.
     """
+    from cnas.reports.comparison import group_runs, load_runs, render
+
     runs = load_runs([*given.runs, *given.random])
     count = len(given.runs)
     text = render(group_runs(runs[:count], runs[count:])).rstrip("\n")

@@ -9,8 +9,6 @@ import argparse
 import json
 import platform
 
-from cnas import algorithms, spaces
-
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """What ``cnas env`` takes: nothing."""
@@ -21,6 +19,7 @@ def run(given: argparse.Namespace) -> str:  # noqa: ARG001
     import torch
     from accelerate import Accelerator
 
+    from cnas import algorithms, spaces
     from cnas.runs.devices import environment
 
     found = environment(Accelerator(cpu=not torch.accelerator.is_available()))

@@ -12,7 +12,6 @@ import argparse
 from pathlib import Path
 
 from cnas.errors import UserError
-from cnas.hub import generate_lines
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -36,4 +35,6 @@ def run(given: argparse.Namespace) -> str:
         raise UserError(f"run {given.run} holds no language model: its model/ has no tokenizer.json")
     if given.lines < 1:
         raise UserError(f"--lines must be at least 1, got {given.lines}")
+    from cnas.hub import generate_lines
+
     return "\n".join(generate_lines(model, given.lines, given.seed, prompt=given.text))

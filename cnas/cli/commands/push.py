@@ -13,8 +13,6 @@ from __future__ import annotations
 import argparse
 import sys
 
-from cnas.hub import push_run
-
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """What ``cnas push`` takes."""
@@ -33,6 +31,8 @@ def run(given: argparse.Namespace) -> str:
         UserError: the folder, the name or the token is wrong; raised before any upload.
         PushError: the Hub refused or could not be reached.
     """
+    from cnas.hub import push_run
+
     return push_run(
         given.run,
         given.repo_id,

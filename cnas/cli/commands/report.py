@@ -12,8 +12,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from cnas.reports.report import write_report
-
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """What ``cnas report`` takes."""
@@ -30,4 +28,6 @@ def run(given: argparse.Namespace) -> str:
         UserError: a folder is not that of a run.
         StorageError: the page cannot be written.
     """
+    from cnas.reports.report import write_report
+
     return str(write_report([Path(folder) for folder in given.runs], Path(given.out) if given.out else None))

@@ -13,23 +13,21 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cnas.errors import UserError
-from cnas.reports.comparison.markdown import plain, table
-from cnas.runs.folder import RunFolder
-from cnas.runs.lock import holder
-from cnas.sweeps import Grid, comparison, conclude, executors, read_grid, run_many
+
+if TYPE_CHECKING:
+    from cnas.sweeps import Grid
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """What ``cnas sweep`` takes."""
     parser.add_argument("grid", metavar="FILE", help="which runs: a recipe, its flags, lists of values (YAML)")
-    parser.add_argument(
-        "--executor", choices=executors.names(), default="local", help="what runs the processes (default: local)"
-    )
-    parser.add_argument(
-        "--jobs", type=int, metavar="N", help="runs handed over at once (default: 1 on this machine, otherwise all)"
-    )
+    about = "what runs the processes: local, ray or slurm (default: local)"
+    parser.add_argument("--executor", default="local", metavar="NAME", help=about)
+    about = "runs handed over at once (default: 1 on this machine, otherwise all)"
+    parser.add_argument("--jobs", type=int, metavar="N", help=about)
     parser.add_argument("--output-dir", metavar="DIR", help="the folder of the run folders (default: runs/<grid>)")
     parser.add_argument("--dry-run", action="store_true", help="list the runs and start none")
 
@@ -42,6 +40,8 @@ def run(given: argparse.Namespace) -> str:
         Stopped, StorageError: as `cnas.sweeps.run_many`.
         UnfinishedError: some runs failed, or are running elsewhere.
     """
+    from cnas.sweeps import comparison, conclude, executors, read_grid, run_many
+
     grid = read_grid(given.grid)
     if given.jobs is not None and given.jobs < 1:
         raise UserError(f"--jobs must be at least 1, got {given.jobs}")
@@ -54,12 +54,17 @@ def run(given: argparse.Namespace) -> str:
 
 
 def _list(grid: Grid, home: Path) -> str:
+    from cnas.reports.comparison.markdown import plain, table
+
     rows = [[plain(job.name), plain(job.about), _state(home / job.name)] for job in grid.jobs]
     return f"{table(['run', 'what', 'state'], rows)}\n\n{len(rows)} runs in {home}"
 
 
 def _state(folder: Path) -> str:
     """Where a run stands."""
+    from cnas.runs.folder import RunFolder
+    from cnas.runs.lock import holder
+
     home = RunFolder(folder)
     if (other := holder(folder)) is not None:
         return f"running, by {other}"

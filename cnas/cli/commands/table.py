@@ -11,8 +11,6 @@ from __future__ import annotations
 import argparse
 import sys
 
-from cnas.benchmarks import build_table
-
 _EVERY = 500
 """So many files make a line of progress."""
 
@@ -31,10 +29,12 @@ def run(given: argparse.Namespace) -> str:
         UserError: the files are not all there, one is broken, or the table exists already.
         StorageError: the disk refuses.
     """
-    count = build_table(given.source, given.out, _say)
+    from cnas.benchmarks import build_table
+
+    count = build_table(given.source, given.out, _log)
     return f"{given.out}: {count:,} architectures"
 
 
-def _say(done: int, of: int) -> None:
+def _log(done: int, of: int) -> None:
     if done % _EVERY == 0 or done == of:
         print(f"{done:,} of {of:,} files read", file=sys.stderr, flush=True)

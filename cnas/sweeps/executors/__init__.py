@@ -1,18 +1,55 @@
 """What runs the processes of a sweep, found by place: a module here is the executor of its name.
 
-It has ``Settings``, see `cnas.sweeps.executors.base`. A new executor is a new file here; nothing else is edited.
+It has ``Settings``, see below. A new executor is a new file here; nothing else is edited.
 """
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
 
 from cnas.errors import UserError
 from cnas.runs.fields import from_dict, to_dict
-from cnas.sweeps.executors.base import Settings
+
+
+class Work(Protocol):
+    """One process, running, waiting for its turn or at its end."""
+
+    def code(self) -> int | None:
+        """The exit code, that of a signal negative; None while it has not ended. Does not wait."""
+        ...
+
+    def stop(self) -> None:
+        """Ask it to save and to end; it is asked once, and `code` says when it has."""
+        ...
+
+
+Start = Callable[[Sequence[str], Path], Work]
+"""Starts a process, here or elsewhere, or puts it in line: from the words of its command and the file that its output
+is added to. Its standard input must stay open for as long as anybody waits for it."""
+
+
+class Settings(Protocol):
+    """A frozen dataclass of what the grid file may say about an executor, each field with a default."""
+
+    AT_ONCE: ClassVar[int | None]
+    """How many runs are handed over at the same time if nobody says; None is all of them."""
+
+    def open(self, home: Path, at_once: int) -> AbstractContextManager[Start]:
+        """What starts processes, for as long as the context lasts.
+
+        Args:
+            home: the folder of the run folders, for what the executor itself has to write.
+            at_once: how many runs are handed over at the same time.
+
+        Raises:
+            UserError: it cannot be had, e.g. as its package is not installed.
+        """
+        ...
 
 
 def names() -> list[str]:
@@ -23,7 +60,7 @@ def names() -> list[str]:
         ['local', 'ray', 'slurm']
     """
     found = [module.name for module in pkgutil.iter_modules(__path__)]
-    return sorted(name for name in found if name != "base" and name[0] != "_")
+    return sorted(name for name in found if name[0] != "_")
 
 
 def settings(name: str, given: Mapping[str, Any] | None = None) -> Settings:

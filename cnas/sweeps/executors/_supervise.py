@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-
-Tend = Callable[[Sequence[str], str, str], int]
-"""(words of the command, file for its output, working directory) to exit code."""
+from typing import Any
 
 
-def tending() -> Tend:
+def make_supervisor() -> Callable[[Sequence[str], str, str], int]:
     """A function that starts a process, waits for it, and asks it to stop when the worker is interrupted.
+
+    It takes the words of the command, the file for its output and the working directory, and returns the exit code.
 
     Engines send a function of a module by its name, and a worker would import all of `cnas` to find it. One that is
     made in a function is sent as it is, so the worker stays small.
@@ -26,19 +26,12 @@ def tending() -> Tend:
             # What a script starts in its background inherits that it is not to be interrupted.
             signal.signal(signal.SIGINT, signal.default_int_handler)
         with Path(log).open("ab") as output:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                cwd=place,
-                start_new_session=True,
-            )
+            pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": output, "stderr": subprocess.STDOUT}
+            process: Any = subprocess.Popen(command, **pipes, cwd=place, start_new_session=True)
         while True:
             try:
                 # An interrupt is noticed between two calls only.
-                code = process.wait(0.2)
-                assert process.stdin is not None
+                code = int(process.wait(0.2))
                 process.stdin.close()
                 return code
             except subprocess.TimeoutExpired:

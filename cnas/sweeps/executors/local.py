@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from cnas.errors import UserError
+from cnas.sweeps.executors import Start
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,58 +26,35 @@ class Settings:
         if self.threads is not None and self.threads < 1:
             raise UserError(f"local.threads must be at least 1, got {self.threads}")
 
+    def environment(self, at_once: int) -> dict[str, str]:
+        """Of each process, where so many run at the same time."""
+        threads = self.threads or os.environ.get("OMP_NUM_THREADS") or max(1, (os.cpu_count() or 1) // at_once)
+        return {**os.environ, "OMP_NUM_THREADS": str(threads)}
+
     @contextmanager
-    def open(self, home: Path, at_once: int) -> Iterator[Local]:  # noqa: ARG002
-        """The executor; see `cnas.sweeps.executors.base.Settings`."""
-        environment = dict(os.environ)
-        if self.threads is not None or "OMP_NUM_THREADS" not in environment:
-            environment["OMP_NUM_THREADS"] = str(self.threads or max(1, (os.cpu_count() or 1) // at_once))
-        yield Local(environment)
+    def open(self, home: Path, at_once: int) -> Iterator[Start]:  # noqa: ARG002
+        """See `cnas.sweeps.executors.Settings`."""
+        environment = self.environment(at_once)
+
+        def start(command: Sequence[str], log: Path) -> Process:
+            with log.open("ab") as output:
+                pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": output, "stderr": subprocess.STDOUT}
+                # Ctrl-C goes to all processes of a session; these wait for what the sweep says.
+                return Process(command, **pipes, env=environment, start_new_session=True)
+
+        yield start
 
 
-class Local:
-    """Starts processes at once.
-
-    Args:
-        environment: of each of them.
-    """
-
-    def __init__(self, environment: Mapping[str, str]) -> None:
-        self.environment = environment
-
-    def start(self, command: Sequence[str], log: Path) -> Process:
-        """See `cnas.sweeps.executors.base.Executor.start`."""
-        with log.open("ab") as output:
-            # Ctrl-C goes to all processes of a session; these wait for what the sweep says.
-            return Process(
-                subprocess.Popen(
-                    command,
-                    stdin=subprocess.PIPE,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    env=self.environment,
-                    start_new_session=True,
-                )
-            )
-
-
-class Process:
-    """A process of this machine.
-
-    Args:
-        process: it, with a pipe for its standard input, which closes when this process ends in whatever way.
-    """
-
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self.process = process
+class Process(subprocess.Popen[bytes]):
+    """A process of this machine; its standard input closes when the process that started it ends in whatever way."""
 
     def code(self) -> int | None:
-        """See `cnas.sweeps.executors.base.Work.code`."""
-        code = self.process.poll()
-        if code is not None and self.process.stdin is not None:
-            self.process.stdin.close()
+        """See `cnas.sweeps.executors.Work.code`."""
+        code = self.poll()
+        if code is not None and self.stdin is not None:
+            self.stdin.close()
         return code
 
     def stop(self) -> None:
-        """See `cnas.sweeps.executors.base.Work.stop`."""
-        self.process.terminate()
+        """See `cnas.sweeps.executors.Work.stop`."""
+        self.terminate()

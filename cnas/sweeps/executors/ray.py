@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from cnas.errors import Stopped, UserError
-from cnas.sweeps.executors._supervise import tending
+from cnas.sweeps.executors import Start
+from cnas.sweeps.executors._supervise import make_supervisor
 
 STORE = 80_000_000
 """Bytes for the objects of a cluster that is started here; an exit code is all that is sent."""
@@ -30,13 +31,13 @@ class Settings:
     """Of each run; 0.25 is a quarter of one."""
 
     def __post_init__(self) -> None:
-        for name in ("cores", "gpus"):
-            if getattr(self, name) < 0:
-                raise UserError(f"ray.{name} must be at least 0, got {getattr(self, name)}")
+        for name, value in (("cores", self.cores), ("gpus", self.gpus)):
+            if value < 0:
+                raise UserError(f"ray.{name} must be at least 0, got {value}")
 
     @contextmanager
-    def open(self, home: Path, at_once: int) -> Iterator[Ray]:  # noqa: ARG002
-        """The executor; see `cnas.sweeps.executors.base.Settings`."""
+    def open(self, home: Path, at_once: int) -> Iterator[Start]:  # noqa: ARG002
+        """See `cnas.sweeps.executors.Settings`."""
         # Ray counts its users over the network, unless it is told not to.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         try:
@@ -49,28 +50,12 @@ class Settings:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
         except (ConnectionError, ValueError, RuntimeError) as problem:
             raise UserError(f"ray.address {address or 'none'}: {' '.join(str(problem).split())[:200]}") from problem
+        # Whoever runs the sweep decides whether a run that died is tried again.
+        task = ray.remote(num_cpus=self.cores, num_gpus=self.gpus, max_retries=0)(make_supervisor())
         try:
-            yield Ray(ray, self)
+            yield lambda command, log: Task(ray, task.remote(list(command), str(log.resolve()), str(Path.cwd())))
         finally:
             ray.shutdown()
-
-
-class Ray:
-    """Hands processes to the cluster, which starts them where and when there is room.
-
-    Args:
-        ray: the package, connected.
-        settings: what each process takes.
-    """
-
-    def __init__(self, ray: Any, settings: Settings) -> None:
-        self.ray = ray
-        # Whoever runs the sweep decides whether a run that died is tried again.
-        self.task = ray.remote(num_cpus=settings.cores, num_gpus=settings.gpus, max_retries=0)(tending())
-
-    def start(self, command: Sequence[str], log: Path) -> Task:
-        """See `cnas.sweeps.executors.base.Executor.start`."""
-        return Task(self.ray, self.task.remote(list(command), str(log.resolve()), str(Path.cwd())))
 
 
 class Task:
@@ -86,7 +71,7 @@ class Task:
         self.reference = reference
 
     def code(self) -> int | None:
-        """See `cnas.sweeps.executors.base.Work.code`."""
+        """See `cnas.sweeps.executors.Work.code`."""
         ended, _ = self.ray.wait([self.reference], timeout=0)
         if not ended:
             return None
@@ -99,5 +84,5 @@ class Task:
             return 1
 
     def stop(self) -> None:
-        """See `cnas.sweeps.executors.base.Work.stop`."""
+        """See `cnas.sweeps.executors.Work.stop`."""
         self.ray.cancel(self.reference)

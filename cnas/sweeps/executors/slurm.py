@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 
 from cnas.errors import Stopped, UserError
 from cnas.runs.lock import holder
-from cnas.sweeps.executors._supervise import tending
+from cnas.sweeps.executors import Start
+from cnas.sweeps.executors._supervise import make_supervisor
 
 FILES = ".submitit"
 """What submitit writes, in the folder of the run folders."""
@@ -47,8 +48,8 @@ class Settings:
                 raise UserError(f"slurm.{name} must be at least {least}, got {getattr(self, name)}")
 
     @contextmanager
-    def open(self, home: Path, at_once: int) -> Iterator[Slurm]:  # noqa: ARG002
-        """The executor; see `cnas.sweeps.executors.base.Settings`."""
+    def open(self, home: Path, at_once: int) -> Iterator[Start]:  # noqa: ARG002
+        """See `cnas.sweeps.executors.Settings`."""
         try:
             import submitit
         except ImportError as problem:
@@ -65,23 +66,10 @@ class Settings:
             gpus_per_node=self.gpus,
             **{f"slurm_{name}": named[name] for name in ("partition", "account", "qos", "constraint") if name in named},
         )
-        yield Slurm(executor)
-
-
-class Slurm:
-    """Hands each process to the queue as a job.
-
-    Args:
-        executor: of submitit.
-    """
-
-    def __init__(self, executor: Any) -> None:
-        self.executor = executor
-
-    def start(self, command: Sequence[str], log: Path) -> SlurmJob:
-        """See `cnas.sweeps.executors.base.Executor.start`."""
-        job = self.executor.submit(tending(), list(command), str(log.resolve()), str(Path.cwd()))
-        return SlurmJob(job, log.parent)
+        work = make_supervisor()
+        yield lambda command, log: SlurmJob(
+            executor.submit(work, list(command), str(log.resolve()), str(Path.cwd())), log.parent
+        )
 
 
 class SlurmJob:
@@ -99,7 +87,7 @@ class SlurmJob:
         self.over: float | None = None
 
     def code(self) -> int | None:
-        """See `cnas.sweeps.executors.base.Work.code`."""
+        """See `cnas.sweeps.executors.Work.code`."""
         if not self.job.done():
             return None
         if self.asked:
@@ -116,6 +104,6 @@ class SlurmJob:
         return holder(self.folder) is not None and time.monotonic() - self.over < GRACE
 
     def stop(self) -> None:
-        """See `cnas.sweeps.executors.base.Work.stop`."""
+        """See `cnas.sweeps.executors.Work.stop`."""
         self.asked = True
         self.job.cancel(check=False)

@@ -1,4 +1,4 @@
-"""What recipes that make a whole table share: a command line (preset, data, seeds, random cells), and the runs."""
+"""Recipes that make a whole table: which runs (rows, seeds, random cells), their command line, what became of them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,53 @@ from cnas.reports.comparison import FinishedRun, Group, load_run
 from cnas.runs.config import RunConfig
 from cnas.runs.fields import OneLineParser
 from cnas.sweeps.comparison import conclude
-from cnas.sweeps.many import Job, run_many
-from cnas.sweeps.plan import Plan, Rows
+from cnas.sweeps.many import Job, by_seed, run_many
+from cnas.sweeps.random_cells import random_cells
 
+Rows = dict[str, RunConfig]
+"""The configuration of every row of a table, by the row's name."""
 Presets = Mapping[str, Callable[[], Rows]]
 """The rows of a table by the preset's name."""
 OPTIONS = ("data", "table")
 """Options of every run that the command line may set for all of them."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which runs make up the table.
+
+    Args:
+        rows: configurations by row name; their own seeds do not count.
+        seeds: every row is run with each of them.
+        random: so many random cells of each space are trained for each seed.
+    """
+
+    rows: Rows
+    seeds: tuple[int, ...]
+    random: int
+
+    def searches(self) -> dict[str, list[Job]]:
+        """The runs of every row, one per seed."""
+        return {
+            name: [Job(f"{name}-s{seed}", _seeded(config, seed)) for seed in self.seeds]
+            for name, config in self.rows.items()
+        }
+
+    def references(self) -> dict[str, list[Job]]:
+        """The random cells by space, trained as the found ones are; drawn from the seed, no two alike."""
+        spaces = {config.space.name: config for config in self.rows.values()}
+        return {
+            space: [
+                Job(f"random-{space}-{index}-s{seed}", cell)
+                for seed in self.seeds
+                for index, cell in enumerate(random_cells(_seeded(config, seed), self.random), 1)
+            ]
+            for space, config in spaces.items()
+        }
+
+    def jobs(self) -> list[Job]:
+        """All runs: seed by seed, so that a table of one seed is there first."""
+        return by_seed(job for jobs in (*self.searches().values(), *self.references().values()) for job in jobs)
 
 
 def table_parser(recipe: str, presets: Presets, description: str) -> OneLineParser:
@@ -127,3 +167,7 @@ def run_table(plan: Plan, home: Path, at_once: int, make_table: Callable[[Plan, 
     codes = run_many(plan.jobs(), home, at_once=at_once)
     print(conclude(make_table(plan, home, codes), home, codes), flush=True)
     return 0
+
+
+def _seeded(config: RunConfig, seed: int) -> RunConfig:
+    return replace(config, options=replace(config.options, seed=seed))
