@@ -64,14 +64,15 @@ class OrderedBatches(ABC):
         """
         return self
 
-    def scoring_batch(self, index: int, rows: slice) -> Batch:
-        """What K subnets judge of a batch under ``refresh="step"``: the same rows of the same units as `batch`.
+    def scoring_batch(self, index: int, rows: slice, batch: Batch) -> Batch:  # noqa: ARG002
+        """What K subnets score of a batch under ``refresh="step"``: the same rows of the same units.
 
         Args:
             index: of the global batch.
             rows: which of its rows.
+            batch: these rows as they are trained on; the answer unless a subclass differs.
         """
-        return self.batch(index, rows)
+        return batch
 
     @abstractmethod
     def batch(self, index: int, rows: slice) -> Batch:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cnas.errors import UserError
 from cnas.runs.config import RunConfig
-from cnas.training.trainer import check_batches, check_candidates
+from cnas.training.trainer import check_candidates
 
 
 def check_search(config: RunConfig, processes: int) -> None:
@@ -25,7 +25,7 @@ def check_search(config: RunConfig, processes: int) -> None:
         found = config.trainer.valid_batch_size
         raise UserError(f"trainer.valid_batch_size must be at least the {processes} processes, got {found}")
     if config.space.batch_statistics:
-        check_batches(config.trainer)
+        config.trainer.check_whole_batches("trainer.", "supernet")
     if config.curriculum:
         check_candidates(config.curriculum, config.space)
 

@@ -19,8 +19,7 @@ from cnas.data.text import TextConfig
 from cnas.errors import UserError
 from cnas.spaces.base import SearchSpace
 from cnas.training.launcher_flags import told_precision
-from cnas.training.retrain import RetrainConfig
-from cnas.training.trainer import TrainerConfig
+from cnas.training.arguments import RetrainConfig, TrainerConfig
 
 VERSION = 2
 """Of the layout of ``config.json``; a file of another one is refused."""

@@ -101,8 +101,6 @@ class ImageTask:
             raise UserError(f"curriculum.unit must be sample for images, got {unit!r}")
         if self.config.retrain.epochs:
             self.config.retrain.check_whole_batches("retrain.")
-            if self.config.retrain.batch_size < 2:
-                raise UserError("retrain.batch_size must be at least 2 where the network normalises batches, got 1")
 
     @contextmanager
     def _cut_named(self) -> Iterator[None]:

@@ -28,14 +28,11 @@ from cnas.runs.folder import RunFolder, scalars
 from cnas.runs.lock import held
 from cnas.reports.report import report_run
 from cnas.runs.task import Task, RetrainResult
-from cnas.training.launcher import launcher_watched
 from cnas.training.launcher_flags import refuse_unmet
 from cnas.training.loop import AccelerateLoop
-from cnas.training.process_options import ProcessOptions
-from cnas.training.distributed import ProcessGroup
 from cnas.training.retrain import Retrainer
-from cnas.training.context import RunContext
-from cnas.training.stop import StopSignal
+from cnas.training.context import ProcessOptions, RunContext, StopSignal
+from cnas.training.distributed import ProcessGroup
 from cnas.training.trackers import start_trackers
 from cnas.training.trainer import CurriculumTrainer, SearchParts
 from cnas.types import Architecture, SearchResult
@@ -75,11 +72,12 @@ def run(
             print(f"finished already: {home.path / 'result.json'}", flush=True)
         return finished
     task.check(accelerator.num_processes)
+    stop = StopSignal()
     # Signals first, so that no moment is left in which one takes the process and leaves the lock.
-    with StopSignal().on_signals() as stop, launcher_watched(stop), _alone(home, config, accelerator, resume):
+    with stop.on_signals(), stop.on_launcher_exit(), _alone(home, config, accelerator, resume):
         _begin(home, config, accelerator, resume)
         stamp = f"{home.config_hash}-{task.fingerprint}"
-        context = RunContext(accelerator, home.path, config.options.seed, stamp, stop, processes.check_ranks)
+        context = RunContext(accelerator, home.path, config.options.seed, stamp, stop, processes)
         for remark in task.remarks():
             context.say(remark)
         try:
@@ -93,7 +91,8 @@ def run(
 def _alone(home: RunFolder, config: RunConfig, accelerator: Accelerator, resume: bool) -> Iterator[None]:
     """The main process has the lock of the folder while the context lasts; every process learns whether it got it."""
     # Nobody may meet a folder that the main process has just filled, so all have looked before it writes.
-    ProcessGroup(accelerator).wait()
+    processes = ProcessGroup(accelerator)
+    processes.wait()
     problem: CnasError | None = None
     with ExitStack() as stack:
         if accelerator.is_main_process:
@@ -105,7 +104,7 @@ def _alone(home: RunFolder, config: RunConfig, accelerator: Accelerator, resume:
                     raise UserError(f"run {home.path} was finished by another process meanwhile")
             except CnasError as error:
                 problem = error
-        (failed,) = ProcessGroup(accelerator).sum_numbers(float(problem is not None))
+        (failed,) = processes.sum_numbers(float(problem is not None))
         if failed:
             raise problem or UserError(f"the main process could not begin the run in {home.path}")
         yield
@@ -148,7 +147,7 @@ def _pipeline(task: Task, context: RunContext, home: RunFolder, resume: bool) ->
         except OSError as problem:
             raise StorageError(f"cannot write the model and card to {home.path}: {problem.strerror}") from problem
         home.write_json("result.json", result)
-    ProcessGroup(context.accelerator).wait()
+    context.processes.wait()
     return result
 
 

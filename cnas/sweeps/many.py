@@ -21,7 +21,7 @@ from cnas.runs.lock import holder
 from cnas.sweeps.executors.base import Executor, Settings, Work
 from cnas.sweeps.executors.local import Settings as LocalSettings
 from cnas.sweeps.process import LOG, command, last_line, note
-from cnas.training.stop import StopSignal
+from cnas.training.context import StopSignal
 
 POLL = 0.2
 """Seconds between two looks at the runs that go on, and at whether a signal has come."""

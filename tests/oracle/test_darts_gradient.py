@@ -291,7 +291,9 @@ def test_on_a_supernet_it_is_the_derivative_of_the_validation_loss_after_a_step(
     alphas = algorithm.alphas
     with torch.no_grad():
         alphas.logits.mul_(500.0)
-    context = trainer.bilevel.step_context(0, trainer._fetch_parts(0), trainer.arch_stream, learning_rate)
+    context = trainer.bilevel.step_context(
+        0, trainer.micro_batches(trainer.fetch(0), 0), trainer.arch_stream, learning_rate
+    )
     batch = trainer.arch_stream.part(0).batch
 
     def train_gradients():

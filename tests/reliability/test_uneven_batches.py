@@ -15,8 +15,7 @@ from cnas.curricula import CurriculumConfig, build_curriculum
 from cnas.data.image_batches import ImageBatches
 from cnas.data.image_set import ChannelStatistics
 from cnas.data.streams import TextStreams
-from cnas.training import CurriculumTrainer, RunContext, SearchParts, TrainerConfig
-from cnas.training.stop import StopSignal
+from cnas.training import CurriculumTrainer, ProcessOptions, RunContext, SearchParts, TrainerConfig
 
 pytestmark = pytest.mark.distributed
 B = 5
@@ -54,7 +53,7 @@ def searched(accelerator, folder, kind, count):
         valid=valid,
     )
     config = TrainerConfig(epochs=2, batch_size=B, valid_batch_size=B, learning_rate=0.1, clip_norm=1.0)
-    context = RunContext(accelerator, folder, 1, "same", StopSignal(), check_ranks=3)
+    context = RunContext(accelerator, folder, 1, "same", options=ProcessOptions(check_ranks=3))
     trainer = CurriculumTrainer(parts, config, context)
     trainer.curriculum.double()
     trainer.train()
@@ -63,7 +62,7 @@ def searched(accelerator, folder, kind, count):
 
 def own_weights(trainer):
     """Each process adds the weights of its own rows of all batches; this is the sum over them."""
-    batches, ranks, total = trainer.batches.at_epoch(1), trainer.ranks, 0.0
+    batches, ranks, total = trainer.batches.at_epoch(1), trainer.processes, 0.0
     for index in range(len(batches)):
         batch = batches.batch(index, ranks.rows(batches.rows(index)))
         total += float(
