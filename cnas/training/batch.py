@@ -72,33 +72,24 @@ class Part:
         return mean(output.losses if self.v is None or not weighted else output.losses * self.v)
 
 
-def cut(batch: Batch, total: int, count: int, weights: Callable[[Tensor], Tensor] | None = None) -> list[Part]:
-    """A batch of one process in parts.
+def cut(batch: Batch, count: int, weights: Callable[[Tensor], Tensor] | None = None) -> list[Part]:
+    """A training batch of one process in parts, each with its hidden state and its rows of the dropout masks.
 
     Args:
-        batch: its rows.
-        total: rows of the global batch.
+        batch: what `fetch` gave, with dropout masks.
         count: how many parts there are, or fewer where there are fewer rows.
         weights: the curriculum's v of unit ids; None where there is no curriculum.
     """
-    rows = len(batch.labels)
-    count = min(count, max(rows, 1))
-    edges = [rows * part // count for part in range(count + 1)]
-    return [
-        Part(part := _rows(batch, slice(start, stop)), (stop - start) / total, weights and weights(part.unit_ids))
-        for start, stop in itertools.pairwise(edges)
-    ]
-
-
-def _rows(batch: Batch, rows: slice) -> Batch:
-    """Some rows of a batch, with their hidden state, and the dropout masks that they have in the global batch."""
-    tensors = {name: getattr(batch, name)[rows] for name in TENSORS}
-    seeds = batch.dropout_seeds
-    if seeds is not None:
-        first = seeds.rows.start
-        seeds = replace(seeds, rows=slice(first + rows.start, first + rows.stop))
-    hidden_state = None if batch.hidden_state is None else batch.hidden_state[rows]
-    return replace(batch, **tensors, hidden_state=hidden_state, dropout_seeds=seeds)
+    seeds, rows, parts = batch.dropout_seeds, len(batch.labels), []
+    assert seeds is not None
+    count, first = min(count, max(rows, 1)), seeds.rows.start
+    for start, stop in itertools.pairwise(rows * edge // count for edge in range(count + 1)):
+        fields = {name: getattr(batch, name)[start:stop] for name in TENSORS}
+        if batch.hidden_state is not None:
+            fields["hidden_state"] = batch.hidden_state[start:stop]
+        part = replace(batch, **fields, dropout_seeds=replace(seeds, rows=slice(first + start, first + stop)))
+        parts.append(Part(part, (stop - start) / seeds.total, weights and weights(part.unit_ids)))
+    return parts
 
 
 def mean(losses: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from cnas.data.base import OrderedBatches
 from cnas.errors import NonFiniteError
 from cnas.spaces.base import SuperNet
 from cnas.training.arguments import LoopConfig
-from cnas.training.batch import Part, fetch
+from cnas.training.batch import Part, cut, fetch
 from cnas.training.context import RunContext
 from cnas.types import Output, Routing
 
@@ -31,31 +31,54 @@ class GradientOverflowError(Exception):
     """A gradient that was scaled for fp16 overflowed; the step is left out, as a weight step would be."""
 
 
-class ValidationStream:
-    """The validation batches of architecture steps: in order, and after the last one those of the next epoch.
+class Bilevel:
+    """Computes the gradients of the supernet that an algorithm asks for.
+
+    Validation batches come in order, and after the last one those of the next epoch.
 
     Args:
+        supernet: the shared weights.
         batches: validation batches.
-        context: accelerator and seed.
+        config: of the weight step.
+        context: of the run.
     """
 
-    def __init__(self, batches: OrderedBatches, context: RunContext) -> None:
-        self.batches, self.context = batches, context
-        self.hidden_state: Tensor | None = None  # [b, H], what the last batch left
-        self._turn, self._batches = 0, batches.at_epoch(0)
+    def __init__(self, supernet: SuperNet, batches: OrderedBatches, config: LoopConfig, context: RunContext) -> None:
+        self.supernet, self.batches, self.config, self.context = supernet, batches, config, context
+        self.hidden_state: Tensor | None = None  # [b, H], what the last validation batch left
+        self._turn, self._turn_batches = 0, batches.at_epoch(0)
 
-    def part(self, step: int) -> Part:
-        """This process's rows of the batch that belongs to ``step``."""
+    def step_context(self, step: int, train: Sequence[Part], learning_rate: float, optimizer: Any) -> StepContext:
+        """What `SearchAlgorithm.arch_step` gets.
+
+        Args:
+            step: of the weights, from 0.
+            train: this process's rows of the weight step's batch.
+            learning_rate: of the weight step.
+            optimizer: of the weights, whose momentum the algorithm may use.
+        """
+        return StepContext(
+            step=step,
+            generator=lambda name, *counters: self.context.generator(f"arch/{name}", step, *counters),
+            train=partial(self.gradients, train, lambda _: None),
+            valid=partial(self.gradients, self.valid_parts(step), self._keep),
+            weights=self._constants(),
+            learning_rate=learning_rate,
+            weight_decay=self.config.weight_decay,
+            clip_norm=math.inf if self.config.clip_norm is None else self.config.clip_norm,
+            momentum=self._momentum(optimizer),
+        )
+
+    def valid_parts(self, step: int) -> list[Part]:
+        """This process's rows of the validation batch that belongs to ``step``, in one part."""
         turn, index = divmod(step, len(self.batches))
         if turn != self._turn:
             # Entering an epoch draws its order and its views: once, not in every step.
-            self._turn, self._batches = turn, self.batches.at_epoch(turn)
+            self._turn, self._turn_batches = turn, self.batches.at_epoch(turn)
         hidden_state = self.hidden_state if index else None
-        batch = fetch(self._batches, index, self.context, hidden_state, ("arch/dropout", step))
-        return Part(batch, len(batch.labels) / self._batches.rows(index))
+        return cut(fetch(self._turn_batches, index, self.context, hidden_state, ("arch/dropout", step)), 1)
 
-    def keep(self, output: Output) -> None:
-        """Remember the hidden state for the batch that follows."""
+    def _keep(self, output: Output) -> None:
         self.hidden_state = None if output.hidden_state is None else output.hidden_state.detach()
 
     def state(self) -> Tensor | None:
@@ -66,43 +89,6 @@ class ValidationStream:
     def load_state(self, hidden_state: Tensor | None) -> None:
         """The inverse of `state`."""
         self.hidden_state = self.context.processes.local_rows(hidden_state, self.batches.batch_size)
-
-
-class Bilevel:
-    """Computes the gradients of the supernet that an algorithm asks for.
-
-    Args:
-        supernet: the shared weights.
-        config: of the weight step.
-        context: accelerator and seed.
-    """
-
-    def __init__(self, supernet: SuperNet, config: LoopConfig, context: RunContext) -> None:
-        self.supernet, self.config, self.context = supernet, config, context
-
-    def step_context(
-        self, step: int, train: Sequence[Part], stream: ValidationStream, learning_rate: float, optimizer: Any = None
-    ) -> StepContext:
-        """What `SearchAlgorithm.arch_step` gets.
-
-        Args:
-            step: of the weights, from 0.
-            train: this process's rows of the weight step's batch.
-            stream: where the validation batch comes from.
-            learning_rate: of the weight step.
-            optimizer: of the weights; where it has momentum, the algorithm is told.
-        """
-        return StepContext(
-            step=step,
-            generator=lambda name, *counters: self.context.generator(f"arch/{name}", step, *counters),
-            train=partial(self.gradients, train, lambda _: None),
-            valid=partial(self.gradients, [stream.part(step)], stream.keep),
-            weights=self._constants(),
-            learning_rate=learning_rate,
-            weight_decay=self.config.weight_decay,
-            clip_norm=math.inf if self.config.clip_norm is None else self.config.clip_norm,
-            momentum=self._momentum(optimizer),
-        )
 
     def gradients(
         self,
@@ -139,12 +125,9 @@ class Bilevel:
         return self._checked(self._summed(totals), scale)
 
     def _momentum(self, optimizer: Any) -> dict[str, Tensor]:
-        state = {} if optimizer is None or not self.config.momentum else optimizer.state
-        buffers = {
-            name: state.get(parameter, {}).get("momentum_buffer")
-            for name, parameter in self.supernet.named_parameters()
-        }
-        return {name: buffer * self.config.momentum for name, buffer in buffers.items() if buffer is not None}
+        factor, named = self.config.momentum, self.supernet.named_parameters()
+        buffers = {name: optimizer.state.get(weight, {}).get("momentum_buffer") for name, weight in named}
+        return {name: buffer * factor for name, buffer in buffers.items() if buffer is not None}
 
     def _constants(self) -> dict[str, Tensor]:
         return {name: parameter.detach() for name, parameter in self.supernet.named_parameters()}

@@ -23,7 +23,7 @@ from cnas.data.base import OrderedBatches
 from cnas.errors import NonFiniteError, Stopped
 from cnas.training.arguments import LoopConfig
 from cnas.training.bad_steps import LOOK_EVERY, TRIES, Loss, StepGuard, Trouble
-from cnas.training.batch import Part, cut, fetch, mean
+from cnas.training.batch import Part, fetch, mean
 from cnas.training.context import RunContext
 from cnas.training.optimizers import set_learning_rate, sgd
 from cnas.training.progress import EpochLog, TrainingProgress
@@ -55,8 +55,6 @@ class AccelerateLoop(ABC):
         self.hidden_state: Tensor | None = None  # [b, H], what the last batch left
         self.log = EpochLog(context, self.phase, config.epochs)
         self._clock = time.perf_counter()  # until when the seconds of the progress count
-
-    # What a subclass says -------------------------------------------------------------------------------------------
 
     @abstractmethod
     def train_step(self, index: int) -> bool:
@@ -102,8 +100,6 @@ class AccelerateLoop(ABC):
     def restarted(self, state: dict[str, Any]) -> dict[str, Any]:
         """The state of an epoch's start, as one that other steps than those after it will follow."""
         return state
-
-    # The loop ---------------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
         """Train to the last epoch, from wherever `progress` is.
@@ -192,16 +188,10 @@ class AccelerateLoop(ABC):
         except NonFiniteError as problem:
             raise NonFiniteError(f"{problem}, at step {self.progress.step} of the {self.phase}{kept}") from problem
 
-    # One step ---------------------------------------------------------------------------------------------------------
-
     def fetch(self, index: int) -> Batch:
         """This process's rows of training batch ``index``, with their hidden state and the step's dropout masks."""
         dropout = f"{self.phase}/dropout", self.progress.step
         return fetch(self.batches, index, self.context, self.hidden_state, dropout)
-
-    def micro_batches(self, batch: Batch, index: int, weights: Callable[[Tensor], Tensor] | None = None) -> list[Part]:
-        """What `fetch` gave for ``index``, in `accumulation_steps` parts; ``weights`` gives v of unit ids."""
-        return cut(batch, self.batches.rows(index), self.config.accumulation_steps, weights)
 
     def weight_step(self, index: int, parts: Sequence[Part], forward: Callable[[Batch], Output]) -> bool:
         """One update of the weights, where the step is no bad one.
@@ -256,8 +246,6 @@ class AccelerateLoop(ABC):
         # A gradient scaler (fp16) skips overflowed steps by itself, and finds its scale by them.
         return torch.zeros_like(norm) if self.context.loss_scale > 1 else norm
 
-    # Bad steps --------------------------------------------------------------------------------------------------------
-
     def _look(self) -> None:
         """Ask the device how the last steps went."""
         self.progress = replace(self.progress, loss_sum=self.guard.look(self.progress.loss_sum))
@@ -298,8 +286,6 @@ class AccelerateLoop(ABC):
     def advice(self) -> str:
         """What to do where nothing helps, and which checkpoint there is."""
         return f"; lower learning_rate or clip_norm ({self.checkpoints.kept})"
-
-    # What is kept -------------------------------------------------------------------------------------------------
 
     def save(self) -> None:
         """Write a checkpoint, see `PhaseCheckpoints.write`."""

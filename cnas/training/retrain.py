@@ -19,7 +19,7 @@ from torch import Tensor
 from cnas.data.base import OrderedBatches
 from cnas.errors import NonFiniteError
 from cnas.training.arguments import RetrainConfig
-from cnas.training.batch import run_network
+from cnas.training.batch import cut, run_network
 from cnas.training.context import RunContext
 from cnas.training.loop import AccelerateLoop
 from cnas.training.optimizers import averaged_sgd
@@ -68,7 +68,7 @@ class Retrainer(AccelerateLoop):
 
     def train_step(self, index: int) -> bool:
         """One update of the weights, in which every unit counts the same."""
-        return self.weight_step(index, self.micro_batches(self.fetch(index), index), self.forward)
+        return self.weight_step(index, cut(self.fetch(index), self.config.accumulation_steps), self.forward)
 
     def forward(self, batch: Batch) -> Output:
         """Run the network."""

@@ -26,8 +26,8 @@ from cnas.errors import NonFiniteError, Stopped, UserError
 from cnas.metrics import perplexity
 from cnas.spaces.base import SearchSpace, SuperNet
 from cnas.training.arguments import TrainerConfig
-from cnas.training.batch import Part, place
-from cnas.training.bilevel import Bilevel, GradientOverflowError, ValidationStream
+from cnas.training.batch import Part, cut, place
+from cnas.training.bilevel import Bilevel, GradientOverflowError
 from cnas.training.context import RunContext
 from cnas.training.loop import AccelerateLoop
 from cnas.training.scoring import Scorer, unit_means
@@ -88,8 +88,7 @@ class CurriculumTrainer(AccelerateLoop):
         self.algorithm = parts.algorithm
         self.curriculum = parts.curriculum and parts.curriculum.to(context.device)
         self.scorer = Scorer(parts.supernet, parts.space, context)
-        self.bilevel = Bilevel(parts.supernet, config, context)
-        self.arch_stream = ValidationStream(parts.arch or parts.valid, context)
+        self.bilevel = Bilevel(parts.supernet, parts.arch or parts.valid, config, context)
 
     def train(self) -> SearchResult:
         """Search to the end, from wherever the trainer stands, and derive the architecture.
@@ -128,14 +127,12 @@ class CurriculumTrainer(AccelerateLoop):
             except Stopped as stop:
                 raise self.stopped() from stop
 
-    # A step -----------------------------------------------------------------------------------------------------------
-
     def train_step(self, index: int) -> bool:
         """Reweight the batch under ``refresh="step"`` (Algorithm 1), and learn architecture and weights from it."""
         batch, order = self.fetch(index), self.algorithm.arch_order
         if self.curriculum and self.curriculum.config.refresh == "step":
             self._reweight_batch(batch, index)
-        parts = self.micro_batches(batch, index, self.curriculum and self.curriculum.weights)
+        parts = cut(batch, self.config.accumulation_steps, self.curriculum and self.curriculum.weights)
         if order == "before":
             self._arch_step(index, parts)
         routing = self.algorithm.route(self.context.generator("route", self.progress.step))
@@ -152,13 +149,13 @@ class CurriculumTrainer(AccelerateLoop):
     def _arch_step(self, index: int, parts: Sequence[Part]) -> None:
         step, rate = self.progress.step, self.learning_rate(index)
         try:
-            self.algorithm.arch_step(self.bilevel.step_context(step, parts, self.arch_stream, rate, self.optimizer))
+            self.algorithm.arch_step(self.bilevel.step_context(step, parts, rate, self.optimizer))
         except GradientOverflowError:
             pass  # Under fp16, where the scaler of the weights' gradient finds its scale.
         except NonFiniteError:
             # Nothing was learned from it; what its validation batch left may be no number either.
             self.guard.trouble = self.guard.trouble.after_arch_step(good=False)
-            self.arch_stream.hidden_state = None
+            self.bilevel.hidden_state = None
         else:
             self.guard.trouble = self.guard.trouble.after_arch_step(good=True)
 
@@ -173,8 +170,6 @@ class CurriculumTrainer(AccelerateLoop):
     def _reweight(self, unit_ids_U: Tensor, losses_KU: Tensor) -> None:
         assert self.curriculum is not None
         self.guard.trouble = self.guard.trouble.without(self.curriculum.update(unit_ids_U, losses_KU))
-
-    # After an epoch ---------------------------------------------------------------------------------------------------
 
     def finish_epoch(self) -> dict[str, Any]:
         """Let the algorithm learn, probe a candidate on validation data, weigh the training data anew."""
@@ -245,12 +240,12 @@ class CurriculumTrainer(AccelerateLoop):
         """The loop's state, the algorithm's (policy, optimiser, baseline) and the curriculum's weights."""
         curriculum = self.curriculum.state_dict() if self.curriculum else None
         own = {"algorithm": self.algorithm.state_dict(), "curriculum": curriculum}
-        return super().state() | own | {"arch_carry": self.arch_stream.state()}
+        return super().state() | own | {"arch_carry": self.bilevel.state()}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """The inverse of `state`."""
         super().load_state(state)
         self.algorithm.load_state_dict(state["algorithm"])
-        self.arch_stream.load_state(state["arch_carry"])
+        self.bilevel.load_state(state["arch_carry"])
         if self.curriculum:
             self.curriculum.load_state_dict(state["curriculum"])

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from cnas import spaces
 from cnas.errors import Stopped
 from cnas.random import generator
+from cnas.training.batch import cut
 
 SHARE = 0.1
 """Of the newest batch in an average (Ioffe & Szegedy 2015; torch's default)."""
@@ -36,7 +37,7 @@ def build(tmp_path, space="nats", algorithm="darts_v2"):
 def test_an_unrolled_step_leaves_buffers_as_they_are_and_a_first_order_one_moves_those_of_images(tmp_path, space):
     trainer = build(tmp_path, space)
     supernet, before = trainer.parts.supernet, copied(trainer.parts.supernet)
-    context = trainer.bilevel.step_context(0, trainer.micro_batches(trainer.fetch(0), 0), trainer.arch_stream, 0.05)
+    context = trainer.bilevel.step_context(0, cut(trainer.fetch(0), 1), 0.05, trainer.optimizer)
     trainer.algorithm.arch_step(context)
     assert equal(copied(supernet), before)
     alphas = trainer.algorithm.alphas

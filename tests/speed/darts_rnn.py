@@ -27,7 +27,7 @@ from cnas.spaces import DartsRnnSpace
 from cnas.spaces._language_model import row_blocks
 from cnas.training import RunContext, TrainerConfig
 from cnas.training.batch import Part
-from cnas.training.bilevel import Bilevel, ValidationStream
+from cnas.training.bilevel import Bilevel
 from cnas.types import Batch
 
 
@@ -64,8 +64,7 @@ class Bench:
         tokens = torch.randint(self.V, (self.B * (2 * self.T + 1),))
         self.streams = TextStreams(tokens, self.B, self.T)
         context = RunContext(Accelerator(), Path(tempfile.gettempdir()), 0, "0")
-        self.bilevel = Bilevel(self.supernet, self.config, context)
-        self.valid = ValidationStream(self.streams, context)
+        self.bilevel = Bilevel(self.supernet, self.streams, self.config, context)
         self.product = Products()
         self.step = 0
 
@@ -88,7 +87,7 @@ class Bench:
     def arch_step(self, name: str) -> None:
         """One update of α."""
         parts = [Part(self.batch(), 1.0)]
-        self.algorithms[name].arch_step(self.bilevel.step_context(self.step, parts, self.valid, 1.0))
+        self.algorithms[name].arch_step(self.bilevel.step_context(self.step, parts, 1.0, self.optimizer))
 
     def score(self, count: int) -> Tensor:
         """Losses of ``count`` subnets on the batch."""

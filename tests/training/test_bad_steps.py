@@ -319,7 +319,7 @@ def test_an_architecture_step_that_is_not_finite_is_left_out(tmp_path):
         before = dict(leaves(trainer.algorithm.state_dict()))
         arch_step(index, parts)
         around.append(before == dict(leaves(trainer.algorithm.state_dict())))
-        assert trainer.arch_stream.hidden_state is None or len(calls) != 3
+        assert trainer.bilevel.hidden_state is None or len(calls) != 3
 
     trainer.bilevel._summed, trainer._arch_step = summed, watched
     trainer.train()
