@@ -18,7 +18,7 @@ from cnas.data.paths import plainly
 from cnas.data.text import TextConfig
 from cnas.errors import UserError
 from cnas.spaces.base import SearchSpace
-from cnas.training.launcher_flags import told_precision
+from cnas.training.launcher_flags import launched_precision
 from cnas.training.arguments import RetrainConfig, TrainerConfig
 
 VERSION = 2
@@ -44,7 +44,7 @@ class RunOptions:
     """Train this architecture instead of searching for one."""
     table: str | None = None
     """A table of NATS-Bench, as Parquet, in which the found image classifier is looked up."""
-    mixed_precision: Literal["no", "bf16", "fp16"] = field(default_factory=told_precision)  # type: ignore[arg-type]
+    mixed_precision: Literal["no", "bf16", "fp16"] = field(default_factory=launched_precision)  # type: ignore[arg-type]
     """Arithmetic of the matrix products; losses and weights stay in float32. What `accelerate launch` was told counts
     where nothing is said here."""
     log_with: str | None = None

@@ -42,6 +42,8 @@ class AccelerateLoop(ABC):
     """
 
     phase: ClassVar[str]
+    restarted: ClassVar[dict[str, Any]] = {}
+    """The parts of a state that begin anew where an epoch is done again."""
 
     def __init__(self, model: nn.Module, batches: OrderedBatches, config: LoopConfig, context: RunContext) -> None:
         self.context, self.config, self.batches = context, config, batches
@@ -96,10 +98,6 @@ class AccelerateLoop(ABC):
         if self.accelerator.scaler is not None and state["scaler"] is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         self.log.truncate(state["rows"])
-
-    def restarted(self, state: dict[str, Any]) -> dict[str, Any]:
-        """The state of an epoch's start, as one that other steps than those after it will follow."""
-        return state
 
     def run(self) -> None:
         """Train to the last epoch, from wherever `progress` is.
@@ -232,9 +230,8 @@ class AccelerateLoop(ABC):
 
     def learning_rate(self, index: int) -> float:
         """Of the step on batch ``index`` of this epoch."""
-        return (
-            self.config.rate(self.progress.epoch) * self.batches.learning_rate_scale(index) * self.guard.trouble.factor
-        )
+        scale = self.batches.learning_rate_scale(index)
+        return self.config.rate(self.progress.epoch) * scale * self.guard.trouble.factor
 
     def _clip(self, parameters: Sequence[Tensor]) -> Tensor:
         """Sum the gradients over processes and clip them; their norm, a scalar on the device."""
@@ -273,7 +270,7 @@ class AccelerateLoop(ABC):
             raise NonFiniteError(f"{problem}{tried if trouble.tries else ''}{self.advice}") from problem
         state = self.checkpoints.load(trouble.starts[trouble.back_to])
         now = trouble.gone_back(place.epoch, place.step, tuple(state["trouble"]["reported"]))
-        state = self.restarted(state) | {"trouble": asdict(now)}
+        state |= {"trouble": asdict(now)} | self.restarted
         state["position"] |= {"step": place.step, "seconds": self.count_time()}
         self.checkpoints.write(state)
         self.load_state(state)

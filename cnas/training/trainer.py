@@ -1,8 +1,9 @@
 """Curriculum search: Algorithm 1 of Zhou et al. (2022) around any algorithm and any supernet.
 
-A weight step runs the routing the algorithm chose on data weighed by the curriculum; after the epoch the algorithm
-learns from unweighted validation losses, and K of its subnets judge the training data anew. Without a curriculum this
-is the plain algorithm, bit for bit: the curriculum draws from its own streams and scoring disturbs nothing.
+A weight step runs the routing the algorithm chose on data that the curriculum has reweighted; after the epoch the
+algorithm learns from unweighted validation losses, and K of its subnets score the training data anew. Without a
+curriculum this is the plain algorithm, bit for bit: the curriculum draws from its own streams and scoring disturbs
+nothing.
 
 Legend: K candidates, B rows of the global batch, T tokens, U units.
 """
@@ -14,7 +15,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -42,7 +43,7 @@ class SearchParts:
         space: the search space.
         supernet: its shared weights.
         algorithm: chooses routings and, in the end, the architecture.
-        curriculum: weighs the training data; None is the plain algorithm.
+        curriculum: reweights the training data; None is the plain algorithm.
         train: training batches; the curriculum's units.
         valid: validation batches of the same kind.
         arch: those of architecture steps, where they are others: shuffled anew in every pass, say.
@@ -58,7 +59,7 @@ class SearchParts:
 
 
 def check_candidates(config: CurriculumConfig, space: SearchSpace) -> None:
-    """Raise a `UserError` where fewer than K architectures could judge."""
+    """Raise a `UserError` where there are fewer than K architectures to score with."""
     if config.k > space.size:
         raise UserError(f"curriculum.k must be at most {space.size}, the number of architectures, got {config.k}")
 
@@ -76,6 +77,8 @@ class CurriculumTrainer(AccelerateLoop):
     """
 
     phase = "search"
+    # Architecture steps go on in the validation data, where the hidden state that was saved is of another place.
+    restarted: ClassVar[dict[str, Any]] = {"arch_carry": None}
 
     def __init__(self, parts: SearchParts, config: TrainerConfig, context: RunContext) -> None:
         if parts.curriculum:
@@ -91,7 +94,7 @@ class CurriculumTrainer(AccelerateLoop):
         self.bilevel = Bilevel(parts.supernet, parts.arch or parts.valid, config, context)
 
     def train(self) -> SearchResult:
-        """Search to the end, from wherever the trainer stands, and derive the architecture.
+        """Search to the end, from wherever the trainer is, and derive the architecture.
 
         Raises:
             Stopped, NonFiniteError, StorageError, ProcessGroupError: as `run`.
@@ -172,7 +175,7 @@ class CurriculumTrainer(AccelerateLoop):
         self.guard.trouble = self.guard.trouble.without(self.curriculum.update(unit_ids_U, losses_KU))
 
     def finish_epoch(self) -> dict[str, Any]:
-        """Let the algorithm learn, probe a candidate on validation data, weigh the training data anew."""
+        """Let the algorithm learn, probe a candidate on validation data, reweight the training data."""
         before, trouble = copy.deepcopy(self.algorithm.state_dict()), self.guard.trouble
         used = self.curriculum.statistics() | self.curriculum.traces() if self.curriculum else {}
         try:
@@ -231,10 +234,6 @@ class CurriculumTrainer(AccelerateLoop):
         finite_K = losses_K.isfinite()
         self.guard.trouble = self.guard.trouble.without(int((~finite_K).sum()))
         return losses_K.masked_fill(~finite_K, math.inf)
-
-    def restarted(self, state: dict[str, Any]) -> dict[str, Any]:
-        """Architecture steps go on in the validation data, where what was handed on is of another place."""
-        return super().restarted(state) | {"arch_carry": None}
 
     def state(self) -> dict[str, Any]:
         """The loop's state, the algorithm's (policy, optimiser, baseline) and the curriculum's weights."""
