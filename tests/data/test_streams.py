@@ -117,7 +117,7 @@ def test_batches_hold_no_position_and_bring_no_carry_or_noise():
     again = streams.batch(3, everything(streams))
     assert torch.equal(first.inputs, again.inputs)
     assert first.hidden_state is None
-    assert first.noise is None
+    assert first.dropout_seeds is None
     assert first.inputs.dtype == first.labels.dtype == first.unit_ids.dtype == torch.int64
 
 
