@@ -22,7 +22,6 @@ from cnas.data.image_set import ChannelStatistics, ImageSet
 from cnas.data.streams import TextStreams
 from cnas.training import CurriculumTrainer, RunContext, SearchParts, TrainerConfig
 from cnas.training.metrics_log import read, stable
-from cnas.training.stop import StopSignal
 
 WORDS, LENGTH, ROWS = 30, 5, 4
 DROPOUTS = ("words", "embedding", "input", "hidden", "output")
@@ -88,7 +87,7 @@ def build_algorithm(space: Any, name: str = "enas", **changes: Any) -> Any:
 def build_session(folder: Path, seed: int = 1, **options: Any) -> RunContext:
     """A session whose run folder is ``folder``; ``options`` are those of `Accelerator`."""
     folder.mkdir(parents=True, exist_ok=True)
-    return RunContext(Accelerator(**options), folder, seed, "0123abcd", StopSignal())
+    return RunContext(Accelerator(**options), folder, seed, "0123abcd")
 
 
 def build_trainer(

@@ -149,7 +149,7 @@ def events() -> dict[str, tuple[Any, str]]:
     from cnas.training.trainer import CurriculumTrainer
 
     return {
-        "step": (AccelerateLoop, "_step"),
+        "step": (AccelerateLoop, "weight_step"),
         "row": (MetricsLog, "append"),
         "save": (checkpoint, "save"),
         "reward": (Scorer, "validation"),

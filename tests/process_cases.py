@@ -23,7 +23,6 @@ from cnas.runs.task import Task, load_task
 from cnas.training.context import RunContext
 from cnas.training.loop import AccelerateLoop
 from cnas.training.retrain import Retrainer
-from cnas.training.stop import StopSignal
 
 CURRICULA = {"none": None} | {
     f"{refresh}-{unit}": CurriculumConfig(k=3, refresh=refresh, unit=unit)
@@ -84,22 +83,22 @@ def train(
 ) -> AccelerateLoop:
     """20 steps or more of one case, from the start or from what is in ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
-    context = RunContext(accelerator, folder, seed=1, config_hash="same", stop=StopSignal())
+    context = RunContext(accelerator, folder, seed=1, config_hash="same")
     loop = build(case, dtype, context)
     assert loop.batches.batch_size % 2 == 1, "an uneven share is part of the test"
     if resume:
         assert loop.resume()
         assert loop.progress.step == 14
     if stop_after:
-        original = loop.begin_step
+        original = loop.train_step
 
-        def begin_step(index: int) -> None:
+        def train_step(index: int) -> bool:
             # The other process hears of it from the first one.
             if loop.progress.step + 1 == stop_after and accelerator.is_main_process:
                 context.stop.request("the test")
-            original(index)
+            return original(index)
 
-        loop.begin_step = begin_step  # type: ignore[method-assign]
+        loop.train_step = train_step  # type: ignore[method-assign]
     try:
         loop.run()
         assert not stop_after
@@ -162,10 +161,10 @@ def numbers(loop: AccelerateLoop) -> dict[str, torch.Tensor]:
     state = loop.state()
     for part in ("algorithm", "curriculum", "best"):
         found |= {f"{part}/{name}": value for name, value in _tensors(state.get(part) or {}).items()}
-    if loop.log is not None:
+    if loop.log.file is not None:
         from cnas.training.metrics_log import read, stable
 
-        for row in map(stable, read(loop.log.path)):
+        for row in map(stable, read(loop.log.file.path)):
             place = f"{row['phase']}/{row['epoch']}"
             found |= {f"{place}/{key}": torch.tensor(float(v)) for key, v in row.items() if isinstance(v, float | int)}
     return found

@@ -20,7 +20,7 @@ from cnas.hub.artifacts import summary
 from cnas.runs.config import RunConfig
 from cnas.runs.fields import OneLineParser, add_flags, apply_flags
 from cnas.runs.pipeline import run
-from cnas.training.process_options import ProcessOptions
+from cnas.training.context import ProcessOptions
 
 Preset = Callable[[], RunConfig]
 Parse = Callable[[Sequence[str]], tuple[RunConfig, Path, bool]]

@@ -64,14 +64,15 @@ class OrderedBatches(ABC):
         """
         return self
 
-    def scoring_batch(self, index: int, rows: slice) -> Batch:
+    def scoring_batch(self, index: int, rows: slice, batch: Batch) -> Batch:  # noqa: ARG002
         """The batch on which candidates are scored under ``refresh="step"``: the rows and units of `batch`.
 
         Args:
             index: of the global batch.
             rows: which of its rows.
+            batch: these rows as they are trained on; the answer unless a subclass differs.
         """
-        return self.batch(index, rows)
+        return batch
 
     @abstractmethod
     def batch(self, index: int, rows: slice) -> Batch:

@@ -189,9 +189,9 @@ class ImageBatches(OrderedBatches):
         """
         return self._view(index, rows, self.augment)
 
-    def scoring_batch(self, index: int, rows: slice) -> Batch:
-        """The images of `batch` as candidates score them, augmented where the augmentation says ``while_scoring``."""
-        return self._view(index, rows, self.augment if self._scores_augmented() else None)
+    def scoring_batch(self, index: int, rows: slice, batch: Batch) -> Batch:
+        """The images of ``batch`` as candidates score them, augmented where the augmentation says ``while_scoring``."""
+        return batch if self.augment is None or self._scores_augmented() else self._view(index, rows, None)
 
     def scoring_view(self) -> ImageBatches:
         """All images as candidates score them, in one drawn order that is the same in all epochs.

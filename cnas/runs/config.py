@@ -18,9 +18,8 @@ from cnas.data.text import TextConfig
 from cnas.errors import UserError
 from cnas.runs.fields import add_flags, apply_flags, from_dict, to_dict
 from cnas.spaces.base import SearchSpace
-from cnas.training.launcher_flags import told_precision
-from cnas.training.retrain import RetrainConfig
-from cnas.training.trainer import TrainerConfig
+from cnas.training.arguments import RetrainConfig, TrainerConfig
+from cnas.training.launcher_flags import launched_precision
 
 VERSION = 2
 """Of the layout of ``config.json``; a file of another one is refused."""
@@ -45,7 +44,7 @@ class RunOptions:
     """Train this architecture instead of searching for one."""
     table: str | None = None
     """A table of NATS-Bench, as Parquet, in which the found image classifier is looked up."""
-    mixed_precision: Literal["no", "bf16", "fp16"] = field(default_factory=told_precision)  # type: ignore[arg-type]
+    mixed_precision: Literal["no", "bf16", "fp16"] = field(default_factory=launched_precision)  # type: ignore[arg-type]
     """Arithmetic of the matrix products; losses and weights stay in float32. What `accelerate launch` was given counts
     where nothing is here."""
     log_with: str | None = None

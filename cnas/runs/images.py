@@ -91,8 +91,6 @@ class ImageTask(Task):
             raise UserError(f"curriculum.unit must be sample for images, got {unit!r}")
         if self.config.retrain.epochs:
             self.config.retrain.check_whole_batches("retrain.")
-            if self.config.retrain.batch_size < 2:
-                raise UserError("retrain.batch_size must be at least 2 where the network normalises batches, got 1")
 
     def search_data(self) -> SearchData:
         """Training images, those on which architectures are compared, and augmented ones of these for their steps."""

@@ -24,14 +24,11 @@ from cnas.runs.folder import RunFolder, scalars
 from cnas.runs.lock import lock
 from cnas.runs.result import RunResult
 from cnas.runs.task import RetrainResult, Task, load_task
-from cnas.training.context import RunContext
+from cnas.training.context import ProcessOptions, RunContext, StopSignal
 from cnas.training.distributed import ProcessGroup
-from cnas.training.launcher import launcher_watched
 from cnas.training.loop import AccelerateLoop
 from cnas.training.metrics_log import json_safe
-from cnas.training.process_options import ProcessOptions
 from cnas.training.retrain import Retrainer
-from cnas.training.stop import StopSignal
 from cnas.training.trackers import start_trackers
 from cnas.training.trainer import CurriculumTrainer, SearchParts
 from cnas.types import Architecture
@@ -77,11 +74,12 @@ def run(
         return finished
     home.check_data(config, task().fingerprint)
     task().check(accelerator.num_processes)
+    stop = StopSignal()
     # Signals first, so that no moment is left in which one takes the process and leaves the lock.
-    with StopSignal().on_signals() as stop, launcher_watched(stop), _locked(home, accelerator, check):
+    with stop.on_signals(), stop.on_launcher_exit(), _locked(home, accelerator, check):
         _start(home, config, accelerator, resume)
         stamp = f"{home.config_hash(config)}-{task().fingerprint}"
-        context = RunContext(accelerator, home.path, config.options.seed, stamp, stop, processes.check_ranks)
+        context = RunContext(accelerator, home.path, config.options.seed, stamp, stop, processes)
         for remark in task().remarks():
             context.say(remark)
         try:
@@ -95,7 +93,8 @@ def run(
 def _locked(home: RunFolder, accelerator: Accelerator, check: Callable[[], dict[str, Any] | None]) -> Iterator[None]:
     """The main process has the lock of the folder while the context lasts; every process learns whether it got it."""
     # Nobody may meet a folder that the main process has just filled, so all have checked it before it writes.
-    ProcessGroup(accelerator).wait()
+    processes = ProcessGroup(accelerator)
+    processes.wait()
     problem: CnasError | None = None
     with ExitStack() as stack:
         if accelerator.is_main_process:
@@ -106,7 +105,7 @@ def _locked(home: RunFolder, accelerator: Accelerator, check: Callable[[], dict[
                     raise UserError(f"run {home.path} was finished by another process meanwhile")
             except CnasError as error:
                 problem = error
-        (failed,) = ProcessGroup(accelerator).sum_numbers(float(problem is not None))
+        (failed,) = processes.sum_numbers(float(problem is not None))
         if failed:
             raise problem or UserError(f"the main process could not begin the run in {home.path}")
         yield
@@ -150,7 +149,7 @@ def _pipeline(task: Task, context: RunContext, home: RunFolder, resume: bool) ->
         except OSError as problem:
             raise StorageError(f"cannot write the model and card to {home.path}: {problem.strerror}") from problem
         result.save(home.path)
-    ProcessGroup(context.accelerator).wait()
+    context.processes.wait()
     return result.to_json()
 
 

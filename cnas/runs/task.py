@@ -17,7 +17,7 @@ from cnas.data.text import TextData
 from cnas.errors import UserError
 from cnas.runs.config import RunConfig
 from cnas.runs.result import RunResult
-from cnas.training.trainer import check_batches, check_candidates
+from cnas.training.trainer import check_candidates
 from cnas.types import Architecture, Paper
 
 
@@ -115,7 +115,7 @@ class Task(ABC):
             found = config.trainer.valid_batch_size
             raise UserError(f"trainer.valid_batch_size must be at least the {processes} processes, got {found}")
         if config.space.batch_statistics:
-            check_batches(config.trainer)
+            config.trainer.check_whole_batches("trainer.", "supernet")
         if config.curriculum:
             check_candidates(config.curriculum, config.space)
 

@@ -20,7 +20,7 @@ from cnas.runs.lock import holder
 from cnas.runs.task import load_task
 from cnas.sweeps.executors import Settings, Start, Work
 from cnas.sweeps.executors.local import Settings as LocalSettings
-from cnas.training.stop import StopSignal
+from cnas.training.context import StopSignal
 
 LOG = "output.log"
 """What a run prints, in its folder; a resumed run goes on writing to it."""

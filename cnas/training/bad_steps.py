@@ -1,10 +1,13 @@
 """Bad steps: what counts as one, what a loop remembers of them, and how far back it goes.
 
 A step is bad where its mean loss or the norm of its gradient is not finite, or its mean loss is more than `ABOVE` nats
-above that of guessing evenly. It updates nothing (`cnas.training.undo`) and hands on no state. After a few of them in a
-row the loop goes back to the start of the epoch with half the learning rate. The host asks for the verdicts at steps
-whose numbers do not depend on when a run was started or saved, so a resumed run goes back where the uninterrupted one
-does.
+above that of guessing evenly. It updates nothing, and the next one starts from hidden state zero. After a few of them
+in a row the loop goes back to the start of the epoch with half the learning rate. The host asks for the verdicts at
+steps whose numbers do not depend on when a run was started or saved, so a resumed run goes back where the uninterrupted
+one does.
+
+Nobody waits for a verdict: what a step may change is copied before it, and afterwards each tensor is chosen from before
+and after by a 0/1 tensor on its device (`Undo`). A good step keeps its bits.
 """
 
 from __future__ import annotations
@@ -17,8 +20,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cnas.training.undo import Undo
-
 ABOVE = 5.0
 """So many nats above ln(classes) the mean loss of a step may be."""
 LOOK_EVERY = 16
@@ -29,6 +30,8 @@ TRIES = 5
 COUNTS = ("bad_steps", "recoveries", "left_out")
 Loss = list[tuple[Tensor, float]]
 """The mean losses of the parts of a global batch, scalars on the device, each with its share of the rows."""
+Pairs = list[tuple[Tensor, Tensor]]
+"""(a tensor, what it was)."""
 
 
 def worst_loss(outcomes: int | None) -> float:
@@ -153,6 +156,62 @@ class Trouble:
         )
 
 
+class Undo:
+    """Keeps copies, in memory that is used again in every step.
+
+    Example:
+        >>> weight = torch.nn.Parameter(torch.ones(2))
+        >>> weight.grad = torch.tensor([torch.nan, 1.0])
+        >>> Undo().step(torch.optim.SGD([weight], lr=0.5), [weight], good=torch.tensor(False))
+        >>> weight.tolist()
+        [1.0, 1.0]
+    """
+
+    def __init__(self) -> None:
+        self._spare: dict[Tensor, Tensor] = {}
+        self._optimizer: Any = None
+
+    @torch.no_grad()
+    def keep(self, tensors: Sequence[Tensor]) -> Pairs:
+        """Copy ``tensors``, for `restore`."""
+        for tensor in tensors:
+            if tensor not in self._spare:
+                self._spare[tensor] = torch.empty_like(tensor)
+        pairs = [(tensor, self._spare[tensor]) for tensor in tensors]
+        if pairs:
+            torch._foreach_copy_([before for _, before in pairs], list(tensors))
+        return pairs
+
+    @staticmethod
+    @torch.no_grad()
+    def restore(pairs: Pairs, good: Tensor) -> None:
+        """Where ``good`` is false, make every tensor what it was."""
+        for tensor, before in pairs:
+            torch.where(good, tensor, before, out=tensor)
+
+    def step(self, optimizer: Any, parameters: Sequence[Tensor], good: Tensor) -> None:
+        """One step of ``optimizer`` on ``parameters``, of which weights and the optimiser's state keep the good ones.
+
+        Args:
+            optimizer: of torch, or one that Accelerate has prepared.
+            parameters: those that have a gradient.
+            good: bool, a scalar on the device of the parameters.
+        """
+        if optimizer is not self._optimizer:
+            self._spare, self._optimizer = {}, optimizer
+        state = optimizer.state
+        fresh = [parameter for parameter in parameters if not state.get(parameter)]
+        values = (value for parameter in parameters for value in state.get(parameter, {}).values())
+        pairs = self.keep([*parameters, *(value for value in values if isinstance(value, Tensor))])
+        optimizer.step()
+        self.restore(pairs, good)
+        # What the step has made has no before. That comes once for every parameter, so here the host may ask.
+        made = [parameter for parameter in fresh if state.get(parameter)]
+        if made and not bool(good):
+            for parameter in made:
+                del state[parameter]
+
+
 class StepGuard:
     """Lets a good step through, undoes a bad one, and keeps count; verdicts stay on the device until `look`.
 
@@ -175,15 +234,15 @@ class StepGuard:
         self.trouble, self._undo = trouble, Undo()
         self._unread: list[tuple[Loss, Tensor]] = []
 
-    def begin(self) -> None:
-        """Before the forward of a step, which may move statistics of the network."""
-        self._before = self._undo.keep(self._buffers)
+    def before(self) -> Pairs:
+        """What the forward passes of a step may move, the network's statistics, as it is before them."""
+        return self._undo.keep(self._buffers)
 
-    def step(self, optimizer: Any, parameters: Sequence[Tensor], loss: Loss, norm: Tensor) -> Tensor:
+    def step(self, optimizer: Any, parameters: Sequence[Tensor], loss: Loss, norm: Tensor, before: Pairs) -> Tensor:
         """The optimiser's step where it is a good one; whether it is, a bool scalar on the device."""
         good = verdict(loss, norm, self._worst)
         self._undo.step(optimizer, parameters, good)
-        self._undo.restore(self._before, good)
+        self._undo.restore(before, good)
         self._unread.append((loss, good))
         return good
 

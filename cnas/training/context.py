@@ -1,18 +1,109 @@
-"""What the loops of a run share, and all that trains or scores for them."""
+"""What the loops of one run share: devices and processes, folder, seed, and whether the run was asked to stop."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from types import FrameType
 
+import torch
 from accelerate import Accelerator
 
-from cnas.training.stop import StopSignal
+from cnas.errors import Stopped
+from cnas.random import generator
+from cnas.training.arguments import require
+from cnas.training.distributed import ProcessGroup
+
+LAUNCHED = "TORCHELASTIC_RUN_ID"
+"""The variable that `torchrun` and `accelerate launch` give to their processes."""
+LOOK_SECONDS = 0.5
+GRACE_SECONDS = 60.0
+"""For the step under way and its checkpoint; what is stuck is ended then."""
+
+
+class StopSignal:
+    """Whether somebody has asked the run to stop, and how; the loop saves at its next step and leaves."""
+
+    def __init__(self) -> None:
+        self.reason: str | None = None
+
+    def request(self, reason: str) -> None:
+        """Ask for a stop; the first reason is kept."""
+        self.reason = self.reason or reason
+
+    @contextmanager
+    def on_signals(self) -> Iterator[StopSignal]:
+        """Turn SIGTERM and SIGINT into requests while the context lasts. No work is done in the handler."""
+
+        def handle(number: int, _: FrameType | None) -> None:
+            self.request(signal.Signals(number).name)
+
+        previous = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield self
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+    @contextmanager
+    def on_launcher_exit(self) -> Iterator[None]:
+        """Turn the end of the launcher into a request while the context lasts; without a launcher, nothing is watched.
+
+        `torchrun` and `accelerate launch` end the processes they have started, unless they are killed themselves:
+        nobody would hear of the run, and the next start would find it still at work.
+        """
+        if LAUNCHED not in os.environ:
+            yield
+            return
+        over = threading.Event()
+        watch = threading.Thread(target=self._watch, args=(os.getppid(), over), daemon=True, name="launcher-watch")
+        watch.start()
+        try:
+            yield
+        finally:
+            over.set()
+
+    def _watch(self, launcher: int, over: threading.Event) -> None:
+        while not over.wait(LOOK_SECONDS):
+            # An orphan is adopted: by then its parent is another process.
+            if os.getppid() != launcher:
+                self.request("the end of its launcher")
+                if not over.wait(GRACE_SECONDS):
+                    os._exit(Stopped.exit_code)
+                return
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessOptions:
+    """How the processes of a run watch one another; another start of the same run may have other options.
+
+    Raises:
+        UserError: naming the field, its value and what is allowed.
+    """
+
+    check_ranks: int | None = None
+    """Compare all that the processes hold, bit for bit, every so many steps and before every checkpoint."""
+    process_timeout: float = 600.0
+    """Seconds after which a process that waits for another one gives up."""
+
+    def __post_init__(self) -> None:
+        require(
+            self,
+            ("check_ranks", self.check_ranks is None or self.check_ranks >= 1, "at least 1 or none"),
+            ("process_timeout", 1 <= self.process_timeout < math.inf, "at least 1 second and finite"),
+        )
 
 
 @dataclass(frozen=True)
 class RunContext:
-    """What the loops of one run share.
+    """What the loops of one run share, and all that trains or scores for them.
 
     Args:
         accelerator: devices, processes, precision, trackers.
@@ -20,15 +111,40 @@ class RunContext:
         seed: of every draw.
         config_hash: stamped into checkpoints; another one is refused on resume.
         stop: set by signals.
-        check_ranks: how often the processes are compared, see `cnas.training.ProcessOptions`.
+        options: how the processes watch one another.
     """
 
     accelerator: Accelerator
     folder: Path
     seed: int
     config_hash: str
-    stop: StopSignal
-    check_ranks: int | None = None
+    stop: StopSignal = field(default_factory=StopSignal)
+    options: ProcessOptions = ProcessOptions()
+
+    @cached_property
+    def processes(self) -> ProcessGroup:
+        """The processes of the run."""
+        return ProcessGroup(self.accelerator)
+
+    @property
+    def device(self) -> torch.device:
+        """Where this process computes."""
+        return self.accelerator.device
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """The run's precision, while the context lasts."""
+        found: AbstractContextManager[None] = self.accelerator.autocast()
+        return found
+
+    @property
+    def loss_scale(self) -> float:
+        """What losses are multiplied by before a backward pass in fp16, so that no gradient vanishes; otherwise 1."""
+        scaler = self.accelerator.scaler
+        return 1.0 if scaler is None else float(scaler.get_scale())
+
+    def generator(self, stream: str, *counters: int) -> torch.Generator:
+        """The draws of one purpose at one position, see `cnas.random.generator`."""
+        return generator(self.seed, stream, *counters)
 
     def say(self, text: str) -> None:
         """Print one line, once."""

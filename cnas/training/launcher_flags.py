@@ -1,4 +1,4 @@
-"""What `accelerate launch` was told: a run does it or refuses it in one line, so that nothing is dropped in silence.
+"""The settings of `accelerate launch`: a run follows them or refuses them in one line; nothing is dropped in silence.
 
 The launcher passes most of it on as variables of the environment, which is also how its configuration file gets here.
 Flags that it passes on to nobody are read from its command line.
@@ -7,7 +7,7 @@ Flags that it passes on to nobody are read from its command line.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -16,7 +16,7 @@ from accelerate.utils import get_int_from_env
 from cnas.errors import UserError
 
 PRECISION = "ACCELERATE_MIXED_PRECISION"
-"""The variable in which the launcher names a precision; it says "no" as well where it was told nothing."""
+"""The variable in which the launcher names a precision; it says "no" as well where it was given none."""
 HONOURED = frozenset(
     {
         "config_file",
@@ -70,13 +70,13 @@ _INSTEAD = {
 _WORLD = ["WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE"]
 
 
-def told_precision() -> str:
-    """The precision that the launcher was told, "no" where it was told none or there is no launcher."""
+def launched_precision() -> str:
+    """The precision that `accelerate launch` was given, "no" where it was given none or there is no launcher."""
     return os.environ.get(PRECISION) or "no"
 
 
 def refuse_unmet(precision: str, words: Sequence[str] | None = None) -> None:
-    """Refuse what the launcher was told and the run would not do.
+    """Refuse settings of `accelerate launch` that the run would not follow.
 
     Args:
         precision: of the run.
@@ -85,15 +85,16 @@ def refuse_unmet(precision: str, words: Sequence[str] | None = None) -> None:
     Raises:
         UserError: another precision, more processes than there are, or a setting that would change nothing.
     """
-    said = told_precision()
-    if said not in ("no", precision):
+    given = launched_precision()
+    if given not in ("no", precision):
         raise UserError(
-            f"mixed_precision is {precision} here and {said} in accelerate launch; leave out one of the two"
+            f"mixed_precision is {precision} here and {given} in accelerate launch; leave out one of the two"
         )
     launched = PRECISION in os.environ
     if words is None:
         words = _launcher_words() if launched else []
-    for flag, value in [*_told(os.environ), *_changed(words)]:
+    inherited = [(flag, os.environ[name]) for name, flag in REFUSED.items() if name in os.environ]
+    for flag, value in [*inherited, *_changed(words)]:
         if value.lower() not in _OFF and (flag, value) != ("gradient_accumulation_steps", "1"):
             instead = _INSTEAD.get(flag, "")
             raise UserError(f"--{flag} of accelerate launch must be left out, got {value[:60]!r}{instead}")
@@ -104,10 +105,6 @@ def refuse_unmet(precision: str, words: Sequence[str] | None = None) -> None:
             "--num_processes of accelerate launch must be 1 where there are no several GPUs: it starts one process "
             "only; use torchrun --nproc-per-node (or, if one is meant, unset MASTER_ADDR)"
         )
-
-
-def _told(variables: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    return ((flag, variables[name]) for name, flag in REFUSED.items() if name in variables)
 
 
 def _changed(words: Sequence[str]) -> Iterator[tuple[str, str]]:

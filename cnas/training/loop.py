@@ -1,52 +1,37 @@
 """One small loop on Accelerate: steps, progress, checkpoints, resume, trackers.
 
-A subclass says what the loss of a batch is and what happens after an epoch; `CurriculumTrainer` and `Retrainer` are the
-two. Draws are functions of (seed, purpose, step), see `cnas.random`, so where a run stands is a handful of numbers.
+A subclass says what a step is and what happens after an epoch; `CurriculumTrainer` and `Retrainer` are the two. Draws
+are functions of (seed, purpose, step), see `cnas.random`, so the place of a run is a handful of numbers.
 
-Legend: B rows of the global batch, b rows of one process or micro-batch, H hidden units.
+Legend: B rows of the global batch, b rows of one process or part, H hidden units.
 """
 
 from __future__ import annotations
 
 import math
-import sys
 import time
-from abc import abstractmethod
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from cnas.data.base import OrderedBatches
-from cnas.errors import NonFiniteError, Stopped, StorageError
-from cnas.random import DropoutSeeds
-from cnas.training import checkpoint
-from cnas.training.bad_steps import LOOK_EVERY, Loss, StepGuard, Trouble
+from cnas.errors import NonFiniteError, Stopped
+from cnas.training.arguments import LoopConfig
+from cnas.training.bad_steps import LOOK_EVERY, TRIES, Loss, StepGuard, Trouble
+from cnas.training.batch import Part, fetch, mean
 from cnas.training.context import RunContext
-from cnas.training.distributed import ProcessGroup
-from cnas.training.equal_ranks import check_equal
-from cnas.training.loop_config import LoopConfig
-from cnas.training.metrics_log import MetricsLog, read
-from cnas.training.progress import describe
-from cnas.training.recovery import Recovery
-from cnas.types import Batch
+from cnas.training.optimizers import set_learning_rate, sgd
+from cnas.training.progress import EpochLog, TrainingProgress
+from cnas.training.saving import PhaseCheckpoints
+from cnas.types import Batch, Output
 
 
-@dataclass(frozen=True)
-class TrainingProgress:
-    """Where a loop stands; the next thing to do is batch ``batch`` of epoch ``epoch``, or the epoch's end."""
-
-    epoch: int = 0
-    batch: int = 0
-    step: int = 0
-    loss_sum: float = 0.0
-    seconds: float = 0.0
-
-
-class AccelerateLoop(Recovery):
+class AccelerateLoop(ABC):
     """Epochs of optimiser steps over ordered batches, saved so that a resumed run is the uninterrupted one.
 
     Args:
@@ -57,58 +42,41 @@ class AccelerateLoop(Recovery):
     """
 
     phase: ClassVar[str]
+    restarted: ClassVar[dict[str, Any]] = {}
+    """The parts of a state that begin anew where an epoch is done again."""
 
     def __init__(self, model: nn.Module, batches: OrderedBatches, config: LoopConfig, context: RunContext) -> None:
         self.context, self.config, self.batches = context, config, batches
-        self.accelerator, self.processes = context.accelerator, ProcessGroup(context.accelerator)
+        self.accelerator, self.processes = context.accelerator, context.processes
         config.check_processes(self.processes.world)
-        self.model = model.to(self.accelerator.device)
+        self.model = model.to(context.device)
         self.optimizer = self.make_optimizer()
         self.progress = TrainingProgress()
         self.guard = StepGuard(self.model, config.bad_steps_in_a_row)
-        self.hidden_state: Tensor | None = None
-        self.log = MetricsLog(context.folder / "metrics.jsonl") if self.accelerator.is_main_process else None
-        self._saved_step: int | None = None
-        self._clock = time.perf_counter()  # until when the position's seconds count
-
-    # What a subclass says -------------------------------------------------------------------------------------------
+        self.checkpoints = PhaseCheckpoints(context, self.phase)
+        self.hidden_state: Tensor | None = None  # [b, H], what the last batch left
+        self.log = EpochLog(context, self.phase, config.epochs)
+        self._clock = time.perf_counter()  # until when the seconds of the progress count
 
     @abstractmethod
-    def batch_losses(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        """(weighted losses, plain losses, penalty, carry): unreduced [b, ...] twice, a scalar, [b, H] or None."""
+    def train_step(self, index: int) -> bool:
+        """Everything that is done with batch ``index``; returns what `weight_step` returns."""
 
     @abstractmethod
     def finish_epoch(self) -> dict[str, Any]:
         """What follows an epoch's steps; returns what its row of ``metrics.jsonl`` says besides the training loss."""
 
-    def begin_step(self, index: int) -> None:
-        """Called before batch ``index``, with `progress` at it."""
-
-    def end_step(self, index: int) -> None:
-        """Called after batch ``index``, with `progress` still at it."""
-
     def make_optimizer(self) -> Any:
         """The optimiser of the weights, prepared."""
-        config = self.config
-        sgd = torch.optim.SGD(
-            self.model.parameters(),
-            lr=config.learning_rate,
-            momentum=config.momentum,
-            nesterov=config.nesterov,
-            weight_decay=config.weight_decay,
-        )
-        return self.accelerator.prepare(sgd)
+        return self.accelerator.prepare(sgd(self.model, self.config))
 
     def state(self) -> dict[str, Any]:
         """All that a resumed run needs, in global order; subclasses add to it."""
-        scaler = self.accelerator.scaler
+        scaler, hidden_state = self.accelerator.scaler, self.hidden_state
         self._look()
-        # What is carried belongs to streams, of which every batch has one row each.
-        hidden_state = (
-            None
-            if self.hidden_state is None
-            else self.processes.gather_rows(self.hidden_state, self.batches.batch_size)
-        )
+        if hidden_state is not None:
+            # It belongs to streams, of which every batch has one row each.
+            hidden_state = self.processes.gather_rows(hidden_state, self.batches.batch_size)
         return {
             "position": asdict(self.progress),
             "trouble": asdict(self.guard.trouble),
@@ -116,7 +84,7 @@ class AccelerateLoop(Recovery):
             "optimizer": self.optimizer.state_dict(),
             "carry": hidden_state,
             "scaler": None if scaler is None else scaler.state_dict(),
-            "rows": 0 if self.log is None else self.log.rows,
+            "rows": self.log.rows,
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -126,16 +94,10 @@ class AccelerateLoop(Recovery):
         self.guard.reset(Trouble(**state.get("trouble", {"good": self.progress.batch})))
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-        hidden_state = state["carry"]
-        if hidden_state is not None:
-            hidden_state = hidden_state[self.processes.rows(self.batches.batch_size)].to(self.accelerator.device)
-        self.hidden_state = hidden_state
+        self.hidden_state = self.processes.local_rows(state["carry"], self.batches.batch_size)
         if self.accelerator.scaler is not None and state["scaler"] is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
-        if self.log is not None:
-            self.log.truncate(state["rows"])
-
-    # The loop ---------------------------------------------------------------------------------------------------------
+        self.log.truncate(state["rows"])
 
     def run(self) -> None:
         """Train to the last epoch, from wherever `progress` is.
@@ -150,17 +112,24 @@ class AccelerateLoop(Recovery):
         while self.progress.epoch < self.config.epochs:
             start = time.perf_counter()
             try:
-                self._begin_epoch()
                 self._run_steps()
                 with self.located():
-                    row = self._row() | self.finish_epoch() | self.guard.trouble.news
+                    row = self._training_row() | self.finish_epoch() | self.guard.trouble.news
             except NonFiniteError as problem:
                 self._go_back(problem)
                 continue
-            spent, total = time.perf_counter() - start, self.count_time()
-            self._record(row | {"epoch_seconds": spent, "total_seconds": total})
-            self._start_epoch(self.progress.epoch + 1)
+            spent, total, place = time.perf_counter() - start, self.count_time(), self.progress
+            self.log.record(row | {"epoch_seconds": spent, "total_seconds": total}, place.step)
+            self.guard.trouble = self.guard.trouble.epoch_done(place.epoch, place.step)
+            self.progress = replace(self.progress, epoch=place.epoch + 1, batch=0, loss_sum=0.0)
+            self.hidden_state = None
             self.save()
+
+    def _training_row(self) -> dict[str, Any]:
+        self._look()
+        place = self.progress
+        loss = place.loss_sum / max(self.guard.trouble.good, 1)
+        return {"phase": self.phase, "epoch": place.epoch + 1, "step": place.step, "train_loss": loss}
 
     def count_time(self) -> float:
         """Bring the seconds of `progress` up to now; returns them."""
@@ -170,26 +139,27 @@ class AccelerateLoop(Recovery):
         return self.progress.seconds
 
     def _run_steps(self) -> None:
-        self.batches = self.batches.at_epoch(self.progress.epoch)
+        trouble, place = self.guard.trouble, self.progress
+        if not trouble.starts and place.batch == 0:
+            # At the very beginning too there is a state to go back to.
+            self.guard.trouble = replace(trouble, starts=(place.step,))
+            self.save()
+        self.batches = self.batches.at_epoch(place.epoch)
         total = len(self.batches)
-        with self._progress(total) as bar:
-            for index in range(self.progress.batch, total):
+        with self.log.bar(place.epoch, place.batch, total) as bar:
+            for index in range(place.batch, total):
                 with self.located():
-                    self.begin_step(index)
-                stop = self._step(index)
-                with self.located():
-                    self.end_step(index)
+                    stop = self.train_step(index)
                 bar.update()
-                place = self.progress
-                self.progress = replace(place, batch=index + 1, step=place.step + 1)
+                self.progress = replace(self.progress, batch=index + 1, step=self.progress.step + 1)
                 if self.progress.step % LOOK_EVERY == 0 or index + 1 == total:
                     self._check_steps()
                 if stop:
                     self.stop_here()
                 elif self._due(self.config.checkpoint_steps) and index + 1 < total:
                     self.save()
-                elif self._due(self.context.check_ranks):
-                    self._check_ranks(self.state())
+                elif self._due(self.context.options.check_ranks):
+                    self.checkpoints.compare(self.state(), self.progress.step)
 
     def _due(self, every: int | None) -> bool:
         return every is not None and self.progress.step % every == 0
@@ -204,29 +174,49 @@ class AccelerateLoop(Recovery):
         raise self.stopped()
 
     def stopped(self) -> Stopped:
-        """What tells that the run was asked to stop, where, and how to go on."""
+        """The error that says that the run was asked to stop, where, and how to go on."""
         reason = self.context.stop.reason or "another process"
         return Stopped(f"stopped by {reason} at step {self.progress.step} of the {self.phase}; go on with --resume")
 
-    def _step(self, index: int) -> bool:
-        """One update, where the step is no bad one; returns whether any process was asked to stop."""
+    @contextmanager
+    def located(self, kept: str = "") -> Iterator[None]:
+        """Add where it happened to a `NonFiniteError` from a part that knows no steps."""
+        try:
+            yield
+        except NonFiniteError as problem:
+            raise NonFiniteError(f"{problem}, at step {self.progress.step} of the {self.phase}{kept}") from problem
+
+    def fetch(self, index: int) -> Batch:
+        """This process's rows of training batch ``index``, with their hidden state and the step's dropout masks."""
+        dropout = f"{self.phase}/dropout", self.progress.step
+        return fetch(self.batches, index, self.context, self.hidden_state, dropout)
+
+    def weight_step(self, index: int, parts: Sequence[Part], forward: Callable[[Batch], Output]) -> bool:
+        """One update of the weights, where the step is no bad one.
+
+        Args:
+            index: of the batch.
+            parts: of the batch, those of this process.
+            forward: runs the network.
+
+        Returns:
+            Whether any process was asked to stop.
+        """
         self.optimizer.zero_grad()
-        losses_seen: Loss = []
-        hidden_states, total = [], self.batches.rows(index)
-        self.guard.begin()
-        for batch, rows in self._micro_batches(index):
-            with self.accelerator.autocast():
-                weighted, losses, penalty, hidden_state = self.batch_losses(batch)
-            share = (rows.stop - rows.start) / total
-            self.accelerator.backward((mean(weighted) + penalty) * share)
-            losses_seen.append((mean(losses.detach()), share))
-            hidden_states.append(hidden_state)
-        loss, stop = self._global_loss(losses_seen)
-        self._set_learning_rate(self.learning_rate(index))
-        good = self._update(loss)
-        if hidden_states[0] is not None:
-            kept = torch.cat([hidden_state.detach() for hidden_state in hidden_states if hidden_state is not None])
-            self.hidden_state = kept.masked_fill(~good, 0)
+        before, loss, hidden_states = self.guard.before(), [], []
+        for part in parts:
+            with self.context.autocast():
+                output = forward(part.batch)
+            self.accelerator.backward((part.mean_loss(output) + output.penalty) * part.share)
+            loss.append((mean(output.losses.detach()), part.share))
+            hidden_states.append(output.hidden_state)
+        loss, stop = self._global_loss(loss)
+        set_learning_rate(self.optimizer, self.learning_rate(index))
+        parameters = [parameter for parameter in self.model.parameters() if parameter.grad is not None]
+        good = self.guard.step(self.optimizer, parameters, loss, self._clip(parameters), before)
+        left = [hidden_state.detach() for hidden_state in hidden_states if hidden_state is not None]
+        if left:
+            self.hidden_state = torch.cat(left).masked_fill(~good, 0)
         return stop
 
     def _global_loss(self, loss: Loss) -> tuple[Loss, bool]:
@@ -240,167 +230,71 @@ class AccelerateLoop(Recovery):
 
     def learning_rate(self, index: int) -> float:
         """Of the step on batch ``index`` of this epoch."""
-        return (
-            self.config.rate(self.progress.epoch) * self.batches.learning_rate_scale(index) * self.guard.trouble.factor
-        )
+        scale = self.batches.learning_rate_scale(index)
+        return self.config.rate(self.progress.epoch) * scale * self.guard.trouble.factor
 
-    def _set_learning_rate(self, rate: float) -> None:
-        for group in self.optimizer.param_groups:
-            if group["lr"] != rate:
-                group["lr"] = rate
-                # Torch's averaged SGD goes by a rate of its own, which it would take from the group a step late.
-                for state in self.optimizer.state.values():
-                    if "eta" in state:
-                        state["eta"].fill_(rate)
-
-    def _update(self, loss: Loss) -> Tensor:
-        """Follow the gradient where the step is good; whether it is, a scalar on the device."""
-        parameters = [parameter for parameter in self.model.parameters() if parameter.grad is not None]
+    def _clip(self, parameters: Sequence[Tensor]) -> Tensor:
+        """Sum the gradients over processes and clip them; their norm, a scalar on the device."""
         self.processes.sum_gradients(parameters)
         # Not the accelerator's own clipping: it unscales (fp16) the gradients once for every optimiser ever prepared,
         # and averaging brings a second one for the same weights.
         self.accelerator.unscale_gradients(self.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(parameters, self.config.clip_norm or math.inf)
         # A gradient scaler (fp16) skips overflowed steps by itself, and finds its scale by them.
-        scaler = self.accelerator.scaler
-        overflow = scaler is not None and scaler.get_scale() > 1
-        return self.guard.step(self.optimizer, parameters, loss, torch.zeros_like(norm) if overflow else norm)
+        return torch.zeros_like(norm) if self.context.loss_scale > 1 else norm
 
-    def _kept(self) -> str:
-        if self._saved_step is None:
-            return "; lower learning_rate or clip_norm"
-        return f"; lower learning_rate or clip_norm (the checkpoint of step {self._saved_step} is kept)"
+    def _look(self) -> None:
+        """Ask the device how the last steps went."""
+        self.progress = replace(self.progress, loss_sum=self.guard.look(self.progress.loss_sum))
 
-    def _micro_batches(self, index: int) -> list[tuple[Batch, slice]]:
-        """This process's rows of global batch ``index``, in `accumulation_steps` parts, with carry and noise."""
-        own = self.processes.rows(self.batches.rows(index))
-        count = own.stop - own.start
-        parts = min(self.config.accumulation_steps, max(count, 1))
-        slices = [slice(own.start + count * i // parts, own.start + count * (i + 1) // parts) for i in range(parts)]
-        return [(self.fetch(self.batches, index, rows), rows) for rows in slices]
-
-    def fetch(self, batches: OrderedBatches, index: int, rows: slice) -> Batch:
-        """``rows`` of training batch ``index`` on the device, with this process's carry and the step's noise.
-
-        ``batches`` need not be those of the loop; ``rows`` count in the global batch and are some of this process's.
-        """
-        return self.placed(batches.batch(index, rows), rows, batches.rows(index))
-
-    def placed(self, batch: Batch, rows: slice, total: int) -> Batch:
-        """A batch of ``rows`` among ``total`` on the device, with this process's carry and the step's noise."""
-        start = self.processes.rows(total).start
-        hidden_state = None if self.hidden_state is None else self.hidden_state[rows.start - start : rows.stop - start]
-        dropout_seeds = DropoutSeeds(self.context.seed, f"{self.phase}/dropout", self.progress.step, rows, total)
-        return replace(
-            to_device(batch, self.accelerator.device),
-            hidden_state=hidden_state,
-            dropout_seeds=dropout_seeds,
-            all_reduce_sum=self.processes.all_reduce_sum,
-        )
-
-    def _progress(self, total: int) -> Any:
-        quiet = not (self.accelerator.is_main_process and sys.stderr.isatty())
-        title = f"{self.phase} {self.progress.epoch + 1}/{self.config.epochs}"
-        return tqdm(total=total, initial=self.progress.batch, desc=title, disable=quiet, leave=False)
-
-    # What is kept -------------------------------------------------------------------------------------------------
-
-    def _row(self) -> dict[str, Any]:
+    def _check_steps(self) -> None:
+        """Look, and give the epoch up where too many steps in a row were bad, or all of them."""
         self._look()
         place = self.progress
-        mean = place.loss_sum / max(self.guard.trouble.good, 1)
-        return {"phase": self.phase, "epoch": place.epoch + 1, "step": place.step, "train_loss": mean}
+        if why := self.guard.check(ends=place.batch == len(self.batches)):
+            raise NonFiniteError(f"{why} up to step {place.step} of the {self.phase}")
 
-    def _record(self, row: dict[str, Any]) -> None:
-        if self.log is not None:
-            self.log.append(row)
-        numbers = {f"{self.phase}/{key}": value for key, value in row.items() if is_finite(value)}
-        self.accelerator.log(numbers, step=self.progress.step)
-        self.context.say(describe(row, self.config.epochs))
+    def _go_back(self, problem: NonFiniteError) -> None:
+        """Go on from the start of the epoch, or of the one before, with half the learning rate.
+
+        Steps are counted on: the state is saved under the newest number and draws differ from those of the attempt that
+        is given up. It is saved before anything is changed here, so that a run that is killed meanwhile does the same.
+
+        Raises:
+            NonFiniteError: that was tried too often.
+        """
+        self._look()
+        trouble, place = self.guard.trouble, self.progress
+        if trouble.tries == TRIES or not trouble.starts:
+            tried = f"; going back {trouble.tries} times, each with half the learning rate, did not help"
+            raise NonFiniteError(f"{problem}{tried if trouble.tries else ''}{self.advice}") from problem
+        state = self.checkpoints.load(trouble.starts[trouble.back_to])
+        now = trouble.gone_back(place.epoch, place.step, tuple(state["trouble"]["reported"]))
+        state |= {"trouble": asdict(now)} | self.restarted
+        state["position"] |= {"step": place.step, "seconds": self.count_time()}
+        self.checkpoints.write(state)
+        self.load_state(state)
+        self.context.say(
+            f"warning: {problem}; back to the start of epoch {self.progress.epoch + 1}, "
+            f"learning rate times {now.factor:g}"
+        )
 
     @property
-    def checkpoints(self) -> Path:
-        """Where this phase's checkpoints are."""
-        return self.context.folder / "checkpoints" / self.phase
+    def advice(self) -> str:
+        """What to do where nothing helps, and which checkpoint there is."""
+        return f"; lower learning_rate or clip_norm ({self.checkpoints.kept})"
 
     def save(self) -> None:
-        """Write a checkpoint from the main process; every process learns whether it worked.
-
-        Raises:
-            StorageError: the disk refused; older checkpoints are untouched.
-        """
+        """Write a checkpoint, see `PhaseCheckpoints.write`."""
         self.count_time()
-        self._write(self.state())
-
-    def _write(self, state: dict[str, Any]) -> None:
-        problem, step = None, state["position"]["step"]
-        pinned = state["trouble"]["starts"]
-        if self.context.check_ranks:
-            self._check_ranks(state)
-        if self.accelerator.is_main_process:
-            try:
-                stamp, info = self.context.config_hash, {"processes": self.processes.world}
-                checkpoint.save(self.checkpoints, step, state, config_hash=stamp, pinned=pinned, info=info)
-            except StorageError as error:
-                problem = error
-        (failed,) = self.processes.sum_numbers(float(problem is not None))
-        if failed:
-            raise problem or StorageError("the main process could not write a checkpoint")
-        self._saved_step = step
-
-    def _check_ranks(self, state: dict[str, Any]) -> None:
-        """Before a checkpoint, so that the one that is kept is of a time when all were one."""
-        kept = "no checkpoint yet" if self._saved_step is None else f"the checkpoint of step {self._saved_step} is kept"
-        check_equal(self.accelerator, state, f"step {self.progress.step} of the {self.phase} ({kept})")
+        self.checkpoints.write(self.state())
 
     def resume(self) -> bool:
-        """Load the newest whole checkpoint; False where there is none yet.
-
-        Raises:
-            CheckpointError: there are checkpoints and none is whole.
-            UserError: the newest one belongs to another configuration.
-        """
-        loaded = checkpoint.load_newest(self.checkpoints, config_hash=self.context.config_hash)
-        if loaded is None:
-            self._forget_rows()
+        """Load the newest whole checkpoint, see `PhaseCheckpoints.load_newest`; False where there is none yet."""
+        state = self.checkpoints.load_newest()
+        if state is None:
+            self.log.forget()
             return False
-        for broken in loaded.broken:
-            self.context.say(f"warning: skipped {broken}")
-        now = {"threads": torch.get_num_threads(), "processes": self.processes.world}
-        for name, count in now.items():
-            # Checkpoints of earlier versions do not say how many processes there were.
-            if (before := loaded.info.get(name, count)) != count:
-                self.context.say(
-                    f"warning: saved with {before} {name}, now {count}; sums are taken in another order, and the "
-                    "result is no longer the uninterrupted one bit for bit"
-                )
-        self.load_state(dict(loaded.state))
-        self._saved_step = self.progress.step
+        self.load_state(state)
         self.context.say(f"resumed from step {self.progress.step} of the {self.phase}")
         return True
-
-    def _forget_rows(self) -> None:
-        """Drop the rows of an epoch after which a kill came before the first checkpoint."""
-        if self.log is not None:
-            phases = [row.get("phase") for row in read(self.log.path)]
-            self.log.truncate(phases.index(self.phase) if self.phase in phases else len(phases))
-
-
-def is_finite(value: object) -> bool:
-    """Whether it is a number, and neither NaN nor infinite."""
-    return isinstance(value, int | float) and math.isfinite(value)
-
-
-def mean(losses: Tensor) -> Tensor:
-    """The mean, and 0 of no losses at all: a process without a row in a batch still takes part in every sum."""
-    return losses.mean() if losses.numel() else losses.sum()
-
-
-def to_device(batch: Batch, device: torch.device) -> Batch:
-    """The batch's tensors on ``device``."""
-    return replace(
-        batch,
-        inputs=batch.inputs.to(device),
-        labels=batch.labels.to(device),
-        unit_ids=batch.unit_ids.to(device),
-    )

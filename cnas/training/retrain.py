@@ -12,44 +12,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
-import torch
 from torch import Tensor
 
 from cnas.data.base import OrderedBatches
-from cnas.errors import NonFiniteError, UserError
+from cnas.errors import NonFiniteError
+from cnas.training.arguments import RetrainConfig
+from cnas.training.batch import cut, run_network
 from cnas.training.context import RunContext
 from cnas.training.loop import AccelerateLoop
-from cnas.training.loop_config import LoopConfig
+from cnas.training.optimizers import averaged_sgd
 from cnas.types import Batch, Output
-
-
-@dataclass(frozen=True, kw_only=True)
-class RetrainConfig(LoopConfig):
-    """Training of the derived network; defaults are those of google-research ``enas_lm`` (``fixed.py``)."""
-
-    least_epochs: ClassVar[int] = 0
-
-    epochs: int = 3000
-    """Passes over the training data; 0 leaves the network untrained."""
-    batch_size: int = 64
-    learning_rate: float = 20.0
-    weight_decay: float = 1.6e-6
-    """L2 penalty on the weights; ``fixed.py`` adds 8e-7·Σw², whose gradient is twice that, and clips it along."""
-    clip_norm: float | None = 0.25
-    nonmonotone: int | None = 10
-    """Averaging starts when validation is worse than the best before the last so many epochs; none never starts it."""
-    average_from: int | None = None
-    """Start averaging at this epoch (from 1) at the latest; none leaves it to the rule."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.nonmonotone is not None and self.nonmonotone < 1:
-            raise UserError(f"nonmonotone must be at least 1 or none, got {self.nonmonotone}")
-        if self.average_from is not None and self.average_from < 2:
-            raise UserError(f"average_from must be at least 2 or none, got {self.average_from}")
 
 
 class Retrainer(AccelerateLoop):
@@ -79,8 +53,7 @@ class Retrainer(AccelerateLoop):
         context: RunContext,
         validate: Callable[[Any], Mapping[str, float]],
     ) -> None:
-        self._whole_batches = bool(getattr(network, "batch_statistics", False))
-        if self._whole_batches:
+        if getattr(network, "batch_statistics", False):
             config.check_whole_batches("retrain.")
         super().__init__(network, train, config, context)
         self.network, self.validate = network, validate
@@ -88,20 +61,18 @@ class Retrainer(AccelerateLoop):
         self.best: dict[str, Tensor] = {}
 
     def train(self) -> Any:
-        """Train to the last epoch, from wherever the loop stands; the network ends with its best weights."""
+        """Train to the last epoch, from wherever the loop is; the network ends with its best weights."""
         self.run()
         self.network.load_state_dict(self.best)
         return self.network
 
-    def batch_losses(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        """Every unit counts the same."""
-        # Only networks that normalise over whole batches have a use for the sum over processes.
-        wants = batch.all_reduce_sum is not None and self._whole_batches
-        shared = {"all_reduce_sum": batch.all_reduce_sum} if wants else {}
-        output = Output(
-            *self.network.run(batch.inputs, batch.labels, batch.hidden_state, batch.dropout_seeds, **shared)
-        )
-        return output.losses, output.losses, output.penalty, output.hidden_state
+    def train_step(self, index: int) -> bool:
+        """One update of the weights, in which every unit counts the same."""
+        return self.weight_step(index, cut(self.fetch(index), self.config.accumulation_steps), self.forward)
+
+    def forward(self, batch: Batch) -> Output:
+        """Run the network."""
+        return run_network(self.network, batch)
 
     def finish_epoch(self) -> dict[str, Any]:
         """Validate, keep the best weights, and start averaging where it is time to.
@@ -130,14 +101,10 @@ class Retrainer(AccelerateLoop):
         return (latest is not None and len(self.history) + 1 >= latest) or (bool(past) and self.history[-1] > min(past))
 
     def make_optimizer(self) -> Any:
-        """SGD until averaging starts, torch's ASGD from there on, whose mean begins with its second step."""
+        """SGD until averaging starts, averaged SGD from there on."""
         if self.averaging_since is None:
             return super().make_optimizer()
-        config = self.config
-        asgd = torch.optim.ASGD(
-            self.model.parameters(), lr=config.learning_rate, lambd=0.0, t0=0.0, weight_decay=config.weight_decay
-        )
-        return self.accelerator.prepare(asgd)
+        return self.accelerator.prepare(averaged_sgd(self.model, self.config))
 
     @contextmanager
     def averaged_weights(self) -> Iterator[None]:
@@ -164,4 +131,4 @@ class Retrainer(AccelerateLoop):
         self.optimizer = self.make_optimizer()
         super().load_state(state)
         self.history = list(state["history"])
-        self.best = {name: value.to(self.accelerator.device) for name, value in state["best"].items()}
+        self.best = {name: value.to(self.context.device) for name, value in state["best"].items()}

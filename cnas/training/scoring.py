@@ -9,7 +9,6 @@ Legend: K candidates, B rows of the global batch, T tokens, U units.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -17,9 +16,8 @@ from torch import Tensor
 from cnas.data.base import OrderedBatches
 from cnas.random import HOST
 from cnas.spaces.base import SearchSpace, SuperNet
+from cnas.training.batch import fetch
 from cnas.training.context import RunContext
-from cnas.training.distributed import ProcessGroup
-from cnas.training.loop import to_device
 from cnas.types import Architecture, Batch
 
 
@@ -27,33 +25,26 @@ class Scorer:
     """Runs K architectures of a supernet over ordered batches."""
 
     def __init__(self, supernet: SuperNet, space: SearchSpace, context: RunContext) -> None:
-        self.supernet, self.space = supernet, space
-        self.accelerator, self.processes = context.accelerator, ProcessGroup(context.accelerator)
+        self.supernet, self.space, self.context = supernet, space, context
 
     def batch_losses(
         self, architectures: Sequence[Architecture], batch: Batch, hidden_states: Sequence[Tensor | None], rows: int
     ) -> tuple[Tensor, list[Tensor | None]]:
-        """Global losses [K, B, ...] of one batch of ``rows`` global rows, and the local carries after it."""
+        """Global losses [K, B, ...] of one batch of ``rows`` global rows, and the local hidden states after it."""
         routings = [self.space.routing(architecture) for architecture in architectures]
-        with self.accelerator.autocast():
+        with self.context.autocast():
             local, hidden_states = self.supernet.forward_many(batch, routings, hidden_states)
-        return self.processes.gather_rows(local, rows, dim=1), hidden_states
+        return self.context.processes.gather_rows(local, rows, dim=1), hidden_states
 
     def sweep(
         self, architectures: Sequence[Architecture], batches: OrderedBatches, indices: Iterable[int]
     ) -> Iterable[tuple[Tensor, Tensor]]:
-        """(losses [K, B, ...], unit ids [B, ...]) of each batch in turn; every candidate has a carry of its own."""
+        """(losses [K, B, ...], unit ids [B, ...]) of each batch in turn; each candidate has its own hidden state."""
         hidden_states: list[Tensor | None] = [None] * len(architectures)
         for index in indices:
-            total = batches.rows(index)
-            batch = self._placed(batches, index)
+            total, batch = batches.rows(index), fetch(batches, index, self.context)
             losses, hidden_states = self.batch_losses(architectures, batch, hidden_states, total)
-            yield losses, self.processes.gather_rows(batch.unit_ids, total)
-
-    def _placed(self, batches: OrderedBatches, index: int) -> Batch:
-        """This process's rows of a batch, on the device."""
-        batch = to_device(batches.batch(index, self.processes.rows(batches.rows(index))), self.accelerator.device)
-        return replace(batch, all_reduce_sum=self.processes.all_reduce_sum)
+            yield losses, self.context.processes.gather_rows(batch.unit_ids, total)
 
     def units(
         self, architectures: Sequence[Architecture], batches: OrderedBatches, between: Callable[[], None]
@@ -84,9 +75,9 @@ class Scorer:
         routings = [self.space.routing(architecture) for architecture in architectures]
 
         def correct(at: int) -> Tensor:
-            with self.accelerator.autocast():
-                local = self.supernet.correct_many(self._placed(batches, at), routings)
-            return self.processes.gather_rows(local.double(), batches.rows(at), dim=1)
+            with self.context.autocast():
+                local = self.supernet.correct_many(fetch(batches, at, self.context), routings)
+            return self.context.processes.gather_rows(local.double(), batches.rows(at), dim=1)
 
         return _mean(correct(at) for at in _indices(batches, index))
 

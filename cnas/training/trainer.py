@@ -1,8 +1,9 @@
 """Curriculum search: Algorithm 1 of Zhou et al. (2022) around any algorithm and any supernet.
 
-A weight step runs the routing the algorithm chose on data weighed by the curriculum; after the epoch the algorithm
-learns from unweighted validation losses, and K of its subnets judge the training data anew. Without a curriculum this
-is the plain algorithm, bit for bit: the curriculum draws from its own streams and scoring disturbs nothing.
+A weight step runs the routing the algorithm chose on data that the curriculum has reweighted; after the epoch the
+algorithm learns from unweighted validation losses, and K of its subnets score the training data anew. Without a
+curriculum this is the plain algorithm, bit for bit: the curriculum draws from its own streams and scoring disturbs
+nothing.
 
 Legend: K candidates, B rows of the global batch, T tokens, U units.
 """
@@ -13,8 +14,8 @@ import copy
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -24,32 +25,14 @@ from cnas.curricula import Curriculum, CurriculumConfig
 from cnas.data.base import OrderedBatches
 from cnas.errors import NonFiniteError, Stopped, UserError
 from cnas.metrics import perplexity
-from cnas.random import generator
 from cnas.spaces.base import SearchSpace, SuperNet
-from cnas.training.bilevel import Bilevel, GradientOverflowError, Part, ValidationStream
+from cnas.training.arguments import TrainerConfig
+from cnas.training.batch import Part, cut, place
+from cnas.training.bilevel import Bilevel, GradientOverflowError
 from cnas.training.context import RunContext
 from cnas.training.loop import AccelerateLoop
-from cnas.training.loop_config import LoopConfig
 from cnas.training.scoring import Scorer, unit_means
-from cnas.types import Architecture, Batch, SearchResult
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainerConfig(LoopConfig):
-    """The search's loop; defaults are those of google-research ``enas_lm``."""
-
-    epochs: int = 600
-    batch_size: int = 128
-    valid_batch_size: int = 128
-    """Rows of a validation batch: the algorithm's reward and derivation."""
-    learning_rate: float = 20.0
-    weight_decay: float = 8e-7
-    clip_norm: float | None = 0.1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.valid_batch_size < 1:
-            raise UserError(f"valid_batch_size must be at least 1, got {self.valid_batch_size}")
+from cnas.types import Architecture, Batch, Output, Routing, SearchResult
 
 
 @dataclass(frozen=True)
@@ -60,7 +43,7 @@ class SearchParts:
         space: the search space.
         supernet: its shared weights.
         algorithm: chooses routings and, in the end, the architecture.
-        curriculum: weighs the training data; None is the plain algorithm.
+        curriculum: reweights the training data; None is the plain algorithm.
         train: training batches; the curriculum's units.
         valid: validation batches of the same kind.
         arch: those of architecture steps, where they are others: shuffled anew in every pass, say.
@@ -76,17 +59,9 @@ class SearchParts:
 
 
 def check_candidates(config: CurriculumConfig, space: SearchSpace) -> None:
-    """Raise a `UserError` where fewer than K architectures could judge."""
+    """Raise a `UserError` where there are fewer than K architectures to score with."""
     if config.k > space.size:
         raise UserError(f"curriculum.k must be at most {space.size}, the number of architectures, got {config.k}")
-
-
-def check_batches(config: TrainerConfig) -> None:
-    """Raise a `UserError` where a supernet that normalises whole batches would get parts, or single rows."""
-    config.check_whole_batches("trainer.")
-    for name in ("batch_size", "valid_batch_size"):
-        if getattr(config, name) < 2:
-            raise UserError(f"trainer.{name} must be at least 2 where the supernet normalises batches, got 1")
 
 
 class CurriculumTrainer(AccelerateLoop):
@@ -102,25 +77,24 @@ class CurriculumTrainer(AccelerateLoop):
     """
 
     phase = "search"
+    # Architecture steps go on in the validation data, where the hidden state that was saved is of another place.
+    restarted: ClassVar[dict[str, Any]] = {"arch_carry": None}
 
     def __init__(self, parts: SearchParts, config: TrainerConfig, context: RunContext) -> None:
         if parts.curriculum:
             check_candidates(parts.curriculum.config, parts.space)
         if parts.supernet.batch_statistics:
-            check_batches(config)
+            config.check_whole_batches("trainer.", "supernet")
         super().__init__(parts.supernet, parts.train, config, context)
         self.parts = parts
         # The algorithm stays in host memory: it is tiny, and there every process draws the same routings from it.
         self.algorithm = parts.algorithm
-        self.curriculum = parts.curriculum and parts.curriculum.to(self.accelerator.device)
+        self.curriculum = parts.curriculum and parts.curriculum.to(context.device)
         self.scorer = Scorer(parts.supernet, parts.space, context)
-        self.bilevel = Bilevel(parts.supernet, config, context)
-        self.arch_stream = ValidationStream(parts.arch or parts.valid, context)
-        self._arch_parts: list[Part] = []
-        self.routing = parts.algorithm.route(generator(context.seed, "route", 0))
+        self.bilevel = Bilevel(parts.supernet, parts.arch or parts.valid, config, context)
 
     def train(self) -> SearchResult:
-        """Search to the end, from wherever the trainer stands, and derive the architecture.
+        """Search to the end, from wherever the trainer is, and derive the architecture.
 
         Raises:
             Stopped, NonFiniteError, StorageError, ProcessGroupError: as `run`.
@@ -150,77 +124,58 @@ class CurriculumTrainer(AccelerateLoop):
     @contextmanager
     def _afterwards(self) -> Iterator[None]:
         """All epochs are saved; what comes after them is done again once it was stopped."""
-        with self.located(self._kept()):
+        with self.located(self.advice):
             try:
                 yield
             except Stopped as stop:
                 raise self.stopped() from stop
 
-    # The weight step ------------------------------------------------------------------------------------------------
-
-    def begin_step(self, index: int) -> None:
-        """Choose the step's routing; under ``refresh="step"`` the batch is judged first (Algorithm 1)."""
+    def train_step(self, index: int) -> bool:
+        """Reweight the batch under ``refresh="step"`` (Algorithm 1), and learn architecture and weights from it."""
+        batch, order = self.fetch(index), self.algorithm.arch_order
         if self.curriculum and self.curriculum.config.refresh == "step":
-            self._reweight_batch(index)
-        # Fetched now: a weight step moves the carry on.
-        self._arch_parts = self._fetch_parts(index) if self.algorithm.arch_order else []
-        if self.algorithm.arch_order == "before":
-            self._arch_step(index)
-        self.routing = self.algorithm.route(generator(self.context.seed, "route", self.progress.step))
+            self._reweight_batch(batch, index)
+        parts = cut(batch, self.config.accumulation_steps, self.curriculum and self.curriculum.weights)
+        if order == "before":
+            self._arch_step(index, parts)
+        routing = self.algorithm.route(self.context.generator("route", self.progress.step))
+        stop = self.weight_step(index, parts, lambda rows: self.forward(rows, routing))
+        if order == "after":
+            self._arch_step(index, parts)
+        return stop
 
-    def end_step(self, index: int) -> None:
-        """Where the architecture is learned after the weights, it is now."""
-        if self.algorithm.arch_order == "after":
-            self._arch_step(index)
+    def forward(self, batch: Batch, routing: Routing) -> Output:
+        """Run the supernet."""
+        output: Output = self.parts.supernet(batch, routing)
+        return output
 
-    def _fetch_parts(self, index: int) -> list[Part]:
-        return [
-            Part(batch, (rows.stop - rows.start) / self.batches.rows(index), self._v(batch))
-            for batch, rows in self._micro_batches(index)
-        ]
-
-    def _arch_step(self, index: int) -> None:
-        context = self.bilevel.step_context(
-            self.progress.step, self._arch_parts, self.arch_stream, self.learning_rate(index), self.optimizer
-        )
+    def _arch_step(self, index: int, parts: Sequence[Part]) -> None:
+        step, rate = self.progress.step, self.learning_rate(index)
         try:
-            self.algorithm.arch_step(context)
+            self.algorithm.arch_step(self.bilevel.step_context(step, parts, rate, self.optimizer))
         except GradientOverflowError:
             pass  # Under fp16, where the scaler of the weights' gradient finds its scale.
         except NonFiniteError:
-            # Nothing was learned from it; what its validation batch handed on may be no number either.
+            # Nothing was learned from it; what its validation batch left may be no number either.
             self.guard.trouble = self.guard.trouble.after_arch_step(good=False)
-            self.arch_stream.hidden_state = None
+            self.bilevel.hidden_state = None
         else:
             self.guard.trouble = self.guard.trouble.after_arch_step(good=True)
 
-    def _v(self, batch: Batch) -> Tensor | None:
-        return self.curriculum.weights(batch.unit_ids) if self.curriculum else None
-
-    def _reweight_batch(self, index: int) -> None:
-        assert self.curriculum is not None
-        candidates = self._candidates(self.progress.step)
-        total = self.batches.rows(index)
-        rows = self.processes.rows(total)
-        batch = self.placed(self.batches.scoring_batch(index, rows), rows, total)
-        losses, _ = self.scorer.batch_losses(candidates, batch, [batch.hidden_state] * len(candidates), total)
+    def _reweight_batch(self, batch: Batch, index: int) -> None:
+        candidates, total = self._candidates(self.progress.step), self.batches.rows(index)
+        # Placed already, unless candidates see the rows in another way than training does.
+        scored = place(self.batches.scoring_batch(index, self.processes.rows(total), batch), self.context.device)
+        scored = replace(scored, hidden_state=batch.hidden_state, all_reduce_sum=batch.all_reduce_sum)
+        losses, _ = self.scorer.batch_losses(candidates, scored, [batch.hidden_state] * len(candidates), total)
         self._reweight(*unit_means(losses, self.processes.gather_rows(batch.unit_ids, total)))
 
     def _reweight(self, unit_ids_U: Tensor, losses_KU: Tensor) -> None:
         assert self.curriculum is not None
         self.guard.trouble = self.guard.trouble.without(self.curriculum.update(unit_ids_U, losses_KU))
 
-    def batch_losses(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        """The chosen routing's losses, times v where there is a curriculum (Eq. 4)."""
-        output = self.parts.supernet(batch, self.routing)
-        v = self._v(batch)
-        weighted = output.losses if v is None else output.losses * v
-        return weighted, output.losses, output.penalty, output.hidden_state
-
-    # After an epoch ---------------------------------------------------------------------------------------------------
-
     def finish_epoch(self) -> dict[str, Any]:
-        """Let the algorithm learn, probe a candidate on validation data, weigh the training data anew."""
+        """Let the algorithm learn, probe a candidate on validation data, reweight the training data."""
         before, trouble = copy.deepcopy(self.algorithm.state_dict()), self.guard.trouble
         used = self.curriculum.statistics() | self.curriculum.traces() if self.curriculum else {}
         try:
@@ -236,7 +191,7 @@ class CurriculumTrainer(AccelerateLoop):
 
     def _probe(self) -> dict[str, Any]:
         """The validation loss of one candidate: what an architecture of the current policy is worth, shared weights."""
-        (probe,) = self.algorithm.candidates(1, generator(self.context.seed, "probe", self.progress.epoch))
+        (probe,) = self.algorithm.candidates(1, self.context.generator("probe", self.progress.epoch))
         loss = float(self._validation([probe])[0])
         if self.parts.supernet.classifies:
             figure = {"valid_accuracy": 100 * float(self.scorer.accuracy([probe], self.parts.valid)[0])}
@@ -252,7 +207,7 @@ class CurriculumTrainer(AccelerateLoop):
     def _candidates(self, counter: int) -> list[Architecture]:
         """The K candidates π_K (Eq. 13), drawn from a stream that nothing else reads."""
         assert self.curriculum is not None
-        return self.algorithm.candidates(self.curriculum.config.k, generator(self.context.seed, "judges", counter))
+        return self.algorithm.candidates(self.curriculum.config.k, self.context.generator("judges", counter))
 
     def _between(self) -> None:
         """Leave a long pass where a signal asks for it; all processes at the same place."""
@@ -265,7 +220,7 @@ class CurriculumTrainer(AccelerateLoop):
         epoch = self.progress.epoch
 
         def draw(name: str, *counters: int) -> torch.Generator:
-            return generator(self.context.seed, f"{purpose}/{name}", epoch, *counters)
+            return self.context.generator(f"{purpose}/{name}", epoch, *counters)
 
         def accuracies(architectures: Sequence[Architecture], index: int | None) -> Tensor:
             return self.scorer.accuracy(architectures, self.parts.valid, index)
@@ -280,20 +235,16 @@ class CurriculumTrainer(AccelerateLoop):
         self.guard.trouble = self.guard.trouble.without(int((~finite_K).sum()))
         return losses_K.masked_fill(~finite_K, math.inf)
 
-    def restarted(self, state: dict[str, Any]) -> dict[str, Any]:
-        """Architecture steps go on in the validation data, where what was handed on is of another place."""
-        return super().restarted(state) | {"arch_carry": None}
-
     def state(self) -> dict[str, Any]:
         """The loop's state, the algorithm's (policy, optimiser, baseline) and the curriculum's weights."""
         curriculum = self.curriculum.state_dict() if self.curriculum else None
         own = {"algorithm": self.algorithm.state_dict(), "curriculum": curriculum}
-        return super().state() | own | {"arch_carry": self.arch_stream.state()}
+        return super().state() | own | {"arch_carry": self.bilevel.state()}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """The inverse of `state`."""
         super().load_state(state)
         self.algorithm.load_state_dict(state["algorithm"])
-        self.arch_stream.load_state(state["arch_carry"])
+        self.bilevel.load_state(state["arch_carry"])
         if self.curriculum:
             self.curriculum.load_state_dict(state["curriculum"])

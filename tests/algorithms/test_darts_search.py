@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -43,11 +44,20 @@ def same(one, other):
 def test_alpha_moves_in_every_step_and_a_weight_step_leaves_it_alone(tmp_path, name, order):
     trainer = build(tmp_path, name, order=order)
     logits, seen = trainer.algorithm.alphas.logits, []
-    for step in (trainer.begin_step, trainer._step, trainer.end_step):
-        before = logits.detach().clone()
-        step(0)
-        seen.append(not torch.equal(logits, before))
-    assert seen == [order == "before", False, order == "after"]
+    weight_step = trainer.weight_step
+
+    def watched(*args):
+        seen.append(logits.detach().clone())
+        stop = weight_step(*args)
+        seen.append(logits.detach().clone())
+        return stop
+
+    trainer.weight_step = watched
+    moments = [logits.detach().clone()]
+    trainer.train_step(0)
+    moments += [*seen, logits.detach().clone()]
+    moved = [not torch.equal(one, other) for one, other in itertools.pairwise(moments)]
+    assert moved == [order == "before", False, order == "after"]
     moves = (logits.detach() - build(tmp_path, name).algorithm.alphas.logits.detach()).abs()
     # The first step of Adam is as long as the learning rate, whatever the gradient.
     assert torch.allclose(moves, torch.full_like(moves, 0.02), rtol=1e-2)
@@ -59,13 +69,13 @@ def test_a_stopped_search_goes_on_exactly(tmp_path, curriculum, stop_at):
     whole = searched(tmp_path / "whole", curriculum=curriculum, epochs=2)
     trainer, calls = build(tmp_path / "run", curriculum=curriculum, epochs=2), []
 
-    def batch_losses(batch):
+    def forward(batch, routing):
         calls.append(None)
         if len(calls) == stop_at:
             trainer.context.stop.request("a test")
-        return CurriculumTrainer.batch_losses(trainer, batch)
+        return CurriculumTrainer.forward(trainer, batch, routing)
 
-    trainer.batch_losses = batch_losses
+    trainer.forward = forward
     with pytest.raises(Stopped):
         trainer.train()
     assert trainer.progress.step == stop_at

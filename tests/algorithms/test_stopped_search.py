@@ -35,13 +35,13 @@ def test_it_goes_on_exactly(tmp_path, uninterrupted, stop_at):
     name, space, whole = uninterrupted
     trainer, calls = build(tmp_path / "run", name, space), []
 
-    def batch_losses(batch):
+    def forward(batch, routing):
         calls.append(None)
         if len(calls) == stop_at:
             trainer.context.stop.request("a test")
-        return CurriculumTrainer.batch_losses(trainer, batch)
+        return CurriculumTrainer.forward(trainer, batch, routing)
 
-    trainer.batch_losses = batch_losses
+    trainer.forward = forward
     with pytest.raises(Stopped):
         trainer.train()
     assert trainer.progress.step == stop_at

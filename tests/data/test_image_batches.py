@@ -102,7 +102,7 @@ def test_judges_see_plain_images_in_one_drawn_order():
         assert torch.equal(batch.inputs, PLAIN.normalised(batches.images.images[batch.unit_ids]))
         assert torch.equal(batch.labels, batches.images.labels[batch.unit_ids])
     for index, batch in enumerate(whole(batches)):
-        scored = batches.scoring_batch(index, slice(0, batches.rows(index)))
+        scored = batches.scoring_batch(index, slice(0, batches.rows(index)), batch)
         assert torch.equal(scored.unit_ids, batch.unit_ids)
         assert torch.equal(scored.inputs, PLAIN.normalised(batches.images.images[batch.unit_ids]))
         assert not torch.equal(scored.inputs, batch.inputs)
@@ -110,7 +110,7 @@ def test_judges_see_plain_images_in_one_drawn_order():
 
 def test_judges_may_see_augmented_images():
     batches = batches_of(11, 11, augment=Augment(while_scoring=True), shuffle=False).at_epoch(2)
-    assert same(batches.scoring_batch(0, slice(2, 9)), batches.batch(0, slice(2, 9)))
+    assert same(batches.scoring_batch(0, slice(2, 9), trained := batches.batch(0, slice(2, 9))), trained)
     view = batches.scoring_view()
     (first,), (again,), (training,) = whole(view), whole(batches.scoring_view()), whole(batches)
     assert same(first, again)

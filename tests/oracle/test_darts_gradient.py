@@ -24,6 +24,7 @@ from cnas import spaces
 from cnas.algorithms.base import StepContext
 from cnas.algorithms.darts import DARTS
 from cnas.random import generator
+from cnas.training.batch import cut
 
 SHAPES = {"matrix": (3, 2), "vector": (5,)}
 W, U = 11, 3
@@ -291,8 +292,8 @@ def test_on_a_supernet_it_is_the_derivative_of_the_validation_loss_after_a_step(
     alphas = algorithm.alphas
     with torch.no_grad():
         alphas.logits.mul_(500.0)
-    context = trainer.bilevel.step_context(0, trainer._fetch_parts(0), trainer.arch_stream, learning_rate)
-    batch = trainer.arch_stream.part(0).batch
+    context = trainer.bilevel.step_context(0, cut(trainer.fetch(0), 1), learning_rate, trainer.optimizer)
+    batch = trainer.bilevel.valid_parts(0)[0].batch
 
     def train_gradients():
         leaves = {name: weight.clone().requires_grad_() for name, weight in context.weights.items()}

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from cnas import spaces
 from cnas.errors import Stopped
 from cnas.random import generator
+from cnas.training.batch import cut
 
 SHARE = 0.1
 """Of the newest batch in an average (Ioffe & Szegedy 2015; torch's default)."""
@@ -36,7 +37,7 @@ def build(tmp_path, space="nats", algorithm="darts_v2"):
 def test_an_unrolled_step_leaves_buffers_as_they_are_and_a_first_order_one_moves_those_of_images(tmp_path, space):
     trainer = build(tmp_path, space)
     supernet, before = trainer.parts.supernet, copied(trainer.parts.supernet)
-    context = trainer.bilevel.step_context(0, trainer._fetch_parts(0), trainer.arch_stream, 0.05)
+    context = trainer.bilevel.step_context(0, cut(trainer.fetch(0), 1), 0.05, trainer.optimizer)
     trainer.algorithm.arch_step(context)
     assert equal(copied(supernet), before)
     alphas = trainer.algorithm.alphas
@@ -58,18 +59,18 @@ def averaged(batches_PC):
 def test_a_search_of_second_order_averages_its_weight_steps_and_nothing_else(tmp_path):
     trainer = build(tmp_path)
     skeleton, seen = trainer.parts.supernet.skeleton, []
-    batches, begin_step = trainer.batches.at_epoch(0), trainer.begin_step
+    batches, weight_step = trainer.batches.at_epoch(0), trainer.weight_step
 
-    def begin(index):
-        begin_step(index)
+    def watched(index, *rest):
         inputs = batches.batch(index, slice(0, batches.rows(index))).inputs.double()
         stem_BCHW = F.conv2d(inputs, skeleton.stem.weight.detach(), padding=1)
         seen.append(stem_BCHW.permute(0, 2, 3, 1).flatten(0, 2))
         if index == STEPS:
             trainer.context.stop.request("the test")
+        return weight_step(index, *rest)
 
     alphas = trainer.algorithm.alphas.logits.clone()
-    trainer.begin_step = begin
+    trainer.weight_step = watched
     with pytest.raises(Stopped, match="stopped by the test"):
         trainer.run()
     assert len(seen) == STEPS + 1

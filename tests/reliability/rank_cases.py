@@ -20,9 +20,8 @@ from launching import launch_ranks
 from process_cases import numbers
 
 from cnas.curricula import CurriculumConfig
-from cnas.training import CurriculumTrainer, RunContext
-from cnas.training.equal_ranks import digests
-from cnas.training.stop import StopSignal
+from cnas.training import CurriculumTrainer, ProcessOptions, RunContext
+from cnas.training.distributed import digests
 
 ALGORITHMS = ("enas", "rsps", "darts_v1", "darts_v2", "gdas", "setn", "spos")
 TEXT_SPACES, UNITS, REFRESHES = ("enas_rnn", "darts_rnn"), ("sequence", "token"), ("epoch", "step")
@@ -110,7 +109,7 @@ def train_cells(out: Path, world: int, cells: Sequence[Cell]) -> int:
 def trained(cell: Cell, accelerator: Accelerator, folder: Path) -> CurriculumTrainer:
     """A finished search whose processes were compared at every epoch's end."""
     folder.mkdir(parents=True, exist_ok=True)
-    context = RunContext(accelerator, folder, 1, "same", StopSignal(), check_ranks=10**9)
+    context = RunContext(accelerator, folder, 1, "same", options=ProcessOptions(check_ranks=10**9))
     trainer = cell.trainer(context)
     trainer.train()
     return trainer

@@ -52,14 +52,14 @@ FAULTS: dict[str, Callable[[Any], None]] = {each.__name__: each for each in (kil
 def run(home: Path, name: str, argv: Sequence[str]) -> int:
     """The recipe in ``home``; `NOTHING` happens, or one of `FAULTS` before step 8 of process 1."""
     if name != NOTHING and os.environ["RANK"] == "1":
-        original = AccelerateLoop._step
+        original = AccelerateLoop.weight_step
 
-        def _step(loop: AccelerateLoop, index: int) -> bool:
+        def weight_step(loop: AccelerateLoop, *args: Any) -> bool:
             if loop.progress.step + 1 == STEP:
                 FAULTS[name](loop)
-            return original(loop, index)
+            return original(loop, *args)
 
-        AccelerateLoop._step = _step  # type: ignore[method-assign]
+        AccelerateLoop.weight_step = weight_step  # type: ignore[method-assign]
     return launching.recipe(argv, home)
 
 

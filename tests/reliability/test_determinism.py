@@ -7,7 +7,7 @@ import rank_cases
 import torch
 from rank_cases import Cell, launched
 
-from cnas.training.equal_ranks import digests
+from cnas.training.distributed import digests
 
 pytestmark = pytest.mark.distributed
 TIMES = 3

@@ -14,7 +14,7 @@ from launching import SAVING, launch_ranks
 from rank_cases import ALL_CELLS, SOME_CELLS, at, distance, launched
 from rounding import TRAINED, TRAINED_COARSELY, TRAINED_SINGLE
 
-from cnas.training.equal_ranks import first_difference
+from cnas.training.distributed import first_difference
 
 pytestmark = pytest.mark.distributed
 LIMIT, LIMIT_32 = TRAINED, TRAINED_SINGLE

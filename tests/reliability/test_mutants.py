@@ -20,7 +20,6 @@ from cnas.random import DropoutSeeds, generator
 from cnas.training import RunContext
 from cnas.training.distributed import ProcessGroup
 from cnas.training.loop import AccelerateLoop
-from cnas.training.stop import StopSignal
 
 pytestmark = pytest.mark.distributed
 LIMIT = TRAINED_COARSELY
@@ -56,18 +55,18 @@ def gradients_averaged_instead_of_summed():
 
 def rows_repeated_until_all_have_equally_many():
     """How samplers fill up: of five rows, the third is trained on twice."""
-    original = AccelerateLoop._micro_batches
+    original = AccelerateLoop.fetch
 
     def padded(total, rank, world):
         size = -(-total // world)
         start = min(rank * size, total - size)
         return slice(start, start + size)
 
-    def _micro_batches(self, index):
+    def fetch(self, index):
         with patch("cnas.training.distributed.process_rows", padded):
             return original(self, index)
 
-    return patch.object(AccelerateLoop, "_micro_batches", _micro_batches)
+    return patch.object(AccelerateLoop, "fetch", fetch)
 
 
 @contextmanager
@@ -113,7 +112,7 @@ MUTANTS = {
 def searched(cell, accelerator, folder):
     """Without the comparison of the processes, which would find some of them first."""
     folder.mkdir(parents=True, exist_ok=True)
-    trainer = cell.trainer(RunContext(accelerator, folder, 1, "same", StopSignal()))
+    trainer = cell.trainer(RunContext(accelerator, folder, 1, "same"))
     trainer.train()
     return numbers(trainer)
 

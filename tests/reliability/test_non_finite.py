@@ -5,7 +5,7 @@ Legend: K candidates, N units, U units of one update.
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import rank_cases
@@ -18,8 +18,8 @@ from rank_cases import Cell, launched
 from cnas.curricula import Curriculum, CurriculumConfig, normalized_weights, uncertainty
 from cnas.random import generator
 from cnas.training import RunContext
-from cnas.training.equal_ranks import digests
-from cnas.training.stop import StopSignal
+from cnas.training.distributed import digests
+from cnas.types import Output
 
 pytestmark = pytest.mark.distributed
 STEPS = 6
@@ -53,7 +53,7 @@ PLACES = [
     Broken("reward", TEXT, 2, math.nan),
     Broken("reward", TEXT, 9, math.nan),
 ]
-LEFT = {"loss": ("_step", ("model", "optimizer")), "gradient": ("_step", ("model", "optimizer"))}
+LEFT = {"loss": ("weight_step", ("model", "optimizer")), "gradient": ("weight_step", ("model", "optimizer"))}
 LEFT |= {"alpha": ("_arch_step", ("algorithm",))}
 """By place, the part of a step after which these parts of the state are what they were."""
 
@@ -61,14 +61,14 @@ LEFT |= {"alpha": ("_arch_step", ("algorithm",))}
 def attempt(broken, accelerator, folder):
     """(what was counted, whether nothing was updated with it, the whole state afterwards)."""
     folder.mkdir(parents=True, exist_ok=True)
-    trainer = broken.cell.trainer(RunContext(accelerator, folder, 1, "same", StopSignal()))
+    trainer = broken.cell.trainer(RunContext(accelerator, folder, 1, "same"))
     happened, around = break_it(trainer, broken, accelerator.process_index == 1), []
-    name, kept = LEFT.get(broken.where, ("_step", ()))
+    name, kept = LEFT.get(broken.where, ("weight_step", ()))
     original = getattr(trainer, name)
 
-    def watched(index):
+    def watched(*args):
         before, already = parts(trainer), bool(happened)
-        result = original(index)
+        result = original(*args)
         if happened and not already:
             around.extend([before, parts(trainer)])
         return result
@@ -89,21 +89,21 @@ def recovery(accelerator, folder, death):
     folder.mkdir(parents=True, exist_ok=True)
 
     def bad(trainer):
-        original = trainer.batch_losses
+        original = trainer.forward
 
-        def batch_losses(batch):
-            values = original(batch)
+        def forward(batch, routing):
+            output = original(batch, routing)
             spoils = 8 <= trainer.progress.step + 1 <= 12 and accelerator.process_index == 1
-            return spoil(values, math.nan) if spoils else values
+            return spoil(output, math.nan) if spoils else output
 
-        trainer.batch_losses = batch_losses
+        trainer.forward = forward
         return trainer
 
     def build():
-        return bad(TEXT.trainer(RunContext(accelerator, folder, 1, "same", StopSignal())))
+        return bad(TEXT.trainer(RunContext(accelerator, folder, 1, "same")))
 
     trainer = build()
-    write = trainer._write
+    write = trainer.checkpoints.write
 
     def dying(state):
         going_back = state["trouble"]["recoveries"] > 0
@@ -113,7 +113,7 @@ def recovery(accelerator, folder, death):
             raise KilledError
 
     if death:
-        trainer._write = dying
+        trainer.checkpoints.write = dying
         with pytest.raises(KilledError):
             trainer.train()
         trainer = build()
@@ -149,8 +149,8 @@ def break_it(trainer, broken, here):
         original = trainer.bilevel._summed
         trainer.bilevel._summed = lambda gradients: original(spoiled(gradients))
     elif broken.where == "loss":
-        losses = trainer.batch_losses
-        trainer.batch_losses = lambda batch: spoiled(losses(batch))
+        forward = trainer.forward
+        trainer.forward = lambda batch, routing: spoiled(forward(batch, routing))
     else:
         spoil_scores(trainer, broken.where, spoiled)
     return moments
@@ -189,8 +189,8 @@ def spoil_scores(trainer, where, spoiled):
 
 def spoil(values, value):
     """One number of the first tensor, in place where it needs no gradient."""
-    if isinstance(values, tuple):
-        return (spoil(values[0], value), spoil(values[1], value), *values[2:])
+    if isinstance(values, Output):
+        return replace(values, losses=spoil(values.losses, value))
     if isinstance(values, list):
         values[0].view(-1)[0] = value
         return values

@@ -15,8 +15,7 @@ from cnas.curricula import CurriculumConfig, build_curriculum
 from cnas.data.image_batches import ImageBatches
 from cnas.data.image_set import ChannelStatistics
 from cnas.data.streams import TextStreams
-from cnas.training import CurriculumTrainer, RunContext, SearchParts, TrainerConfig
-from cnas.training.stop import StopSignal
+from cnas.training import CurriculumTrainer, ProcessOptions, RunContext, SearchParts, TrainerConfig
 
 pytestmark = pytest.mark.distributed
 B = 5
@@ -54,7 +53,7 @@ def searched(accelerator, folder, kind, count):
         valid=valid,
     )
     config = TrainerConfig(epochs=2, batch_size=B, valid_batch_size=B, learning_rate=0.1, clip_norm=1.0)
-    context = RunContext(accelerator, folder, 1, "same", StopSignal(), check_ranks=3)
+    context = RunContext(accelerator, folder, 1, "same", options=ProcessOptions(check_ranks=3))
     trainer = CurriculumTrainer(parts, config, context)
     trainer.curriculum.double()
     trainer.train()

@@ -10,8 +10,7 @@ from rank_cases import Cell, distance, launched
 from rounding import TRAINED
 
 from cnas.errors import Stopped
-from cnas.training import RunContext
-from cnas.training.stop import StopSignal
+from cnas.training import ProcessOptions, RunContext
 
 pytestmark = pytest.mark.distributed
 LIMIT = TRAINED
@@ -29,20 +28,20 @@ STOPS = (3, 6, 9, 11)
 
 def context(accelerator, folder):
     folder.mkdir(parents=True, exist_ok=True)
-    return RunContext(accelerator, folder, 1, "same", StopSignal(), check_ranks=4)
+    return RunContext(accelerator, folder, 1, "same", options=ProcessOptions(check_ranks=4))
 
 
 def stopped(cell, accelerator, folder, step):
     """Leave a checkpoint of ``step``."""
     trainer = cell.trainer(context(accelerator, folder))
-    original = trainer.begin_step
+    original = trainer.train_step
 
-    def begin_step(index):
+    def train_step(index):
         if trainer.progress.step + 1 == step and accelerator.is_main_process:
             trainer.context.stop.request("the test")
-        original(index)
+        return original(index)
 
-    trainer.begin_step = begin_step
+    trainer.train_step = train_step
     try:
         trainer.train()
     except Stopped:

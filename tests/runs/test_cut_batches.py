@@ -64,13 +64,13 @@ def test_it_is_said_once_and_recorded(finished):
 
 
 def test_a_stopped_run_goes_on_to_the_same_end(folder, finished, tmp_path, monkeypatch):
-    step = CurriculumTrainer.begin_step
+    step = CurriculumTrainer.train_step
 
     def stopping(self, index):
         self.context.stop.reason = "a test" if self.progress.step == 1 else None
-        step(self, index)
+        return step(self, index)
 
-    monkeypatch.setattr(CurriculumTrainer, "begin_step", stopping)
+    monkeypatch.setattr(CurriculumTrainer, "train_step", stopping)
     assert run(folder, tmp_path / "run") == 75
     monkeypatch.undo()
     assert run(folder, tmp_path / "run", "--resume") == 0

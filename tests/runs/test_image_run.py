@@ -118,15 +118,15 @@ def test_an_unknown_algorithm_is_named_with_those_there_are(capsys, monkeypatch)
 def test_a_stopped_run_goes_on_to_the_same_end(finished, tmp_path, monkeypatch):
     from cnas.training.trainer import CurriculumTrainer
 
-    step, seen = CurriculumTrainer.begin_step, []
+    step, seen = CurriculumTrainer.train_step, []
 
     def stopping(self, index):
         seen.append(index)
         if len(seen) == 3:
             self.context.stop.reason = "a test"
-        step(self, index)
+        return step(self, index)
 
-    monkeypatch.setattr(CurriculumTrainer, "begin_step", stopping)
+    monkeypatch.setattr(CurriculumTrainer, "train_step", stopping)
     assert run("gdas", "--output-dir", str(tmp_path / "run")) == 75
     monkeypatch.undo()
     assert run("gdas", "--output-dir", str(tmp_path / "run"), "--resume") == 0

@@ -26,8 +26,8 @@ from cnas.random import DropoutSeeds, generator
 from cnas.spaces import DartsRnnSpace
 from cnas.spaces._language_model import row_blocks
 from cnas.training import RunContext, TrainerConfig
-from cnas.training.bilevel import Bilevel, Part, ValidationStream
-from cnas.training.stop import StopSignal
+from cnas.training.batch import Part
+from cnas.training.bilevel import Bilevel
 from cnas.types import Batch
 
 
@@ -63,9 +63,8 @@ class Bench:
         self.algorithms = {name: algorithms.default_config(name).build(self.space, 0) for name in names}
         tokens = torch.randint(self.V, (self.B * (2 * self.T + 1),))
         self.streams = TextStreams(tokens, self.B, self.T)
-        context = RunContext(Accelerator(), Path(tempfile.gettempdir()), 0, "0", StopSignal())
-        self.bilevel = Bilevel(self.supernet, self.config, context)
-        self.valid = ValidationStream(self.streams, context)
+        context = RunContext(Accelerator(), Path(tempfile.gettempdir()), 0, "0")
+        self.bilevel = Bilevel(self.supernet, self.streams, self.config, context)
         self.product = Products()
         self.step = 0
 
@@ -88,7 +87,7 @@ class Bench:
     def arch_step(self, name: str) -> None:
         """One update of α."""
         parts = [Part(self.batch(), 1.0)]
-        self.algorithms[name].arch_step(self.bilevel.step_context(self.step, parts, self.valid, 1.0))
+        self.algorithms[name].arch_step(self.bilevel.step_context(self.step, parts, 1.0, self.optimizer))
 
     def score(self, count: int) -> Tensor:
         """Losses of ``count`` subnets on the batch."""

@@ -17,7 +17,6 @@ from cnas.data import ImageBatches, ImageConfig, ImageSet, load_images
 from cnas.errors import Stopped
 from cnas.spaces import NatsSpace
 from cnas.training import CurriculumTrainer, RunContext, SearchParts, TrainerConfig
-from cnas.training.stop import StopSignal
 
 CELLS = (
     "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|skip_connect~0|none~1|nor_conv_1x1~2|",
@@ -60,7 +59,7 @@ class Sorted:
         data = load_images("digits", ImageConfig(search_images=COUNT, valid_images=64))
         self.statistics = data.statistics
         self.images = ordered(data.search, data.search.labels.argsort(stable=True))
-        self.context = RunContext(accelerator, folder, 1, "same", StopSignal())
+        self.context = RunContext(accelerator, folder, 1, "same")
         space = NatsSpace(channels=4, cells=1, classes=10, image_channels=1)
         with torch.random.fork_rng():
             torch.manual_seed(5)
@@ -81,14 +80,14 @@ class Sorted:
 
     def run(self, stop_at: int | None = None) -> torch.Tensor:
         """v as the last refresh leaves it, or as it is where the run was stopped."""
-        begin_step = self.trainer.begin_step
+        train_step = self.trainer.train_step
 
-        def begin(index: int) -> None:
+        def step(index: int) -> bool:
             if self.trainer.progress.step == stop_at:
                 self.context.stop.request("the test")
-            begin_step(index)
+            return train_step(index)
 
-        self.trainer.begin_step = begin
+        self.trainer.train_step = step
         try:
             self.trainer.run()
             assert stop_at is None

@@ -23,14 +23,14 @@ def config(**options):
 
 def test_bfloat16_trains_with_float32_losses_and_weights(tmp_path):
     trainer = build_trainer(build_session(tmp_path, mixed_precision="bf16"), CurriculumConfig(k=2), epochs=4)
-    original, dtypes = trainer.batch_losses, set()
+    original, dtypes = trainer.forward, set()
 
-    def recorded(batch):
-        result = original(batch)
-        dtypes.update(value.dtype for value in result)
-        return result
+    def recorded(batch, routing):
+        output = original(batch, routing)
+        dtypes.update(value.dtype for value in (output.losses, output.penalty, output.hidden_state))
+        return output
 
-    trainer.batch_losses = recorded
+    trainer.forward = recorded
     kinds, product = set(), torch.mm
 
     def mm(inputs, weight, **out):

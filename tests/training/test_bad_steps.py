@@ -17,6 +17,8 @@ from cnas.training import checkpoint
 from cnas.training.bad_steps import TRIES, Trouble, worst_loss
 from cnas.training.loop import AccelerateLoop
 from cnas.training.metrics_log import MetricsLog
+from cnas.training.optimizers import set_learning_rate
+from cnas.training.saving import PhaseCheckpoints
 
 STEPS = 7
 """Of an epoch; verdicts are asked for at its end, and at steps 16 and 32."""
@@ -41,31 +43,37 @@ KINDS = {"search": search, "retrain": retraining}
 
 
 def loss_is(value):
-    return lambda weighted, plain: (weighted, plain * 0 + value)
+    """Another loss with the same gradient."""
+    return lambda output: replace(output, losses=output.losses - output.losses.detach() + value)
+
+
+def gradient_is(value):
+    """The same losses; the regularisers' gradient is no number."""
+    return lambda output: replace(output, penalty=output.penalty + output.losses.mean() * value)
 
 
 SPOILS = {
     "loss nan": loss_is(math.nan),
     "loss inf": loss_is(math.inf),
     "loss above": loss_is(BOUND + 0.01),
-    "gradient inf": lambda weighted, plain: (weighted * math.inf, plain),
-    "gradient nan": lambda weighted, plain: (weighted * math.nan, plain),
+    "gradient inf": gradient_is(math.inf),
+    "gradient nan": gradient_is(math.nan),
 }
 WITHIN = {"loss below": loss_is(BOUND - 0.01)}
 
 
 def spoil(loop, steps, how="loss nan"):
     """Let the steps of these numbers, from 1, be bad ones."""
-    original = loop.batch_losses
+    original = loop.forward
 
-    def batch_losses(batch):
-        weighted, plain, penalty, hidden_state = original(batch)
+    def forward(*args):
+        output = original(*args)
         if loop.progress.step + 1 in steps:
-            weighted, plain = (SPOILS | WITHIN)[how](weighted, plain)
-            hidden_state = hidden_state if how in WITHIN else hidden_state * math.nan
-        return weighted, plain, penalty, hidden_state
+            output = (SPOILS | WITHIN)[how](output)
+            output = output if how in WITHIN else replace(output, hidden_state=output.hidden_state * math.nan)
+        return output
 
-    loop.batch_losses = batch_losses
+    loop.forward = forward
     return loop
 
 
@@ -91,12 +99,12 @@ def finished(kind, folder, steps, how="loss nan", **config):
 @pytest.mark.parametrize("step", [1, STEPS + 2])
 def test_a_bad_step_updates_nothing_and_hands_on_nothing(tmp_path, kind, how, step):
     loop, around = spoil(KINDS[kind](tmp_path), {step}, how), []
-    original = loop._step
+    original = loop.weight_step
 
-    def watched(index):
+    def watched(*args):
         if loop.progress.step + 1 == step:
             around.append(parts(loop.state(), (*OWN, "carry")))
-        stop = original(index)
+        stop = original(*args)
         if loop.progress.step + 1 == step:
             around.append(parts(loop.state(), (*OWN, "carry")))
             assert not loop.hidden_state.any()
@@ -104,7 +112,7 @@ def test_a_bad_step_updates_nothing_and_hands_on_nothing(tmp_path, kind, how, st
             assert loop.hidden_state.isfinite().all()
         return stop
 
-    loop._step = watched
+    loop.weight_step = watched
     _, found = left(loop)
     assert around[0] == around[1]
     epoch = (step - 1) // STEPS
@@ -116,14 +124,14 @@ def test_a_bad_step_updates_nothing_and_hands_on_nothing(tmp_path, kind, how, st
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_training_loss_is_the_mean_of_the_good_steps(tmp_path, kind):
     loop, seen = spoil(KINDS[kind](tmp_path, epochs=1), {2, 5}, "loss above"), {}
-    original = loop.batch_losses
+    original = loop.forward
 
-    def recorded(batch):
-        found = original(batch)
-        seen[loop.progress.step + 1] = float(found[1].detach().mean())
+    def recorded(*args):
+        found = original(*args)
+        seen[loop.progress.step + 1] = float(found.losses.detach().mean())
         return found
 
-    loop.batch_losses = recorded
+    loop.forward = recorded
     _, (row,) = left(loop)
     good = [loss for step, loss in seen.items() if step not in {2, 5}]
     assert row["train_loss"] == pytest.approx(sum(good) / 5, rel=EXACT)
@@ -145,15 +153,17 @@ def test_after_five_in_a_row_the_epoch_is_done_again_at_half_the_rate(tmp_path, 
     bad = range(STEPS + 2, STEPS + 7)
     loop = spoil(KINDS[kind](tmp_path), bad)
     kept, states, write, rates = {}, {}, checkpoint.save, []
-    original = loop._set_learning_rate
 
     def save(root, step, state, **options):
         kept[step], states[step] = dict(leaves(state)), copy.deepcopy(state)
         return write(root, step, state, **options)
 
-    loop._set_learning_rate = lambda rate: (rates.append(rate), original(rate))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(checkpoint, "save", save)
+        patch.setattr(
+            "cnas.training.loop.set_learning_rate",
+            lambda optimizer, rate: (rates.append(rate), set_learning_rate(optimizer, rate)),
+        )
         state, found = left(loop)
     start, again = kept[STEPS], kept[2 * STEPS]
     same = {name: value for name, value in start.items() if not name.startswith(("/trouble", "/position/step"))}
@@ -222,10 +232,10 @@ def test_tries_begin_anew_once_a_later_epoch_is_reached():
 # Killed meanwhile -------------------------------------------------------------------------------------------------
 
 MOMENTS = {
-    "before it saves": (AccelerateLoop, "_write", 0),
+    "before it saves": (PhaseCheckpoints, "write", 0),
     "before the files": (checkpoint, "_write", 0),
     "before the purge": (checkpoint, "_purge", 0),
-    "after it has saved": (AccelerateLoop, "_write", 1),
+    "after it has saved": (PhaseCheckpoints, "write", 1),
     "before rows go": (MetricsLog, "truncate", 0),
     "after rows have gone": (MetricsLog, "truncate", 1),
 }
@@ -276,14 +286,14 @@ def test_stopped_at_any_step_around_the_recovery_is_the_uninterrupted_run(tmp_pa
     for step in range(STEPS, 2 * STEPS + 3):
         folder = tmp_path / str(step)
         loop = spoil(KINDS[kind](folder), bad)
-        original = loop._step
+        original = loop.train_step
 
         def stopping(index, loop=loop, step=step, original=original):
             if loop.progress.step + 1 == step:
                 loop.context.stop.request("a test")
             return original(index)
 
-        loop._step = stopping
+        loop.train_step = stopping
         with pytest.raises(Exception, match="stopped by a test"):
             loop.train()
         again = spoil(KINDS[kind](folder), bad)
@@ -305,11 +315,11 @@ def test_an_architecture_step_that_is_not_finite_is_left_out(tmp_path):
 
     arch_step = trainer._arch_step
 
-    def watched(index):
+    def watched(index, parts):
         before = dict(leaves(trainer.algorithm.state_dict()))
-        arch_step(index)
+        arch_step(index, parts)
         around.append(before == dict(leaves(trainer.algorithm.state_dict())))
-        assert trainer.arch_stream.hidden_state is None or len(calls) != 3
+        assert trainer.bilevel.hidden_state is None or len(calls) != 3
 
     trainer.bilevel._summed, trainer._arch_step = summed, watched
     trainer.train()

@@ -11,10 +11,8 @@ from hypothesis import strategies as st
 from cnas.cli.launch import process_options
 from cnas.errors import ProcessGroupError, UserError
 from cnas.training import ProcessOptions
-from cnas.training.distributed import collective_errors
-from cnas.training.equal_ranks import digests, first_difference
-from cnas.training.launcher import MARK, launcher_watched
-from cnas.training.stop import StopSignal
+from cnas.training.context import LAUNCHED, StopSignal
+from cnas.training.distributed import collective_errors, digests, first_difference
 
 SETTINGS = settings(derandomize=True, deadline=None, max_examples=50)
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.int64, torch.bool)
@@ -96,22 +94,22 @@ def test_only_a_launcher_is_watched(monkeypatch):
     def watching():
         return [thread for thread in threading.enumerate() if thread.name == "launcher-watch"]
 
-    monkeypatch.delenv(MARK, raising=False)
-    with launcher_watched(StopSignal()):
+    monkeypatch.delenv(LAUNCHED, raising=False)
+    with StopSignal().on_launcher_exit():
         assert not watching()
-    monkeypatch.setenv(MARK, "1")
-    with launcher_watched(StopSignal()) as _:
+    monkeypatch.setenv(LAUNCHED, "1")
+    with StopSignal().on_launcher_exit():
         (thread,) = watching()
     thread.join(60)
     assert not thread.is_alive()
 
 
 def test_a_launcher_that_is_gone_is_a_request_to_stop(monkeypatch):
-    monkeypatch.setenv(MARK, "1")
+    monkeypatch.setenv(LAUNCHED, "1")
     parents = iter([7, 7])
     monkeypatch.setattr(os, "getppid", lambda: next(parents, 1))
     stop = StopSignal()
-    with launcher_watched(stop):
+    with stop.on_launcher_exit():
         deadline = threading.Event()
         for _ in range(3000):
             if stop.reason is not None:

@@ -30,8 +30,8 @@ class Recorder(Retrainer):
 
         self.validate = recorded
 
-    def _step(self, index):
-        result = super()._step(index)
+    def train_step(self, index):
+        result = super().train_step(index)
         self.iterates.append(weights(self.network))
         return result
 
@@ -144,7 +144,7 @@ def whole(tmp_path_factory):
 @pytest.mark.parametrize("step", [STEPS + 2, 2 * STEPS, 2 * STEPS + 1, 3 * STEPS + 4, 5 * STEPS])
 def test_a_stop_around_the_switch_to_averaging_is_resumed_exactly(whole, tmp_path, step):
     trainer, calls = build(tmp_path, average_from=3), []
-    original = trainer.batch_losses
+    original = trainer.forward
 
     def counted(batch):
         calls.append(None)
@@ -152,7 +152,7 @@ def test_a_stop_around_the_switch_to_averaging_is_resumed_exactly(whole, tmp_pat
             trainer.context.stop.request("a test")
         return original(batch)
 
-    trainer.batch_losses = counted
+    trainer.forward = counted
     with pytest.raises(Stopped, match=f"at step {step} of the retrain"):
         trainer.train()
     again = build(tmp_path, average_from=3)

@@ -30,7 +30,7 @@ def test_the_seconds_are_those_of_steps_passes_and_derivation_in_all_parts(tmp_p
 
     def timed(folder):
         trainer = build_trainer(build_session(folder), None, epochs=EPOCHS, checkpoint_steps=2)
-        trainer.begin_step = clock.takes(1.0, trainer.begin_step)
+        trainer.train_step = clock.takes(1.0, trainer.train_step)
         trainer.algorithm.end_epoch = clock.takes(100.0, trainer.algorithm.end_epoch)
         trainer.algorithm.derive = clock.takes(1000.0, trainer.algorithm.derive)
         clock.now += 7777.0  # nobody's work
@@ -39,11 +39,15 @@ def test_the_seconds_are_those_of_steps_passes_and_derivation_in_all_parts(tmp_p
     assert timed(tmp_path / "whole").train().seconds == 2 * STEPS + 200 + 1000
     trainer = timed(tmp_path / "killed")
 
+    step = trainer.train_step
+
     def killed(index):
+        stop = step(index)
         if index == STEPS - 2:
             raise KeyboardInterrupt
+        return stop
 
-    trainer.end_step = killed
+    trainer.train_step = killed
     with pytest.raises(KeyboardInterrupt):
         trainer.train()
     trainer = timed(tmp_path / "killed")

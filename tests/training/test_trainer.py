@@ -13,6 +13,7 @@ from cnas.curricula import CurriculumConfig, normalized_weights, uncertainty
 from cnas.errors import Stopped, UserError
 from cnas.random import generator
 from cnas.training import CurriculumTrainer, TrainerConfig
+from cnas.training.batch import Part
 from cnas.training.scoring import unit_means
 
 CURRICULA = [CurriculumConfig(k=2), CurriculumConfig(k=2, refresh="step", unit="token")]
@@ -73,7 +74,7 @@ def test_a_search_stopped_at_any_step_goes_on_exactly(whole, tmp_path, step):
     curriculum, expected = whole
     trainer = build(tmp_path, curriculum)
     request = lambda: trainer.context.stop.request("a test")  # noqa: E731
-    trainer.batch_losses = after_call(step, trainer.batch_losses, request)
+    trainer.forward = after_call(step, trainer.forward, request)
     with pytest.raises(Stopped, match=f"stopped by a test at step {step} of the search; go on with --resume"):
         trainer.train()
     assert trainer.progress.step == step
@@ -151,11 +152,11 @@ def test_a_killed_search_goes_on_from_its_checkpoint_exactly(whole, tmp_path, ev
     def kill():
         raise KilledError
 
-    trainer.batch_losses = after_call(step, trainer.batch_losses, kill)
+    trainer.forward = after_call(step, trainer.forward, kill)
     with pytest.raises(KilledError):
         trainer.train()
     # A row that no checkpoint counts is what a kill right after an epoch leaves.
-    trainer.log.append({"phase": "search", "epoch": 99})
+    trainer.log.file.append({"phase": "search", "epoch": 99})
     assert finish(tmp_path, curriculum) == expected
 
 
@@ -223,9 +224,9 @@ def test_a_step_is_sgd_on_the_weighted_loss_with_clipping_and_penalty(tmp_path):
     trainer = build(tmp_path, CURRICULA[0], learning_rate=3.0, clip_norm=0.01, weight_decay=0.01, dtype=torch.float64)
     supernet, v = trainer.parts.supernet, torch.linspace(0.2, 1.8, trainer.batches.num_units)
     trainer.curriculum.v.copy_(v)
-    trainer.begin_step(0)
-    batch = trainer.fetch(trainer.batches, 0, slice(0, ROWS))
-    output = supernet(batch, trainer.routing)
+    batch, routing = trainer.fetch(0), trainer.algorithm.route(generator(1, "route", 0))
+    assert len(batch.labels) == ROWS
+    output = supernet(batch, routing)
     loss = (output.losses * v[batch.unit_ids]).mean() + output.penalty
     parameters = list(supernet.parameters())
     grads = torch.autograd.grad(loss, parameters, allow_unused=True)
@@ -235,7 +236,7 @@ def test_a_step_is_sgd_on_the_weighted_loss_with_clipping_and_penalty(tmp_path):
         p if g is None else p - 3.0 * (g * 0.01 / (norm + 1e-6) + 0.01 * p)
         for p, g in zip(parameters, grads, strict=True)
     ]
-    trainer._step(0)
+    trainer.train_step(0)
     plain = trainer.guard.look(0.0)
     assert plain == pytest.approx(float(output.losses.detach().mean()), rel=TRAINED)
     for parameter, value in zip(parameters, expected, strict=True):
@@ -243,11 +244,12 @@ def test_a_step_is_sgd_on_the_weighted_loss_with_clipping_and_penalty(tmp_path):
 
 
 @pytest.mark.parametrize("unit", ["sequence", "token"])
-def test_under_step_refresh_each_batch_is_judged_from_the_training_state(tmp_path, unit):
+def test_under_step_refresh_each_batch_is_judged_from_the_training_state(tmp_path, monkeypatch, unit):
     trainer = build(tmp_path, CurriculumConfig(k=3, refresh="step", unit=unit), epochs=2)
-    original, seen = trainer.batch_losses, []
+    original, seen = trainer.forward, []
+    mean_loss = Part.mean_loss
 
-    def checked(batch):
+    def checked(batch, routing):
         judges = trainer._candidates(trainer.progress.step)
         routings = [trainer.parts.space.routing(judge) for judge in judges]
         losses, _ = trainer.parts.supernet.forward_many(batch, routings, [batch.hidden_state] * 3)
@@ -256,11 +258,16 @@ def test_under_step_refresh_each_batch_is_judged_from_the_training_state(tmp_pat
         assert float(v.double().mean()) == pytest.approx(1, abs=1e-6)
         assert torch.equal(trainer.curriculum.v[ids], normalized_weights(uncertainty(losses_KU)))
         seen.append(batch.hidden_state is None)
-        weighted, plain, penalty, hidden_state = original(batch)
-        assert torch.equal(weighted, plain * v)
-        return weighted, plain, penalty, hidden_state
+        return original(batch, routing)
 
-    trainer.batch_losses = checked
+    def weighted(part, output):
+        assert torch.equal(part.v, trainer.curriculum.weights(part.batch.unit_ids))
+        found = mean_loss(part, output)
+        assert torch.equal(found, (output.losses * part.v).mean())
+        return found
+
+    trainer.forward = checked
+    monkeypatch.setattr(Part, "mean_loss", weighted)
     trainer.train()
     # The state starts anew with every epoch and is carried from there on.
     assert seen == ([True] + [False] * (STEPS - 1)) * 2
@@ -273,11 +280,8 @@ def test_no_two_purposes_share_a_draw(curriculum, tmp_path, monkeypatch):
         drawn.append((stream, *counters))
         return generator(seed, stream, *counters)
 
-    monkeypatch.setattr("cnas.training.trainer.generator", recorded)
+    monkeypatch.setattr("cnas.training.context.generator", recorded)
     trainer = build(tmp_path, curriculum)
-    # The routing before the first step is a placeholder: step 0 draws it again.
-    assert drawn == [("route", 0)]
-    drawn.clear()
     trainer.train()
     assert len(drawn) == len(set(drawn))
     assert {stream for stream, *_ in drawn} >= {"route", "judges", "probe"}
@@ -285,13 +289,13 @@ def test_no_two_purposes_share_a_draw(curriculum, tmp_path, monkeypatch):
 
 def test_weights_stay_as_they_are_between_refreshes(tmp_path):
     trainer = build(tmp_path, CURRICULA[0])
-    original, seen = trainer.batch_losses, []
+    original, seen = trainer.forward, []
 
-    def recorded(batch):
+    def recorded(batch, routing):
         seen.append(trainer.curriculum.v.clone())
-        return original(batch)
+        return original(batch, routing)
 
-    trainer.batch_losses = recorded
+    trainer.forward = recorded
     trainer.train()
     epochs = [seen[start : start + STEPS] for start in range(0, len(seen), STEPS)]
     assert all(torch.equal(v, epoch[0]) for epoch in epochs for v in epoch)

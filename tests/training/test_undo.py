@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from cnas.training.undo import Undo
+from cnas.training.bad_steps import Undo
 
 OPTIMIZERS = {
     "plain": lambda weights: torch.optim.SGD(weights, lr=0.3, weight_decay=0.1),

@@ -49,13 +49,13 @@ loops = pytest.mark.parametrize("build", [searcher, retrainer])
 @loops
 def test_each_epoch_shows_every_token_once_and_carries_the_state(tmp_path, build):
     loop, seen = build(tmp_path), []
-    original = loop.batch_losses
+    original = loop.forward
 
-    def recorded(batch):
+    def recorded(batch, *routing):
         seen.append((loop.progress.epoch, batch))
-        return original(batch)
+        return original(batch, *routing)
 
-    loop.batch_losses = recorded
+    loop.forward = recorded
     loop.run()
     stream = len(tokens(400)) // ROWS
     for epoch in range(EPOCHS):
@@ -79,7 +79,7 @@ def halves(length, draws):
 def test_a_step_moves_the_weights_by_the_rate_that_goes_with_its_length(tmp_path, build):
     """Plain SGD and, in the training from the second epoch on, averaged SGD: p - lr (T/L) (g + decay p)."""
     loop = build(tmp_path, halves, dtype=torch.float64, weight_decay=0.01)
-    original, scales, rate = loop._step, {}, loop.config.learning_rate
+    original, scales, rate = loop.train_step, {}, loop.config.learning_rate
 
     def checked(index):
         before = [parameter.detach().clone() for parameter in loop.model.parameters()]
@@ -95,7 +95,7 @@ def test_a_step_moves_the_weights_by_the_rate_that_goes_with_its_length(tmp_path
         scales.setdefault(type(loop.optimizer.optimizer).__name__, set()).add(scale)
         return result
 
-    loop._step = checked
+    loop.train_step = checked
     loop.run()
     assert set(scales) == ({"SGD"} if build is searcher else {"SGD", "ASGD"})
     assert all(found == {1.0, (LENGTH // 2) / LENGTH} for found in scales.values())
@@ -106,7 +106,7 @@ def test_the_architecture_step_is_told_the_same_rate(tmp_path):
     told = []
     trainer.algorithm.arch_order = "before"
     trainer.algorithm.arch_step = lambda context: told.append(context.learning_rate)
-    trainer.begin_step(0)
+    trainer.train_step(0)
     assert told == [5.0 * (LENGTH // 2) / LENGTH]
 
 
@@ -127,14 +127,14 @@ def whole(tmp_path_factory):
 @loops
 def test_a_stop_at_any_step_is_resumed_exactly(whole, tmp_path, build, step):
     loop = build(tmp_path)
-    original = loop.begin_step
+    original = loop.train_step
 
-    def begin_step(index):
+    def train_step(index):
         if loop.progress.step + 1 == step:
             loop.context.stop.request("a test")
-        original(index)
+        return original(index)
 
-    loop.begin_step = begin_step
+    loop.train_step = train_step
     with pytest.raises(Stopped, match=f"at step {step} of"):
         loop.run()
     again = build(tmp_path)
