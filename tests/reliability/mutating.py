@@ -17,8 +17,11 @@ from types import CodeType, FunctionType
 from typing import Any
 
 import pytest
+from hypothesis import Phase, settings
 
 ROOT = Path(__file__).parents[2]
+SETTINGS = "_hypothesis_internal_use_settings"
+"""Where hypothesis keeps the settings of a test."""
 
 
 def function_at(place: str) -> FunctionType:
@@ -70,6 +73,20 @@ class Outcomes:
     def __init__(self) -> None:
         self.failed: list[str] = []
         self.passed: list[str] = []
+        self._settings: list[tuple[Any, settings]] = []
+
+    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
+        """Called by pytest. One example that fails is enough: none is looked for that is smaller."""
+        for function in {getattr(item, "obj", None) for item in items}:
+            own = getattr(function, SETTINGS, None)
+            if own is not None:
+                self._settings.append((function, own))
+                setattr(function, SETTINGS, settings(own, phases=set(own.phases) - {Phase.shrink, Phase.explain}))
+
+    def restore(self) -> None:
+        """Give the tests their own settings back."""
+        for function, own in self._settings:
+            setattr(function, SETTINGS, own)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Called by pytest, for every phase of every test."""
@@ -87,6 +104,7 @@ def run_test(name: str) -> Outcomes:
             [f"{ROOT / name}", "-q", "-x", f"--rootdir={ROOT}", "-p", "no:cacheprovider", "-p", "no:xdist"],
             plugins=[outcomes],
         )
+    outcomes.restore()
     assert code in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED), f"{name}: {code!r}\n{out.getvalue()[-2000:]}"
     assert outcomes.failed or outcomes.passed, name
     return outcomes
