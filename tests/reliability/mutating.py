@@ -20,6 +20,7 @@ import pytest
 from hypothesis import Phase, settings
 
 ROOT = Path(__file__).parents[2]
+CHANGED = "changed"
 SETTINGS = "_hypothesis_internal_use_settings"
 """Where hypothesis keeps the settings of a test."""
 
@@ -45,13 +46,14 @@ def changed_code(function: FunctionType, changes: dict[str, str]) -> CodeType:
         source = source.replace(old, new)
     (inner,) = ast.parse(source).body
     assert isinstance(inner, ast.FunctionDef)
-    inner.decorator_list = []
+    # Under its own name it would hide what it means by that name.
+    inner.name, inner.decorator_list = CHANGED, []
     # Free variables, such as that of `super()`, are those of a function around it.
     outer = ast.parse(f"def outer({', '.join(function.__code__.co_freevars)}): pass")
     outer.body[0].body = [inner]  # type: ignore[attr-defined]
     compiled = compile(ast.fix_missing_locations(outer), function.__code__.co_filename, "exec", dont_inherit=True)
     (around,) = (part for part in compiled.co_consts if isinstance(part, CodeType))
-    (code,) = (part for part in around.co_consts if isinstance(part, CodeType) and part.co_name == function.__name__)
+    (code,) = (part for part in around.co_consts if isinstance(part, CodeType) and part.co_name == CHANGED)
     assert code.co_freevars == function.__code__.co_freevars
     return code
 
