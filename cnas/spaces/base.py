@@ -72,16 +72,7 @@ class SuperNet(nn.Module, ABC):
         Returns:
             (losses float32 [K, *labels.shape], one hidden state per routing). This one is a plain loop; spaces batch K.
         """
-        was_training = self.training
-        self.eval()
-        try:
-            with torch.no_grad():
-                outputs = [
-                    self(replace(batch, hidden_state=hidden_state, dropout_seeds=None), routing)
-                    for routing, hidden_state in zip(routings, hidden_states, strict=True)
-                ]
-        finally:
-            self.train(was_training)
+        outputs = self._evaluated(batch, routings, hidden_states)
         return torch.stack([output.losses for output in outputs]), [output.hidden_state for output in outputs]
 
     def correct_many(self, batch: Batch, routings: Sequence[Routing]) -> Tensor:
@@ -96,14 +87,23 @@ class SuperNet(nn.Module, ABC):
         """
         if not self.classifies:
             raise UserError(f"{type(self).__name__} does not classify: its logits are never held at once")
+        outputs = self._evaluated(batch, routings, [None] * len(routings))
+        return torch.stack([output.logits.argmax(-1) == batch.labels for output in outputs])  # type: ignore[union-attr]
+
+    @torch.no_grad()
+    def _evaluated(
+        self, batch: Batch, routings: Sequence[Routing], hidden_states: Sequence[Tensor | None]
+    ) -> list[Output]:
+        """The outputs of K routings in evaluation mode, one by one."""
         was_training = self.training
         self.eval()
         try:
-            with torch.no_grad():
-                outputs = [self(replace(batch, dropout_seeds=None), routing) for routing in routings]
+            return [
+                self(replace(batch, hidden_state=hidden_state, dropout_seeds=None), routing)
+                for routing, hidden_state in zip(routings, hidden_states, strict=True)
+            ]
         finally:
             self.train(was_training)
-        return torch.stack([output.logits.argmax(-1) == batch.labels for output in outputs])
 
     def zero_hidden_state(self, rows: int) -> Tensor | None:  # noqa: ARG002
         """The hidden state before the first chunk of ``rows`` sequences; None where a space has none."""

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from made_images import made
 
@@ -33,6 +33,7 @@ def same(left, right):
 
 @few
 @given(count=st.integers(2, 40), batch_size=st.integers(1, 45), shuffle=st.booleans(), epoch=st.integers(0, 3))
+@example(count=9, batch_size=4, shuffle=False, epoch=0)
 def test_every_image_is_in_a_pass_once_and_none_is_alone(count, batch_size, shuffle, epoch):
     batches = batches_of(count, batch_size, shuffle=shuffle).at_epoch(epoch)
     found = whole(batches)

@@ -17,8 +17,12 @@ from types import CodeType, FunctionType
 from typing import Any
 
 import pytest
+from hypothesis import Phase, settings
 
 ROOT = Path(__file__).parents[2]
+CHANGED = "changed"
+SETTINGS = "_hypothesis_internal_use_settings"
+"""Where hypothesis keeps the settings of a test."""
 
 
 def function_at(place: str) -> FunctionType:
@@ -42,13 +46,14 @@ def changed_code(function: FunctionType, changes: dict[str, str]) -> CodeType:
         source = source.replace(old, new)
     (inner,) = ast.parse(source).body
     assert isinstance(inner, ast.FunctionDef)
-    inner.decorator_list = []
+    # Under its own name it would hide what it means by that name.
+    inner.name, inner.decorator_list = CHANGED, []
     # Free variables, such as that of `super()`, are those of a function around it.
     outer = ast.parse(f"def outer({', '.join(function.__code__.co_freevars)}): pass")
     outer.body[0].body = [inner]  # type: ignore[attr-defined]
     compiled = compile(ast.fix_missing_locations(outer), function.__code__.co_filename, "exec", dont_inherit=True)
     (around,) = (part for part in compiled.co_consts if isinstance(part, CodeType))
-    (code,) = (part for part in around.co_consts if isinstance(part, CodeType) and part.co_name == function.__name__)
+    (code,) = (part for part in around.co_consts if isinstance(part, CodeType) and part.co_name == CHANGED)
     assert code.co_freevars == function.__code__.co_freevars
     return code
 
@@ -70,6 +75,20 @@ class Outcomes:
     def __init__(self) -> None:
         self.failed: list[str] = []
         self.passed: list[str] = []
+        self._settings: list[tuple[Any, settings]] = []
+
+    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
+        """Called by pytest. One example that fails is enough: none is looked for that is smaller."""
+        for function in {getattr(item, "obj", None) for item in items}:
+            own = getattr(function, SETTINGS, None)
+            if own is not None:
+                self._settings.append((function, own))
+                setattr(function, SETTINGS, settings(own, phases=set(own.phases) - {Phase.shrink, Phase.explain}))
+
+    def restore(self) -> None:
+        """Give the tests their own settings back."""
+        for function, own in self._settings:
+            setattr(function, SETTINGS, own)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Called by pytest, for every phase of every test."""
@@ -87,6 +106,7 @@ def run_test(name: str) -> Outcomes:
             [f"{ROOT / name}", "-q", "-x", f"--rootdir={ROOT}", "-p", "no:cacheprovider", "-p", "no:xdist"],
             plugins=[outcomes],
         )
+    outcomes.restore()
     assert code in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED), f"{name}: {code!r}\n{out.getvalue()[-2000:]}"
     assert outcomes.failed or outcomes.passed, name
     return outcomes

@@ -8,21 +8,28 @@ long tests. Mistakes with several processes are in `test_mutants.py`.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Any
-from unittest.mock import patch
 
 import pytest
-import torch
+from mistakes import (
+    Mistake,
+    bad_input_ends_with_1,
+    baseline_forgotten,
+    best_weights_forgotten,
+    curriculum_without_effect,
+    inner_loss_weighed,
+    policy_forgotten,
+    position_in_the_streams_forgotten,
+    rewards_weighed_too,
+    rows_are_not_cut_back,
+    state_kept_over_epochs,
+    state_lost,
+    state_with_its_graph,
+    temperature_forgotten,
+    trigger_of_averaging_forgotten,
+    weights_of_the_data_forgotten,
+)
 from mutating import run_test, source_changed
-
-from cnas.algorithms.gdas import GDAS
-from cnas.curricula import Curriculum
-from cnas.training import CurriculumTrainer, Retrainer
-from cnas.training.loop import AccelerateLoop
-from cnas.training.metrics_log import MetricsLog
 
 CURRICULA, SCORING = "tests/curricula/", "tests/training/test_scoring.py::"
 KILLED = "tests/training/test_trainer.py::test_a_killed_search_goes_on_from_its_checkpoint_exactly"
@@ -31,152 +38,6 @@ STREAMS, IMAGES = "tests/data/test_streams.py::", "tests/data/test_image_batches
 STATE = "tests/training/test_hidden_state.py"
 CHECKPOINT = "tests/training/test_checkpoint.py::"
 ONE_CHUNK_WALK = f"{STREAMS}test_chunks_walk_each_stream_in_order_and_units_are_dense"
-
-
-@dataclass(frozen=True)
-class Mistake:
-    """A mistake against a law.
-
-    Args:
-        law: what must hold.
-        test: what fails.
-        place: ``module:name`` of the function that is changed; empty where ``patched`` is given.
-        changes: from each text in it to what replaces it.
-        patched: makes the mistake in another way.
-        slow: whether it is for the long tests.
-    """
-
-    law: str
-    test: str
-    place: str = ""
-    changes: tuple[tuple[str, str], ...] = ()
-    patched: Callable[[], AbstractContextManager[Any]] | None = None
-    slow: bool = False
-
-    @property
-    def name(self) -> str:
-        """Of the case."""
-        mistake = self.patched.__name__ if self.patched else f"{self.place.partition(':')[2]} {self.changes[0][1]}"
-        return f"{self.law}: {mistake}".replace("[", "(").replace("]", ")")
-
-    def made(self) -> AbstractContextManager[Any]:
-        """The mistake, while the context lasts."""
-        return self.patched() if self.patched else source_changed(self.place, dict(self.changes))
-
-
-def resumed_without(cls: type, **values: Any) -> AbstractContextManager[Any]:
-    """A resume that reads ``values`` in place of what the checkpoint holds under their names."""
-    original = cls.load_state  # type: ignore[attr-defined]
-
-    def load_state(self: Any, state: dict[str, Any]) -> None:
-        found = {name: value(state[name]) if callable(value) else value for name, value in values.items()}
-        original(self, state | found)
-
-    return patch.object(cls, "load_state", load_state)
-
-
-def weights_of_the_data_forgotten() -> AbstractContextManager[Any]:
-    """v starts at 1 again."""
-    return patch.object(Curriculum, "load_state_dict", lambda self, state: None)
-
-
-def policy_forgotten() -> AbstractContextManager[Any]:
-    """The controller, its optimiser and the baseline are those of a new algorithm."""
-
-    def load_state(self: CurriculumTrainer, state: dict[str, Any]) -> None:
-        original(self, state | {"algorithm": self.algorithm.state_dict()})
-
-    original = CurriculumTrainer.load_state
-    return patch.object(CurriculumTrainer, "load_state", load_state)
-
-
-def baseline_forgotten() -> AbstractContextManager[Any]:
-    """REINFORCE's moving average starts anew."""
-    return resumed_without(
-        CurriculumTrainer,
-        algorithm=lambda saved: {
-            name: torch.zeros_like(value) if "baseline" in name else value for name, value in saved.items()
-        },
-    )
-
-
-def temperature_forgotten() -> AbstractContextManager[Any]:
-    """τ is that of a new algorithm."""
-    original = GDAS.load_state_dict
-
-    def load_state_dict(self: GDAS, state: dict[str, Any]) -> Any:
-        return original(self, dict(state) | {"temperature": self.temperature.clone()})
-
-    return patch.object(GDAS, "load_state_dict", load_state_dict)
-
-
-def position_in_the_streams_forgotten() -> AbstractContextManager[Any]:
-    """A resumed epoch starts with a state of zeros."""
-    return resumed_without(CurriculumTrainer, carry=None)
-
-
-def trigger_of_averaging_forgotten() -> AbstractContextManager[Any]:
-    """The validation losses that decide when averaging starts are gone, and so is when it did."""
-    return resumed_without(Retrainer, averaging_since=None, optimizer=lambda _: {"state": {}, "param_groups": []})
-
-
-def best_weights_forgotten() -> AbstractContextManager[Any]:
-    """What is saved as the best network is the one of the last epochs."""
-    return resumed_without(Retrainer, history=lambda _: [])
-
-
-def rows_are_not_cut_back() -> AbstractContextManager[Any]:
-    """The log keeps rows that the checkpoint has not counted."""
-    return patch.object(MetricsLog, "truncate", lambda self, rows: None)
-
-
-def curriculum_without_effect() -> AbstractContextManager[Any]:
-    """The weights are learned and never used."""
-    return patch.object(Curriculum, "weights", lambda self, unit_ids: torch.ones(unit_ids.shape))
-
-
-def rewards_weighed_too() -> AbstractContextManager[Any]:
-    """What the architecture learns from is multiplied by the largest v."""
-    original = CurriculumTrainer._validation
-
-    def _validation(self: CurriculumTrainer, *arguments: Any) -> torch.Tensor:
-        return original(self, *arguments) * self.curriculum.v.max().double()
-
-    return patch.object(CurriculumTrainer, "_validation", _validation)
-
-
-def state_kept(change: Callable[[Any], Any]) -> AbstractContextManager[Any]:
-    """What a loop keeps of its hidden state is changed."""
-
-    def kept(self: Any, value: Any) -> None:
-        self.__dict__["hidden state"] = change(value) if isinstance(value, torch.Tensor) else value
-
-    return patch.object(
-        AccelerateLoop, "hidden_state", property(lambda self: self.__dict__.get("hidden state"), kept), create=True
-    )
-
-
-def state_lost() -> AbstractContextManager[Any]:
-    """Every chunk starts with zeros."""
-    return state_kept(lambda _: None)
-
-
-def state_with_its_graph() -> AbstractContextManager[Any]:
-    """A gradient would reach into the chunk before."""
-    return state_kept(lambda value: value.requires_grad_())
-
-
-def state_kept_over_epochs() -> AbstractContextManager[Any]:
-    """The first chunk starts where the epoch before ended."""
-
-    def kept(self: Any, value: Any) -> None:
-        self.__dict__["hidden state"] = self.__dict__.get("hidden state") if value is None else value
-
-    return patch.object(
-        AccelerateLoop, "hidden_state", property(lambda self: self.__dict__.get("hidden state"), kept), create=True
-    )
-
-
 NORMALISE = "cnas.curricula:normalized_weights"
 SHELL = "cnas.spaces._language_model:LanguageModelShell."
 PATHS = "cnas.spaces.darts_rnn.supernet:run_paths"
@@ -199,12 +60,14 @@ MISTAKES = [
         f"{CURRICULA}test_weights.py::test_the_scale_of_the_scores_does_not_matter",
         NORMALISE,
         (("exact_U / exact_U.max()", "exact_U + 1e-3"),),
+        slow=True,
     ),
     Mistake(
         "σ is the root of the mean loss",
         f"{CURRICULA}test_weights.py::test_uncertainty_is_the_root_of_the_mean_loss",
         "cnas.curricula:uncertainty",
         ((".clamp_min(0).sqrt()", ".clamp_min(0)"),),
+        slow=True,
     ),
     Mistake(
         "v multiplies the weight loss",
@@ -218,11 +81,9 @@ MISTAKES = [
         patched=rewards_weighed_too,
     ),
     Mistake(
-        "v never multiplies the architecture loss",
-        "tests/training/test_architecture_loss.py"
-        "::test_the_architecture_learns_from_unweighted_losses[darts_v2-darts_rnn]",
-        "cnas.training.bilevel:Bilevel.gradients",
-        (("weighted: bool = False", "weighted: bool = True"),),
+        "v never multiplies the inner loss unless it is asked for",
+        "tests/algorithms/test_darts_search.py::test_weighted_inner_acts_on_the_unrolled_step_of_a_curriculum_alone",
+        patched=inner_loss_weighed,
         slow=True,
     ),
     Mistake(
@@ -242,6 +103,7 @@ MISTAKES = [
         f"{CURRICULA}test_curriculum.py::test_an_update_leaves_the_other_units_alone",
         "cnas.curricula:Curriculum.update",
         (("self.v[unit_ids_U] =", "self.v[:] = 1\n        self.v[unit_ids_U] ="),),
+        slow=True,
     ),
     Mistake(
         "scoring has no dropout",
@@ -254,18 +116,20 @@ MISTAKES = [
         f"{SCORING}test_scoring_changes_nothing",
         "cnas.spaces.enas_rnn.supernet:EnasRnnSuperNet.run_paths",
         (("NO_MASKS", "self.shell.masks(len(batch.inputs), None)"),),
+        slow=True,
     ),
     Mistake(
         "scoring leaves the buffers alone",
         "tests/spaces/test_nats_supernet.py::test_candidates_are_judged_apart_and_leave_no_trace[paths]",
-        "cnas.spaces.base:SuperNet.forward_many",
+        "cnas.spaces.base:SuperNet._evaluated",
         (("self.eval()", "self.train()"),),
     ),
     Mistake(
         "scoring has no gradient",
         "tests/spaces/test_nats_supernet.py::test_candidates_are_judged_apart_and_leave_no_trace[paths]",
-        "cnas.spaces.base:SuperNet.forward_many",
-        (("torch.no_grad()", "torch.enable_grad()"),),
+        "cnas.spaces.base:SuperNet._evaluated",
+        (("self.eval()", "torch.set_grad_enabled(self.eval() is self)"),),
+        slow=True,
     ),
     Mistake(
         "statistics are a candidate's own",
@@ -288,6 +152,7 @@ MISTAKES = [
         f"{IMAGES}test_the_order_of_the_judges_belongs_to_seed_and_stream_and_to_nothing_else",
         "cnas.data.image_batches:ImageBatches.scoring_view",
         (('"once"', "True"),),
+        slow=True,
     ),
     Mistake(
         "a last batch of one joins the one before",
@@ -309,10 +174,18 @@ MISTAKES = [
         slow=True,
     ),
     Mistake(
+        "no disconnected architecture is derived",
+        "tests/algorithms/test_alphas.py::test_disconnected_architectures_are_passed_over_and_counted",
+        "cnas.algorithms._alphas:Alphas.best_available",
+        ((" if self.space.is_connected(found)", ""),),
+        slow=True,
+    ),
+    Mistake(
         "341 cells of NATS are disconnected",
         "tests/spaces/test_nats_space.py::test_341_cells_are_not_connected",
         "cnas.spaces.nats.topology:is_connected",
         (("operation != NONE", "operation >= NONE"),),
+        slow=True,
     ),
     # Language models
     Mistake(
@@ -326,18 +199,21 @@ MISTAKES = [
         ONE_CHUNK_WALK,
         "cnas.data.streams:TextStreams._unit_ids",
         (("(index * self.batch_size + streams_B1)", "(index + 0 * streams_B1)"),),
+        slow=True,
     ),
     Mistake(
         "training drops the tail",
         ONE_CHUNK_WALK,
         "cnas.data.streams:TextStreams.__init__",
         (('(tail == "keep" and rest > 0)', "(rest > 0)"),),
+        slow=True,
     ),
     Mistake(
         "perplexity predicts every token once",
         f"{STREAMS}test_one_stream_with_a_start_predicts_every_token_once",
         "cnas.data.streams:TextStreams.__init__",
         (("if start is not None", "if False"),),
+        slow=True,
     ),
     Mistake(
         "perplexity does not depend on the chunk length",
@@ -346,8 +222,8 @@ MISTAKES = [
         (("hidden_state, masks.hidden)", "None, masks.hidden)"),),
     ),
     Mistake("the state goes along a stream", STATE, patched=state_lost),
-    Mistake("the state is detached", STATE, patched=state_with_its_graph),
-    Mistake("the state starts anew with an epoch", STATE, patched=state_kept_over_epochs),
+    Mistake("the state is detached", STATE, patched=state_with_its_graph, slow=True),
+    Mistake("the state starts anew with an epoch", STATE, patched=state_kept_over_epochs, slow=True),
     # Randomness
     Mistake(
         "a draw is a function of its counters",
@@ -360,6 +236,7 @@ MISTAKES = [
         "tests/test_random_streams.py::test_the_way_from_a_name_to_numbers_is_frozen",
         "cnas.random:generator",
         (("[str(seed), stream,", "[stream,"),),
+        slow=True,
     ),
     Mistake(
         "masks are drawn for the global batch, then cut",
@@ -372,12 +249,14 @@ MISTAKES = [
         "tests/spaces/test_dropout_masks.py::test_every_step_and_every_kind_has_draws_of_its_own",
         "cnas.random:DropoutSeeds.generator",
         ((", self.step)", ")"),),
+        slow=True,
     ),
     Mistake(
         "no draw comes from the global generator",
         "tests/contract/test_search.py::test_a_route_draws_from_its_generator_alone[nats-spos]",
         "cnas.spaces.base:SearchSpace.sample",
         (("generator=generator", "generator=None"),),
+        slow=True,
     ),
     # Many processes, as far as one can see it in one
     Mistake(
@@ -397,6 +276,7 @@ MISTAKES = [
         "tests/spaces/test_nats_norm.py::test_shared_images_are_normalised_like_one_batch",
         "cnas.spaces.nats.norm:BatchNorm._from_sums",
         (("all_reduce_sum(centred.square().sum((0, 2, 3)))", "centred.square().sum((0, 2, 3))"),),
+        slow=True,
     ),
     # Resume
     Mistake("a resume knows v", f"{KILLED}[epoch-sequence-None-8]", patched=weights_of_the_data_forgotten),
@@ -433,13 +313,24 @@ MISTAKES = [
         f"{CHECKPOINT}test_a_broken_later_checkpoint_does_not_push_out_the_one_just_saved",
         "cnas.training.checkpoint:_purge",
         (("elif found <= step", "else"),),
+        slow=True,
     ),
     Mistake(
         "another configuration is refused",
         f"{CHECKPOINT}test_another_configuration_is_the_users_error",
         "cnas.training.checkpoint:_verified_contents",
         (('(None, body["config_hash"])', '(None, config_hash, body["config_hash"])'),),
+        slow=True,
     ),
+    # Bad input
+    Mistake(
+        "bad input is refused before anything is trained or written",
+        "tests/test_bad_input.py::test_flags",
+        "cnas.curricula:CurriculumConfig.__post_init__",
+        (("self.k < 0", "False"),),
+        slow=True,
+    ),
+    Mistake("bad input ends with 2", "tests/test_bad_input.py::test_flags", patched=bad_input_ends_with_1, slow=True),
 ]
 
 
