@@ -95,7 +95,7 @@ def save(
     try:
         make_folder(root)
         clear_leftovers(root)
-        if _free_space(root) < need:
+        if shutil.disk_usage(root).free < need:
             raise _refused(target, need, "the disk is too full")
         write_folder(target, files)
     except OSError as error:
@@ -183,7 +183,7 @@ def _read(path: Path, step: int, config_hash: str | None) -> tuple[dict[str, Any
     """The manifest and the state of one checkpoint, verified."""
     try:
         return _verified_contents(path, step, config_hash)
-    except (UserError, _NotWholeError):
+    except UserError:
         raise
     # Checksums keep accidents away; these come of a manifest that somebody has sealed himself.
     except (AttributeError, LookupError, RecursionError, SafetensorError, TypeError, ValueError) as problem:
@@ -248,13 +248,9 @@ def _unsealed(data: bytes) -> dict[str, Any]:
     raise _NotWholeError(f"{MANIFEST} is damaged")
 
 
-def _free_space(root: Path) -> int:
-    return shutil.disk_usage(next(folder for folder in (root, *root.absolute().parents) if folder.exists())).free
-
-
 def _refused(target: Path, need: int, reason: str) -> StorageError:
     try:
-        free = f"{_free_space(target) / 1e6:.3g} MB are free"
+        free = f"{shutil.disk_usage(target.parent).free / 1e6:.3g} MB are free"
     except OSError:
         free = "what is free is unknown"
     return StorageError(
