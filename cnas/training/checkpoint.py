@@ -144,7 +144,7 @@ def load_newest(root: Path, *, config_hash: str | None = None) -> Loaded | None:
 
 
 def newest_stamp(root: Path) -> str | None:
-    """What the newest checkpoint below ``root`` whose manifest is whole was saved with; None where there is none.
+    """The configuration hash of the newest checkpoint whose manifest is whole; None where there is none.
 
     Args:
         root: the folder given to `save`.
@@ -230,7 +230,7 @@ def _verified(path: Path, size: int, sha256: str) -> bytes:
 
 
 def _sealed(body: Mapping[str, Any]) -> bytes:
-    """A manifest as text that carries its own checksum."""
+    """A manifest as text, with a checksum of itself."""
     plain = json.loads(json.dumps(body, allow_nan=False))
     seal = _sha256(json.dumps(plain, sort_keys=True).encode())
     return json.dumps({**plain, "seal": seal}, sort_keys=True, indent=1).encode()
@@ -259,7 +259,7 @@ def _refused(target: Path, need: int, reason: str) -> StorageError:
 
 
 def _purge(root: Path, step: int, keep: int, pinned: Collection[int]) -> None:
-    """Remove what a commit of ``step`` makes superfluous. Later steps stay: only their owner knows what they are."""
+    """Remove checkpoints that are not kept after a save of ``step``; later steps stay, only their owner knows them."""
     kept: set[int] = set()
     for path, found in _found(root):
         if found in kept or (len(kept) >= keep and found not in pinned):
