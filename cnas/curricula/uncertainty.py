@@ -19,7 +19,7 @@ from cnas.random import HOST
 
 
 def uncertainty(losses_KU: Tensor) -> Tensor:
-    """σ of every unit, Eq. 10.
+    """The uncertainty σ of every unit, Eq. 10.
 
     Args:
         losses_KU: losses of K candidates on U units, non-negative, any floating dtype.

@@ -107,7 +107,7 @@ class RunConfig:
         return {name: part for name, part in named.items() if part is not None}
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-able; `from_json` reads it back."""
+        """What ``config.json`` holds; `from_json` reads it back."""
         parts = {name: to_dict(part, name) for name, part in self.sections().items()}
         parts["space"] = {"name": self.space.name, **parts["space"]}
         parts["search"] = {"name": self.algorithm, **parts["search"]}
@@ -161,7 +161,7 @@ class RunConfig:
         return Path("runs") / f"{self.recipe}-{self.preset}-s{self.options.seed}-{self.plainly_spelled().hash}"
 
     def plainly_spelled(self) -> RunConfig:
-        """The same configuration with the shortest spelling of every path, so that equal ones can be told."""
+        """The same configuration with the shortest spelling of every path, so that equal ones compare equal."""
         options, images = self.options, self.images
         data, table = plainly(options.data), options.table and plainly(options.table)
         # A folder may be called like what is embedded; its spelling is then what tells them apart.

@@ -1,4 +1,4 @@
-"""Devices, processes, precision and trackers of a run, and what they are."""
+"""Devices, processes, precision and trackers of a run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PACKAGES = ("cnas", "torch", "transformers", "datasets", "accelerate", "safetens
 
 
 def make_accelerator(config: RunConfig, folder: Path, timeout: float = 600.0) -> Accelerator:
-    """Devices, processes, precision and trackers.
+    """Create the run's `Accelerator`: devices, processes, precision and trackers.
 
     Args:
         config: ``options`` says which precision and tracker.
@@ -39,7 +39,7 @@ def make_accelerator(config: RunConfig, folder: Path, timeout: float = 600.0) ->
     _check_tracker(options.log_with)
     try:
         accelerator = Accelerator(
-            # Where there is none, Accelerate must be told, or two processes of torchrun start two separate runs.
+            # Where there is none, Accelerate must know, or two processes of torchrun start two separate runs.
             cpu=not torch.accelerator.is_available(),
             mixed_precision=options.mixed_precision,
             log_with=options.log_with,

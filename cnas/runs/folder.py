@@ -44,7 +44,7 @@ class RunFolder:
         self.path = path
 
     def check(self, config: RunConfig, fingerprint: Callable[[], str], *, resume: bool) -> dict[str, Any] | None:
-        """Whether the run may use the folder, which stays as it is; the finished result where there is one already.
+        """Refuse a folder that the run may not use; return the finished result where there is one. Nothing is written.
 
         Args:
             config: of the run; the folder's own ``config.json`` must equal it but for the spelling of paths.
@@ -91,12 +91,12 @@ class RunFolder:
         return any(self.path.glob(pattern))
 
     def config_hash(self, config: RunConfig) -> str:
-        """That of the folder's own configuration, where it has one: paths in it may be spelled in another way."""
+        """The hash of the folder's own configuration, where it has one: paths in it may be spelled in another way."""
         known = self.read_json("config.json")
         return (config if known is None else RunConfig.from_json(known)).hash
 
     def check_data(self, config: RunConfig, fingerprint: str) -> None:
-        """Nothing, where the folder's run is on data of that fingerprint, or has used none so far.
+        """Refuse data that is not what the folder's run has used so far.
 
         Args:
             config: of the run that is to use the folder.
@@ -114,7 +114,7 @@ class RunFolder:
             )
 
     def fingerprint(self) -> str | None:
-        """Of the data that the run has used so far; None where nothing tells."""
+        """The fingerprint of the data that the run has used so far; None where it has used none."""
         result, found = self.read_json("result.json") or {}, self.read_json("search.json") or {}
         dataset = result.get("dataset")
         known = found.get("fingerprint") or (dataset.get("fingerprint") if isinstance(dataset, dict) else None)
@@ -125,7 +125,7 @@ class RunFolder:
         return None if stamp is None else stamp.rpartition("-")[2]
 
     def _differs_in_data(self, known: dict[str, Any], config: RunConfig) -> bool:
-        """Whether nothing but the place of the data differs, so that only the data itself tells if it is the same."""
+        """Whether the place of the data is all that differs; anything else is refused."""
         mine, theirs = scalars(config.to_json()), scalars(RunConfig.from_json(known).to_json())
         names = sorted({*mine, *theirs}, key=lambda name: (not name.endswith(".name"), name))  # kinds come first
         changed = [name for name in names if not _same(name, mine.get(name), theirs.get(name))]
@@ -198,7 +198,7 @@ def scalars(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def refuse_links(folder: Path) -> None:
-    """Nothing, where nothing in a folder leads out of it: what is written through a link lands where it points.
+    """Refuse a folder with links in it: what is written through a link lands where it points.
 
     Args:
         folder: of a run; it may be a link itself, and it need not be there.

@@ -78,7 +78,7 @@ class Task(ABC):
 
     @property
     def fingerprint(self) -> str:
-        """Of the data."""
+        """The fingerprint of the data: equal data has the same one, wherever it is."""
         return self.data.fingerprint
 
     def dataset(self) -> dict[str, Any]:

@@ -95,7 +95,7 @@ def save(
     try:
         make_folder(root)
         clear_leftovers(root)
-        if _free_space(root) < need:
+        if shutil.disk_usage(root).free < need:
             raise _refused(target, need, "the disk is too full")
         write_folder(target, files)
     except OSError as error:
@@ -144,7 +144,7 @@ def load_newest(root: Path, *, config_hash: str | None = None) -> Loaded | None:
 
 
 def newest_stamp(root: Path) -> str | None:
-    """What the newest checkpoint below ``root`` whose manifest is whole was saved with; None where there is none.
+    """The configuration hash of the newest checkpoint whose manifest is whole; None where there is none.
 
     Args:
         root: the folder given to `save`.
@@ -183,7 +183,7 @@ def _read(path: Path, step: int, config_hash: str | None) -> tuple[dict[str, Any
     """The manifest and the state of one checkpoint, verified."""
     try:
         return _verified_contents(path, step, config_hash)
-    except (UserError, _NotWholeError):
+    except UserError:
         raise
     # Checksums keep accidents away; these come of a manifest that somebody has sealed himself.
     except (AttributeError, LookupError, RecursionError, SafetensorError, TypeError, ValueError) as problem:
@@ -230,7 +230,7 @@ def _verified(path: Path, size: int, sha256: str) -> bytes:
 
 
 def _sealed(body: Mapping[str, Any]) -> bytes:
-    """A manifest as text that carries its own checksum."""
+    """A manifest as text, with a checksum of itself."""
     plain = json.loads(json.dumps(body, allow_nan=False))
     seal = _sha256(json.dumps(plain, sort_keys=True).encode())
     return json.dumps({**plain, "seal": seal}, sort_keys=True, indent=1).encode()
@@ -248,13 +248,9 @@ def _unsealed(data: bytes) -> dict[str, Any]:
     raise _NotWholeError(f"{MANIFEST} is damaged")
 
 
-def _free_space(root: Path) -> int:
-    return shutil.disk_usage(next(folder for folder in (root, *root.absolute().parents) if folder.exists())).free
-
-
 def _refused(target: Path, need: int, reason: str) -> StorageError:
     try:
-        free = f"{_free_space(target) / 1e6:.3g} MB are free"
+        free = f"{shutil.disk_usage(target.parent).free / 1e6:.3g} MB are free"
     except OSError:
         free = "what is free is unknown"
     return StorageError(
@@ -263,7 +259,7 @@ def _refused(target: Path, need: int, reason: str) -> StorageError:
 
 
 def _purge(root: Path, step: int, keep: int, pinned: Collection[int]) -> None:
-    """Remove what a commit of ``step`` makes superfluous. Later steps stay: only their owner knows what they are."""
+    """Remove checkpoints that are not kept after a save of ``step``; later steps stay, only their owner knows them."""
     kept: set[int] = set()
     for path, found in _found(root):
         if found in kept or (len(kept) >= keep and found not in pinned):

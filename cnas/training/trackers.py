@@ -1,4 +1,4 @@
-"""Trackers of Accelerate: started before anything is trained, and unable to stop what is trained.
+"""Trackers of Accelerate: started before anything is trained; their later failures do not stop the run.
 
 A tracker is a convenience; the numbers themselves are in ``metrics.jsonl`` of the run folder, always.
 """
@@ -21,7 +21,7 @@ LONGEST_REASON = 300
 
 
 def start_trackers(accelerator: Accelerator, folder: Path, config: Mapping[str, Any], *, resume: bool) -> None:
-    """Start the trackers that ``accelerator`` was made with, and keep what fails later from stopping the run.
+    """Start the trackers that ``accelerator`` was made with; a later failure of one does not stop the run.
 
     Every process calls it, and every one learns whether it worked. Where the accelerator has no tracker, nothing
     happens.
