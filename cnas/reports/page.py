@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.resources
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import jinja2
@@ -36,13 +36,18 @@ class Block:
     """
 
     heading: str = ""
-    drawings: list[Drawing] = field(default_factory=list)
-    tables: list[Table] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    alarms: list[str] = field(default_factory=list)
+    drawings: Sequence[Drawing | None] = ()
+    tables: Sequence[Table] = ()
+    notes: Sequence[str] = ()
+    alarms: Sequence[str] = ()
+
+    @property
+    def drawn(self) -> list[Drawing]:
+        """The figures for which there is something to draw."""
+        return [drawing for drawing in self.drawings if drawing is not None]
 
     def __bool__(self) -> bool:
-        return bool(self.drawings or self.tables or self.notes or self.alarms)
+        return bool(self.drawn or self.tables or self.notes or self.alarms)
 
 
 @dataclass
@@ -169,37 +174,34 @@ _COLLAPSED = (
 
 
 def _overview(records: Sequence[RunRecord], comparison: Comparison) -> Section:
-    drawings = [drawing for phase in PHASES if (drawing := draw_comparison(records, phase))]
-    numbers = Block(tables=[tables.overview(records), *comparison.tables], notes=[*comparison.notes])
+    drawings = [draw_comparison(records, phase) for phase in PHASES]
+    numbers = Block(tables=[tables.overview(records), *comparison.tables], notes=comparison.notes)
     return Section("overview", "Side by side", "", [numbers, Block(drawings=drawings)])
 
 
 def _curves(record: RunRecord, heading: str) -> Block:
-    drawings = [draw(record, phase) for draw in (draw_learning_curve, draw_accuracy) for phase in PHASES]
-    return Block(heading, [drawing for drawing in drawings if drawing])
+    return Block(heading, [draw(record, phase) for draw in (draw_learning_curve, draw_accuracy) for phase in PHASES])
 
 
 def _cell(record: RunRecord, heading: str) -> Block:
-    drawings = [drawing for drawing in (draw_cell_graph(record), draw_probes(record)) if drawing]
+    drawings = [draw_cell_graph(record), draw_probes(record)]
     if record.space is None or record.architecture is None:
         return Block(heading, drawings, notes=[_UNREAD] if record.notation else [])
     found = assess(record.space, record.architecture)
     notes = [_COLLAPSED if found.alarms else _SOUND]
-    return Block(heading, drawings, [tables.operations(found)], notes, list(found.alarms))
+    return Block(heading, drawings, [tables.operations(found)], notes, found.alarms)
 
 
 def _weights(record: RunRecord, heading: str, found: SampleWeights | None) -> Block:
-    block = Block(heading, draw_weights(record))
+    drawings = draw_weights(record)
     if found is None:
-        return block
+        return Block(heading, drawings)
     if len(found.values):
         unit = record.curriculum.unit if record.curriculum else None
-        block.drawings.append(draw_histogram(found, _UNITS.get(unit or "", "units")))
-    if found.heaviest:
-        block.tables.append(tables.texts(found.heaviest, found, "Heaviest: what the subnets are least sure of"))
-        block.tables.append(tables.texts(found.lightest, found, "Lightest: what they know already"))
-    block.notes += [found.note] if found.note else []
-    return block
+        drawings.append(draw_histogram(found, _UNITS.get(unit or "", "units")))
+    heaviest = tables.texts(found.heaviest, found, "Heaviest: what the subnets are least sure of")
+    lightest = tables.texts(found.lightest, found, "Lightest: what they know already")
+    return Block(heading, drawings, [heaviest, lightest] if found.heaviest else (), [found.note] if found.note else ())
 
 
 def _named(sections: Sequence[Section], runs: int) -> tuple[tuple[str, Drawing], ...]:
@@ -208,5 +210,5 @@ def _named(sections: Sequence[Section], runs: int) -> tuple[tuple[str, Drawing],
     for section in sections:
         for index, block in enumerate(section.blocks, 1):
             shared = runs == 1 or section.key == "overview"
-            found += [(d.name if shared else f"run{index}_{d.name}", d) for d in block.drawings]
+            found += [(d.name if shared else f"run{index}_{d.name}", d) for d in block.drawn]
     return tuple(found)

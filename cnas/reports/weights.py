@@ -99,10 +99,9 @@ def _same_data(record: RunRecord, config: RunConfig, fingerprint: str) -> None:
         checkpoint.load_newest(folder, config_hash=f"{config.hash}-{fingerprint}")
 
 
-def draw_weights(record: RunRecord) -> list[Drawing]:
+def draw_weights(record: RunRecord) -> list[Drawing | None]:
     """Smallest, median and largest weight over the epochs, and the effective sample size."""
-    found = [_draw_range(record), _draw_effective_size(record)]
-    return [each for each in found if each is not None]
+    return [_draw_range(record), _draw_effective_size(record)]
 
 
 def _draw_range(record: RunRecord) -> Drawing | None:
