@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.resources
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import jinja2
@@ -36,18 +36,13 @@ class Block:
     """
 
     heading: str = ""
-    drawings: Sequence[Drawing | None] = ()
-    tables: Sequence[Table] = ()
-    notes: Sequence[str] = ()
-    alarms: Sequence[str] = ()
-
-    @property
-    def drawn(self) -> list[Drawing]:
-        """The figures for which there is something to draw."""
-        return [drawing for drawing in self.drawings if drawing is not None]
+    drawings: list[Drawing] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    alarms: list[str] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.drawn or self.tables or self.notes or self.alarms)
+        return bool(self.drawings or self.tables or self.notes or self.alarms)
 
 
 @dataclass
@@ -174,34 +169,37 @@ _COLLAPSED = (
 
 
 def _overview(records: Sequence[RunRecord], comparison: Comparison) -> Section:
-    drawings = [draw_comparison(records, phase) for phase in PHASES]
-    numbers = Block(tables=[tables.overview(records), *comparison.tables], notes=comparison.notes)
+    drawings = [drawing for phase in PHASES if (drawing := draw_comparison(records, phase))]
+    numbers = Block(tables=[tables.overview(records), *comparison.tables], notes=[*comparison.notes])
     return Section("overview", "Side by side", "", [numbers, Block(drawings=drawings)])
 
 
 def _curves(record: RunRecord, heading: str) -> Block:
-    return Block(heading, [draw(record, phase) for draw in (draw_learning_curve, draw_accuracy) for phase in PHASES])
+    drawings = [draw(record, phase) for draw in (draw_learning_curve, draw_accuracy) for phase in PHASES]
+    return Block(heading, [drawing for drawing in drawings if drawing])
 
 
 def _cell(record: RunRecord, heading: str) -> Block:
-    drawings = [draw_cell_graph(record), draw_probes(record)]
+    drawings = [drawing for drawing in (draw_cell_graph(record), draw_probes(record)) if drawing]
     if record.space is None or record.architecture is None:
         return Block(heading, drawings, notes=[_UNREAD] if record.notation else [])
     found = assess(record.space, record.architecture)
     notes = [_COLLAPSED if found.alarms else _SOUND]
-    return Block(heading, drawings, [tables.operations(found)], notes, found.alarms)
+    return Block(heading, drawings, [tables.operations(found)], notes, list(found.alarms))
 
 
 def _weights(record: RunRecord, heading: str, found: SampleWeights | None) -> Block:
-    drawings = draw_weights(record)
+    block = Block(heading, draw_weights(record))
     if found is None:
-        return Block(heading, drawings)
+        return block
     if len(found.values):
         unit = record.curriculum.unit if record.curriculum else None
-        drawings.append(draw_histogram(found, _UNITS.get(unit or "", "units")))
-    heaviest = tables.texts(found.heaviest, found, "Heaviest: what the subnets are least sure of")
-    lightest = tables.texts(found.lightest, found, "Lightest: what they know already")
-    return Block(heading, drawings, [heaviest, lightest] if found.heaviest else (), [found.note] if found.note else ())
+        block.drawings.append(draw_histogram(found, _UNITS.get(unit or "", "units")))
+    if found.heaviest:
+        block.tables.append(tables.texts(found.heaviest, found, "Heaviest: what the subnets are least sure of"))
+        block.tables.append(tables.texts(found.lightest, found, "Lightest: what they know already"))
+    block.notes += [found.note] if found.note else []
+    return block
 
 
 def _named(sections: Sequence[Section], runs: int) -> tuple[tuple[str, Drawing], ...]:
@@ -210,5 +208,5 @@ def _named(sections: Sequence[Section], runs: int) -> tuple[tuple[str, Drawing],
     for section in sections:
         for index, block in enumerate(section.blocks, 1):
             shared = runs == 1 or section.key == "overview"
-            found += [(d.name if shared else f"run{index}_{d.name}", d) for d in block.drawn]
+            found += [(d.name if shared else f"run{index}_{d.name}", d) for d in block.drawings]
     return tuple(found)

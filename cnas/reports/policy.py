@@ -34,7 +34,7 @@ _NUMBERED = 60
 """Tables with more entries show no numbers: they would not be read."""
 
 
-def draw_policy(record: RunRecord) -> list[Drawing | None]:
+def draw_policy(record: RunRecord) -> list[Drawing]:
     """Every figure of the policy that the rows of the search allow."""
     tables, space = weight_tables(record), record.space
     found = [_draw_entropy(record, tables)]
@@ -42,7 +42,7 @@ def draw_policy(record: RunRecord) -> list[Drawing | None]:
         found.append(_draw_means(space, tables))
     if space is not None and tables:
         found += _heat_maps(space, record.architecture, tables)
-    return found
+    return [each for each in found if each is not None]
 
 
 def weight_tables(record: RunRecord) -> list[tuple[float, Table]]:

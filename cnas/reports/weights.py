@@ -99,9 +99,10 @@ def _same_data(record: RunRecord, config: RunConfig, fingerprint: str) -> None:
         checkpoint.load_newest(folder, config_hash=f"{config.hash}-{fingerprint}")
 
 
-def draw_weights(record: RunRecord) -> list[Drawing | None]:
+def draw_weights(record: RunRecord) -> list[Drawing]:
     """Smallest, median and largest weight over the epochs, and the effective sample size."""
-    return [_draw_range(record), _draw_effective_size(record)]
+    found = [_draw_range(record), _draw_effective_size(record)]
+    return [each for each in found if each is not None]
 
 
 def _draw_range(record: RunRecord) -> Drawing | None:
