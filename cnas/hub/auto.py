@@ -49,10 +49,15 @@ def register() -> None:
     """
     for module in _network_modules():
         for model in _own(module, PreTrainedModel):
-            _register(model)
+            config = model.config_class
+            AutoConfig.register(config.model_type, config, exist_ok=True)
+            for auto, names in _heads(model):
+                auto.register(config, model, exist_ok=True)
+                # `pipeline` looks the name up in this table alone and logs an error for a model that is not in it.
+                names.setdefault(config.model_type, model.__name__)
             for processor in _own(module, BaseImageProcessor):  # one, where images are read
                 by_backend = dict.fromkeys(BACKENDS, processor)
-                AutoImageProcessor.register(model.config_class, image_processor_classes=by_backend, exist_ok=True)
+                AutoImageProcessor.register(config, image_processor_classes=by_backend, exist_ok=True)
 
 
 def image_processor(model: type[PreTrainedModel]) -> type[Any]:
@@ -82,9 +87,13 @@ def auto_classes(kind: type[Any]) -> dict[str, type]:
     if kind.__module__.startswith("transformers."):
         return {}
     if issubclass(kind, PreTrainedModel):
-        heads = {auto.__name__: kind for ending, (auto, _) in _HEADS.items() if kind.__name__.endswith(ending)}
-        return {"AutoConfig": kind.config_class, **heads}
+        return {"AutoConfig": kind.config_class, **{auto.__name__: kind for auto, _ in _heads(kind)}}
     return {"AutoImageProcessor": kind} if issubclass(kind, BaseImageProcessor) else {}
+
+
+def _heads(model: type[Any]) -> list[tuple[Any, Any]]:
+    """The Auto class of a model's head, with the table that `pipeline` reads."""
+    return [found for ending, found in _HEADS.items() if model.__name__.endswith(ending)]
 
 
 def _network_modules() -> list[ModuleType]:
@@ -100,13 +109,3 @@ def _own(module: ModuleType, kind: type) -> list[Any]:
         for value in vars(module).values()
         if isinstance(value, type) and issubclass(value, kind) and value.__module__ == module.__name__
     ]
-
-
-def _register(model: type[PreTrainedModel]) -> None:
-    config = model.config_class
-    AutoConfig.register(config.model_type, config, exist_ok=True)
-    for ending, (auto_class, names) in _HEADS.items():
-        if model.__name__.endswith(ending):
-            auto_class.register(config, model, exist_ok=True)
-            # `pipeline` looks the name up in this table alone and logs an error for a model that is not in it.
-            names.setdefault(config.model_type, model.__name__)

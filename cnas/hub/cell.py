@@ -5,8 +5,8 @@ from __future__ import annotations
 import textwrap
 from pathlib import Path
 
-from cnas.reports.drawing import style
 from cnas.reports.cell_graph import draw_architecture
+from cnas.reports.drawing import style
 from cnas.spaces.base import SearchSpace
 from cnas.types import Architecture
 

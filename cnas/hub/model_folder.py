@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import itertools
 import os
 import shutil
 import uuid
@@ -123,8 +124,8 @@ def _lines(
     # In training every line follows an <eos>.
     ids = [tokenizer.eos_token_id, *tokenizer.encode(prompt)]
     inputs = torch.tensor([ids] * count, device=network.device)
-    with _own_randomness(network.device, seed), _evaluating(network):
-        rows = network.generate(
+    with _undisturbed(network, seed):
+        rows = network.eval().generate(
             inputs,
             attention_mask=torch.ones_like(inputs),
             do_sample=True,
@@ -140,18 +141,15 @@ def _lines(
 
 
 def _line(ids: list[int], prompt: int, tokenizer: PreTrainedTokenizerFast) -> str:
-    drawn = ids[prompt:]
-    if tokenizer.eos_token_id in drawn:
-        drawn = drawn[: drawn.index(tokenizer.eos_token_id)]
-    text: str = tokenizer.decode(ids[:prompt] + drawn)
-    return text.strip()
+    drawn = itertools.takewhile(lambda id: id != tokenizer.eos_token_id, ids[prompt:])
+    return str(tokenizer.decode([*ids[:prompt], *drawn])).strip()
 
 
 def _with_special_ids(network: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
     """A copy that knows the special words, with a row for ``<pad>``."""
     network = copy.deepcopy(network)
     if network.config.pad_row is None:
-        with _own_randomness(network.device, 0), torch.no_grad():
+        with _undisturbed(network, 0), torch.no_grad():
             network.resize_token_embeddings(len(tokenizer), mean_resizing=False).weight[tokenizer.pad_token_id] = 0
         network.config.pad_row = tokenizer.pad_token_id
     for config in (network.config, network.generation_config):
@@ -169,23 +167,18 @@ def _load(folder: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]
 
 
 @contextlib.contextmanager
-def _own_randomness(device: torch.device, seed: int) -> Iterator[None]:
-    """Seeded global generators inside, the caller's afterwards; host memory's is always among them."""
-    accelerator = torch.accelerator.current_accelerator()
+def _undisturbed(network: PreTrainedModel, seed: int) -> Iterator[None]:
+    """Seeded global generators inside; the caller's, and the mode of the network, afterwards."""
+    accelerator, device = torch.accelerator.current_accelerator(), network.device
     devices = [device] if accelerator is not None and accelerator.type == device.type else []
+    was_training = network.training
+    # Host memory's generator is always among those that are kept.
     with torch.random.fork_rng(devices=devices, device_type=device.type):
         torch.manual_seed(generator(seed, "generate").initial_seed())
-        yield
-
-
-@contextlib.contextmanager
-def _evaluating(network: PreTrainedModel) -> Iterator[None]:
-    was_training = network.training
-    network.eval()
-    try:
-        yield
-    finally:
-        network.train(was_training)
+        try:
+            yield
+        finally:
+            network.train(was_training)
 
 
 @contextlib.contextmanager

@@ -10,7 +10,8 @@ import ast
 import importlib.util
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from contextlib import suppress
 from importlib.abc import InspectLoader
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,6 @@ from transformers.utils import CONFIG_NAME, IMAGE_PROCESSOR_NAME
 from cnas.errors import UserError
 from cnas.hub.auto import BACKENDS, auto_classes
 
-_SIBLING = re.compile(r"^\s*from\s+\.(\w+)\s+import\b", re.MULTILINE)
 _FROM = re.compile(r"^(\s*from\s+)\.+[A-Za-z_][\w.]*(?=\s+import\b)")
 
 
@@ -61,21 +61,17 @@ def write_remote_code(folder: str | Path, *parts: Any) -> list[str]:
     for name, text in files.items():
         (folder / name).write_text(text, "utf-8")
     for part, by_auto in classes:
-        places = {auto: f"{_last(found.__module__)}.{found.__name__}" for auto, found in by_auto.items()}
-        if not places:
+        auto_map: dict[str, Any] = {auto: f"{_last(of.__module__)}.{of.__name__}" for auto, of in by_auto.items()}
+        if not auto_map:
             continue
-        if isinstance(part, PreTrainedModel):
-            _write_auto_map(folder / CONFIG_NAME, places)
-        else:
+        config = CONFIG_NAME
+        if not isinstance(part, PreTrainedModel):
+            config = IMAGE_PROCESSOR_NAME
             # By backend: `pipeline` takes a plain string for a hint at a video processor, and asks whether to trust it.
-            by_backend = {auto: dict.fromkeys(BACKENDS, place) for auto, place in places.items()}
-            _write_auto_map(folder / IMAGE_PROCESSOR_NAME, by_backend)
+            auto_map = {auto: dict.fromkeys(BACKENDS, place) for auto, place in auto_map.items()}
+        values = json.loads((folder / config).read_text("utf-8")) | {"auto_map": auto_map}
+        (folder / config).write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", "utf-8")
     return sorted(files)
-
-
-def _write_auto_map(path: Path, places: Mapping[str, Any]) -> None:
-    values = json.loads(path.read_text("utf-8")) | {"auto_map": places}
-    path.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", "utf-8")
 
 
 def _gather(modules: Iterator[str]) -> dict[str, str]:
@@ -100,33 +96,29 @@ def _last(module: str) -> str:
 
 
 def _source(module: str) -> str:
-    try:
+    text = None
+    with suppress(ImportError, ValueError):  # what is not there; a notebook's or a script's own
         spec = importlib.util.find_spec(module)
         # A package's own file would load the whole package.
         if spec is not None and spec.submodule_search_locations is None and isinstance(spec.loader, InspectLoader):
             text = spec.loader.get_source(module)
-            if text is not None:
-                return text
-    except (ImportError, ValueError):  # what is not there; a notebook's or a script's own
-        pass
-    raise UserError(f"network: what travels with it must be in a file of its own, got {module!r}")
+    if text is None:
+        raise UserError(f"network: what travels with it must be in a file of its own, got {module!r}")
+    return text
 
 
 def _siblings(module: str, text: str) -> Iterator[tuple[int, str]]:
     """The relative imports of a file: on which line, from 0, and which module."""
     package, lines = module.rpartition(".")[0], text.split("\n")
     for node in ast.walk(ast.parse(text)):
-        for name in _absolute(node):
-            if package and name.partition(".")[0] == package.partition(".")[0]:
-                raise UserError(f"network: {module} must import siblings as 'from .name import …', got {name!r}")
+        wrong = [name for name in _absolute(node) if package and name.split(".")[0] == package.split(".")[0]]
         if isinstance(node, ast.ImportFrom) and node.level:
             line = lines[node.lineno - 1]
             # `transformers` looks for siblings by such lines, not by parsing.
-            if not _FROM.match(line):
-                raise UserError(
-                    f"network: {module} must import siblings as 'from .name import …', got {line.strip()!r}"
-                )
+            wrong += [] if _FROM.match(line) else [line.strip()]
             yield node.lineno - 1, importlib.util.resolve_name("." * node.level + str(node.module), package)
+        if wrong:
+            raise UserError(f"network: {module} must import siblings as 'from .name import …', got {wrong[0]!r}")
 
 
 def _absolute(node: ast.AST) -> list[str]:
@@ -141,29 +133,3 @@ def _mended(text: str, siblings: dict[int, str]) -> str:
     for number, sibling in siblings.items():
         lines[number] = _FROM.sub(rf"\1.{_last(sibling)}", lines[number])
     return "\n".join(lines)
-
-
-def model_code(folder: Path) -> set[str]:
-    """The names of the files that ``auto_map`` names, and of all that they import from beside them.
-
-    Args:
-        folder: what `save_network` has written; one without ``auto_map`` has no code.
-    """
-    waiting, found = [name for config in (CONFIG_NAME, IMAGE_PROCESSOR_NAME) for name in _named(folder / config)], set()
-    while waiting:
-        name = waiting.pop()
-        if name not in found and (folder / name).is_file():
-            found.add(name)
-            waiting += [f"{sibling}.py" for sibling in _SIBLING.findall((folder / name).read_text("utf-8", "replace"))]
-    return found
-
-
-def _named(config: Path) -> Iterator[str]:
-    """The files in ``auto_map``, which has ``file.Class`` for every Auto class, or for each of its backends."""
-    try:
-        places = json.loads(config.read_text("utf-8"))["auto_map"].values()
-    except (OSError, ValueError, LookupError, RecursionError, TypeError, AttributeError):
-        return
-    for place in places:
-        for path in place.values() if isinstance(place, dict) else [place]:
-            yield f"{str(path).partition('.')[0]}.py"

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from transformers.dynamic_module_utils import get_relative_import_files
+from transformers.utils import CONFIG_NAME, IMAGE_PROCESSOR_NAME
+
 from cnas.errors import UserError
-from cnas.hub.remote_code import model_code
 from cnas.runs.folder import RunFolder, scalars
 
 _CELL = ("README.md", "result.json", "cell.txt")
@@ -111,6 +113,27 @@ def _objection(path: Path, name: str, code: set[str]) -> str:
     if suffixes and not path.is_dir() and path.suffix not in suffixes:
         return f"is none of {' '.join(sorted(suffixes))}"
     return "is no code of the network" if path.suffix == ".py" and inner not in code else ""
+
+
+def model_code(folder: Path) -> set[str]:
+    """The Python files that `transformers` runs to load a model: those of ``auto_map``, and what they import.
+
+    Args:
+        folder: what `save_network` has written; one without ``auto_map`` has no code.
+
+    Raises:
+        UserError: a configuration is not JSON, or a file of the code is missing.
+    """
+    found: set[str] = set()
+    for config in (CONFIG_NAME, IMAGE_PROCESSOR_NAME):
+        auto_map = (RunFolder(folder).read_json(config) or {}).get("auto_map", {})
+        for place in scalars({"auto_map": auto_map}).values():
+            file = folder / f"{str(place).partition('.')[0]}.py"
+            try:
+                found |= {Path(name).name for name in (file, *get_relative_import_files(file))}
+            except (OSError, ValueError) as problem:
+                raise UserError(f"run: code of the model cannot be read: {str(problem)[:160]}") from problem
+    return found
 
 
 def refuse_secrets(found: list[Commit], run: Path, token: str) -> None:
