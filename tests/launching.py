@@ -20,7 +20,7 @@ import tiny_recipe
 from cnas.cli.launch import main
 
 CONTEXT = multiprocessing.get_context("forkserver")
-PRELOADED = ["cnas.cli.launch", "cnas.spaces", "cnas.algorithms", "tensorboard", "cnas.hub.figures"]
+PRELOADED = ["cnas.cli.launch", "cnas.spaces", "cnas.algorithms", "tensorboard", "cnas.hub.cell"]
 """None of them asks for a device, and nobody else runs in the server: what has met one must not fork."""
 CONTEXT.set_forkserver_preload(PRELOADED)
 SAVING = ("--trainer.checkpoint-steps", "5", "--retrain.checkpoint-steps", "5")

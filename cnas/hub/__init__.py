@@ -1,4 +1,4 @@
-"""What a run leaves: a model `transformers` can load, its tokenizer, its card, and pictures of how it was found."""
+"""What a run leaves: a model `transformers` can load, its tokenizer, its card, and a way to the Hub."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ _PLACES = {
     "Card": "card",
     "build_tokenizer": "tokenizer",
     "draw_cell": "cell",
-    "draw_figures": "figures",
     "generate_lines": "model_folder",
     "push_run": "push",
     "register": "auto",

@@ -1,8 +1,7 @@
-"""Writes all that a finished run leaves beside its checkpoints: model, cell, generated lines, figures, card."""
+"""Writes all that a finished run leaves beside its checkpoints: model, cell, generated lines, card."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,6 @@ from cnas.errors import StorageError, UserError
 from cnas.hub.auto import image_processor
 from cnas.hub.card import Card, render_card
 from cnas.hub.cell import draw_cell, save_cell_picture
-from cnas.hub.figures import draw_figures
 from cnas.hub.metadata import eval_results, measured
 from cnas.hub.model_folder import generate_lines, save_model, save_network
 from cnas.hub.model_kind import IMAGE_CLASSIFIER, LANGUAGE_MODEL, ModelKind, kind_of
@@ -103,10 +101,10 @@ def describe_run(
     others: Sequence[RunResult] = (),
     licence: str = "",
 ) -> None:
-    """Write ``cell.txt``, ``figures/``, ``README.md`` and ``.eval_results/`` into a run folder.
+    """Write ``cell.txt``, its picture in ``figures/``, ``README.md`` and ``.eval_results/`` into a run folder.
 
     Args:
-        folder: of the run; its ``metrics.jsonl``, ``config.json`` and ``samples.txt`` are read where they are.
+        folder: of the run; its ``config.json`` and ``samples.txt`` are read where they are.
         result: of the run, saved or not.
         space: the architecture's space.
         paper: of the search algorithm, cited where something was searched.
@@ -127,13 +125,12 @@ def describe_run(
         drawing=drawing,
         picture=save_cell_picture(space, architecture, folder / "figures"),
         kind=kind,
-        config=json.loads(_read(folder / "config.json") or "{}"),
+        config=RunFolder(folder).read_json("config.json") or {},
         others=others,
         samples=_read(folder / "samples.txt").splitlines(),
         papers={**searched, "Search space": space.paper},
         licence=licence,
     )
-    draw_figures([json.loads(line) for line in _read(folder / "metrics.jsonl").splitlines()], folder / "figures")
     _write(folder / "cell.txt", drawing)
     _write(folder / "README.md", render_card(card))
     for name, text in eval_results(result, kind, others).items():
@@ -179,7 +176,7 @@ def _figures(result: RunResult) -> list[str]:
 
 
 def write_card(run: Path | str, seeds: Sequence[Path | str] = (), licence: str = "") -> Path:
-    """Write ``README.md``, ``.eval_results/``, ``cell.txt`` and ``figures/`` of a finished run anew.
+    """Write ``README.md``, ``.eval_results/``, ``cell.txt`` and the picture of the cell of a finished run anew.
 
     The model, and the number that stands for it in the metadata, stay those of ``run``. With further seeds the card
     also has mean, sample standard deviation and how many they are.

@@ -34,25 +34,6 @@ _ALIKE = ("dataset", "space", "algorithm", "curriculum")
 _LICENCE = re.compile(r"[a-z0-9][a-z0-9.-]*", re.ASCII)
 
 
-@dataclass(frozen=True)
-class Citation:
-    """A paper and what it is behind.
-
-    Args:
-        part: e.g. ``Search algorithm``.
-        paper: where it was published.
-    """
-
-    part: str
-    paper: Paper
-
-    @property
-    def url(self) -> str:
-        """Where to read it, fit for ``<...>``; empty where that is no web address."""
-        url = re.sub(r"[<>\\\s]", "", one_line(self.paper.url))
-        return url if re.match(r"https?://", url) else ""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Card:
     """All that a card is made of; strings are taken for what they are, see `render_card`.
@@ -108,13 +89,6 @@ class Card:
         """The name of the data, without folders."""
         return last_part(self.result.dataset.name)
 
-    @property
-    def citations(self) -> list[Citation]:
-        """The papers behind the parts of the run."""
-        curriculum = CURRICULUM_NAS if self.result.curriculum else None
-        data = known_data(self.dataset).paper
-        return citations([("Curriculum", curriculum), *self.papers.items(), *self.kind.papers.items(), ("Data", data)])
-
 
 def render_card(card: Card) -> str:
     """The text of a model's ``README.md``: YAML front matter, then Markdown.
@@ -140,19 +114,26 @@ def render_card(card: Card) -> str:
 @functools.cache
 def _template() -> jinja2.Template:
     environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
-    environment.filters.update(last_part=last_part, plain=_markdown.plain, code=_markdown.code, block=_markdown.block)
+    environment.filters.update(
+        last_part=last_part, web_address=web_address, plain=_markdown.plain, code=_markdown.code, block=_markdown.block
+    )
     path = importlib.resources.files("cnas.hub") / "templates" / "model_card.md.jinja"
     return environment.from_string(path.read_text(encoding="utf-8"))
 
 
 def _facts(card: Card) -> dict[str, Any]:
-    result, found = card.result, card.citations
+    result = card.result
+    curriculum = CURRICULUM_NAS if result.curriculum else None
+    data = known_data(card.dataset)
+    found = citations(
+        [("Curriculum", curriculum), *card.papers.items(), *card.kind.papers.items(), ("Data", data.paper)]
+    )
     return {
         "card": card,
         "result": result,
         "front_matter": front_matter(result, card.kind, card.model_name, card.licence),
         "algorithm": last_part(result.algorithm or "unnamed"),
-        "hub_id": known_data(card.dataset).hub_id,
+        "hub_id": data.hub_id,
         "drawing": _lines(card.drawing),
         "cell_picture": CELL_PICTURE,
         "snippet": _snippet(card),
@@ -165,7 +146,7 @@ def _facts(card: Card) -> dict[str, Any]:
         "settings": settings(card.config),
         "environment": flat(result.environment),
         "citations": found,
-        "bibtex": "\n\n".join(bibtex(citation.paper) for citation in found),
+        "bibtex": "\n\n".join(map(bibtex, found)),
     }
 
 
@@ -203,25 +184,28 @@ def _lines(text: str) -> str:
     return "\n".join("".join(c if c.isprintable() else " " for c in line).rstrip() for line in text.split("\n"))
 
 
-def citations(parts: Iterable[tuple[str, Paper | None]]) -> list[Citation]:
-    """One entry per paper, in the order in which they come first.
+def citations(parts: Iterable[tuple[str, Paper | None]]) -> dict[Paper, str]:
+    """By paper, in the order in which they come first, what it is behind.
 
     Args:
         parts: what each paper is behind; None where there is no paper.
 
     Example:
         >>> paper = Paper("A search", "Ada Lovelace", 1843, "https://example.org")
-        >>> [found.part for found in citations([("Search", paper), ("Data", None), ("Space", paper)])]
+        >>> [*citations([("Search", paper), ("Data", None), ("Space", paper)]).values()]
         ['Search; space']
     """
-    found: dict[Paper, list[str]] = {}
+    found: dict[Paper, str] = {}
     for part, paper in parts:
         if paper is not None:
-            found.setdefault(paper, []).append(part)
-    return [
-        Citation("; ".join([first, *(part[:1].lower() + part[1:] for part in rest)]), paper)
-        for paper, (first, *rest) in found.items()
-    ]
+            found[paper] = f"{found[paper]}; {part[:1].lower()}{part[1:]}" if paper in found else part
+    return found
+
+
+def web_address(url: str) -> str:
+    """A web address fit for ``<...>``; empty where the text is none."""
+    url = re.sub(r"[<>\\\s]", "", one_line(url))
+    return url if re.match(r"https?://", url) else ""
 
 
 def bibtex(paper: Paper) -> str:

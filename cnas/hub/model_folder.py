@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import itertools
 import os
 import shutil
 import uuid
@@ -140,11 +141,8 @@ def _lines(
 
 
 def _line(ids: list[int], prompt: int, tokenizer: PreTrainedTokenizerFast) -> str:
-    drawn = ids[prompt:]
-    if tokenizer.eos_token_id in drawn:
-        drawn = drawn[: drawn.index(tokenizer.eos_token_id)]
-    text: str = tokenizer.decode(ids[:prompt] + drawn)
-    return text.strip()
+    drawn = itertools.takewhile(lambda id: id != tokenizer.eos_token_id, ids[prompt:])
+    return str(tokenizer.decode([*ids[:prompt], *drawn])).strip()
 
 
 def _with_special_ids(network: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:

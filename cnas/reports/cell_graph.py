@@ -120,10 +120,15 @@ def _arrows(axes: Axes, graph: nx.DiGraph, where: Places) -> None:
         for source, target, operation in graph.edges(data="operation")
     ]
     labels = place_labels(arrows, list(points.values()), WIDTH * 72)
+    # The ground behind the letters keeps them apart from an arrow that crosses.
+    ground = {"boxstyle": "square,pad=0.06", "facecolor": PAPER, "edgecolor": "none"}
+    look: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 8, "shrinkA": 9, "shrinkB": 9, "linewidth": 1.5}
     for (source, target, series), arrow, label in zip(graph.edges(data="series"), arrows, labels, strict=True):
-        colour = SERIES[series % len(SERIES)]
-        _arrow(axes, where[source], where[target], arrow.bend, colour)
-        _name(axes, label, arrow.name, colour)
+        colour, side = SERIES[series % len(SERIES)], "right" if label.left else "left"
+        bent = f"arc3,rad={arrow.bend}"
+        axes.add_patch(FancyArrowPatch(where[source], where[target], connectionstyle=bent, color=colour, **look))
+        words: dict[str, Any] = {"ha": side, "va": "center", "fontsize": SIZE, "bbox": ground, "color": colour}
+        axes.annotate(arrow.name, (label.x, label.y), xycoords="figure points", **words)
 
 
 def _bend(where: Places, source: int, target: int) -> float:
@@ -131,18 +136,6 @@ def _bend(where: Places, source: int, target: int) -> float:
     (x0, y0), (x1, y1) = where[source], where[target]
     between = [(x, (y - y0) / (y1 - y0)) for x, y in where.values() if y1 < y < y0]
     return 0.28 if any(abs(x0 + share * (x1 - x0) - x) < 0.25 for x, share in between) else 0.0
-
-
-def _arrow(axes: Axes, start: Point, end: Point, bend: float, colour: str) -> None:
-    look: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 8, "shrinkA": 9, "shrinkB": 9, "linewidth": 1.5}
-    axes.add_patch(FancyArrowPatch(start, end, connectionstyle=f"arc3,rad={bend}", color=colour, **look))
-
-
-def _name(axes: Axes, label: Label, words: str, colour: str) -> None:
-    # The ground behind the letters keeps them apart from an arrow that crosses.
-    ground = {"boxstyle": "square,pad=0.06", "facecolor": PAPER, "edgecolor": "none"}
-    look: dict[str, Any] = {"ha": "right" if label.left else "left", "va": "center", "fontsize": SIZE, "bbox": ground}
-    axes.annotate(words, (label.x, label.y), xycoords="figure points", color=colour, **look)
 
 
 def _circle(axes: Axes, place: Point, label: str) -> None:

@@ -12,6 +12,7 @@ from cnas.hub._markdown import name, one_line
 from cnas.reports.collapse import Collapse
 from cnas.reports.record import RunRecord
 from cnas.reports.weights import SampleWeights, Unit
+from cnas.runs.folder import scalars
 
 MISSING = "–"
 PICTURE = "data:image/png;base64,"
@@ -158,9 +159,8 @@ def _times(record: RunRecord) -> dict[str, str]:
 
 def environment(records: Sequence[RunRecord]) -> list[Table]:
     """Versions, devices and processes; no table where no run is finished."""
-    return _side_by_side(
-        "Environment", [_flat(record.result.environment if record.result else {}) for record in records]
-    )
+    found = [record.result.environment if record.result else {} for record in records]
+    return _side_by_side("Environment", [_flat(each) for each in found])
 
 
 def benchmark(records: Sequence[RunRecord]) -> list[Table]:
@@ -175,9 +175,8 @@ def settings(records: Sequence[RunRecord]) -> list[Table]:
         found = [_flat(record.config) for record in records]
         names = dict.fromkeys(key for values in found for key in values)
         differ = [key for key in names if len({values.get(key) for values in found}) > 1]
-        return _side_by_side(
-            "Fields that differ", [{key: values.get(key, MISSING) for key in differ} for values in found]
-        )
+        shown = [{key: values.get(key, MISSING) for key in differ} for values in found]
+        return _side_by_side("Fields that differ", shown)
     config = records[0].config
     general = {key: value for key, value in config.items() if not isinstance(value, dict)}
     parts = {"general": general} | {key: value for key, value in config.items() if isinstance(value, dict)}
@@ -193,13 +192,9 @@ def _side_by_side(caption: str, found: Sequence[Mapping[str, str]]) -> list[Tabl
     return [Table(caption, ("Field", *heads), rows)]
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+def _flat(values: Mapping[str, Any]) -> dict[str, str]:
     """Nested mappings as one, with dotted names and values in words; folders are left out of paths."""
-    flat: dict[str, str] = {}
-    for key, value in values.items():
-        dotted = f"{prefix}{one_line(key)}"
-        flat |= _flat(value, f"{dotted}.") if isinstance(value, dict) else {dotted: _word(value)}
-    return flat
+    return {one_line(key): _word(value) for key, value in scalars(dict(values)).items()}
 
 
 def _word(value: Any) -> str:

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -51,7 +52,13 @@ def test_equal_cells_give_equal_files_and_the_report_the_same_one(tmp_path):
         save_cell_picture(space, space.parse(text), tmp_path / name)
     first, second = ((tmp_path / name / "cell.svg").read_bytes() for name in ("one", "two"))
     assert first == second
-    (tmp_path / "result.json").write_text(f'{{"space": "enas_rnn", "architecture": {{"string": "{text}"}}}}', "utf-8")
+    result = {
+        "space": "enas_rnn",
+        "seed": 1,
+        "architecture": {"string": text},
+        "dataset": {"name": "a", "fingerprint": "b"},
+    }
+    (tmp_path / "result.json").write_text(json.dumps(result), "utf-8")
     with style():
         drawing = cell_graph.draw_cell_graph(read_run(Path(tmp_path)))
     assert drawing.svg.encode() == first

@@ -20,7 +20,7 @@ def undrawn(argv: Sequence[str], home: Path, fault: Fault | None = None) -> int:
     import cnas.hub.artifacts
     import cnas.runs.pipeline
 
-    cnas.runs.pipeline.report_run = cnas.hub.artifacts.draw_figures = lambda *_: None
+    cnas.runs.pipeline.report_run = cnas.hub.artifacts.save_cell_picture = lambda *_: ""
     return recipe(argv, home, fault)
 
 

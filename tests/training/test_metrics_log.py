@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from cnas.errors import StorageError, UserError
 from cnas.training.metrics_log import MetricsLog, read, stable
 
+PUBLISHED = sorted((Path(__file__).parents[2] / "docs" / "results").glob("**/metrics.jsonl"))
 values = (
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8)
 )
@@ -129,3 +131,43 @@ def test_a_disk_that_refuses_keeps_the_rows_before(tmp_path: Path, monkeypatch: 
 def test_stable_drops_what_the_machine_decides() -> None:
     row = {"epoch": 1, "seconds": 2, "train_seconds": 0.1, "tokens_per_second": 3.0, "peak_memory": 4, "memory": 5}
     assert stable(row) == {"epoch": 1, "seconds": 2, "memory": 5}
+
+
+@pytest.mark.parametrize("file", PUBLISHED, ids=lambda file: file.parent.name)
+def test_every_published_log_is_read(file):
+    rows = read(file)
+    assert rows
+    assert {row["phase"] for row in rows} <= {"search", "retrain"}
+
+
+WRONG = [
+    ("epoch", "1", "epoch must be a valid integer, got '1'"),
+    ("epoch", -1, "epoch must be greater than or equal to 0, got -1"),
+    ("phase", 3, "phase must be a valid string, got 3"),
+    ("valid_loss", "low", "valid_loss must be a valid number, got 'low'"),
+    ("valid_loss", float("nan"), "valid_loss must be "),
+    ("valid_perplexity", 10**400, "valid_perplexity must be a valid number, got 1000"),
+    ("alphas", [[1.0, "x"]], "alphas must be a valid number, got 'x'"),
+    ("weight_traces", {"a": 1}, "weight_traces must be a valid list, got {'a': 1}"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "words"), WRONG)
+def test_a_value_of_the_wrong_type_is_refused_by_line_and_name(tmp_path, key, value, words):
+    log = tmp_path / "metrics.jsonl"
+    rows = [{"phase": "search", "epoch": 1}, {"phase": "search", "epoch": 2, key: value}]
+    log.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    with pytest.raises(UserError, match=re.escape(f"{log}, line 2: {words}")):
+        read(log)
+
+
+def test_what_a_newer_version_adds_to_a_row_is_kept(tmp_path):
+    row = {"phase": "search", "epoch": 1, "valid_loss": None, "later": {"deep": ["text"]}}
+    (tmp_path / "metrics.jsonl").write_text(json.dumps(row) + "\n", "utf-8")
+    assert read(tmp_path / "metrics.jsonl") == [row]
+
+
+def test_a_log_that_cannot_be_read_is_named(tmp_path):
+    (tmp_path / "metrics.jsonl").mkdir()
+    with pytest.raises(UserError, match=r"metrics\.jsonl cannot be read"):
+        read(tmp_path / "metrics.jsonl")
