@@ -90,13 +90,13 @@ def train(
     assert loop.batches.batch_size % 2 == 1, "an uneven share is part of the test"
     if resume:
         assert loop.resume()
-        assert loop.position.step == 14
+        assert loop.progress.step == 14
     if stop_after:
         original = loop.begin_step
 
         def begin_step(index: int) -> None:
             # The other process hears of it from the first one.
-            if loop.position.step + 1 == stop_after and accelerator.is_main_process:
+            if loop.progress.step + 1 == stop_after and accelerator.is_main_process:
                 context.stop.request("the test")
             original(index)
 
@@ -104,9 +104,9 @@ def train(
     try:
         loop.run()
         assert not stop_after
-        assert loop.position.step >= 20
+        assert loop.progress.step >= 20
     except Stopped:
-        assert loop.position.step == stop_after
+        assert loop.progress.step == stop_after
     return loop
 
 

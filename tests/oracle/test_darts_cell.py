@@ -29,7 +29,7 @@ def cases(draw):
     some = st.sets(st.integers(1, nodes)).map(lambda found: tuple(sorted(found | {nodes})))
     return {
         "name": "darts_rnn",
-        "noise": NOISE,
+        "dropout_seeds": NOISE,
         "nodes": nodes,
         "concat": draw(st.none() | some),
         "seed": draw(st.integers(0, 999)),

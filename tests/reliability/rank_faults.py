@@ -55,7 +55,7 @@ def run(home: Path, name: str, argv: Sequence[str]) -> int:
         original = AccelerateLoop._step
 
         def _step(loop: AccelerateLoop, index: int) -> bool:
-            if loop.position.step + 1 == STEP:
+            if loop.progress.step + 1 == STEP:
                 FAULTS[name](loop)
             return original(loop, index)
 

@@ -27,7 +27,7 @@ def losses(folder, name, precision, epochs):
     sizes = {"epochs": epochs, "batch_size": 5, "valid_batch_size": 5, "learning_rate": rate}
     trainer = build_trainer(context, curriculum, space=build_space(space), algorithm=name, **sizes)
     trainer.train()
-    assert trainer.position.step == STEPS * epochs
+    assert trainer.progress.step == STEPS * epochs
     assert {parameter.dtype for parameter in trainer.model.parameters()} == {torch.float32}
     assert trainer.curriculum.v.dtype == torch.float32
     AcceleratorState._reset_state(reset_partial_state=True)

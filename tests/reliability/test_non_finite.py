@@ -93,7 +93,7 @@ def recovery(accelerator, folder, death):
 
         def batch_losses(batch):
             values = original(batch)
-            spoils = 8 <= trainer.position.step + 1 <= 12 and accelerator.process_index == 1
+            spoils = 8 <= trainer.progress.step + 1 <= 12 and accelerator.process_index == 1
             return spoil(values, math.nan) if spoils else values
 
         trainer.batch_losses = batch_losses
@@ -119,7 +119,7 @@ def recovery(accelerator, folder, death):
         trainer = build()
         assert trainer.resume()
     trainer.train()
-    place, trouble = trainer.position, trainer.guard.trouble
+    place, trouble = trainer.progress, trainer.guard.trouble
     assert (place.step, trouble.counts["bad_steps"], trouble.recoveries, trouble.factor) == (3 * STEPS, 5, 1, 0.5)
     return dict(digests(trainer.state()))
 
@@ -158,14 +158,14 @@ def break_it(trainer, broken, here):
 
 def spoil_gradients(trainer, spoiled):
     """Right before they are summed over processes."""
-    original = trainer.ranks.sum_gradients
+    original = trainer.processes.sum_gradients
 
     def sum_gradients(parameters):
         parameters = list(parameters)
         spoiled([parameter.grad for parameter in parameters])
         original(parameters)
 
-    trainer.ranks.sum_gradients = sum_gradients
+    trainer.processes.sum_gradients = sum_gradients
 
 
 def spoil_scores(trainer, where, spoiled):

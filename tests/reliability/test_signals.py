@@ -61,7 +61,7 @@ def twice(argv, home):
     step, write = AccelerateLoop._step, checkpoint._write_file
 
     def signalled_step(self, index):
-        if self.position.step == 7:
+        if self.progress.step == 7:
             os.kill(os.getpid(), signal.SIGTERM)
         return step(self, index)
 

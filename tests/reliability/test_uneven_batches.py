@@ -63,7 +63,7 @@ def searched(accelerator, folder, kind, count):
 
 def own_weights(trainer):
     """Each process adds the weights of its own rows of all batches; this is the sum over them."""
-    batches, ranks, total = trainer.batches.at_epoch(1), trainer.ranks, 0.0
+    batches, ranks, total = trainer.batches.at_epoch(1), trainer.processes, 0.0
     for index in range(len(batches)):
         batch = batches.batch(index, ranks.rows(batches.rows(index)))
         total += float(

@@ -38,7 +38,7 @@ def stopped(cell, accelerator, folder, step):
     original = trainer.begin_step
 
     def begin_step(index):
-        if trainer.position.step + 1 == step and accelerator.is_main_process:
+        if trainer.progress.step + 1 == step and accelerator.is_main_process:
             trainer.context.stop.request("the test")
         original(index)
 
@@ -46,7 +46,7 @@ def stopped(cell, accelerator, folder, step):
     try:
         trainer.train()
     except Stopped:
-        assert trainer.position.step == step
+        assert trainer.progress.step == step
     else:
         raise AssertionError("it was not stopped")
 
@@ -63,7 +63,7 @@ def work(out, world, cells, stops, halves):
             if halves is not None:
                 trainer = cell.trainer(context(accelerator, halves / place))
                 assert trainer.resume()
-                assert trainer.position.step == step
+                assert trainer.progress.step == step
                 trainer.train()
                 results[place] = numbers(trainer)
     if accelerator.is_main_process:

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "recipes"))
-sys.path.insert(0, str(Path(__file__).parent / "data"))
 import nats_cl
 from made_images import made, write_classes
 
@@ -68,7 +67,7 @@ def test_a_stopped_run_goes_on_to_the_same_end(folder, finished, tmp_path, monke
     step = CurriculumTrainer.begin_step
 
     def stopping(self, index):
-        self.context.stop.reason = "a test" if self.position.step == 1 else None
+        self.context.stop.reason = "a test" if self.progress.step == 1 else None
         step(self, index)
 
     monkeypatch.setattr(CurriculumTrainer, "begin_step", stopping)

@@ -84,7 +84,7 @@ class Sorted:
         begin_step = self.trainer.begin_step
 
         def begin(index: int) -> None:
-            if self.trainer.position.step == stop_at:
+            if self.trainer.progress.step == stop_at:
                 self.context.stop.request("the test")
             begin_step(index)
 
@@ -99,7 +99,7 @@ class Sorted:
     def _update(self, ids_U: torch.Tensor, losses_KU: torch.Tensor) -> None:
         """At the last refresh, with the weights as they are, v of the images in two drawn orders as well."""
         self._original(ids_U, losses_KU)
-        if self.trainer.position.epoch == EPOCHS - 2:
+        if self.trainer.progress.epoch == EPOCHS - 2:
             orders = [torch.randperm(COUNT, generator=torch.Generator().manual_seed(seed)) for seed in (1, 2)]
             self.shuffled = [self._weights(order_N) for order_N in orders]
 

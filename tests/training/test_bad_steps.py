@@ -60,7 +60,7 @@ def spoil(loop, steps, how="loss nan"):
 
     def batch_losses(batch):
         weighted, plain, penalty, hidden_state = original(batch)
-        if loop.position.step + 1 in steps:
+        if loop.progress.step + 1 in steps:
             weighted, plain = (SPOILS | WITHIN)[how](weighted, plain)
             hidden_state = hidden_state if how in WITHIN else hidden_state * math.nan
         return weighted, plain, penalty, hidden_state
@@ -94,13 +94,13 @@ def test_a_bad_step_updates_nothing_and_hands_on_nothing(tmp_path, kind, how, st
     original = loop._step
 
     def watched(index):
-        if loop.position.step + 1 == step:
+        if loop.progress.step + 1 == step:
             around.append(parts(loop.state(), (*OWN, "carry")))
         stop = original(index)
-        if loop.position.step + 1 == step:
+        if loop.progress.step + 1 == step:
             around.append(parts(loop.state(), (*OWN, "carry")))
             assert not loop.hidden_state.any()
-        elif loop.position.step + 1 == step + 1:
+        elif loop.progress.step + 1 == step + 1:
             assert loop.hidden_state.isfinite().all()
         return stop
 
@@ -110,7 +110,7 @@ def test_a_bad_step_updates_nothing_and_hands_on_nothing(tmp_path, kind, how, st
     epoch = (step - 1) // STEPS
     assert [row["bad_steps"] for row in found] == [int(each == epoch) for each in range(3)]
     assert [row["recoveries"] for row in found] == [0, 0, 0]
-    assert loop.position.step == 3 * STEPS
+    assert loop.progress.step == 3 * STEPS
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -120,7 +120,7 @@ def test_the_training_loss_is_the_mean_of_the_good_steps(tmp_path, kind):
 
     def recorded(batch):
         found = original(batch)
-        seen[loop.position.step + 1] = float(found[1].detach().mean())
+        seen[loop.progress.step + 1] = float(found[1].detach().mean())
         return found
 
     loop.batch_losses = recorded
@@ -134,7 +134,7 @@ def test_a_loss_within_the_bound_is_a_good_one(tmp_path):
     assert worst_loss(WORDS) == BOUND
     loop, (_, found) = finished("retrain", tmp_path, {2, 3, 4, 5, 6, 7}, "loss below", epochs=1)
     assert found[0]["bad_steps"] == 0
-    assert loop.position.step == STEPS
+    assert loop.progress.step == STEPS
 
 
 # Going back -------------------------------------------------------------------------------------------------------
@@ -279,7 +279,7 @@ def test_stopped_at_any_step_around_the_recovery_is_the_uninterrupted_run(tmp_pa
         original = loop._step
 
         def stopping(index, loop=loop, step=step, original=original):
-            if loop.position.step + 1 == step:
+            if loop.progress.step + 1 == step:
                 loop.context.stop.request("a test")
             return original(index)
 

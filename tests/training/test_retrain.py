@@ -157,7 +157,7 @@ def test_a_stop_around_the_switch_to_averaging_is_resumed_exactly(whole, tmp_pat
         trainer.train()
     again = build(tmp_path, average_from=3)
     assert again.resume()
-    assert again.position.step == step
+    assert again.progress.step == step
     assert left(again) == whole
 
 

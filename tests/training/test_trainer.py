@@ -76,7 +76,7 @@ def test_a_search_stopped_at_any_step_goes_on_exactly(whole, tmp_path, step):
     trainer.batch_losses = after_call(step, trainer.batch_losses, request)
     with pytest.raises(Stopped, match=f"stopped by a test at step {step} of the search; go on with --resume"):
         trainer.train()
-    assert trainer.position.step == step
+    assert trainer.progress.step == step
     assert finish(tmp_path, curriculum) == expected
 
 
@@ -89,7 +89,7 @@ def test_a_stop_while_the_controller_learns_is_done_again(whole, tmp_path, updat
     with pytest.raises(Stopped):
         trainer.train()
     # Three updates and one probe an epoch.
-    assert trainer.position.step == STEPS * math.ceil(update / 4)
+    assert trainer.progress.step == STEPS * math.ceil(update / 4)
     assert finish(tmp_path, curriculum) == expected
 
 
@@ -139,7 +139,7 @@ def test_a_stop_while_the_data_is_judged_is_done_again(tmp_path, batch):
     trainer.scorer.units = units
     with pytest.raises(Stopped):
         trainer.train()
-    assert trainer.position.step == STEPS * math.ceil(batch / STEPS)
+    assert trainer.progress.step == STEPS * math.ceil(batch / STEPS)
     assert finish(tmp_path / "run", curriculum) == expected
 
 
@@ -248,7 +248,7 @@ def test_under_step_refresh_each_batch_is_judged_from_the_training_state(tmp_pat
     original, seen = trainer.batch_losses, []
 
     def checked(batch):
-        judges = trainer._candidates(trainer.position.step)
+        judges = trainer._candidates(trainer.progress.step)
         routings = [trainer.parts.space.routing(judge) for judge in judges]
         losses, _ = trainer.parts.supernet.forward_many(batch, routings, [batch.hidden_state] * 3)
         ids, losses_KU = unit_means(losses, batch.unit_ids)

@@ -52,7 +52,7 @@ def test_each_epoch_shows_every_token_once_and_carries_the_state(tmp_path, build
     original = loop.batch_losses
 
     def recorded(batch):
-        seen.append((loop.position.epoch, batch))
+        seen.append((loop.progress.epoch, batch))
         return original(batch)
 
     loop.batch_losses = recorded
@@ -65,7 +65,7 @@ def test_each_epoch_shows_every_token_once_and_carries_the_state(tmp_path, build
         assert labels.shape[1] in {stream - 2, stream - 1}
         assert torch.equal(inputs, tokens(400).view(ROWS, stream)[:, : labels.shape[1]])
         assert torch.equal(labels, tokens(400).view(ROWS, stream)[:, 1 : labels.shape[1] + 1])
-    assert loop.position.step == sum(STEPS)
+    assert loop.progress.step == sum(STEPS)
     # The steps of the epochs before, however many those were.
     assert [row["step"] for row in rows(tmp_path)] == [sum(STEPS[: epoch + 1]) for epoch in range(EPOCHS)]
 
@@ -130,7 +130,7 @@ def test_a_stop_at_any_step_is_resumed_exactly(whole, tmp_path, build, step):
     original = loop.begin_step
 
     def begin_step(index):
-        if loop.position.step + 1 == step:
+        if loop.progress.step + 1 == step:
             loop.context.stop.request("a test")
         original(index)
 
@@ -139,7 +139,7 @@ def test_a_stop_at_any_step_is_resumed_exactly(whole, tmp_path, build, step):
         loop.run()
     again = build(tmp_path)
     assert again.resume()
-    assert again.position.step == step
+    assert again.progress.step == step
     assert left(again) == whole[build]
 
 
