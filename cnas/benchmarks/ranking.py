@@ -33,7 +33,7 @@ class Ranking:
 
 
 def kendall_tau(scores: Sequence[float], accuracies: Sequence[float]) -> float | None:
-    """Kendall's rank correlation τ-b, which allows for ties, by comparing all pairs: a second or two for 15,625.
+    """Kendall's rank correlation τ-b, which allows for ties, by comparing all pairs.
 
     τ-b = (C − D) / √((P − P_scores)(P − P_accuracies)), with C pairs in the same order, D in the opposite one, P pairs
     in all, and so many of them tied in one (Kendall 1945, "The treatment of ties in ranking problems").

@@ -98,7 +98,7 @@ def _check(data: Any, labels: Any, path: Path) -> None:
         raise UserError(f"{path}: data must be an array of bytes with {width} columns, {SIDE}x{SIDE} RGB images")
     if not isinstance(labels, list) or len(labels) != len(data):
         raise UserError(f"{path}: labels must be a list of {len(data)}, one for each image")
-    whole = (isinstance(label, int | np.integer) and not isinstance(label, bool) and label >= 1 for label in labels)
+    whole = (isinstance(label, int) and not isinstance(label, bool) and label >= 1 for label in labels)
     wrong = next((row for row, fits in enumerate(whole) if not fits), None)
     if wrong is not None:
         found = " ".join(repr(labels[wrong]).split())[:40]

@@ -56,14 +56,14 @@ def _as_bytes(text: str, encoding: str) -> bytes:
 
 
 NAMES = {
-    ("collections", "OrderedDict"): lambda: {},
-    ("_codecs", "encode"): _as_bytes,
-    ("__builtin__", "bytes"): lambda: b"",
-    ("numpy", "dtype"): _kind,
-    ("numpy", "ndarray"): lambda: None,
-    ("numpy.core.multiarray", "scalar"): lambda kind, data: _numbers(kind, data)[0].item(),
-    ("numpy.core.multiarray", "_reconstruct"): lambda *_: np.ndarray((0,)),
-    ("numpy.core.numeric", "_frombuffer"): lambda data, kind, *form: _numbers(kind, data, *form),
+    "collections.OrderedDict": lambda: {},
+    "_codecs.encode": _as_bytes,
+    "__builtin__.bytes": lambda: b"",
+    "numpy.dtype": _kind,
+    "numpy.ndarray": lambda: None,
+    "numpy.core.multiarray.scalar": lambda kind, data: _numbers(kind, data)[0].item(),
+    "numpy.core.multiarray._reconstruct": lambda *_: np.ndarray((0,)),
+    "numpy.core.numeric._frombuffer": lambda data, kind, *form: _numbers(kind, data, *form),
 }
 """What a pickle may name, and the function it gets; plain Python values need no name."""
 
@@ -86,9 +86,9 @@ class _Unpickler(_READER):
         self.operations, self.room = OPERATIONS, 2 * len(data)
 
     def find_class(self, module: str, name: str) -> Any:
-        known = (module.replace("numpy._core", "numpy.core"), name)
-        _require(known in NAMES, f"it asks for {module[:40]}.{name[:40]}, which is not allowed in a data file")
-        return NAMES[known]
+        called = f"{module}.{name}".replace("numpy._core.", "numpy.core.")
+        _require(called in NAMES, f"it asks for {ascii(called)[1:-1][:80]}, which is not allowed in a data file")
+        return NAMES[called]
 
     def __getitem__(self, code: int) -> Any:
         """What an operation does, if it may be done to what is on the stack."""

@@ -57,6 +57,12 @@ def test_what_is_not_plain_is_refused(value):
         opened([value])
 
 
+def test_a_name_is_shown_in_one_line():
+    with pytest.raises(UserError, match=r"it asks for os\\n\.\\x1bsystem, which") as caught:
+        safe_load(io.BytesIO(b"\x80\x04X\x03\x00\x00\x00os\nX\x07\x00\x00\x00\x1bsystem\x93."), "it")
+    assert str(caught.value).isprintable()
+
+
 @pytest.mark.parametrize("array", [np.array([None]), np.array(["a"]), np.zeros(2, "i4,O"), np.zeros(2, "V8")])
 def test_arrays_of_more_than_numbers_are_refused(array):
     with pytest.raises(UserError, match="is not opened; allowed are plain numbers"):
