@@ -8,11 +8,11 @@ hook waits until the outermost import of a module of `transformers`, or of our o
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
-from functools import partial
-from importlib.abc import MetaPathFinder
+from collections.abc import Sequence
+from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import Any
 
 AWAITED = "transformers.models.auto.configuration_auto"
 """Every other module with Auto classes imports this one."""
@@ -44,25 +44,47 @@ class _AfterImport(MetaPathFinder):
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """What the other finders find, with a loader that calls `_execute`; None for an import within another."""
+        """What the other finders find, with a loader that says when it is done; None for an import within another."""
         if self.importing or name.partition(".")[0] not in {"cnas", "transformers"}:
             return None
         specs = (finder.find_spec(name, path, target) for finder in sys.meta_path if finder is not self)
         spec = next(filter(None, specs), None)
         if spec is not None and spec.loader is not None:
-            spec.loader.exec_module = partial(self._execute, spec.loader.exec_module)  # type: ignore[method-assign]
+            spec.loader = _Loader(spec.loader, self)
         return spec
 
-    def _execute(self, execute: Callable[[ModuleType], None], module: ModuleType) -> None:
-        self.importing = True
+    def imported(self) -> None:
+        """Register, if the Auto classes are there by now."""
+        if AWAITED in sys.modules and self in sys.meta_path:
+            sys.meta_path.remove(self)
+            _register()
+
+
+class _Loader(Loader):
+    """Loads one module as another loader does, which may be that of many; tells a hook when it is complete."""
+
+    def __init__(self, loader: Any, hook: _AfterImport) -> None:
+        self.loader, self.hook = loader, hook
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.loader, name)
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        """The module, or None for an ordinary one."""
+        found: ModuleType | None = self.loader.create_module(spec)
+        return found
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Execute the module; what it imports meanwhile is part of it."""
+        assert module.__spec__ is not None
+        module.__spec__.loader = module.__loader__ = self.loader
+        self.hook.importing = True
         try:
-            execute(module)
+            self.loader.exec_module(module)
         finally:
-            self.importing = False
+            self.hook.importing = False
         parent, _, name = module.__name__.rpartition(".")
         if parent:
             # Python sets it after this, and `_register` may look for it.
             setattr(sys.modules[parent], name, sys.modules[module.__name__])
-        if AWAITED in sys.modules and self in sys.meta_path:
-            sys.meta_path.remove(self)
-            _register()
+        self.hook.imported()

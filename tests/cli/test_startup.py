@@ -114,6 +114,24 @@ FAKE = {
 }
 
 
+SHARED = """
+from importlib.machinery import PathFinder
+class Shared:
+    "A finder and loader of all modules, such as that of pytest."
+    def find_spec(self, name, path=None, target=None):
+        found = PathFinder.find_spec(name, path, target)
+        if found is not None and name.startswith("transformers"):
+            found.loader = self
+            return found
+    def create_module(self, spec):
+        return None
+    def exec_module(self, module):
+        with open(module.__spec__.origin) as file:
+            exec(file.read(), vars(module))
+sys.meta_path.insert(0, Shared())
+"""
+
+
 @pytest.mark.parametrize(
     ("code", "expected"),
     [
@@ -132,7 +150,8 @@ FAKE = {
          ["configuration", "broken", "modeling begins", "modeling ends", "registered"]),
     ],
 )  # fmt: skip
-def test_registration_waits_for_the_outermost_import_and_happens_once(code, expected, tmp_path):
+@pytest.mark.parametrize("loaders", ["", SHARED], ids=["usual loaders", "one loader of all modules"])
+def test_registration_waits_for_the_outermost_import_and_happens_once(code, expected, loaders, tmp_path):
     for name, text in FAKE.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
@@ -141,6 +160,7 @@ import builtins, sys, types
 sys.path.insert(0, {str(tmp_path)!r})
 builtins.log = []
 sys.modules["cnas.hub.auto"] = types.SimpleNamespace(register=lambda: log.append("registered"))
+{loaders}
 kept = len(sys.meta_path)
 """
     after = "import transformers.models.auto.configuration_auto\nprint(log)\nassert len(sys.meta_path) == kept"
