@@ -260,10 +260,15 @@ def _fit(arm: Any, value: Any, where: str) -> Any:
         return from_dict(arm, value, where)  # type: ignore[arg-type]
     if isinstance(value, bool) and arm is not bool:
         return _UNFIT  # a bool is an int for Python, not for a reader
-    if arm is float and isinstance(value, (int, float)):
-        with suppress(OverflowError):  # an integer beyond the largest float
-            return float(value) if math.isfinite(value) else _UNFIT
+    if arm is float:
+        return float(value) if _is_finite(value) else _UNFIT
     return value if isinstance(value, arm) else _UNFIT
+
+
+def _is_finite(value: Any) -> bool:
+    with suppress(OverflowError):  # an integer beyond the largest float
+        return isinstance(value, (int, float)) and math.isfinite(value)
+    return False
 
 
 def _parsed(hint: Any, word: str) -> Any:
