@@ -3,6 +3,8 @@
 Legend: B rows of the global batch.
 """
 
+import itertools
+
 import pytest
 import test_retrain
 import torch
@@ -75,7 +77,7 @@ def test_the_parts_of_a_batch_are_the_batch(rows, first, more, count):
     assert len(parts) == min(count, max(rows, 1))
     for name in ("inputs", "labels", "unit_ids", "hidden_state"):
         assert torch.equal(torch.cat([getattr(part.batch, name) for part in parts]), getattr(batch, name))
-    places = [list(range(part.batch.dropout_seeds.total))[part.batch.dropout_seeds.rows] for part in parts]
-    assert [row for own in places for row in own] == list(range(first, first + rows))
+    places = [range(part.batch.dropout_seeds.total)[part.batch.dropout_seeds.rows] for part in parts]
+    assert [*itertools.chain(*places)] == [*range(first, first + rows)]
     assert [part.share for part in parts] == [len(place) / max(total, 1) for place in places]
     assert all(torch.equal(part.v, part.batch.unit_ids * 0.5) for part in parts)
