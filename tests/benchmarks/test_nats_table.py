@@ -164,7 +164,7 @@ def test_what_is_no_table(tmp_path):
         NatsTable.load(tmp_path / "nowhere.parquet")
     for content in (b"", b"index,arch\n0,x\n", b"PAR1 and then nothing PAR1"):
         (tmp_path / "other").write_bytes(content)
-        with pytest.raises(UserError, match="cannot be read as Parquet|other is empty"):
+        with pytest.raises(UserError, match=r"cannot be read as Parquet|other is empty"):
             NatsTable.load(tmp_path / "other")
 
 
