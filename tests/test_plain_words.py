@@ -49,49 +49,6 @@ IN_LINES = {
 ENGLISH = ("stand-alone", "stands for", "look up", "looked up", "look_up", "start_new_session", "noise_GM")
 """What may be said all the same: English, a name of Python's library, and noise that is noise."""
 
-WAITING: dict[str, set[str]] = {
-    "cnas/algorithms": {"judge", "judges", "lends", "make", "stands"},
-    "cnas/benchmarks": {"held", "say", "stand"},
-    "cnas/cli": {"say", "stands"},
-    "cnas/curricula": {"judge", "judged", "weigh", "weighed"},
-    "cnas/data": {"begin", "carries", "carry", "judge", "looked", "make", "shown"},
-    "cnas/hub": {"said", "say", "shown", "together"},
-    "cnas/reports": {
-        "begin",
-        "judge",
-        "judged",
-        "judges",
-        "look",
-        "shown",
-        "stand",
-        "stands",
-        "told",
-        "weighed",
-        "weighs",
-    },
-    "cnas/runs": {"begin", "held", "judged", "left behind", "look", "make", "say", "shown", "told"},
-    "cnas/sweeps": {"begin", "held", "look", "said", "say", "shown", "tend"},
-    "cnas/training": {
-        "begin",
-        "carried",
-        "carries",
-        "carry",
-        "hand on",
-        "handed on",
-        "judge",
-        "judged",
-        "lends",
-        "look",
-        "said",
-        "say",
-        "shown",
-        "stands",
-        "told",
-        "weigh",
-    },
-}
-"""Room by room, the words that are still in it. Only shorter: a word that has gone must be taken out."""
-
 
 def rooms():
     """(room, path) of every file; a room is a folder of `cnas`, a file beside them, or `recipes`."""
@@ -156,16 +113,9 @@ def test_words_that_nobody_else_uses_stay_away():
         f"{word} (say: {(IN_NAMES | IN_LINES).get(word, 'another name')}) in {place}"
         for room, wrong in found().items()
         for word, places in wrong.items()
-        if word not in WAITING.get(room, set())
         for place in places
     }
     assert sorted(new) == []
-
-
-def test_what_waits_is_still_there():
-    places = found()
-    gone = {room: sorted(wrong - set(places.get(room, {}))) for room, wrong in WAITING.items()}
-    assert {room: wrong for room, wrong in gone.items() if wrong} == {}
 
 
 @pytest.mark.parametrize("name", ["judged_KU", "LoanDesk", "told_precision", "_say", "all_sum", "Noise", "begin"])

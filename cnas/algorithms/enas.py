@@ -174,7 +174,7 @@ class ENAS(SearchAlgorithm):
 
     @torch.no_grad()
     def _draw(self, count: int, generator: torch.Generator) -> list[Architecture]:
-        """The first ``count`` connected samples; the space's uniform sampler stands in for a policy without any."""
+        """The first ``count`` connected samples; the space's uniform sampler replaces it for a policy without any."""
         found: list[Architecture] = []
         for _ in range(ROUNDS):
             drawn = self._architectures(self.controller.sample(count, generator))

@@ -143,16 +143,16 @@ class SPOS(SearchAlgorithm):
             return crossed(self.space, parent(), parent(), draws)
 
         children: list[Architecture] = []
-        for make, count in ((mutant, self.config.mutations), (cross, self.config.crossovers)):
-            children += self._fresh(make, count if parents else 0, {*seen, *children})
+        for draw, count in ((mutant, self.config.mutations), (cross, self.config.crossovers)):
+            children += self._fresh(draw, count if parents else 0, {*seen, *children})
         rest = self.config.population - len(children)
         return children + distinct(self.space, rest, draws, {*seen, *children})
 
-    def _fresh(self, make: Callable[[], Architecture], count: int, seen: set[Architecture]) -> list[Architecture]:
+    def _fresh(self, draw: Callable[[], Architecture], count: int, seen: set[Architecture]) -> list[Architecture]:
         """Up to ``count`` distinct connected children that are not in ``seen``."""
         found: dict[Architecture, None] = {}
         for _ in range(TRIES * count):
-            child = make()
+            child = draw()
             if child not in seen and self.space.is_connected(child):
                 found[child] = None
             if len(found) == count:

@@ -37,7 +37,7 @@ that of the network trained on all 50,000 images, the validation accuracy that o
 _WRONG = (AssertionError, AttributeError, IndexError, KeyError, TypeError, ValueError, ZeroDivisionError)
 """What `nats_bench` raises on contents that are not a benchmark's."""
 
-Say = Callable[[int, int], None]
+Progress = Callable[[int, int], None]
 """Called with how many files of how many are read."""
 
 
@@ -106,12 +106,12 @@ class NatsFiles:
             self._table = NatsTable.of_columns(self.columns(tuple(TEST_COLUMNS.values())), self.path.name)
         return self._table
 
-    def columns(self, names: Sequence[str], say: Say = lambda _done, _of: None) -> dict[str, list[Any]]:
+    def columns(self, names: Sequence[str], log: Progress = lambda _done, _of: None) -> dict[str, list[Any]]:
         """Accuracies of all architectures, in the benchmark's order.
 
         Args:
             names: columns of a table, e.g. ``"cifar10_test_200"``.
-            say: called after each file with how many of how many are read.
+            log: called after each file with how many of how many are read.
 
         Returns:
             ``index`` and ``arch`` as well as each of ``names``, as lists.
@@ -123,14 +123,16 @@ class NatsFiles:
         for index, text in enumerate(self.architectures):
             for name, value in {"index": index, "arch": text, **self._accuracies(index, names)}.items():
                 found[name].append(value)
-            say(index + 1, len(self.architectures))
+            log(index + 1, len(self.architectures))
         return found
 
     def _accuracies(self, index: int, names: Sequence[str]) -> dict[str, float]:
         path = self.path / f"{index:06d}.pickle.pbz2"
-        held = _open(path)
+        loaded = _open(path)
         try:
-            results = {hp: self._results_class.create_from_state_dict(held[hp]) for hp in {_WHERE[n][0] for n in names}}
+            results = {
+                hp: self._results_class.create_from_state_dict(loaded[hp]) for hp in {_WHERE[n][0] for n in names}
+            }
             if any(each.arch_index != index or each.arch_str != self.architectures[index] for each in results.values()):
                 raise UserError(f"{path} is of another architecture than {META} says")
             return {name: accuracy(_mean(results, name), f"{path}, {name}") for name in names}
@@ -145,20 +147,20 @@ class NatsFiles:
                 f"benchmark path {self.path} must be the folder NATS-tss-v1_0-3ffb9-simple with {META}, "
                 f"got {'a folder without it' if self.path.is_dir() else 'no folder'}"
             )
-        held = _open(self.path / META)
-        found = held.get("meta_archs")
+        loaded = _open(self.path / META)
+        found = loaded.get("meta_archs")
         if not isinstance(found, list | tuple) or not found:
             raise UserError(f"{self.path / META} lacks the list meta_archs of architectures")
         return tuple(notation(text) for text in map(str, found))
 
 
-def build_table(source: str | Path, out: str | Path, say: Say = lambda _done, _of: None) -> int:
+def build_table(source: str | Path, out: str | Path, log: Progress = lambda _done, _of: None) -> int:
     """Write the compact table of the official files, for `NatsTable.load`.
 
     Args:
         source: the folder of the benchmark, as `NatsFiles` takes it.
         out: the Parquet file to write; it appears whole or not at all.
-        say: called after each file with how many of how many are read.
+        log: called after each file with how many of how many are read.
 
     Returns:
         How many architectures it holds.
@@ -172,7 +174,7 @@ def build_table(source: str | Path, out: str | Path, say: Say = lambda _done, _o
         raise UserError(f"table {out} exists already; name a new file")
     if not out.parent.is_dir():
         raise UserError(f"table {out} must be in a folder that exists")
-    columns = NatsFiles(source).columns((*TEST_COLUMNS.values(), *SHORT_COLUMNS), say)
+    columns = NatsFiles(source).columns((*TEST_COLUMNS.values(), *SHORT_COLUMNS), log)
     write_columns(columns, out)
     return len(columns["arch"])
 
@@ -186,11 +188,11 @@ def _mean(results: Mapping[str, Any], name: str) -> Any:
 def _open(path: Path) -> dict[Any, Any]:
     try:
         with bz2.open(path, "rb") as file:
-            held = safe_load(file, str(path))
+            loaded = safe_load(file, str(path))
     except FileNotFoundError as problem:
         raise UserError(f"{path} is missing; the folder needs a file for every architecture") from problem
     except (OSError, EOFError) as problem:
         raise UserError(f"{path} cannot be read: {getattr(problem, 'strerror', None) or problem}") from problem
-    if not isinstance(held, dict):
-        raise UserError(f"{path} must hold a dict, got {type(held).__name__}")
-    return held
+    if not isinstance(loaded, dict):
+        raise UserError(f"{path} must hold a dict, got {type(loaded).__name__}")
+    return loaded

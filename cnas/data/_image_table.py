@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cnas.data.image_set import ImageSet, ImageSource, numbered, shown
+from cnas.data.image_set import ImageSet, ImageSource, numbered, shape_text
 from cnas.data.tables import Table
 from cnas.errors import UserError
 
@@ -88,8 +88,8 @@ def stacked(named: Iterable[tuple[str, Tensor]]) -> Tensor:
     found: list[Tensor] = []
     for where, image in named:
         if found and image.shape != found[0].shape:
-            expected = shown(found[0].shape)
-            raise UserError(f"{where} has {shown(image.shape)}, the first image {expected}: all must be alike")
+            expected = shape_text(found[0].shape)
+            raise UserError(f"{where} has {shape_text(image.shape)}, the first image {expected}: all must be alike")
         found.append(image)
     return torch.stack(found) if found else torch.zeros(0, 1, 1, 1, dtype=torch.uint8)
 

@@ -211,8 +211,8 @@ class ImageBatches(OrderedBatches):
         return self.augment is not None and self.augment.while_scoring
 
     def _view(self, index: int, rows: slice, augment: Augment | None) -> Batch:
-        begin = index * self.batch_size
-        chosen = self._order[begin : begin + self.rows(index)][rows]
+        start = index * self.batch_size
+        chosen = self._order[start : start + self.rows(index)][rows]
         images, labels = self.images.images[chosen], self.images.labels[chosen]
         if augment is None or self._draws is None:
             return Batch(self.statistics.normalised(images), labels, chosen)

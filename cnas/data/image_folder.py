@@ -55,13 +55,13 @@ class PassedOver:
         Raises:
             OSError: the folder cannot be read.
         """
-        entries, shown = sorted(folder.iterdir()), []
+        entries, listed = sorted(folder.iterdir()), []
         for path in entries:
             if path.name.startswith(".") or path.name.lower() in _LITTER:
                 self.add(path, HIDDEN)
             else:
-                shown.append(path)
-        return shown
+                listed.append(path)
+        return listed
 
     def record(self) -> dict[str, dict[str, Any]]:
         """How many for each reason, and the first of them: what ``result.json`` says."""

@@ -131,7 +131,7 @@ def check(source: ImageSource) -> ImageSource:
         if not len(images):
             raise UserError(f"{where} has no images")
         if images.shape != train.shape:
-            found, expected = shown(images.shape), shown(train.shape)
+            found, expected = shape_text(images.shape), shape_text(train.shape)
             raise UserError(f"{where} has images of {found}, those of train have {expected}: all must have one size")
         wrong = ((images.labels < 0) | (images.labels >= len(source.classes))).nonzero()
         if len(wrong):
@@ -150,7 +150,7 @@ def check_classes(images: ImageSet, where: str) -> None:
         )
 
 
-def shown(shape: Sequence[int]) -> str:
+def shape_text(shape: Sequence[int]) -> str:
     """(C, H, W) in words."""
     channels, height, width = shape
     return f"{height}x{width} pixels with {channels} channel{'s' if channels > 1 else ''}"

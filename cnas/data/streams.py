@@ -94,18 +94,18 @@ class _Chunks(OrderedBatches):
         """
         if not 0 <= index < len(self):
             raise IndexError(f"chunk {index} of {len(self)}")
-        begin, end = self._cuts[index : index + 2]
+        start, end = self._cuts[index : index + 2]
         rows_bL = self._rows[rows]
-        inputs_bT = rows_bL[:, begin:end].contiguous()
-        labels_bT = rows_bL[:, begin + 1 : end + 1].contiguous()
-        return Batch(inputs_bT, labels_bT, self._unit_ids(index, begin, end - begin)[rows])
+        inputs_bT = rows_bL[:, start:end].contiguous()
+        labels_bT = rows_bL[:, start + 1 : end + 1].contiguous()
+        return Batch(inputs_bT, labels_bT, self._unit_ids(index, start, end - start)[rows])
 
-    def _unit_ids(self, index: int, begin: int, width: int) -> Tensor:
+    def _unit_ids(self, index: int, start: int, width: int) -> Tensor:
         """int64 [B, T]: all units of one chunk; ids are dense, also over a shorter last chunk."""
         streams_B1 = torch.arange(self.batch_size, device=self._rows.device)[:, None]
         if self.unit == "sequence":
             return (index * self.batch_size + streams_B1).expand(-1, width)
-        return begin * self.batch_size + streams_B1 * width + torch.arange(width, device=self._rows.device)
+        return start * self.batch_size + streams_B1 * width + torch.arange(width, device=self._rows.device)
 
 
 class TextStreams(_Chunks):

@@ -15,7 +15,7 @@ import jinja2
 from cnas.errors import UserError
 from cnas.hub import _markdown
 from cnas.hub._markdown import last_part, one_line
-from cnas.hub.card_rows import flat, looked_up, looked_up_spreads, procedure, settings, spread, trouble
+from cnas.hub.card_rows import benchmark_rows, benchmark_spreads, flat, procedure, settings, spread, trouble
 from cnas.hub.metadata import front_matter, known_data, measured
 from cnas.hub.model_kind import LANGUAGE_MODEL, ModelKind
 from cnas.runs.result import RunResult
@@ -139,8 +139,8 @@ def _facts(card: Card) -> dict[str, Any]:
         "snippet": _snippet(card),
         "results": _results(card),
         "seeds": [run.seed for run in card.runs],
-        "benchmark": looked_up(result),
-        "benchmark_spread": looked_up_spreads(card.runs) if card.others else {},
+        "benchmark": benchmark_rows(result),
+        "benchmark_spread": benchmark_spreads(card.runs) if card.others else {},
         "procedure": procedure(result),
         "trouble": trouble(result),
         "settings": settings(card.config),

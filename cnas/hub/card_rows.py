@@ -71,18 +71,18 @@ def settings(config: Mapping[str, Any]) -> Rows:
     return flat(parts)
 
 
-def looked_up(result: RunResult) -> Rows:
+def benchmark_rows(result: RunResult) -> Rows:
     """What a benchmark says of a run's cell; fractions with two digits.
 
     Args:
         result: of the run.
     """
     found = leaves(result.benchmark.to_json() if result.benchmark else {})
-    return [(name, f"{value:.2f}" if isinstance(value, float) else _shown(value)) for name, value in found.items()]
+    return [(name, f"{value:.2f}" if isinstance(value, float) else _text(value)) for name, value in found.items()]
 
 
-def looked_up_spreads(results: Sequence[RunResult]) -> dict[str, str]:
-    """Mean and sample standard deviation over several runs of what benchmarks say, by the names of `looked_up`.
+def benchmark_spreads(results: Sequence[RunResult]) -> dict[str, str]:
+    """Mean and sample standard deviation over several runs of what benchmarks say, by the names of `benchmark_rows`.
 
     Args:
         results: of the runs.
@@ -107,7 +107,7 @@ def spread(values: Sequence[float]) -> str:
 
 def flat(values: Mapping[str, Any]) -> Rows:
     """Nested mappings as rows with dotted names; of paths the last part alone."""
-    return [(name, _shown(value)) for name, value in leaves(values).items()]
+    return [(name, _text(value)) for name, value in leaves(values).items()]
 
 
 def leaves(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -119,9 +119,9 @@ def leaves(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def _shown(value: Any) -> str:
+def _text(value: Any) -> str:
     if isinstance(value, list | tuple):
-        return ", ".join(_shown(item) for item in value)
+        return ", ".join(_text(item) for item in value)
     if value is None:
         return "none"
     return str(value).lower() if isinstance(value, bool) else last_part(value)

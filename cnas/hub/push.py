@@ -35,7 +35,7 @@ def push_run(
     private: bool = False,
     architecture_only: bool = False,
     include_checkpoints: bool = False,
-    say: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
 ) -> str:
     """Upload what a finished run leaves; ``from_pretrained(repo_id)`` then loads it.
 
@@ -53,7 +53,7 @@ def push_run(
         private: only its owners may see the repository; refused where a public one of this name exists.
         architecture_only: card, ``result.json``, cell, figures and the model's configuration, but no weights.
         include_checkpoints: also ``checkpoints/``; search checkpoints are large.
-        say: is called with a line for every file left out, and where the push is interrupted.
+        log: is called with a line for every file left out, and where the push is interrupted.
 
     Returns:
         The URL of the last commit, which has the repository's in it.
@@ -76,11 +76,11 @@ def push_run(
             commit.files["README.md"] = changed.encode()
     refuse_secrets(found, run, token)
     for name in left_out:
-        say(f"left out: {name}")
-    return _send(HfApi(token=token), repo_id, found, private=private, say=say)
+        log(f"left out: {name}")
+    return _send(HfApi(token=token), repo_id, found, private=private, log=log)
 
 
-def _send(api: HfApi, repo_id: str, found: list[Commit], *, private: bool, say: Callable[[str], None]) -> str:
+def _send(api: HfApi, repo_id: str, found: list[Commit], *, private: bool, log: Callable[[str], None]) -> str:
     done: list[str] = []
     try:
         url = _create(api, repo_id, private)
@@ -93,7 +93,7 @@ def _send(api: HfApi, repo_id: str, found: list[Commit], *, private: bool, say: 
     except _FAILURES as problem:
         raise PushError(_broke_off(repo_id, _reason(problem), found, done)) from problem
     except KeyboardInterrupt:
-        say(_broke_off(repo_id, "interrupted", found, done))
+        log(_broke_off(repo_id, "interrupted", found, done))
         raise
     return url
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from tokenizers import AddedToken, Regex, Tokenizer
 from tokenizers.decoders import Replace as Prefix
-from tokenizers.decoders import Sequence as Together
+from tokenizers.decoders import Sequence as DecoderSequence
 from tokenizers.models import WordLevel
 from tokenizers.normalizers import Lowercase, Normalizer, Replace
 from tokenizers.normalizers import Sequence as Chain
@@ -61,7 +61,7 @@ def build_tokenizer(words: Sequence[str], unk: str = "<unk>", eos: str = "<eos>"
     backend = Tokenizer(WordLevel({apart.normalize_str(word): id for id, word in enumerate(words)}, unk_token=unk))
     backend.normalizer = Chain([lines, Replace(Regex(f"[{BLANKS}]+"), " "), apart, *_lower_case(words, (unk, eos))])
     backend.pre_tokenizer = Split(" ", "removed")
-    backend.decoder = Together([Prefix(Regex("^(?=.)"), " "), Prefix(_INNER, "")])
+    backend.decoder = DecoderSequence([Prefix(Regex("^(?=.)"), " "), Prefix(_INNER, "")])
     return PreTrainedTokenizerFast(
         tokenizer_object=backend,
         unk_token=_special(unk),

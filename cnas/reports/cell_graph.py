@@ -122,11 +122,11 @@ def _arrows(axes: Axes, graph: nx.DiGraph, where: Places) -> None:
     labels = place_labels(arrows, list(points.values()), WIDTH * 72)
     # The ground behind the letters keeps them apart from an arrow that crosses.
     ground = {"boxstyle": "square,pad=0.06", "facecolor": PAPER, "edgecolor": "none"}
-    look: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 8, "shrinkA": 9, "shrinkB": 9, "linewidth": 1.5}
+    arrow: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 8, "shrinkA": 9, "shrinkB": 9, "linewidth": 1.5}
     for (source, target, series), arrow, label in zip(graph.edges(data="series"), arrows, labels, strict=True):
         colour, side = SERIES[series % len(SERIES)], "right" if label.left else "left"
         bent = f"arc3,rad={arrow.bend}"
-        axes.add_patch(FancyArrowPatch(where[source], where[target], connectionstyle=bent, color=colour, **look))
+        axes.add_patch(FancyArrowPatch(where[source], where[target], connectionstyle=bent, color=colour, **arrow))
         words: dict[str, Any] = {"ha": side, "va": "center", "fontsize": SIZE, "bbox": ground, "color": colour}
         axes.annotate(arrow.name, (label.x, label.y), xycoords="figure points", **words)
 
@@ -164,8 +164,8 @@ class Arrow:
         """The point at this share of the way: ``arc3`` is a quadratic curve whose middle is pulled aside."""
         (x0, y0), (x1, y1) = self.start, self.end
         pull = ((x0 + x1) / 2 + self.bend * (y1 - y0), (y0 + y1) / 2 - self.bend * (x1 - x0))
-        begin, middle, end = (1 - share) ** 2, 2 * share * (1 - share), share**2
-        return begin * x0 + middle * pull[0] + end * x1, begin * y0 + middle * pull[1] + end * y1
+        start, middle, end = (1 - share) ** 2, 2 * share * (1 - share), share**2
+        return start * x0 + middle * pull[0] + end * x1, start * y0 + middle * pull[1] + end * y1
 
 
 @dataclass(frozen=True)

@@ -244,8 +244,8 @@ def legend(axes: Axes, columns: int = 2) -> None:
         margin = getattr(figure.subplotpars, side) * figure.get_figheight() / grown
         figure.subplots_adjust(**{side: margin})
     figure.set_figheight(grown)
-    look = {"frameon": False, "fontsize": 8, "handlelength": 1.5, "columnspacing": 1.2, "labelspacing": 0.25}
-    axes.legend(ncols=columns, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0, borderpad=0.1, **look)
+    legend = {"frameon": False, "fontsize": 8, "handlelength": 1.5, "columnspacing": 1.2, "labelspacing": 0.25}
+    axes.legend(ncols=columns, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0, borderpad=0.1, **legend)
 
 
 def course(points: Points, digits: int = 4) -> str:
@@ -255,12 +255,12 @@ def course(points: Points, digits: int = 4) -> str:
         >>> course([(1, 492.46), (2, 366.74), (4, 310.37)])
         'from 492.5 in epoch 1 to 310.4 in epoch 4, lowest 310.4'
     """
-    (first, begin), (last, end) = points[0], points[-1]
+    (first, start), (last, end) = points[0], points[-1]
     if len(points) == 1:
-        return f"{begin:,.{digits}g} in epoch {first:.0f}"
+        return f"{start:,.{digits}g} in epoch {first:.0f}"
     lowest = min(value for _, value in points)
     return (
-        f"from {begin:,.{digits}g} in epoch {first:.0f} to {end:,.{digits}g} in epoch {last:.0f}, "
+        f"from {start:,.{digits}g} in epoch {first:.0f} to {end:,.{digits}g} in epoch {last:.0f}, "
         f"lowest {lowest:,.{digits}g}"
     )
 

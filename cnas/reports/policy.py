@@ -116,10 +116,10 @@ def _draw_means(space: SearchSpace, tables: Tables) -> Drawing:
 
 def _heat_maps(space: SearchSpace, architecture: Architecture | None, tables: Tables) -> list[Drawing]:
     """The last table, and how it has changed since the first; what ``architecture`` takes is framed."""
-    (first, begin), (last, end) = tables[0], tables[-1]
+    (first, start), (last, end) = tables[0], tables[-1]
     heaviest = max(value for row in end for value in row) or 1.0
     caption = f"The stronger the colour, the more weight, up to {heaviest:.2f}. A row reads: from node to node."
-    change = [[b - a for a, b in zip(*rows, strict=True)] for rows in zip(begin, end, strict=True)]
+    change = [[b - a for a, b in zip(*rows, strict=True)] for rows in zip(start, end, strict=True)]
     largest = max(abs(value) for row in change for value in row) or 1.0
     every = [
         ("alphas", f"Weights after epoch {last:.0f}", caption, end, heaviest),

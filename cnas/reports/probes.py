@@ -14,7 +14,7 @@ from cnas.reports.record import RunRecord
 from cnas.spaces.base import SearchSpace
 from cnas.types import Architecture
 
-SHOWN = 24
+COLUMNS = 24
 """Most epochs in the picture; of a longer search evenly many are left out."""
 
 Column = tuple[str, Architecture]
@@ -26,8 +26,8 @@ def draw_probes(record: RunRecord) -> Drawing | None:
     known = [(epoch, found) for epoch, found in probes if found is not None]
     if not known or record.space is None:
         return None
-    step = max(1.0, (len(known) - 1) / (SHOWN - 1))
-    columns: list[Column] = [known[round(index * step)] for index in range(min(len(known), SHOWN))]
+    step = max(1.0, (len(known) - 1) / (COLUMNS - 1))
+    columns: list[Column] = [known[round(index * step)] for index in range(min(len(known), COLUMNS))]
     if record.architecture is not None:
         columns.append(("cell", record.architecture))
     below = 0.45 + 0.17 * -(-len(record.space.operations) // _legend_columns(record.space))
@@ -65,10 +65,10 @@ def _label(axes: Axes, columns: list[Column], space: SearchSpace) -> None:
     axes.set_xlim(-0.6, len(columns) - 0.4 + 0.35 * (columns[-1][0] == "cell"))
     # At most some eight labels; the found cell always has its own.
     step = -(-len(columns) // 8)
-    shown = [
+    labelled = [
         x for x, (label, _) in enumerate(columns) if label == "cell" or (x % step == 0 and x + step <= len(columns))
     ]
-    axes.set_xticks([x + 0.35 * (columns[x][0] == "cell") for x in shown], [columns[x][0] for x in shown])
+    axes.set_xticks([x + 0.35 * (columns[x][0] == "cell") for x in labelled], [columns[x][0] for x in labelled])
     axes.set_xlabel("epoch", labelpad=1)
     axes.tick_params(length=0, labelsize=8)
     axes.spines[:].set_visible(False)
@@ -76,8 +76,14 @@ def _label(axes: Axes, columns: list[Column], space: SearchSpace) -> None:
         Line2D([], [], marker="s", linestyle="none", markersize=6, alpha=0.7, color=SERIES[index % len(SERIES)])
         for index in range(len(space.operations))
     ]
-    look: dict[str, Any] = {"frameon": False, "fontsize": 8, "handletextpad": 0.1, "columnspacing": 0.9, "borderpad": 0}
-    axes.figure.legend(squares, space.operations, loc="lower center", ncols=_legend_columns(space), **look)
+    legend: dict[str, Any] = {
+        "frameon": False,
+        "fontsize": 8,
+        "handletextpad": 0.1,
+        "columnspacing": 0.9,
+        "borderpad": 0,
+    }
+    axes.figure.legend(squares, space.operations, loc="lower center", ncols=_legend_columns(space), **legend)
 
 
 def _rows(space: SearchSpace) -> list[str]:

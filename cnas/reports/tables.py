@@ -175,8 +175,8 @@ def settings(records: Sequence[RunRecord]) -> list[Table]:
         found = [_flat(record.config) for record in records]
         names = dict.fromkeys(key for values in found for key in values)
         differ = [key for key in names if len({values.get(key) for values in found}) > 1]
-        shown = [{key: values.get(key, MISSING) for key in differ} for values in found]
-        return _side_by_side("Fields that differ", shown)
+        rows = [{key: values.get(key, MISSING) for key in differ} for values in found]
+        return _side_by_side("Fields that differ", rows)
     config = records[0].config
     general = {key: value for key, value in config.items() if not isinstance(value, dict)}
     parts = {"general": general} | {key: value for key, value in config.items() if isinstance(value, dict)}

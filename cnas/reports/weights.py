@@ -20,7 +20,7 @@ from cnas.runs.task import SampleView, Task, load_task
 from cnas.training import checkpoint
 
 _BINS = 40
-SHOWN = 6
+LISTED = 6
 """So many of the heaviest units, and of the lightest, are shown."""
 
 Unit = tuple[int, SampleView]
@@ -83,7 +83,7 @@ def _samples(record: RunRecord, v: Tensor, task: Task | None) -> list[tuple[Unit
     if units != len(v):
         raise UserError(f"the data has {units} units and the checkpoint {len(v)} weights")
     order = torch.argsort(v, stable=True).tolist()
-    count = min(SHOWN, len(order) // 2)
+    count = min(LISTED, len(order) // 2)
     heaviest, lightest = order[::-1][:count], order[:count]
     found = task.sample_views({*heaviest, *lightest})
     return [tuple((unit, found[unit]) for unit in units) for units in (heaviest, lightest)]

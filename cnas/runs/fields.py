@@ -69,11 +69,11 @@ def from_dict(cls: type[T], mapping: Mapping[str, Any], where: str = "") -> T:
     """
     names, hints = _names(cls), typing.get_type_hints(cls)
     if not isinstance(mapping, Mapping):
-        raise UserError(f"{where or cls.__name__} must be {_words(cls)}, got {shown(mapping)}")
+        raise UserError(f"{where or cls.__name__} must be {_words(cls)}, got {display(mapping)}")
     for key in mapping:
         if key not in names:
             found = _join(where, key if str(key).isprintable() else repr(key))
-            raise UserError(f"{found} is not a field, got {shown(mapping[key])}; allowed: {', '.join(names)}")
+            raise UserError(f"{found} is not a field, got {display(mapping[key])}; allowed: {', '.join(names)}")
     for name in names:
         if name not in mapping:
             raise UserError(f"{_join(where, name)} is missing; it must be {_words(hints[name])}")
@@ -194,7 +194,7 @@ class OneLineParser(argparse.ArgumentParser):
             return known
         flag = next((word.split("=")[0] for word in rest if word.startswith("-")), None)
         if flag is None:
-            raise UserError(f"unexpected argument {shown(rest[0])}; --help lists what is allowed")
+            raise UserError(f"unexpected argument {display(rest[0])}; --help lists what is allowed")
         close = difflib.get_close_matches(flag, self._option_string_actions, n=1)
         hint = f"did you mean {close[0]}?" if close else "--help lists what is allowed"
         raise UserError(" ".join(f"unknown flag {flag}; {hint}".split()))
@@ -211,14 +211,14 @@ class _Store(argparse.Action):
         setattr(namespace, self.dest, _checked(self.hint, _parsed(self.hint, values), option_string))
 
 
-def shown(value: Any) -> str:
+def display(value: Any) -> str:
     """A value as a message shows it: ``repr`` on one line, cut where it is long.
 
     Args:
         value: what somebody gave.
 
     Example:
-        >>> shown(["a", "b"])
+        >>> display(["a", "b"])
         "['a', 'b']"
     """
     try:
@@ -243,7 +243,7 @@ def _checked(hint: Any, value: Any, where: str) -> Any:
     fits = (_fit(arm, value, where) for arm in _arms(hint))
     found = next((each for each in fits if each is not _UNFIT), _UNFIT)
     if found is _UNFIT:
-        raise UserError(f"{where} must be {_words(hint)}, got {shown(value)}")
+        raise UserError(f"{where} must be {_words(hint)}, got {display(value)}")
     return found
 
 
@@ -283,7 +283,7 @@ def _parsed(hint: Any, word: str) -> Any:
 
 
 def _readings(word: str) -> Iterator[Any]:
-    """What a word may stand for, beside itself."""
+    """What a word may mean, beside itself."""
     yield from {"true": [True], "false": [False]}.get(word, [])
     for kind in (int, float):
         with suppress(ValueError):

@@ -81,7 +81,7 @@ def run(
         stamp = f"{home.config_hash(config)}-{task().fingerprint}"
         context = RunContext(accelerator, home.path, config.options.seed, stamp, stop, processes)
         for remark in task().remarks():
-            context.say(remark)
+            context.log(remark)
         try:
             result = _pipeline(task(), context, home, resume)
         finally:
@@ -125,14 +125,14 @@ def _pipeline(task: Task, context: RunContext, home: RunFolder, resume: bool) ->
     found = search(task, context, home, resume=resume)
     architecture = config.space.parse(found["string"])
     trained = retrain(task, context, architecture, resume=resume) if config.retrain.epochs else None
-    judged = found["search"] and config.curriculum is not None and config.curriculum.k > 0
+    reweighted = found["search"] and config.curriculum is not None and config.curriculum.k > 0
     record = task.look_up(architecture, found.get("supernet_losses", {}))
     values = {
         "recipe": config.recipe,
         "preset": config.preset,
         "space": config.space.name,
         "algorithm": config.algorithm if found["search"] else None,
-        "curriculum": asdict(config.curriculum) if config.curriculum and judged else None,
+        "curriculum": asdict(config.curriculum) if config.curriculum and reweighted else None,
         "seed": config.options.seed,
         "dataset": task.dataset(),
         "architecture": architecture.to_json(),
@@ -170,11 +170,11 @@ def search(task: Task, context: RunContext, home: RunFolder, *, resume: bool) ->
         return {"string": config.space.parse(config.options.architecture).to_str(), "search": None}
     known = home.read_json("search.json")
     if known is not None:
-        context.say(f"the search is finished: found {known['string']}")
+        context.log(f"the search is finished: found {known['string']}")
         return known
     trainer = build_trainer(task, context)
     if not (resume and trainer.resume()):
-        context.say(f"search: {trainer.config.epochs} epochs of {_steps(config, trainer)}, {_candidates(config)}")
+        context.log(f"search: {trainer.config.epochs} epochs of {_steps(config, trainer)}, {_candidates(config)}")
     outcome = trainer.train()
     figures = {name: getattr(outcome, name) for name in ("epochs", "steps", "seconds", "valid")}
     found = {
@@ -187,7 +187,7 @@ def search(task: Task, context: RunContext, home: RunFolder, *, resume: bool) ->
     context.accelerator.free_memory()
     if context.accelerator.is_main_process:
         home.write_json("search.json", found)
-    context.say(f"found {found['string']}")
+    context.log(f"found {found['string']}")
     return found
 
 
@@ -259,7 +259,7 @@ def retrain(task: Task, context: RunContext, architecture: Architecture, *, resu
     train, validate = task.training()
     trainer = Retrainer(network, train, config.retrain, context, validate)
     if not (resume and trainer.resume()):
-        context.say(
+        context.log(
             f"retrain: {config.retrain.epochs} epochs of {_steps(config, trainer)}, {parameters(network):,} parameters"
         )
     trainer.train()

@@ -77,11 +77,11 @@ def conclude(text: str, home: Path, codes: Mapping[str, int]) -> str:
         file.write_text(text, "utf-8")
     except OSError as problem:
         raise StorageError(f"cannot write {file}: {problem.strerror}") from problem
-    said = f"\n{text}\nwritten to {file}"
+    message = f"\n{text}\nwritten to {file}"
     if any(codes.values()):
-        print(said, flush=True)
+        print(message, flush=True)
         raise UnfinishedError(codes)
-    return said
+    return message
 
 
 def _load(jobs: Sequence[Job], home: Path, codes: Mapping[str, int]) -> list[FinishedRun]:

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from cnas.errors import UserError
-from cnas.runs.fields import shown
+from cnas.runs.fields import display
 from cnas.sweeps import executors
 
 DEFAULTS: dict[str, Any] = {"recipe": None, "preset": "cpu", "flags": {}, "grid": {}, "random": 0}
@@ -145,7 +145,7 @@ def _choices(values: Mapping[str, Any], where: str) -> tuple[dict[str, Any], dic
         for key, value in given.items():
             if not (isinstance(key, str) and FLAG.fullmatch(key)):
                 hint = "write it without dashes before it, e.g. curriculum.k"
-                raise UserError(f"{where}{part}: {shown(key)} is no flag; {hint}")
+                raise UserError(f"{where}{part}: {display(key)} is no flag; {hint}")
             name = key.replace("-", "_")
             if name in SET_ELSEWHERE:
                 raise UserError(f"{where}{part}.{key} is set by the sweep itself; leave it out")
@@ -169,11 +169,11 @@ def _section(values: Any, where: str, known: Iterable[str]) -> dict[str, Any]:
 
 def _check_value(name: str, value: Any, where: str) -> None:
     if name == "curriculum" and not isinstance(value, bool):
-        raise UserError(f"{where} must be true or false, got {shown(value)}; its fields are e.g. curriculum.k")
+        raise UserError(f"{where} must be true or false, got {display(value)}; its fields are e.g. curriculum.k")
     simple = all(isinstance(each, str | int | float | None) for each in (value if isinstance(value, list) else [value]))
     _check(simple, f"{where} must be a number, a text, true, false, null or a list of these", value)
 
 
 def _check(fits: object, allowed: str, value: Any) -> None:
     if not fits:
-        raise UserError(f"{allowed}, got {shown(value)}")
+        raise UserError(f"{allowed}, got {display(value)}")

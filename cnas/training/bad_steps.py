@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 ABOVE = 5.0
 """So many nats above ln(classes) the mean loss of a step may be."""
-LOOK_EVERY = 16
+READ_EVERY = 16
 """The host asks for the verdicts at every step whose number is a multiple of this, and at the end of an epoch."""
 TRIES = 5
 """So often in a row a loop goes back on account of one epoch; then nothing helps, and the run ends."""
@@ -213,14 +213,14 @@ class Undo:
 
 
 class StepGuard:
-    """Lets a good step through, undoes a bad one, and keeps count; verdicts stay on the device until `look`.
+    """Lets a good step through, undoes a bad one, and keeps count; verdicts stay on the device until `read_verdicts`.
 
     Args:
         model: the network that is trained, on its device; what it says of its ``outcomes`` bounds the loss.
         in_a_row: so many bad steps in a row are too many.
 
     Attributes:
-        trouble: up to the last `look`.
+        trouble: up to the last `read_verdicts`.
     """
 
     def __init__(self, model: nn.Module, in_a_row: int) -> None:
@@ -246,7 +246,7 @@ class StepGuard:
         self._unread.append((loss, good))
         return good
 
-    def look(self, total: float) -> float:
+    def read_verdicts(self, total: float) -> float:
         """Ask the device how the steps since the last look went; ``total`` plus the losses of the good ones."""
         if not self._unread:
             return total

@@ -23,7 +23,7 @@ from cnas.training.distributed import ProcessGroup
 
 LAUNCHED = "TORCHELASTIC_RUN_ID"
 """The variable that `torchrun` and `accelerate launch` give to their processes."""
-LOOK_SECONDS = 0.5
+POLL_SECONDS = 0.5
 GRACE_SECONDS = 60.0
 """For the step under way and its checkpoint; what is stuck is ended then."""
 
@@ -71,7 +71,7 @@ class StopSignal:
             over.set()
 
     def _watch(self, launcher: int, over: threading.Event) -> None:
-        while not over.wait(LOOK_SECONDS):
+        while not over.wait(POLL_SECONDS):
             # An orphan is adopted: by then its parent is another process.
             if os.getppid() != launcher:
                 self.request("the end of its launcher")
@@ -146,7 +146,7 @@ class RunContext:
         """The draws of one purpose at one position, see `cnas.random.generator`."""
         return generator(self.seed, stream, *counters)
 
-    def say(self, text: str) -> None:
+    def log(self, text: str) -> None:
         """Print one line, once."""
         if self.accelerator.is_main_process:
             print(text, flush=True)

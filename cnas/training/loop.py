@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from cnas.data.base import OrderedBatches
 from cnas.errors import NonFiniteError, Stopped
 from cnas.training.arguments import LoopConfig
-from cnas.training.bad_steps import LOOK_EVERY, TRIES, Loss, StepGuard, Trouble
+from cnas.training.bad_steps import READ_EVERY, TRIES, Loss, StepGuard, Trouble
 from cnas.training.batch import Part, fetch, mean
 from cnas.training.context import RunContext
 from cnas.training.optimizers import set_learning_rate, sgd
@@ -73,7 +73,7 @@ class AccelerateLoop(ABC):
     def state(self) -> dict[str, Any]:
         """All that a resumed run needs, in global order; subclasses add to it."""
         scaler, hidden_state = self.accelerator.scaler, self.hidden_state
-        self._look()
+        self._read_verdicts()
         if hidden_state is not None:
             # It belongs to streams, of which every batch has one row each.
             hidden_state = self.processes.gather_rows(hidden_state, self.batches.batch_size)
@@ -126,7 +126,7 @@ class AccelerateLoop(ABC):
             self.save()
 
     def _training_row(self) -> dict[str, Any]:
-        self._look()
+        self._read_verdicts()
         place = self.progress
         loss = place.loss_sum / max(self.guard.trouble.good, 1)
         return {"phase": self.phase, "epoch": place.epoch + 1, "step": place.step, "train_loss": loss}
@@ -152,7 +152,7 @@ class AccelerateLoop(ABC):
                     stop = self.train_step(index)
                 bar.update()
                 self.progress = replace(self.progress, batch=index + 1, step=self.progress.step + 1)
-                if self.progress.step % LOOK_EVERY == 0 or index + 1 == total:
+                if self.progress.step % READ_EVERY == 0 or index + 1 == total:
                     self._check_steps()
                 if stop:
                     self.stop_here()
@@ -243,13 +243,13 @@ class AccelerateLoop(ABC):
         # A gradient scaler (fp16) skips overflowed steps by itself, and finds its scale by them.
         return torch.zeros_like(norm) if self.context.loss_scale > 1 else norm
 
-    def _look(self) -> None:
+    def _read_verdicts(self) -> None:
         """Ask the device how the last steps went."""
-        self.progress = replace(self.progress, loss_sum=self.guard.look(self.progress.loss_sum))
+        self.progress = replace(self.progress, loss_sum=self.guard.read_verdicts(self.progress.loss_sum))
 
     def _check_steps(self) -> None:
         """Look, and give the epoch up where too many steps in a row were bad, or all of them."""
-        self._look()
+        self._read_verdicts()
         place = self.progress
         if why := self.guard.check(ends=place.batch == len(self.batches)):
             raise NonFiniteError(f"{why} up to step {place.step} of the {self.phase}")
@@ -263,7 +263,7 @@ class AccelerateLoop(ABC):
         Raises:
             NonFiniteError: that was tried too often.
         """
-        self._look()
+        self._read_verdicts()
         trouble, place = self.guard.trouble, self.progress
         if trouble.tries == TRIES or not trouble.starts:
             tried = f"; going back {trouble.tries} times, each with half the learning rate, did not help"
@@ -274,7 +274,7 @@ class AccelerateLoop(ABC):
         state["position"] |= {"step": place.step, "seconds": self.count_time()}
         self.checkpoints.write(state)
         self.load_state(state)
-        self.context.say(
+        self.context.log(
             f"warning: {problem}; back to the start of epoch {self.progress.epoch + 1}, "
             f"learning rate times {now.factor:g}"
         )
@@ -296,5 +296,5 @@ class AccelerateLoop(ABC):
             self.log.forget()
             return False
         self.load_state(state)
-        self.context.say(f"resumed from step {self.progress.step} of the {self.phase}")
+        self.context.log(f"resumed from step {self.progress.step} of the {self.phase}")
         return True

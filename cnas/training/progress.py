@@ -52,7 +52,7 @@ class EpochLog:
             self.file.append(row)
         known = {key: value for key, value in row.items() if isinstance(value, int | float) and math.isfinite(value)}
         self.context.accelerator.log({f"{self.phase}/{key}": value for key, value in known.items()}, step=step)
-        self.context.say(describe(row, self.epochs))
+        self.context.log(describe(row, self.epochs))
 
     def truncate(self, rows: int) -> None:
         """Cut the file back to what a checkpoint counted."""

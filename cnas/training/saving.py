@@ -72,12 +72,12 @@ class PhaseCheckpoints:
         if loaded is None:
             return None
         for broken in loaded.broken:
-            self.context.say(f"warning: skipped {broken}")
+            self.context.log(f"warning: skipped {broken}")
         now = {"threads": torch.get_num_threads(), "processes": self.context.processes.world}
         for name, count in now.items():
             # Checkpoints of earlier versions do not say how many processes there were.
             if (before := loaded.info.get(name, count)) != count:
-                self.context.say(
+                self.context.log(
                     f"warning: saved with {before} {name}, now {count}; sums are taken in another order, and the "
                     "result is no longer the uninterrupted one bit for bit"
                 )

@@ -29,7 +29,7 @@ def waits(monkeypatch):
 @pytest.fixture
 def push(run, waits):
     def call(repo_id=REPO, **options):
-        return push_run(run, repo_id, say=lambda line: None, **options)
+        return push_run(run, repo_id, log=lambda line: None, **options)
 
     return call
 
@@ -164,7 +164,7 @@ def test_an_interrupted_push_says_what_is_left(hub, run, monkeypatch):
 
     monkeypatch.setattr(HfApi, "create_commit", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        push_run(run, REPO, say=said.append)
+        push_run(run, REPO, log=said.append)
     (line,) = said
     assert "broke off: interrupted; uploaded: config.json" in line
     assert lists(line)[1].startswith("README.md, result.json")

@@ -20,7 +20,7 @@ CELL = {"README.md", "result.json", "cell.txt"}
 
 def push(run, *args, **options):
     said = []
-    return push_run(run, *(args or (REPO,)), say=said.append, **options), said
+    return push_run(run, *(args or (REPO,)), log=said.append, **options), said
 
 
 def names(folder, prefix=""):

@@ -19,7 +19,7 @@ REPO = "owner/found"
 def push(run: Path, url: str) -> int:
     """Push the run to the Hub at ``url``."""
     with at(url):
-        push_run(run, REPO, say=lambda line: None)
+        push_run(run, REPO, log=lambda line: None)
     return 0
 
 

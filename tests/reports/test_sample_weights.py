@@ -8,7 +8,7 @@ import pytest
 from cnas.data.text import load_text
 from cnas.reports.drawing import style
 from cnas.reports.record import read_run
-from cnas.reports.weights import SHOWN, SampleWeights, draw_histogram, sample_weights
+from cnas.reports.weights import LISTED, SampleWeights, draw_histogram, sample_weights
 from cnas.runs.task import load_task
 from cnas.runs.text import CONTEXT, TextTask
 
@@ -28,10 +28,10 @@ def test_the_heaviest_and_the_lightest_chunks_are_shown(home, judged):
     text = load_text(config.options.data, config.text)
     rows, length = config.trainer.batch_size, config.text.length
     streams = text.search[: len(text.search) // rows * rows].view(rows, -1)
-    assert (len(found.heaviest), len(found.lightest), found.note, found.epoch) == (SHOWN, SHOWN, "", 4)
+    assert (len(found.heaviest), len(found.lightest), found.note, found.epoch) == (LISTED, LISTED, "", 4)
     # The made-up weights grow with the unit, and a unit is (chunk, stream).
-    assert [unit for unit, _ in found.lightest] == list(range(SHOWN))
-    assert [unit for unit, _ in found.heaviest] == [len(found.values) - 1 - i for i in range(SHOWN)]
+    assert [unit for unit, _ in found.lightest] == list(range(LISTED))
+    assert [unit for unit, _ in found.heaviest] == [len(found.values) - 1 - i for i in range(LISTED)]
     for unit, sample in (*found.heaviest, *found.lightest):
         chunk, stream = divmod(unit, rows)
         labels = streams[stream, chunk * length + 1 : (chunk + 1) * length + 1]

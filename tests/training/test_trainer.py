@@ -237,7 +237,7 @@ def test_a_step_is_sgd_on_the_weighted_loss_with_clipping_and_penalty(tmp_path):
         for p, g in zip(parameters, grads, strict=True)
     ]
     trainer.train_step(0)
-    plain = trainer.guard.look(0.0)
+    plain = trainer.guard.read_verdicts(0.0)
     assert plain == pytest.approx(float(output.losses.detach().mean()), rel=TRAINED)
     for parameter, value in zip(parameters, expected, strict=True):
         torch.testing.assert_close(parameter.detach(), value.detach(), **within(TRAINED))

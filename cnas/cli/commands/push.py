@@ -39,5 +39,5 @@ def run(given: argparse.Namespace) -> str:
         private=given.private,
         architecture_only=given.architecture_only,
         include_checkpoints=given.with_checkpoints,
-        say=lambda line: print(line, file=sys.stderr, flush=True),
+        log=lambda line: print(line, file=sys.stderr, flush=True),
     )

@@ -61,7 +61,7 @@ def _list(grid: Grid, home: Path) -> str:
 
 
 def _state(folder: Path) -> str:
-    """Where a run stands."""
+    """Where a run is."""
     from cnas.runs.folder import RunFolder
     from cnas.runs.lock import holder
 

@@ -36,7 +36,7 @@ TRAINING = (
     "mixed_precision",
 )
 """What the training of a cell depends on beside ``retrain.*`` and ``network.*``."""
-SHOWN = 3
+LISTED = 3
 """So many of the fields in which two groups differ go into their labels."""
 
 
@@ -222,6 +222,6 @@ def _distinct(groups: list[Group]) -> list[Group]:
 def _with_differences(group: Group, alike: Sequence[Group]) -> Group:
     own, others = identity(group.runs[0]), [identity(other.runs[0]) for other in alike]
     names = sorted({name for fields in others for name in fields})
-    differ = [name for name in names if len({fields.get(name) for fields in others}) > 1][:SHOWN]
+    differ = [name for name in names if len({fields.get(name) for fields in others}) > 1][:LISTED]
     more = ", ".join(f"{name} {own.get(name, 'none')}" for name in differ)
     return replace(group, label=f"{group.label}, {more}") if more else group
