@@ -83,7 +83,9 @@ def _label(axes: Axes, columns: list[Column], space: SearchSpace) -> None:
         "columnspacing": 0.9,
         "borderpad": 0,
     }
-    axes.figure.legend(squares, space.operations, loc="lower center", ncols=_legend_columns(space), **legend)
+    axes.figure.legend(
+        squares, space.operations, loc="lower center", ncols=_legend_columns(space), borderpad=0, **legend
+    )
 
 
 def _rows(space: SearchSpace) -> list[str]:
