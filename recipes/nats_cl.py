@@ -22,7 +22,7 @@ from cnas.curricula import CurriculumConfig
 from cnas.data.images import ImageConfig
 from cnas.errors import UserError
 from cnas.runs.config import RunConfig, RunOptions
-from cnas.runs.fields import OneLineParser
+from cnas.runs.flags import OneLineParser
 from cnas.spaces import NatsNetworkSizes, NatsSpace
 from cnas.training import RetrainConfig, TrainerConfig
 

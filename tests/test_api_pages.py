@@ -27,6 +27,7 @@ PROMISED = [
     "cnas.cli.main",
     "cnas.reports.comparison",
     "cnas.runs.fields",
+    "cnas.runs.flags",
     "cnas.curricula",
     "cnas.data",
     "cnas.errors",

@@ -8,7 +8,7 @@ from code_lines import PACKAGE, code_lines, function_lengths, rooms, table
 BOUND = 12_400
 """Code lines of the whole package: lowered when lines go, and raised for nothing but a new feature."""
 LONGEST_FILE, LONGEST_FUNCTION, MEDIAN_FUNCTION = 300, 60, 8
-LONG_FILES = {"cnas/runs/fields.py", "cnas/training/loop.py"}
+LONG_FILES: set[str] = set()
 """Files above the bound; the list only shrinks."""
 FILES = sorted(PACKAGE.rglob("*.py"))
 FUNCTIONS = {

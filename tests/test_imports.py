@@ -27,6 +27,7 @@ ALLOWED = {
     "cnas.benchmarks": (*COMMON, "cnas.data.tables", "cnas.data.unpickle", "cnas.spaces.base", "cnas.spaces.nats.*"),
     "cnas.runs": ("cnas.*",),
     "cnas.runs.fields": ("cnas.errors",),
+    "cnas.runs.flags": ("cnas.errors", "cnas.runs.fields"),
     "cnas.runs.lock": ("cnas.errors",),
     "cnas.hub": (
         *COMMON,

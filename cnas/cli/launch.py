@@ -18,7 +18,7 @@ from cnas.cli.main import exit_code
 from cnas.errors import UserError
 from cnas.hub.artifacts import summary
 from cnas.runs.config import RunConfig
-from cnas.runs.fields import OneLineParser, add_flags, apply_flags
+from cnas.runs.flags import OneLineParser, add_flags, apply_flags
 from cnas.runs.pipeline import run
 from cnas.training.context import ProcessOptions
 

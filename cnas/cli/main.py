@@ -19,7 +19,7 @@ import cnas
 from cnas.cli import commands
 from cnas.cli.completion import SHELLS, PrintCompletion
 from cnas.errors import INTERRUPTED, CnasError, StorageError, UserError, reported
-from cnas.runs.fields import OneLineParser
+from cnas.runs.flags import OneLineParser
 
 REFUSED = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 """Of a disk that is full, broken or read-only."""

@@ -81,7 +81,6 @@ def _label(axes: Axes, columns: list[Column], space: SearchSpace) -> None:
         "fontsize": 8,
         "handletextpad": 0.1,
         "columnspacing": 0.9,
-        "borderpad": 0,
     }
     axes.figure.legend(
         squares, space.operations, loc="lower center", ncols=_legend_columns(space), borderpad=0, **legend

@@ -16,7 +16,8 @@ from cnas.data.images import ImageConfig
 from cnas.data.paths import plainly
 from cnas.data.text import TextConfig
 from cnas.errors import UserError
-from cnas.runs.fields import add_flags, apply_flags, from_dict, to_dict
+from cnas.runs.fields import from_dict, to_dict
+from cnas.runs.flags import add_flags, apply_flags
 from cnas.spaces.base import SearchSpace
 from cnas.training.arguments import RetrainConfig, TrainerConfig
 from cnas.training.launcher_flags import launched_precision

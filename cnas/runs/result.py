@@ -16,7 +16,6 @@ from cnas.runs.folder import RunFolder
 from cnas.training.metrics_log import Count
 
 NAME = "result.json"
-
 LARGEST = 1e100
 """A measurement above it is as good as infinite: it can be neither averaged nor drawn."""
 Size = Annotated[float, Field(ge=0, le=LARGEST)]
@@ -29,7 +28,7 @@ class Metric(NamedTuple):
 
     Args:
         name: as the Hub calls it; in ``result.json`` it follows ``valid_`` or ``test_``.
-        unit: what a value is per, or ``%``.
+        unit: per what, or ``%``.
         higher_is_better: whether more is better.
     """
 
@@ -133,11 +132,7 @@ class PhaseFigures(Part):
 
 
 class SearchFigures(PhaseFigures):
-    """The search.
-
-    Attributes:
-        valid: measurements on validation data with the shared weights, by name.
-    """
+    """The search; ``valid`` has measurements on validation data with the shared weights, by name."""
 
     valid: dict[str, float | None] = {}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from cnas.errors import UserError
 from cnas.reports.comparison import FinishedRun, Group, load_run
 from cnas.runs.config import RunConfig
-from cnas.runs.fields import OneLineParser
+from cnas.runs.flags import OneLineParser
 from cnas.sweeps.comparison import conclude
 from cnas.sweeps.many import Job, by_seed, run_many
 from cnas.sweeps.random_cells import random_cells

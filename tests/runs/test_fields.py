@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnas.errors import UserError
-from cnas.runs.fields import OneLineParser, add_flags, apply_flags, field_docs, from_dict, to_dict
+from cnas.runs.fields import field_docs, from_dict, to_dict
+from cnas.runs.flags import OneLineParser, add_flags, apply_flags
 
 
 @dataclass(frozen=True, kw_only=True)

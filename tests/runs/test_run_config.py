@@ -11,7 +11,7 @@ import tiny_recipe
 
 from cnas.errors import UserError
 from cnas.runs.config import RunConfig
-from cnas.runs.fields import OneLineParser
+from cnas.runs.flags import OneLineParser
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "ptb_cl_enas.py"
 
