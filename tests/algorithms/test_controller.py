@@ -130,9 +130,9 @@ def test_samples_of_one_call_do_not_depend_on_each_other(recurrent):
     space = recurrent(nodes=4, operations=3)
     controller = policy(space)
     choices = controller.sample(6, generator(0, "sample")).choices
-    collective_errors = controller.log_prob(choices).log_probs
+    batched = controller.log_prob(choices).log_probs
     alone = torch.cat([controller.log_prob([row]).log_probs for row in choices])
-    torch.testing.assert_close(collective_errors, alone, **within(EXACT))
+    torch.testing.assert_close(batched, alone, **within(EXACT))
 
 
 def test_building_and_sampling_leave_the_global_generator_alone(space):

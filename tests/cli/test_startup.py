@@ -87,7 +87,7 @@ ORDERS = {
         [TEXT, IMAGE],
     ),
     "one of our own networks first": (
-        "import cnas.spaces.nats.network, transformers;"
+        "import cnas.spaces.nats.modeling, transformers;"
         "show(transformers.AutoModelForImageClassification.from_pretrained('image'))",
         [IMAGE],
     ),

@@ -84,9 +84,9 @@ def test_generate_and_pipeline_work_without_a_warning(model_folder, transformers
 def test_a_padded_batch_continues_like_each_prompt_alone(model_folder):
     generator = pipeline("text-generation", str(model_folder))
     prompts = ["w1 w2 w3 the", "w5", "N w7"]
-    collective_errors = generator(prompts, batch_size=3, do_sample=False, max_new_tokens=6)
+    batched = generator(prompts, batch_size=3, do_sample=False, max_new_tokens=6)
     alone = [generator(prompt, do_sample=False, max_new_tokens=6) for prompt in prompts]
-    assert collective_errors == alone
+    assert batched == alone
 
 
 def test_training_goes_on_after_loading(network, model_folder):

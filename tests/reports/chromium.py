@@ -42,7 +42,7 @@ class Tab:
 
     reader: int
     writer: int
-    context: str = ""
+    session: str = ""
     events: list[dict[str, Any]] = field(default_factory=list)
     _waiting: bytes = b""
     _count: int = 0
@@ -51,8 +51,8 @@ class Tab:
         """Send one command and wait for its answer."""
         self._count += 1
         message = {"id": self._count, "method": method, "params": params}
-        if self.context:
-            message["sessionId"] = self.context
+        if self.session:
+            message["sessionId"] = self.session
         os.write(self.writer, json.dumps(message).encode() + b"\0")
         while True:
             answer = self._next()
@@ -112,7 +112,7 @@ def browser() -> Iterator[Tab]:
         try:
             tab = Tab(reader, writer)
             target = tab.call("Target.createTarget", url="about:blank")["targetId"]
-            tab.context = tab.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+            tab.session = tab.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
             for domain in ("Page", "Runtime", "Log", "Network"):
                 tab.call(f"{domain}.enable")
             yield tab

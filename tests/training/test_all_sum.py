@@ -86,7 +86,7 @@ def alone(values):
     return values
 
 
-def collective_errors(out, world):
+def compute_and_save(out, world):
     """Every case on every process of ``world``; the main one keeps loss and gradients of the global batch."""
     accelerator = Accelerator(cpu=not torch.accelerator.is_available())
     ranks = ProcessGroup(accelerator)
@@ -106,7 +106,7 @@ def collective_errors(out, world):
 @pytest.fixture(scope="module", params=[2, 3])
 def found(request, tmp_path_factory):
     out = tmp_path_factory.mktemp("ranks")
-    for ended in [rank.wait() for rank in launch_ranks(out, request.param, collective_errors, out, request.param)]:
+    for ended in [rank.wait() for rank in launch_ranks(out, request.param, compute_and_save, out, request.param)]:
         assert ended.code == 0, ended.err
     return torch.load(out / "gradients.pt")
 
