@@ -191,8 +191,8 @@ MISTAKES = [
     Mistake(
         "chunks are cut at multiples of the length",
         ONE_CHUNK_WALK,
-        "cnas.data.streams:TextStreams.batch",
-        (("index * self.length", "index * (self.length - 1)"),),
+        "cnas.data.streams:TextStreams.__init__",
+        (("range(0, end, length)", "range(0, end, length - 1)"),),
     ),
     Mistake(
         "a unit is a chunk of a stream",
@@ -205,7 +205,7 @@ MISTAKES = [
         "training drops the tail",
         ONE_CHUNK_WALK,
         "cnas.data.streams:TextStreams.__init__",
-        (('(tail == "keep" and rest > 0)', "(rest > 0)"),),
+        (('predictions if tail == "keep" else', "predictions if True else"),),
         slow=True,
     ),
     Mistake(
@@ -299,7 +299,7 @@ MISTAKES = [
     Mistake(
         "a checkpoint is synced before it is renamed",
         "tests/training/test_checkpoint_faults.py::test_every_file_is_synced_before_the_rename_and_its_folder_after",
-        "cnas.training.checkpoint:_write_file",
+        "cnas.training.durable:write_file",
         (("os.fsync(file.fileno())", "pass"),),
     ),
     Mistake(

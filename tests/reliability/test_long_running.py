@@ -80,7 +80,7 @@ def search(folder, steps, leak=None):
     context = build_session(folder)
     trainer = build_trainer(context, CurriculumConfig(k=2), epochs=steps // 7, checkpoint_steps=50)
     assert len(trainer.batches) == 7
-    seen, step = Watched(steps), trainer._step
+    seen, step = Watched(steps), trainer.train_step
 
     def noted(*given):
         result = step(*given)
@@ -89,7 +89,7 @@ def search(folder, steps, leak=None):
         seen.note()
         return result
 
-    trainer._step = noted
+    trainer.train_step = noted
     trainer.train()
     (folder / "seen.json").write_text(json.dumps(vars(seen)), "utf-8")
     return 0
