@@ -176,7 +176,7 @@ MISTAKES = [
     Mistake(
         "no disconnected architecture is derived",
         "tests/algorithms/test_alphas.py::test_disconnected_architectures_are_passed_over_and_counted",
-        "cnas.algorithms._alphas:Alphas.best_available",
+        "cnas.algorithms._relaxation:Alphas.best_available",
         ((" if self.space.is_connected(found)", ""),),
         slow=True,
     ),
