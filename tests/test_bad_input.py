@@ -124,7 +124,8 @@ def short(folder):
 
 
 def no_parquet(folder):
-    (folder / "train.parquet").write_bytes(b"PAR1 and then nonsense")
+    for split in ("train", "validation", "test"):
+        (folder / f"{split}.parquet").write_bytes(b"PAR1 and then nonsense")
 
 
 CORPORA = [
@@ -224,7 +225,7 @@ def test_a_configuration_that_is_no_json(capsys, used):
 
 def test_a_folder_that_may_not_be_written_ends_with_5(capsys, place):
     assert main(tiny_recipe.PRESETS, ["--output-dir", "/proc/run"], default="tiny") == 5
-    assert capsys.readouterr().err.startswith("error: cannot write /proc/run: ")
+    assert capsys.readouterr().err.startswith("error: cannot write /proc/run")
 
 
 def test_help_lists_every_flag(capsys):

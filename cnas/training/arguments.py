@@ -83,7 +83,15 @@ class LoopConfig:
         return self.final_learning_rate + (self.learning_rate - self.final_learning_rate) * way
 
     def check_whole_batches(self, prefix: str, what: str = "network") -> None:
-        """Raise a `UserError` where ``what`` normalises over whole batches and would get parts, or single rows."""
+        """Refuse sizes at which a network that normalises over whole batches would get parts, or single rows.
+
+        Args:
+            prefix: of the field's name in the message.
+            what: normalises, in the message.
+
+        Raises:
+            UserError: a size is one of these.
+        """
         if self.accumulation_steps > 1:
             raise UserError(
                 f"{prefix}accumulation_steps must be 1 where the network normalises over whole batches, "

@@ -143,7 +143,12 @@ class RunContext:
         return 1.0 if scaler is None else float(scaler.get_scale())
 
     def generator(self, stream: str, *counters: int) -> torch.Generator:
-        """The draws of one purpose at one position, see `cnas.random.generator`."""
+        """The draws of one purpose at one position, see `cnas.random.generator`.
+
+        Args:
+            stream: the name of the purpose.
+            counters: the position, e.g. a step.
+        """
         return generator(self.seed, stream, *counters)
 
     def log(self, text: str) -> None:

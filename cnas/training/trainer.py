@@ -145,7 +145,12 @@ class CurriculumTrainer(AccelerateLoop):
         return stop
 
     def forward(self, batch: Batch, routing: Routing) -> Output:
-        """Run the supernet."""
+        """Run the supernet.
+
+        Args:
+            batch: rows of this process, on its device.
+            routing: what of the supernet is run.
+        """
         output: Output = self.parts.supernet(batch, routing)
         return output
 

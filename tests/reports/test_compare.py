@@ -134,7 +134,7 @@ def test_a_figure_that_is_unknown_is_left_out(made, dotted):
     folder = made("half", **{dotted.replace(".", "__"): None})
     (row,) = [line for line in render(compared([folder])).split("\n") if " on enas_rnn, " in line and "K = 3 |" in line]
     assert "None" not in row
-    assert ("valid" in render(compared([folder]))) == (dotted != "retrain.valid_perplexity")
+    assert ("| valid |" in render(compared([folder]))) == (dotted != "retrain.valid_perplexity")
 
 
 def test_a_perplexity_that_is_not_finite_is_refused(made):
