@@ -38,7 +38,7 @@ def takers(tree):
     """(name, position of the stream in a call) of every function or class that takes one."""
     for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef):
-            methods = [part for part in node.body if isinstance(part, ast.FunctionDef)]
+            methods = [part for part in node.body if isinstance(part, ast.FunctionDef) and part.name != "generator"]
             for method in methods:
                 name = node.name if method.name == "__init__" else method.name
                 yield from ((name, at - 1) for at in _places([argument.arg for argument in _arguments(method)]))

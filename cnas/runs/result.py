@@ -26,7 +26,7 @@ Text = Annotated[str, Field(min_length=1)]
 class Metric(NamedTuple):
     """What networks are measured by.
 
-    Args:
+    Attributes:
         name: as the Hub calls it; in ``result.json`` it follows ``valid_`` or ``test_``.
         unit: per what, or ``%``.
         higher_is_better: whether more is better.
@@ -44,7 +44,7 @@ ACCURACY = Metric("accuracy", "%", higher_is_better=True)
 class Primary(NamedTuple):
     """The number by which a run is compared with others.
 
-    Args:
+    Attributes:
         name: of the metric.
         value: on test data.
         higher_is_better: whether more is better.

@@ -31,7 +31,8 @@ def fetch(
     index: int,
     context: RunContext,
     hidden_state: Tensor | None = None,
-    dropout: tuple[str, int] | None = None,
+    stream: str | None = None,
+    step: int = 0,
 ) -> Batch:
     """This process's rows of global batch ``index``, on its device.
 
@@ -40,7 +41,8 @@ def fetch(
         index: its place there.
         context: of the run.
         hidden_state: [b, H], what the batch before left; None at the start, and where a space has none.
-        dropout: the name of the stream and the step that its dropout masks are drawn from.
+        stream: of the draws of its dropout masks; None draws none.
+        step: at which they are drawn.
     """
     total = batches.rows(index)
     rows = context.processes.rows(total)
@@ -48,7 +50,7 @@ def fetch(
         batches.batch(index, rows),
         context.device,
         hidden_state=hidden_state,
-        dropout_seeds=None if dropout is None else DropoutSeeds(context.seed, *dropout, rows, total),
+        dropout_seeds=None if stream is None else DropoutSeeds(context.seed, stream, step, rows, total),
         all_reduce_sum=context.processes.all_reduce_sum,
     )
 

@@ -76,7 +76,7 @@ class Bilevel:
             # Entering an epoch draws its order and its views: once, not in every step.
             self._turn, self._turn_batches = turn, self.batches.at_epoch(turn)
         hidden_state = self.hidden_state if index else None
-        return cut(fetch(self._turn_batches, index, self.context, hidden_state, ("arch/dropout", step)), 1)
+        return cut(fetch(self._turn_batches, index, self.context, hidden_state, "arch/dropout", step), 1)
 
     def _keep(self, output: Output) -> None:
         self.hidden_state = None if output.hidden_state is None else output.hidden_state.detach()

@@ -188,8 +188,7 @@ class AccelerateLoop(ABC):
 
     def fetch(self, index: int) -> Batch:
         """This process's rows of training batch ``index``, with their hidden state and the step's dropout masks."""
-        dropout = f"{self.phase}/dropout", self.progress.step
-        return fetch(self.batches, index, self.context, self.hidden_state, dropout)
+        return fetch(self.batches, index, self.context, self.hidden_state, f"{self.phase}/dropout", self.progress.step)
 
     def weight_step(self, index: int, parts: Sequence[Part], forward: Callable[[Batch], Output]) -> bool:
         """One update of the weights, where the step is no bad one.

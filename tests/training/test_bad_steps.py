@@ -233,7 +233,7 @@ def test_tries_begin_anew_once_a_later_epoch_is_reached():
 
 MOMENTS = {
     "before it saves": (PhaseCheckpoints, "write", 0),
-    "before the files": (checkpoint, "_write", 0),
+    "before the files": (checkpoint, "write_folder", 0),
     "before the purge": (checkpoint, "_purge", 0),
     "after it has saved": (PhaseCheckpoints, "write", 1),
     "before rows go": (MetricsLog, "truncate", 0),
