@@ -42,7 +42,7 @@ OTHERS = {
 CASES = [*CURRICULA, *OTHERS, "accumulated", "retrain"]
 HALVES = ("epoch-token", "darts_v2-darts_rnn")
 """The cases that are also left half-way, to be gone on with by another number of processes."""
-BOTH = {*CURRICULA}
+BOTH = {"none", "epoch-token", "step-sequence"}
 """Cases of both precisions. Normalising five rows enlarges rounding up to 316 times, and Adam takes a step of full size
 on an α whose gradient is little but rounding: in float32 that hides what float64 proves."""
 UNROLLED = {"darts_v2-darts_rnn", "darts_v2-enas_rnn"}

@@ -109,7 +109,7 @@ def test_every_picture_has_a_text(pages):
 
 def test_the_search_index_is_there_for_a_server_and_for_a_folder(site):
     index = (site / "search" / "search_index.json").read_text("utf-8")
-    assert "api/curriculum.html#cnas.curricula.normalized_weights" in index
+    assert "api/curricula.html#cnas.curricula.normalized_weights" in index
     assert (site / "search" / "search_index.js").read_text("utf-8") == f"var __index = {index}"
 
 
@@ -145,7 +145,7 @@ def test_members_are_described_as_well(site):
 
 
 def test_doctests_are_shown_as_code(site):
-    text = (site / "api" / "curriculum.html").read_text("utf-8")
+    text = (site / "api" / "curricula.html").read_text("utf-8")
     assert 'class="gp">&gt;&gt;&gt; </span>' in text
     assert "<blockquote>" not in text
 

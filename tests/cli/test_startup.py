@@ -94,7 +94,9 @@ ORDERS = {
 }
 
 
-@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize(
+    "order", [pytest.param(order, marks=[pytest.mark.cross] * (at % 2)) for at, order in enumerate(ORDERS)]
+)
 def test_the_auto_classes_know_our_networks(order, models):
     code, names = ORDERS[order]
     shown = python(f"show = lambda found: print(type(found).__name__)\n{code}", models)

@@ -123,6 +123,7 @@ def test_a_process_that_is_lost_ends_the_run(home, finished, budget, measured):
     measured(f"{len(faults)} of {len(faults)} ways: exit code 7, step 5 kept; over after {slowest:.0f} s at most{told}")
 
 
+@pytest.mark.cross
 def test_no_process_outlives_a_launcher_that_is_killed(home, budget, measured):
     slowest, times = 0.0, budget(1, 5)
     for turn in range(times):

@@ -9,7 +9,7 @@ from rank_cases import Cell, launched
 
 from cnas.training.distributed import digests
 
-pytestmark = pytest.mark.distributed
+pytestmark = [pytest.mark.distributed, pytest.mark.cross]
 TIMES = 3
 CELLS = [
     Cell("enas", "enas_rnn", "epoch", "token", "float32"),

@@ -71,6 +71,7 @@ def differences(plan, results, dtype):
     ]
 
 
+@pytest.mark.cross
 def test_any_number_of_processes_computes_what_one_does(plan, results, measured):
     found = differences(plan, results, "float64")
     for cell, apart in found:
@@ -80,12 +81,14 @@ def test_any_number_of_processes_computes_what_one_does(plan, results, measured)
     measured(f"{len(found)} searches on {worlds} processes: at most {fine:.0e}, DARTS cells and DARTS-V2 {coarse:.0e}")
 
 
+@pytest.mark.cross
 def test_in_float32_as_well(plan, results, measured):
     found = [apart for _, apart in differences(plan, results, "float32")]
     assert max(found) <= LIMIT_32
     measured(f"{len(found)} searches of 24 steps: at most {max(found):.0e}")
 
 
+@pytest.mark.cross
 def test_the_processes_hold_the_same_bits(plan, results, measured):
     values = searches = 0
     for world, cells in plan.items():

@@ -6,6 +6,7 @@ import shutil
 import signal
 from collections import Counter
 
+import pytest
 from kill_points import CHECKPOINT, SCORING, counted, kill, undrawn
 from launching import SAVING, Fault, Launched, launch, recipe
 from outcome import outcome
@@ -41,6 +42,7 @@ def killed_twice(home, case, counts, kinds, draws):
     return died
 
 
+@pytest.mark.cross
 def test_a_run_that_is_killed_at_random_moments_is_the_uninterrupted_run(home, budget, measured):
     cases, draws, died = budget(FEW, EVERY), random.Random(6), Counter()
     for number, case in enumerate(cases):

@@ -191,8 +191,8 @@ MISTAKES = [
     Mistake(
         "chunks are cut at multiples of the length",
         ONE_CHUNK_WALK,
-        "cnas.data.streams:TextStreams.__init__",
-        (("range(0, end, length)", "range(0, end, length - 1)"),),
+        "cnas.data.streams:TextStreams.batch",
+        (("self._cuts[index : index + 2]", "(cut - index for cut in self._cuts[index : index + 2])"),),
     ),
     Mistake(
         "a unit is a chunk of a stream",

@@ -90,6 +90,7 @@ def test_a_token_is_in_nothing_that_a_command_leaves(place, finished, tmp_path, 
     measured(f"0 hits in {size / 1e6:.1f} MB: {used} calls of {len(names())} commands")
 
 
+@pytest.mark.cross
 def test_a_traceback_does_not_show_it(tmp_path, measured):
     """A bug of ours, in the middle of a push: Python prints lines of code and not what they hold."""
     code = (

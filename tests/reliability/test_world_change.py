@@ -12,7 +12,7 @@ from rounding import TRAINED
 from cnas.errors import Stopped
 from cnas.training import ProcessOptions, RunContext
 
-pytestmark = pytest.mark.distributed
+pytestmark = [pytest.mark.distributed, pytest.mark.cross]
 LIMIT = TRAINED
 CELLS = [
     Cell("enas", "enas_rnn", "step", "token"),

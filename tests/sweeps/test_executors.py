@@ -97,7 +97,7 @@ class UntilResumed(Forked):
 
 
 @pytest.mark.cluster
-@pytest.mark.parametrize("name", ["ray", "slurm"])
+@pytest.mark.parametrize("name", [pytest.param("ray", marks=pytest.mark.cross), "slurm"])
 def test_a_cluster_runs_stops_and_leaves_runs_to_any_other_executor(name, grid_file, tmp_path, finished):
     file = grid_file(flags=SAVING, grid={"trainer.epochs": [3, 9999]}, slurm={"cluster": "local", "minutes": 60})
     short, long = [job.name for job in read_grid(file).jobs]
