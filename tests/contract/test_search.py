@@ -34,8 +34,8 @@ def every(*curricula, turns=1):
     """Parametrises a test with every algorithm on every space, under each of ``curricula`` that the space can tell.
 
     The whole cross of the three is for the long tests. Otherwise spaces of one kind of data take turns, so that any two
-    of algorithm, space and curriculum still meet; of these, one in so many ``turns`` runs, so that every algorithm, every
-    space and every curriculum still comes up.
+    of algorithm, space and curriculum still meet; of these, one in so many ``turns`` runs: every algorithm, every space
+    and every curriculum still comes up.
     """
     cases = [
         pytest.param(
