@@ -1,4 +1,4 @@
-"""What a package offers by name, found by looking through its modules: a new file is all that an addition needs."""
+"""Finding classes by name: the modules of a package are scanned, so a new file is all that an addition needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which architectures are proposed, and which of them is taken: the k best, distinct random ones, the best validated.
+"""Choosing architectures: the k best, distinct random ones, the best by validation loss.
 
 What is compared on validation data, with inherited weights, is a *cost*: the share of wrong predictions where images
 are classified, as in the NATS-Bench code, and the mean loss in nats elsewhere.

@@ -1,4 +1,4 @@
-"""What a user's text names on this machine: exactly what is spelled, never a pattern or an address."""
+"""Resolve the paths that users give literally: no patterns, no addresses."""
 
 from __future__ import annotations
 

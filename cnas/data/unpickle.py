@@ -1,4 +1,4 @@
-"""Open the pickles of others without running anything of theirs.
+"""Read the pickles of third parties without executing code in them.
 
 A pickle is a small program: it may call whatever it can name. Here it can name what `NAMES` lists and nothing else.
 Python's own reader of pickles does one operation after the other, and each is looked at before it is done:

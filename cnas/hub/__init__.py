@@ -1,4 +1,4 @@
-"""What a run leaves: a model `transformers` can load, its tokenizer, its card, and a way to the Hub."""
+"""The outputs of a run: a model that `transformers` can load, its tokenizer, its card, pictures; push to the Hub."""
 
 from __future__ import annotations
 

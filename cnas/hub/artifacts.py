@@ -1,4 +1,4 @@
-"""Writes all that a finished run leaves beside its checkpoints: model, cell, generated lines, card."""
+"""Writes the outputs of a finished run: model, cell, generated lines, figures, card."""
 
 from __future__ import annotations
 

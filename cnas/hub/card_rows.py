@@ -1,4 +1,4 @@
-"""How a run went, and with which settings, as rows of a card's tables; nothing of them is Markdown yet."""
+"""Rows for the tables of a card, before they become Markdown."""
 
 from __future__ import annotations
 

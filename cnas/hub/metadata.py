@@ -1,4 +1,4 @@
-"""What machines read of a model: the front matter of its card, and its evaluation results in the Hub's format."""
+"""Machine-readable metadata of a model: YAML front matter and evaluation results."""
 
 from __future__ import annotations
 

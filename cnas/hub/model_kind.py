@@ -1,4 +1,4 @@
-"""What a card says of every model with the same head: a value, so that a new kind is one more value."""
+"""What cards say of each kind of model (language model, image classifier): task, metric, how it is used."""
 
 from __future__ import annotations
 

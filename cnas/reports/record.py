@@ -1,4 +1,4 @@
-"""The contents of a run folder, read for a report; nothing is computed."""
+"""Reads a run folder for a report; computes nothing."""
 
 from __future__ import annotations
 

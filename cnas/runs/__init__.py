@@ -1,1 +1,1 @@
-"""One run: its configuration, its folder, and the way from the one to the other."""
+"""One run: its configuration, its folder, its result, and the pipeline."""

@@ -1,4 +1,4 @@
-"""One run folder, one process: a lock that the system takes back when its process ends, and a note of who has it.
+"""File lock: one process per run folder; the system releases it when the process ends.
 
 `filelock` locks the open file ``.lock``. Where a file system locks no files, that the file exists is the lock: a dead
 process of this machine is recognised then too, one of another machine is not, and somebody has to delete the file.

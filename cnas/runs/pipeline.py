@@ -1,4 +1,4 @@
-"""The way of a run: search, retraining, measurements, model folder, card and report."""
+"""The stages of a run: search, retraining, measurements, model folder, card and report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bad steps: what counts as one, what a loop remembers of them, and how far back it goes.
+"""Find steps with a loss or gradient that is not finite or explodes, revert them, go back after several in a row.
 
 A step is bad where its mean loss or the norm of its gradient is not finite, or its mean loss is more than `ABOVE` nats
 above that of guessing evenly. It updates nothing, and the next one starts from hidden state zero. After a few of them

@@ -1,4 +1,4 @@
-"""The data and the gradients of an architecture step (Eq. 3 of the paper; Liu et al. 2019, section 2.3).
+"""Bilevel optimisation as in DARTS: batches and gradients for the update of α.
 
 An architecture step goes with one weight step: it sees the same training batch, from the same hidden state and with the
 same dropout masks, and a validation batch of its own stream.

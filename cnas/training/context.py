@@ -1,4 +1,4 @@
-"""What the loops of one run share: devices and processes, folder, seed, and whether the run was asked to stop."""
+"""`RunContext`: accelerator, processes, folder, seed and stop signal, shared by search and retraining."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files and folders that are whole or not there, whenever the process is killed."""
+"""Atomic writes of files and folders: staged, synced, renamed."""
 
 from __future__ import annotations
 

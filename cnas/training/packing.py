@@ -1,4 +1,4 @@
-"""A nested state as JSON and a table of tensors, and back: what the files of a checkpoint hold."""
+"""Turn a nested state dict into JSON and a flat table of tensors, and back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a loop is, and what it reports: rows of ``metrics.jsonl``, numbers for trackers, one line an epoch to read."""
+"""The position of a loop (epoch, batch, step), and its logging."""
 
 from __future__ import annotations
 
