@@ -40,9 +40,11 @@ OTHERS = {
 }
 """(algorithm, space, curriculum) of the cases beside ENAS on its own space."""
 CASES = [*CURRICULA, *OTHERS, "accumulated", "retrain"]
+SLOW = {"epoch-sequence", "step-token", "rsps-darts_rnn", "enas-darts_rnn", "darts_v2-enas_rnn", "spos-enas_rnn"}
+"""Cases for the long tests; the others have every curriculum's refresh and unit, every kind of algorithm and space."""
 HALVES = ("epoch-token", "darts_v2-darts_rnn")
 """The cases that are also left half-way, to be gone on with by another number of processes."""
-BOTH = {"none", "epoch-token", "step-sequence"}
+BOTH = {"none", "step-sequence"}
 """Cases of both precisions. Normalising five rows enlarges rounding up to 316 times, and Adam takes a step of full size
 on an α whose gradient is little but rounding: in float32 that hides what float64 proves."""
 UNROLLED = {"darts_v2-darts_rnn", "darts_v2-enas_rnn"}

@@ -121,6 +121,7 @@ def test_memory_files_and_steps_stay_what_they_were(tmp_path, budget, measured):
     )
 
 
+@pytest.mark.cross
 @pytest.mark.parametrize("kind", ["memory", "files"])
 def test_a_leak_is_found(tmp_path, kind):
     seen = watched(tmp_path, 400, kind)

@@ -147,6 +147,7 @@ def test_a_queue_that_cannot_be_had_is_named(given, words, tiny, tmp_path, monke
 
 
 @pytest.mark.cluster
+@pytest.mark.cross
 def test_a_cluster_that_is_not_there_is_named(grid_file, tmp_path):
     file = grid_file(ray={"address": "auto"})
     process = sweep(file, tmp_path / "runs", "--executor", "ray")
