@@ -23,11 +23,11 @@ $(STAMP): pyproject.toml .ci/tested.txt
 demo: install
 	@$(BIN)/python recipes/demo.py
 
-# Lint and types first, then the suite in any case: one call shows all there is to mend. Three files at a time, since tests that
-# start processes leave a core idle; in their order: by number of tests, long files with few would come last, one by one.
+# Lint and types first, then the suite in any case: one call shows all there is to mend. Two files at a time, in their order: by
+# number of tests, long files with few of them would come last, one after the other.
 test: install
 	@status=0; $(MAKE) --no-print-directory quality || status=$$?; \
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder || status=$$?; exit $$status
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder || status=$$?; exit $$status
 
 # The same faults more often, and a hundred whole runs: some two hours; what is measured lands in build/reliability.jsonl. Then the
 # whole crosses of options of which make test runs a pairwise choice.
