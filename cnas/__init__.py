@@ -15,7 +15,7 @@ from cnas.hub.auto_hook import register_when_imported
 if TYPE_CHECKING:
     from cnas.data import load_text
     from cnas.runs.config import RunConfig
-    from cnas.training import CurriculumTrainer, Retrainer
+    from cnas.training import RetrainArguments, Retrainer, SearchArguments
     from cnas.types import Architecture, Batch, Output, Routing, SearchResult
 
 __version__ = "0.1.0"
@@ -24,17 +24,19 @@ __all__ = [
     "Architecture",
     "Batch",
     "CnasError",
-    "CurriculumTrainer",
     "Output",
+    "RetrainArguments",
     "Retrainer",
     "Routing",
     "RunConfig",
+    "SearchArguments",
     "SearchResult",
     "load_text",
 ]
 
 _PLACES = {
-    "CurriculumTrainer": "cnas.training",
+    "RetrainArguments": "cnas.training",
+    "SearchArguments": "cnas.training",
     "Retrainer": "cnas.training",
     "RunConfig": "cnas.runs.config",
     "load_text": "cnas.data",

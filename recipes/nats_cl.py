@@ -4,7 +4,7 @@ python recipes/nats_cl.py --preset smoke                     # a minute, handwri
 python recipes/nats_cl.py --algorithm gdas --data cifar10 --table tss.parquet
 accelerate launch recipes/nats_cl.py --preset paper --data cifar10 --algorithm darts_v2 --no-curriculum
 
-The found cell is looked up in the table; --retrain.epochs 20 trains it as well.
+The found cell is looked up in the table; --retrain.num_train_epochs 20 trains it as well.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from cnas.cli import launch
 from cnas.curricula import CurriculumConfig
 from cnas.data.images import ImageConfig
 from cnas.errors import UserError
-from cnas.runs.config import RunConfig, RunOptions
+from cnas.runs.config import RunConfig
 from cnas.runs.flags import OneLineParser
 from cnas.spaces import NatsNetworkSizes, NatsSpace
-from cnas.training import RetrainConfig, TrainerConfig
+from cnas.training import RetrainArguments, SearchArguments
 
 NAMES = tuple(algorithms.names())
 """All there are: the six algorithms of the paper's Table 2, and SPOS, which it names in section 3.4, among them."""
@@ -59,22 +59,22 @@ def paper(algorithm: str = "gdas") -> RunConfig:
     return RunConfig(
         recipe=f"nats_cl_{algorithm}",
         preset="paper",
-        options=RunOptions(data="digits"),
+        data="digits",
         text=None,
         images=ImageConfig(),
         space=NatsSpace(),
         search=replace(algorithms.default_config(algorithm), **PUBLISHED.get(algorithm, {})),
-        trainer=TrainerConfig(
-            epochs=100,
-            batch_size=64,
-            valid_batch_size=512,
+        trainer=SearchArguments(
+            num_train_epochs=100,
+            global_batch_size=64,
+            eval_batch_size=512,
             learning_rate=0.025,
-            schedule="cosine",
+            lr_scheduler_type="cosine_by_epoch",
             final_learning_rate=0.001,
             momentum=0.9,
             nesterov=True,
             weight_decay=5e-4,
-            clip_norm=None,
+            max_grad_norm=None,
         ),
         curriculum=CurriculumConfig(k=5, refresh="epoch", unit="sample"),
         retrain=training(epochs=0),
@@ -82,17 +82,17 @@ def paper(algorithm: str = "gdas") -> RunConfig:
     )
 
 
-def training(epochs: int) -> RetrainConfig:
+def training(epochs: int) -> RetrainArguments:
     """The benchmark's recipe for stand-alone networks (Dong et al. 2021, Table 2), with so many epochs of its 200."""
-    return RetrainConfig(
-        epochs=epochs,
-        batch_size=256,
+    return RetrainArguments(
+        num_train_epochs=epochs,
+        global_batch_size=256,
         learning_rate=0.1,
-        schedule="cosine",
+        lr_scheduler_type="cosine_by_epoch",
         momentum=0.9,
         nesterov=True,
         weight_decay=5e-4,
-        clip_norm=None,
+        max_grad_norm=None,
         nonmonotone=None,
     )
 
@@ -108,7 +108,7 @@ def cpu(algorithm: str = "gdas") -> RunConfig:
         search=_shortened(
             whole.search, samples=20, derive_samples=20, proposals=20, updates=10, generations=5, **EVOLUTION
         ),
-        trainer=replace(whole.trainer, epochs=12, valid_batch_size=250),
+        trainer=replace(whole.trainer, num_train_epochs=12, eval_batch_size=250),
         network=NatsNetworkSizes(channels=16, cells=1),
     )
 
@@ -122,8 +122,8 @@ def smoke(algorithm: str = "gdas") -> RunConfig:
         images=ImageConfig(search_images=256, valid_images=128, train_images=512, test_images=256),
         space=NatsSpace(channels=4, cells=1),
         search=_shortened(whole.search, samples=5, derive_samples=5, proposals=5, updates=3, generations=1),
-        trainer=replace(whole.trainer, epochs=4, batch_size=32, valid_batch_size=64),
-        retrain=replace(training(epochs=2), batch_size=64),
+        trainer=replace(whole.trainer, num_train_epochs=4, global_batch_size=32, eval_batch_size=64),
+        retrain=replace(training(epochs=2), global_batch_size=64),
         network=NatsNetworkSizes(channels=8, cells=1),
     )
 

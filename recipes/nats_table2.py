@@ -82,7 +82,7 @@ def cpu() -> Rows:
 def smoke() -> Rows:
     """Every row once, on some hundred images; the found cells are not trained."""
     rows = _rows(nats_cl.smoke)
-    return {name: replace(config, retrain=replace(config.retrain, epochs=0)) for name, config in rows.items()}
+    return {name: replace(config, retrain=replace(config.retrain, num_train_epochs=0)) for name, config in rows.items()}
 
 
 PRESETS = {"smoke": smoke, "cpu": cpu, "paper": paper}
@@ -114,7 +114,7 @@ def _complete(run: FinishedRun, config: RunConfig, known: Callable[[str], NatsTa
     record = run.result.benchmark
     if record is None or record.test_accuracies:
         return run
-    every = known(str(config.options.table)).query(run.result.architecture.string).test_accuracy
+    every = known(str(config.table)).query(run.result.architecture.string).test_accuracy
     complete = record.model_copy(update={"test_accuracies": dict(every)})
     return replace(run, result=run.result.model_copy(update={"benchmark": complete}))
 
@@ -129,7 +129,8 @@ def _setting(plan: Plan, groups: Sequence[Group]) -> str:
     config = next(iter(plan.rows.values()))
     space: Any = config.space
     lines = [
-        f"- search: {config.trainer.epochs:,} epochs, batch {config.trainer.batch_size}, {space.channels} channels, "
+        f"- search: {config.trainer.num_train_epochs:,} epochs, batch {config.trainer.global_batch_size}, "
+        f"{space.channels} channels, "
         f"{_count(space.cells, 'cell')} a stage",
         "- found cells are looked up, not trained: percent on test data after 200 epochs of NATS-Bench's own training",
         f"- ranks are among {space.size:,} cells; one drawn at random has {(space.size + 1) // 2:,} on average",
@@ -219,7 +220,7 @@ def parse(argv: Sequence[str]) -> tuple[Plan, Path, int]:
     parser = table_parser("nats_table2", PRESETS, __doc__ or "")
     parser.add_argument("--table", metavar="FILE", help="accuracies of all architectures, see cnas table build")
     plan, home, at_once = table_plan("nats_table2", PRESETS, parser.parse_args(list(argv)))
-    if any(not config.retrain.epochs and config.options.table is None for config in plan.rows.values()):
+    if any(not config.retrain.num_train_epochs and config.table is None for config in plan.rows.values()):
         raise UserError(
             "--table must be a table of NATS-Bench, got none: found cells are not trained but looked up in it"
         )

@@ -20,7 +20,7 @@ import nats_cl
 from cnas.cli import launch
 from cnas.data.images import ImageConfig
 from cnas.errors import UserError
-from cnas.runs.config import RunConfig, RunOptions
+from cnas.runs.config import RunConfig
 from cnas.spaces import NatsNetworkSizes
 
 BEST = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_1x1~2|"
@@ -32,7 +32,8 @@ def paper() -> RunConfig:
     return replace(
         nats_cl.paper(),
         recipe="nats_train",
-        options=RunOptions(data="digits", architecture=BEST),
+        data="digits",
+        architecture=BEST,
         curriculum=None,
         retrain=nats_cl.training(epochs=200),
     )
@@ -48,7 +49,7 @@ def cpu() -> RunConfig:
         whole,
         preset="cpu",
         images=ImageConfig(train_images=5000, valid_images=1000),
-        retrain=replace(whole.retrain, epochs=6, batch_size=64),
+        retrain=replace(whole.retrain, num_train_epochs=6, global_batch_size=64),
         network=NatsNetworkSizes(channels=16, cells=1),
     )
 
@@ -60,7 +61,7 @@ def smoke() -> RunConfig:
         whole,
         preset="smoke",
         images=ImageConfig(train_images=512, valid_images=128, test_images=256),
-        retrain=replace(whole.retrain, epochs=3),
+        retrain=replace(whole.retrain, num_train_epochs=3),
         network=NatsNetworkSizes(channels=8, cells=1),
     )
 
@@ -75,10 +76,10 @@ def parse(argv: Sequence[str]) -> tuple[RunConfig, Path, bool]:
         UserError: an unknown flag, a value that is not allowed, or there is no cell to train.
     """
     config, folder, resume = launch.parse(PRESETS, argv, "cpu")
-    if config.options.architecture is None:
+    if config.architecture is None:
         raise UserError("--architecture must be a cell, got none; recipes/nats_cl.py searches for one")
-    if not config.retrain.epochs:
-        raise UserError("--retrain.epochs must be at least 1, got 0")
+    if not config.retrain.num_train_epochs:
+        raise UserError("--retrain.num_train_epochs must be at least 1, got 0")
     return config, folder, resume
 
 

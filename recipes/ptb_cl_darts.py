@@ -16,9 +16,9 @@ from cnas.algorithms import DARTS
 from cnas.cli.launch import main
 from cnas.curricula import CurriculumConfig
 from cnas.data.text import TextConfig
-from cnas.runs.config import RunConfig, RunOptions
+from cnas.runs.config import RunConfig
 from cnas.spaces import DartsRnnSpace, LanguageModelSizes
-from cnas.training import RetrainConfig, TrainerConfig
+from cnas.training import RetrainArguments, SearchArguments
 
 
 def paper() -> RunConfig:
@@ -26,16 +26,26 @@ def paper() -> RunConfig:
     return RunConfig(
         recipe="ptb_cl_darts",
         preset="paper",
-        options=RunOptions(data="ptb_text_only"),
+        data="ptb_text_only",
         text=TextConfig(),
         space=DartsRnnSpace(),
         search=DARTS.Config(),
-        trainer=TrainerConfig(
-            epochs=50, batch_size=256, valid_batch_size=256, learning_rate=20.0, weight_decay=5e-7, clip_norm=0.25
+        trainer=SearchArguments(
+            num_train_epochs=50,
+            global_batch_size=256,
+            eval_batch_size=256,
+            learning_rate=20.0,
+            weight_decay=5e-7,
+            max_grad_norm=0.25,
         ),
         curriculum=CurriculumConfig(k=5, refresh="epoch", unit="sequence"),
-        retrain=RetrainConfig(
-            epochs=8000, batch_size=64, learning_rate=20.0, weight_decay=8e-7, clip_norm=0.25, nonmonotone=5
+        retrain=RetrainArguments(
+            num_train_epochs=8000,
+            global_batch_size=64,
+            learning_rate=20.0,
+            weight_decay=8e-7,
+            max_grad_norm=0.25,
+            nonmonotone=5,
         ),
         network=LanguageModelSizes(
             hidden_size=850,
@@ -68,12 +78,14 @@ def cpu() -> RunConfig:
     return replace(
         paper(),
         preset="cpu",
-        options=RunOptions(),
+        data="pydoc",
         text=TextConfig(search_tokens=60_000, train_tokens=300_000),
         space=_small_space(hidden_size=100),
         # Normalised states are large, and small batches noisy: the published rate of 20 diverges here.
-        trainer=TrainerConfig(epochs=5, batch_size=16, valid_batch_size=16, learning_rate=5.0, clip_norm=0.25),
-        retrain=RetrainConfig(epochs=3, batch_size=32, average_from=3, weight_decay=1e-6),
+        trainer=SearchArguments(
+            num_train_epochs=5, global_batch_size=16, eval_batch_size=16, learning_rate=5.0, max_grad_norm=0.25
+        ),
+        retrain=RetrainArguments(num_train_epochs=3, global_batch_size=32, average_from=3, weight_decay=1e-6),
         network=LanguageModelSizes(
             hidden_size=120,
             dropout_embedding=0.1,
@@ -96,8 +108,8 @@ def smoke() -> RunConfig:
             vocab_size=2000, search_tokens=4_000, train_tokens=16_000, valid_tokens=3_000, test_tokens=3_000
         ),
         space=_small_space(hidden_size=32),
-        trainer=replace(base.trainer, epochs=4, batch_size=8, valid_batch_size=8),
-        retrain=replace(base.retrain, epochs=4, batch_size=16, average_from=4, learning_rate=5.0),
+        trainer=replace(base.trainer, num_train_epochs=4, global_batch_size=8, eval_batch_size=8),
+        retrain=replace(base.retrain, num_train_epochs=4, global_batch_size=16, average_from=4, learning_rate=5.0),
         network=replace(base.network, hidden_size=64, init_range=0.05),
     )
 

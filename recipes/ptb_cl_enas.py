@@ -15,9 +15,9 @@ from cnas.algorithms import ENAS
 from cnas.cli.launch import main
 from cnas.curricula import CurriculumConfig
 from cnas.data.text import TextConfig
-from cnas.runs.config import RunConfig, RunOptions
+from cnas.runs.config import RunConfig
 from cnas.spaces import EnasRnnSpace, LanguageModelSizes
-from cnas.training import RetrainConfig, TrainerConfig
+from cnas.training import RetrainArguments, SearchArguments
 
 
 def paper() -> RunConfig:
@@ -25,13 +25,13 @@ def paper() -> RunConfig:
     return RunConfig(
         recipe="ptb_cl_enas",
         preset="paper",
-        options=RunOptions(data="ptb_text_only"),
+        data="ptb_text_only",
         text=TextConfig(),
         space=EnasRnnSpace(),
         search=ENAS.Config(),
-        trainer=TrainerConfig(),
+        trainer=SearchArguments(),
         curriculum=CurriculumConfig(k=5, refresh="epoch", unit="sequence"),
-        retrain=RetrainConfig(),
+        retrain=RetrainArguments(),
         network=LanguageModelSizes(
             hidden_size=800,
             dropout_words=0.125,
@@ -66,13 +66,15 @@ def cpu() -> RunConfig:
     return replace(
         paper(),
         preset="cpu",
-        options=RunOptions(),
+        data="pydoc",
         text=TextConfig(search_tokens=120_000),
         space=_small_space(hidden_size=100),
         # A policy that is to move within eight epochs needs a larger rate and a baseline that forgets sooner.
         search=ENAS.Config(learning_rate=3.5e-3, baseline_decay=0.95, init_range=0.1, updates=20),
-        trainer=TrainerConfig(epochs=8, batch_size=16, valid_batch_size=16, learning_rate=20.0, clip_norm=0.25),
-        retrain=RetrainConfig(epochs=6, batch_size=32, average_from=5, weight_decay=1e-6),
+        trainer=SearchArguments(
+            num_train_epochs=8, global_batch_size=16, eval_batch_size=16, learning_rate=20.0, max_grad_norm=0.25
+        ),
+        retrain=RetrainArguments(num_train_epochs=6, global_batch_size=32, average_from=5, weight_decay=1e-6),
         network=LanguageModelSizes(
             hidden_size=160,
             dropout_embedding=0.1,
@@ -97,8 +99,8 @@ def smoke() -> RunConfig:
         ),
         space=_small_space(hidden_size=32),
         search=replace(base.search, updates=6, samples=5, derive_samples=10),
-        trainer=replace(base.trainer, epochs=4, batch_size=8, valid_batch_size=8),
-        retrain=replace(base.retrain, epochs=4, batch_size=16, average_from=4, learning_rate=10.0),
+        trainer=replace(base.trainer, num_train_epochs=4, global_batch_size=8, eval_batch_size=8),
+        retrain=replace(base.retrain, num_train_epochs=4, global_batch_size=16, average_from=4, learning_rate=10.0),
         network=replace(base.network, hidden_size=64, init_range=0.05),
     )
 

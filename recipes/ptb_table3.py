@@ -65,7 +65,10 @@ def _of_one_budget(enas: RunConfig, darts: RunConfig) -> RunConfig:
     """``enas`` with the number of steps that ``darts`` has, and an optimiser of its own."""
     loop = darts.trainer
     equal = replace(
-        enas.trainer, epochs=loop.epochs, batch_size=loop.batch_size, valid_batch_size=loop.valid_batch_size
+        enas.trainer,
+        num_train_epochs=loop.num_train_epochs,
+        global_batch_size=loop.global_batch_size,
+        eval_batch_size=loop.eval_batch_size,
     )
     return replace(enas, trainer=equal)
 
@@ -124,10 +127,15 @@ def _title(row: str) -> str:
 def _setting(plan: Plan, groups: Sequence[Group]) -> str:
     """Which text, which budget, which seeds: one for all rows."""
     config = next(iter(plan.rows.values()))
-    searches = {(row.trainer.epochs, row.trainer.batch_size, _hidden(row)) for row in plan.rows.values()}
+    searches = {
+        (row.trainer.num_train_epochs, row.trainer.global_batch_size, _hidden(row)) for row in plan.rows.values()
+    }
     search = "; ".join(f"{e:,} epochs, batch {b}, {h} hidden units" for e, b, h in sorted(searches))
     retrain = config.retrain
-    lines = [f"- search: {search}", f"- training of every cell: {retrain.epochs:,} epochs, batch {retrain.batch_size}"]
+    lines = [
+        f"- search: {search}",
+        f"- training of every cell: {retrain.num_train_epochs:,} epochs, batch {retrain.global_batch_size}",
+    ]
     lines[1] += f", {config.network.hidden_size} hidden units"
     if groups:
         result = groups[0].runs[0].result

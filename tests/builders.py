@@ -20,7 +20,7 @@ from cnas.data.base import OrderedBatches
 from cnas.data.image_batches import ImageBatches
 from cnas.data.image_set import ChannelStatistics, ImageSet
 from cnas.data.streams import TextStreams
-from cnas.training import CurriculumTrainer, RunContext, SearchParts, TrainerConfig
+from cnas.training import RunContext, SearchArguments, SearchLoop, SearchParts
 from cnas.training.metrics_log import read, stable
 
 WORDS, LENGTH, ROWS = 30, 5, 4
@@ -98,13 +98,14 @@ def build_trainer(
     algorithm: str = "enas",
     dtype: torch.dtype = torch.float32,
     **config: Any,
-) -> CurriculumTrainer:
-    """A search at its beginning; ``config`` are fields of `TrainerConfig`."""
+) -> SearchLoop:
+    """A search at its beginning; ``config`` are fields of `SearchArguments`."""
     space = space or build_space()
-    sizes = {"epochs": 3, "batch_size": ROWS, "valid_batch_size": 2, "learning_rate": 1.0, "clip_norm": 1.0} | config
-    trainer_config = TrainerConfig(**sizes)
+    sizes = {"num_train_epochs": 3, "global_batch_size": ROWS, "eval_batch_size": 2} | config
+    sizes = {"learning_rate": 1.0, "max_grad_norm": 1.0} | sizes
+    trainer_config = SearchArguments(**sizes)
     unit = curriculum.unit if curriculum else "sequence"
-    train, valid = build_batches(space, unit, trainer_config.batch_size, trainer_config.valid_batch_size)
+    train, valid = build_batches(space, unit, trainer_config.global_batch_size, trainer_config.eval_batch_size)
     with torch.random.fork_rng():
         torch.manual_seed(5)
         supernet = space.build_supernet().to(dtype)
@@ -116,7 +117,7 @@ def build_trainer(
         train=train,
         valid=valid,
     )
-    return CurriculumTrainer(parts, trainer_config, context)
+    return SearchLoop(parts, trainer_config, context)
 
 
 def rows(folder: Path, without: tuple[str, ...] = ()) -> list[dict[str, Any]]:

@@ -1,7 +1,6 @@
 """Folders of finished image runs that nobody has run: a preset's configuration, and figures that are made up."""
 
 import json
-from dataclasses import replace
 
 CELL = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_1x1~2|"
 SIZES = {"search": 256, "train": 512, "validation": 128, "test": 256}
@@ -27,17 +26,16 @@ def trained(valid, test, **more):
 
 def image_result(config, **changes):
     """What ``result.json`` of a finished run holds; a given architecture was not searched."""
-    options = config.options
-    searched = options.architecture is None
+    searched = config.architecture is None
     return {
         "recipe": config.recipe,
         "preset": config.preset,
         "space": config.space.name,
         "algorithm": config.algorithm if searched else None,
         "curriculum": config.to_json()["curriculum"] if searched else None,
-        "seed": options.seed,
+        "seed": config.seed,
         "dataset": {"name": "digits", "fingerprint": "f" * 16, "splits": {}, "used": SIZES},
-        "architecture": {"space": config.space.name, "string": options.architecture or CELL},
+        "architecture": {"space": config.space.name, "string": config.architecture or CELL},
         "search": {"epochs": 4, "steps": 32, "seconds": 61.0, "valid": {"valid_accuracy": 20.0}} if searched else None,
         "retrain": None,
         "environment": {"threads": 1},
@@ -51,8 +49,3 @@ def write_image_run(folder, config, **changes):
     (folder / "config.json").write_text(json.dumps(config.to_json()), "utf-8")
     (folder / "result.json").write_text(json.dumps(image_result(config, **changes)), "utf-8")
     return folder
-
-
-def with_options(config, **options):
-    """A configuration with other options, e.g. of another seed."""
-    return replace(config, options=replace(config.options, **options))

@@ -23,7 +23,7 @@ CONTEXT = multiprocessing.get_context("forkserver")
 PRELOADED = ["cnas.cli.launch", "cnas.spaces", "cnas.algorithms", "tensorboard", "cnas.hub.cell"]
 """None of them asks for a device, and nobody else runs in the server: what has met one must not fork."""
 CONTEXT.set_forkserver_preload(PRELOADED)
-SAVING = ("--trainer.checkpoint-steps", "5", "--retrain.checkpoint-steps", "5")
+SAVING = ("--trainer.save-steps", "5", "--retrain.save-steps", "5")
 """Flags of a run with checkpoints amid its epochs."""
 NAN = 0
 """In place of a signal's number: the weights become NaN."""
@@ -146,7 +146,7 @@ def events() -> dict[str, tuple[Any, str]]:
     from cnas.training.loop import AccelerateLoop
     from cnas.training.metrics_log import MetricsLog
     from cnas.training.scoring import Scorer
-    from cnas.training.trainer import CurriculumTrainer
+    from cnas.training.search import SearchLoop
 
     return {
         "step": (AccelerateLoop, "weight_step"),
@@ -162,5 +162,5 @@ def events() -> dict[str, tuple[Any, str]]:
         "weighing": (Curriculum, "update"),
         "data": (cnas.runs.pipeline, "load_task"),
         "derive": (ENAS, "derive"),
-        "arch": (CurriculumTrainer, "_arch_step"),
+        "arch": (SearchLoop, "_arch_step"),
     }

@@ -22,7 +22,7 @@ def check(folder: Path, device: str) -> int:
         context, space = build_session(folder / str(place)), build_space(name)
         unit = "sample" if hasattr(space, "classes") else "token"
         judged = CurriculumConfig(k=2, unit=unit, refresh="step")
-        trainer = build_trainer(context, judged, space=space, algorithm=algorithm, epochs=2)
+        trainer = build_trainer(context, judged, space=space, algorithm=algorithm, num_train_epochs=2)
         found = trainer.train().architecture
         assert space.parse(found.to_str()) == found
         assert {parameter.device.type for parameter in trainer.model.parameters()} == {device}, (algorithm, name)

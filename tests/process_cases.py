@@ -113,10 +113,12 @@ def train(
 def build(case: str, dtype: torch.dtype, context: RunContext) -> AccelerateLoop:
     config = _config(case)
     config = replace(
-        config, trainer=replace(config.trainer, epochs=2), retrain=replace(config.retrain, epochs=2, average_from=2)
+        config,
+        trainer=replace(config.trainer, num_train_epochs=2),
+        retrain=replace(config.retrain, num_train_epochs=2, average_from=2),
     )
     if case == "accumulated":
-        config = replace(config, trainer=replace(config.trainer, accumulation_steps=2))
+        config = replace(config, trainer=replace(config.trainer, micro_batch_size=2))
     task = load_task(config)
     if case == "retrain":
         return _retrainer(task, dtype, context)

@@ -14,7 +14,7 @@ import pytest
 import cnas
 from cnas import algorithms
 from cnas.errors import CnasError
-from cnas.runs.fields import field_docs
+from cnas.fields import field_docs
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs" / "api").glob("*.md"))
@@ -26,7 +26,7 @@ PROMISED = [
     "cnas.benchmarks",
     "cnas.cli.main",
     "cnas.reports.comparison",
-    "cnas.runs.fields",
+    "cnas.fields",
     "cnas.runs.flags",
     "cnas.curricula",
     "cnas.data",

@@ -116,8 +116,8 @@ def test_long_python_blocks_run_at_a_smaller_size(block, tmp_path, monkeypatch, 
         small,
         text=replace(small.text, search_tokens=800, train_tokens=1500, valid_tokens=300, test_tokens=300),
         search=replace(small.search, updates=2, derive_samples=2),
-        trainer=replace(small.trainer, epochs=1),
-        retrain=replace(small.retrain, epochs=1),
+        trainer=replace(small.trainer, num_train_epochs=1),
+        retrain=replace(small.retrain, num_train_epochs=1),
     )
     monkeypatch.setattr(recipe, "smoke", lambda: small)
     exec(compile(block.code, str(block), "exec"), {"__name__": "block"})
@@ -245,7 +245,7 @@ def sizes(config: RunConfig) -> list[int | None]:
     else:
         shown, used = (config.images.search_images, config.space.channels), config.images.train_images
         width = config.network.channels
-    searched = [] if config.options.architecture else [*shown, search.epochs, search.batch_size]
+    searched = [] if config.architecture else [*shown, search.epochs, search.batch_size]
     return [*searched, used, width, training.epochs, training.batch_size]
 
 
@@ -254,7 +254,7 @@ def preset_cells(name: str, preset: RunConfig | dict[str, RunConfig]) -> list[st
     configs = [preset] if isinstance(preset, RunConfig) else list(preset.values())
     columns = [list(column) for column in zip(*map(sizes, configs), strict=True)]
     words = [" / ".join("all" if n is None else f"{n:,}" for n in dict.fromkeys(column)) for column in columns]
-    return [f"`{name}`", f"`{configs[0].options.data}`", *words]
+    return [f"`{name}`", f"`{configs[0].data}`", *words]
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,7 @@ def test_members_are_described_as_well(site):
         "cnas.errors.Stopped",
         "cnas.runs.pipeline.run",
         "cnas.spaces.SearchSpace.decisions",
-        "cnas.training.CurriculumTrainer",
+        "cnas.training.SearchLoop",
         "cnas.types.Routing.path",
     }
 

@@ -55,7 +55,7 @@ def test_they_are_found_and_searched_with(page, tmp_path, algorithm):
     assert {"layers"} <= set(cnas.spaces.names())
     space = build_space("layers", hidden_size=8)
     curriculum = CurriculumConfig(name="disagreement", k=3, unit="sample")
-    trainer = build_trainer(build_session(tmp_path), curriculum, space=space, algorithm=algorithm, epochs=4)
+    trainer = build_trainer(build_session(tmp_path), curriculum, space=space, algorithm=algorithm, num_train_epochs=4)
     result = trainer.train()
     assert space.parse(result.architecture.to_str()) == result.architecture
     assert float(trainer.curriculum.v.max()) > 1 > float(trainer.curriculum.v.min())

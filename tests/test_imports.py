@@ -26,8 +26,8 @@ ALLOWED = {
     "cnas.training": (*COMMON, "cnas.data.base", "cnas.curricula", "cnas.algorithms.base", "cnas.spaces.base"),
     "cnas.benchmarks": (*COMMON, "cnas.data.tables", "cnas.data.unpickle", "cnas.spaces.base", "cnas.spaces.nats.*"),
     "cnas.runs": ("cnas.*",),
-    "cnas.runs.fields": ("cnas.errors",),
-    "cnas.runs.flags": ("cnas.errors", "cnas.runs.fields"),
+    "cnas.fields": ("cnas.errors",),
+    "cnas.runs.flags": ("cnas.errors", "cnas.fields"),
     "cnas.runs.lock": ("cnas.errors",),
     "cnas.hub": (
         *COMMON,

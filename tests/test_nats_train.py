@@ -22,8 +22,8 @@ CELL = "|skip_connect~0|+|none~0|skip_connect~1|+|nor_conv_1x1~0|none~1|none~2|"
 def test_a_preset_names_itself_searches_nothing_and_is_read_back(name):
     config = nats_train.PRESETS[name]()
     assert (config.recipe, config.preset, config.curriculum) == ("nats_train", name, None)
-    assert config.space.parse(config.options.architecture).to_str() == nats_train.BEST
-    assert config.retrain.epochs > 0
+    assert config.space.parse(config.architecture).to_str() == nats_train.BEST
+    assert config.retrain.num_train_epochs > 0
     assert RunConfig.from_json(config.to_json()) == config
 
 
@@ -41,7 +41,7 @@ def test_paper_is_the_training_of_the_benchmark():
     ("argv", "message"),
     [
         (["--architecture", "none"], "--architecture must be a cell, got none; recipes/nats_cl.py searches for one"),
-        (["--retrain.epochs", "0"], "--retrain.epochs must be at least 1, got 0"),
+        (["--retrain.num-train-epochs", "0"], "--retrain.num-train-epochs must be at least 1, got 0"),
         (["--curriculum.k", "5"], "unknown flag --curriculum.k"),
     ],
 )
@@ -59,7 +59,7 @@ def start(monkeypatch, *argv):
 
 def test_a_given_cell_is_trained_measured_and_saved(tmp_path, monkeypatch, capsys):
     few = ["--images.train-images", "64", "--images.valid-images", "32", "--images.test-images", "32"]
-    flags = [*few, "--retrain.epochs", "1", "--architecture", CELL, "--output-dir", str(tmp_path / "run")]
+    flags = [*few, "--retrain.num-train-epochs", "1", "--architecture", CELL, "--output-dir", str(tmp_path / "run")]
     assert start(monkeypatch, "--preset", "smoke", *flags) == 0
     assert "given cell" in capsys.readouterr().out
     result = json.loads((tmp_path / "run" / "result.json").read_text("utf-8"))
@@ -82,9 +82,9 @@ def test_a_malformed_cell_is_one_line_before_anything_is_written(tmp_path, monke
 
 def test_the_grids_of_the_figures_ask_for_the_runs_they_name():
     cells = read_grid(ROOT / "recipes" / "grids" / "five_cells.yaml").jobs
-    assert len({job.config.options.architecture for job in cells}) == len(cells) == 5
+    assert len({job.config.architecture for job in cells}) == len(cells) == 5
     assert {job.config.curriculum for job in cells} == {None}
     sweep = read_grid(ROOT / "recipes" / "grids" / "k_sweep.yaml").jobs
-    judged = sorted((job.config.options.seed, job.config.curriculum.k if job.config.curriculum else 0) for job in sweep)
+    judged = sorted((job.config.seed, job.config.curriculum.k if job.config.curriculum else 0) for job in sweep)
     assert judged == [(seed, k) for seed in (1, 2, 3) for k in (0, 1, 3, 5, 9, 15)]
-    assert all(job.config.retrain.epochs and job.config.options.data == "digits" for job in sweep)
+    assert all(job.config.retrain.num_train_epochs and job.config.data == "digits" for job in sweep)

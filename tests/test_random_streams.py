@@ -174,6 +174,6 @@ def test_a_search_draws_from_listed_streams(tmp_path, named, space, algorithm, r
     unit = "sample" if space == "nats" else "sequence"
     curriculum = CurriculumConfig(k=2, refresh=refresh, unit=unit)
     found = build_space(space)
-    build_trainer(build_session(tmp_path), curriculum, space=found, algorithm=algorithm, epochs=2).train()
+    build_trainer(build_session(tmp_path), curriculum, space=found, algorithm=algorithm, num_train_epochs=2).train()
     assert named
     assert sorted(named - set(LISTED["streams"])) == []

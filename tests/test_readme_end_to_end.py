@@ -30,7 +30,10 @@ HUB_PAGE = "".join(
 """What the page on the Hub shows of loading; it is run as well."""
 SET_UP = ("make install", "source .venv/bin/activate")
 """What made the environment that the tests run in."""
-SMALLER = "--text.search-tokens 3000 --trainer.epochs 2 --search.updates 3 --search.derive-samples 5 --retrain.epochs 2"
+SMALLER = (
+    "--text.search-tokens 3000 --num-train-epochs 2 --search.updates 3 --search.derive-samples 5 "
+    "--retrain.num-train-epochs 2"
+)
 """Added to the search: the README's takes a minute."""
 SECONDS = 900
 """Against hanging: the slower of the two takes a minute or so."""

@@ -36,7 +36,7 @@ def test_all_rows_share_images_supernet_and_epochs(table2, preset):
     rows = table2["PRESETS"][preset]()
     assert list(rows) == ROWS
     assert set(rows) - set(table2["PAPER"]) == {"spos", "spos-cl"}
-    assert {(config.recipe, config.preset, config.retrain.epochs) for config in rows.values()} == {
+    assert {(config.recipe, config.preset, config.retrain.num_train_epochs) for config in rows.values()} == {
         ("nats_table2", preset, 0)
     }
     flat = [config.to_json() for config in rows.values()]
@@ -51,9 +51,9 @@ def test_all_rows_share_images_supernet_and_epochs(table2, preset):
 def test_the_plan_has_every_row_and_random_cells_for_every_seed(table2):
     jobs = plan_of(table2, *TWO).jobs()
     assert len({job.name for job in jobs}) == len(jobs) == 2 * (14 + 2)
-    assert {job.config.options.table for job in jobs} == {"tss.parquet"}
+    assert {job.config.table for job in jobs} == {"tss.parquet"}
     assert all(RunConfig.from_json(job.config.to_json()) == job.config for job in jobs)
-    assert len({job.config.options.architecture for job in jobs}) == 1 + 2 * 2
+    assert len({job.config.architecture for job in jobs}) == 1 + 2 * 2
 
 
 def test_the_grid_file_asks_for_the_same_runs(table2):
@@ -95,7 +95,7 @@ def table_of_two_seeds(table2, tmp_path):
     """A plan all of whose runs are finished: GDAS and CL-RSPS beat random cells, the other searches do not."""
     plan = plan_of(table2, *TWO)
     for job in plan.jobs():
-        row, seed = job.name.rpartition("-s")[0], job.config.options.seed
+        row, seed = job.name.rpartition("-s")[0], job.config.seed
         tau = {"kendall_tau": 0.25 * seed, "ranked": 100} if row in CIFAR10 else {}
         value = CIFAR10.get(row, 91.5) + seed / 2
         record = benchmark_metrics(value, test_accuracies=accuracies(value), **tau)
@@ -161,7 +161,7 @@ def test_accuracies_that_a_folder_lacks_are_looked_up_in_the_table(table2, tmp_p
     for job in plan.jobs():
         write_image_run(tmp_path / job.name, job.config, benchmark=benchmark_metrics(70.0))
     (random,) = plan.references()["nats"]
-    index = values["arch"].index(random.config.options.architecture)
+    index = values["arch"].index(random.config.architecture)
     text = table2["make_table"](plan, tmp_path, {job.name: 0 for job in plan.jobs()})
     found = row_of(text, "random cells of nats")
     # What is there stays: the run has its accuracy on CIFAR-10.

@@ -28,7 +28,7 @@ def table3():
 def tiny(home):
     """The tiny configuration on a corpus that is found from everywhere."""
     config = tiny_recipe.tiny()
-    return replace(config, options=replace(config.options, data=str(home / "corpus")))
+    return replace(config, data=str(home / "corpus"))
 
 
 def different(configs, names):
@@ -57,16 +57,16 @@ def test_all_rows_share_slice_network_and_training(table3, preset):
 @pytest.mark.parametrize("preset", ["smoke", "cpu"])
 def test_small_searches_have_the_same_budget(table3, preset):
     rows = table3["PRESETS"][preset]().values()
-    loops = {(row.trainer.epochs, row.trainer.batch_size, row.trainer.valid_batch_size) for row in rows}
+    loops = {(row.trainer.num_train_epochs, row.trainer.global_batch_size, row.trainer.eval_batch_size) for row in rows}
     assert len(loops) == 1
     assert len({(row.space.hidden_size, row.space.nodes) for row in rows}) == 1
 
 
 def test_the_published_searches_are_those_of_the_recipes(table3):
     rows = table3["PRESETS"]["paper"]()
-    assert (rows["enas"].trainer.epochs, rows["enas"].space.hidden_size) == (600, 200)
-    assert (rows["darts_v2"].trainer.epochs, rows["darts_v2"].space.hidden_size) == (50, 300)
-    assert {row.retrain.epochs for row in rows.values()} == {8000}
+    assert (rows["enas"].trainer.num_train_epochs, rows["enas"].space.hidden_size) == (600, 200)
+    assert (rows["darts_v2"].trainer.num_train_epochs, rows["darts_v2"].space.hidden_size) == (50, 300)
+    assert {row.retrain.num_train_epochs for row in rows.values()} == {8000}
 
 
 @pytest.mark.parametrize("preset", ["smoke", "cpu", "paper"])
@@ -74,7 +74,7 @@ def test_every_search_keeps_the_optimiser_of_its_recipe(table3, preset):
     recipes = {"enas": table3["ptb_cl_enas"], "darts_v1": table3["ptb_cl_darts"], "darts_v2": table3["ptb_cl_darts"]}
     for name, config in table3["PRESETS"][preset]().items():
         own = recipes[name.removesuffix("-cl")].PRESETS[preset]().trainer
-        assert (config.trainer.learning_rate, config.trainer.clip_norm) == (own.learning_rate, own.clip_norm)
+        assert (config.trainer.learning_rate, config.trainer.max_grad_norm) == (own.learning_rate, own.clip_norm)
 
 
 def plan_of(table3, *argv):
@@ -86,7 +86,7 @@ def test_the_plan_has_every_row_and_random_cells_for_every_seed(table3):
     assert (home, at_once) == (Path("runs/ptb_table3-smoke"), 2)
     jobs = plan.jobs()
     assert len({job.name for job in jobs}) == len(jobs) == 2 * (6 + 2 * 2)
-    assert [job.config.options.seed for job in jobs] == [1] * 10 + [3] * 10
+    assert [job.config.seed for job in jobs] == [1] * 10 + [3] * 10
     assert all(RunConfig.from_json(job.config.to_json()) == job.config for job in jobs)
 
 
@@ -96,12 +96,12 @@ def test_random_cells_are_drawn_from_the_seed_and_trained_like_the_found_ones(ta
     references = plan.references()
     assert references.keys() == {"enas_rnn", "darts_rnn"}
     row = plan.rows["enas"]
-    chosen = [[job.config.options.architecture.split() for job in jobs] for jobs in references.values()]
+    chosen = [[job.config.architecture.split() for job in jobs] for jobs in references.values()]
     sources = [[words[start::2] for words in cells] for cells, start in zip(chosen, (0, 1), strict=True)]
     assert not [cell for cell in sources[0] if cell in sources[1]]
     for space, jobs in references.items():
-        assert len({job.config.options.architecture for job in jobs}) == 6
-        assert [job for job in jobs if job.config.options.seed == 2] == again.references()[space]
+        assert len({job.config.architecture for job in jobs}) == 6
+        assert [job for job in jobs if job.config.seed == 2] == again.references()[space]
         for job in jobs:
             config = job.config
             assert (config.retrain, config.network, config.text, config.curriculum) == (
@@ -110,7 +110,7 @@ def test_random_cells_are_drawn_from_the_seed_and_trained_like_the_found_ones(ta
                 row.text,
                 None,
             )
-            assert config.space.parse(config.options.architecture).to_str() == config.options.architecture
+            assert config.space.parse(config.architecture).to_str() == config.architecture
 
 
 def test_more_random_cells_than_there_are_is_refused(tiny):
@@ -129,7 +129,7 @@ def test_the_grid_file_asks_for_the_same_runs(table3):
 
 def test_data_is_that_of_every_run(table3):
     plan, _, _ = plan_of(table3, "--data", "elsewhere", "--output-dir", "here")
-    assert {job.config.options.data for job in plan.jobs()} == {"elsewhere"}
+    assert {job.config.data for job in plan.jobs()} == {"elsewhere"}
 
 
 BAD = {
@@ -166,7 +166,7 @@ def table_of_two_seeds(table3, finished, tmp_path):
         "darts_v2-cl": 51.0,
     }
     for job in plan.jobs():
-        row, seed = job.name.rpartition("-s")[0], job.config.options.seed
+        row, seed = job.name.rpartition("-s")[0], job.config.seed
         changes = {
             "seed": seed,
             "space": job.config.space.name,
@@ -176,7 +176,7 @@ def table_of_two_seeds(table3, finished, tmp_path):
             changes["algorithm"] = job.config.algorithm
         else:
             changes |= {"search": None, "algorithm": None}
-            changes["architecture"] = {"space": job.config.space.name, "string": job.config.options.architecture}
+            changes["architecture"] = {"space": job.config.space.name, "string": job.config.architecture}
         finished_copy(finished, tmp_path / job.name, job.config, **changes)
     return plan
 

@@ -13,9 +13,9 @@ from cnas.algorithms import ENAS
 from cnas.cli.launch import main
 from cnas.curricula import CurriculumConfig
 from cnas.data.text import TextConfig
-from cnas.runs.config import RunConfig, RunOptions
+from cnas.runs.config import RunConfig
 from cnas.spaces import EnasRnnSpace, LanguageModelSizes
-from cnas.training import RetrainConfig, TrainerConfig
+from cnas.training import RetrainArguments, SearchArguments
 
 LINES = {"train": 130, "valid": 30, "test": 30}
 
@@ -27,13 +27,13 @@ def tiny() -> RunConfig:
     return RunConfig(
         recipe="tiny_recipe",
         preset="tiny",
-        options=RunOptions(data="corpus"),
+        data="corpus",
         text=TextConfig(vocab_size=60, length=10, search_tokens=600),
         space=EnasRnnSpace(nodes=2, **sizes),
         search=ENAS.Config(learning_rate=0.01, updates=3, samples=3, derive_samples=3, controller_size=8),
-        trainer=TrainerConfig(epochs=3, batch_size=5, valid_batch_size=4, learning_rate=5.0),
+        trainer=SearchArguments(num_train_epochs=3, global_batch_size=5, eval_batch_size=4, learning_rate=5.0),
         curriculum=CurriculumConfig(k=3),
-        retrain=RetrainConfig(epochs=3, batch_size=7, learning_rate=5.0, average_from=2),
+        retrain=RetrainArguments(num_train_epochs=3, global_batch_size=7, learning_rate=5.0, average_from=2),
         network=LanguageModelSizes(activation_penalty=0.3, **sizes),
     )
 

@@ -18,9 +18,8 @@ from cnas.cli.main import exit_code
 from cnas.errors import UserError
 from cnas.hub.artifacts import summary
 from cnas.runs.config import RunConfig
-from cnas.runs.flags import OneLineParser, add_flags, apply_flags
+from cnas.runs.flags import OneLineParser
 from cnas.runs.pipeline import run
-from cnas.training.context import ProcessOptions
 
 Preset = Callable[[], RunConfig]
 Parse = Callable[[Sequence[str]], tuple[RunConfig, Path, bool]]
@@ -41,9 +40,8 @@ def main(
 
     def action() -> None:
         config, folder, resume = parse(presets, words, default) if own is None else own(words)
-        processes = process_options(words)
-        _log(f"preset {config.preset} · data {config.options.data} · output {folder}")
-        run(config, folder, resume=resume, processes=processes)
+        _log(f"preset {config.preset} · data {config.data} · output {folder}")
+        run(config, folder, resume=resume)
         _log(summary(folder))
 
     return exit_code(action)
@@ -85,22 +83,6 @@ def parse(
     return config, Path(given.output_dir or config.default_folder), given.resume
 
 
-def process_options(argv: Sequence[str]) -> ProcessOptions:
-    """What a command line says about the processes of this start; it is no part of the run's configuration.
-
-    Args:
-        argv: the command line without the program's name.
-
-    Raises:
-        UserError: a value that is not allowed.
-
-    Example:
-        >>> process_options(["--preset", "smoke", "--check-ranks", "100"])
-        ProcessOptions(check_ranks=100, process_timeout=600.0)
-    """
-    return apply_flags(ProcessOptions(), _first_parser().parse_known_args(argv)[0])
-
-
 def _read(file: Path) -> RunConfig:
     """The configuration that a run has left."""
     try:
@@ -120,7 +102,6 @@ def _first_parser() -> OneLineParser:
     group.add_argument("--output-dir", metavar="DIR", help="the run folder (default: runs/...)")
     group.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in the run folder")
     group.add_argument("--no-curriculum", action="store_true", help="the plain algorithm: all data weighs the same")
-    add_flags(parser, ProcessOptions(), title="processes")
     return parser
 
 

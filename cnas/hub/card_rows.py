@@ -65,7 +65,7 @@ def settings(config: Mapping[str, Any]) -> Rows:
 
     Example:
         >>> settings({"data": "/home/ada/novel", "seed": 1, "trainer": {"epochs": 8, "clip_norm": None}})
-        [('trainer.epochs', '8'), ('trainer.clip_norm', 'none')]
+        [('trainer.num_train_epochs', '8'), ('trainer.max_grad_norm', 'none')]
     """
     parts = {key: value for key, value in config.items() if isinstance(value, Mapping) or key == "mixed_precision"}
     return flat(parts)

@@ -11,8 +11,8 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from cnas.errors import UserError, wrong_value
+from cnas.fields import from_dict, to_dict
 from cnas.hub._markdown import name
-from cnas.runs.fields import from_dict, to_dict
 from cnas.runs.folder import RunFolder
 from cnas.runs.result import CurriculumSettings, Part, RunResult
 from cnas.spaces import space_class

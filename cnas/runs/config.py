@@ -6,9 +6,9 @@ import argparse
 import hashlib
 import json
 import re
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from cnas import algorithms, spaces
 from cnas.curricula import CurriculumConfig
@@ -16,59 +16,44 @@ from cnas.data.images import ImageConfig
 from cnas.data.paths import plainly
 from cnas.data.text import TextConfig
 from cnas.errors import UserError
-from cnas.runs.fields import from_dict, to_dict
-from cnas.runs.flags import add_flags, apply_flags
+from cnas.fields import flag_names, from_dict, to_dict
+from cnas.runs.flags import OneLineParser, add_flags, apply_flags
 from cnas.spaces.base import SearchSpace
-from cnas.training.arguments import RetrainConfig, TrainerConfig
-from cnas.training.launcher_flags import launched_precision
+from cnas.training.arguments import RetrainArguments, SearchArguments
 
-VERSION = 2
+VERSION = 3
 """Of the layout of ``config.json``; a file of another one is refused."""
 EMBEDDED = ("pydoc", "digits")
 """Data that is no path, whatever lies in the working folder."""
 _NAME = re.compile(r"\w[\w.-]{0,63}", re.ASCII)
 """Of recipes and presets, which are in the name of the default run folder."""
-_HEAD = {"recipe", "preset", "options"}
-"""What is no part of a `RunConfig` with flags of its own prefix."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunOptions:
-    """What belongs to no part of a run: its data, seed, precision and tracker."""
+class RunSource:
+    """What a run works on."""
 
     data: str = "pydoc"
     """Text: pydoc, ptb_text_only, another data set of the Hub, or a folder of Parquet or txt files. Images: digits,
     cifar10, cifar100, another data set of the Hub, or a folder of Parquet files or pictures."""
-    seed: int = 1
-    """Of every random draw."""
     architecture: str | None = None
     """Train this architecture instead of searching for one."""
     table: str | None = None
     """A table of NATS-Bench, as Parquet, in which the found image classifier is looked up."""
-    mixed_precision: Literal["no", "bf16", "fp16"] = field(default_factory=launched_precision)  # type: ignore[arg-type]
-    """Arithmetic of the matrix products; losses and weights stay in float32. What `accelerate launch` was given counts
-    where nothing is here."""
-    log_with: str | None = None
-    """A tracker of Accelerate, e.g. tensorboard or trackio."""
-
-    def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise UserError(f"seed must be at least 0, got {self.seed}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunConfig:
+class RunConfig(RunSource):
     """Everything that decides what a run does; equal configurations give equal runs.
 
     Args:
         recipe: name of the recipe, part of the default run folder.
         preset: name of the preset, part of the default run folder.
-        options: data, seed and what else belongs to no part.
         text: vocabulary, length of a chunk, how much of each split is used; None where the data are images.
         images: how images are divided and augmented, how many are used; None where the data is text.
         space: the search space with the sizes of its supernet.
         search: the ``Config`` of an algorithm, e.g. ``cnas.algorithms.default_config("enas")``.
-        trainer: the loop of the search.
+        trainer: the loop of the search, and what belongs to the run: seed, precision, trackers.
         curriculum: how the data is reweighted; None is the plain algorithm.
         retrain: the loop of the training of the found network; no epochs leave it untrained.
         network: sizes, dropouts and regularisers of the found network: the space's `network_sizes`.
@@ -79,14 +64,13 @@ class RunConfig:
 
     recipe: str
     preset: str
-    options: RunOptions
     text: TextConfig | None
     images: ImageConfig | None = None
     space: SearchSpace
     search: Any
-    trainer: TrainerConfig
+    trainer: SearchArguments
     curriculum: CurriculumConfig | None
-    retrain: RetrainConfig
+    retrain: RetrainArguments
     network: Any
 
     def __post_init__(self) -> None:
@@ -98,13 +82,27 @@ class RunConfig:
                 raise UserError(f"{name} must be {allowed}, got {str(getattr(self, name))[:40]!r}")
 
     @property
+    def source(self) -> RunSource:
+        """The fields that are no sections."""
+        return RunSource(data=self.data, architecture=self.architecture, table=self.table)
+
+    @property
+    def seed(self) -> int:
+        """Of every random draw."""
+        return self.trainer.seed
+
+    def with_seed(self, seed: int) -> RunConfig:
+        """The same run with other draws."""
+        return replace(self, trainer=replace(self.trainer, seed=seed))
+
+    @property
     def algorithm(self) -> str:
         """The name under which `cnas.algorithms` offers what ``search`` configures."""
         return str(self.search.name)
 
     def sections(self) -> dict[str, Any]:
         """The parts that have flags, by the prefix of these; those that a run does without have none."""
-        named = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in _HEAD}
+        named = {name: getattr(self, name) for name in _SECTIONS}
         return {name: part for name, part in named.items() if part is not None}
 
     def to_json(self) -> dict[str, Any]:
@@ -112,7 +110,7 @@ class RunConfig:
         parts = {name: to_dict(part, name) for name, part in self.sections().items()}
         parts["space"] = {"name": self.space.name, **parts["space"]}
         parts["search"] = {"name": self.algorithm, **parts["search"]}
-        head = {"version": VERSION, "recipe": self.recipe, "preset": self.preset, **to_dict(self.options)}
+        head = {"version": VERSION, "recipe": self.recipe, "preset": self.preset, **to_dict(self.source)}
         return head | dict.fromkeys(_OPTIONAL) | parts
 
     @classmethod
@@ -141,8 +139,8 @@ class RunConfig:
                 for name, part in kinds.items()
             }
             head = {name: given[name] for name in ("recipe", "preset")}
-            options = {name: value for name, value in given.items() if name not in {"version", *head, *parts}}
-            return cls(**head, **parts, options=from_dict(RunOptions, options))
+            source = {name: value for name, value in given.items() if name not in {"version", *head, *parts}}
+            return cls(**head, **parts, **vars(from_dict(RunSource, source)))
         except UserError:
             raise
         except (KeyError, TypeError) as problem:
@@ -159,23 +157,27 @@ class RunConfig:
     @property
     def default_folder(self) -> Path:
         """Where the run goes if nobody says otherwise; the same for every spelling of a path."""
-        return Path("runs") / f"{self.recipe}-{self.preset}-s{self.options.seed}-{self.plainly_spelled().hash}"
+        return Path("runs") / f"{self.recipe}-{self.preset}-s{self.seed}-{self.plainly_spelled().hash}"
 
     def plainly_spelled(self) -> RunConfig:
         """The same configuration with the shortest spelling of every path, so that equal ones compare equal."""
-        options, images = self.options, self.images
-        data, table = plainly(options.data), options.table and plainly(options.table)
+        images, data, table = self.images, plainly(self.data), self.table and plainly(self.table)
         # A folder may be called like what is embedded; its spelling is then what tells them apart.
-        options = replace(options, data=options.data if data in EMBEDDED else data, table=table)
+        data = self.data if data in EMBEDDED else data
         if images is not None and images.split_file is not None:
             images = replace(images, split_file=plainly(images.split_file))
-        return replace(self, options=options, images=images)
+        return replace(self, data=data, table=table, images=images)
 
-    def add_flags(self, parser: argparse.ArgumentParser) -> None:
-        """One flag per field, with the current value as default."""
-        add_flags(parser, self.options)
+    def add_flags(self, parser: OneLineParser) -> None:
+        """One flag per field, with the current value as default; those of the run as a whole need no prefix."""
+        add_flags(parser, self.source, title="run")
+        parser.add_argument("--mixed-precision", choices=("no", "bf16", "fp16"), help="the same as --bf16 or --fp16")
         for prefix, part in self.sections().items():
             add_flags(parser, part, prefix)
+            if prefix in _WITHOUT_PREFIX:
+                names = dict(getattr(part, "renamed", {})) | {name: name for name in flag_names(type(part))}
+                for other, name in names.items():
+                    parser.rename(_WITHOUT_PREFIX[prefix] + other, f"{prefix}.{name}")
 
     def with_flags(self, given: argparse.Namespace) -> RunConfig:
         """The configuration with the given flags applied.
@@ -183,7 +185,7 @@ class RunConfig:
         Raises:
             UserError: a value is not allowed.
         """
-        changed: dict[str, Any] = {"options": apply_flags(self.options, given)}
+        changed: dict[str, Any] = vars(apply_flags(self.source, given))
         for prefix, part in self.sections().items():
             try:
                 changed[prefix] = apply_flags(part, given, prefix)
@@ -191,7 +193,14 @@ class RunConfig:
                 message = str(problem)
                 dotted = message if message.startswith(("--", f"{prefix}.")) else f"{prefix}.{message}"
                 raise UserError(dotted) from problem
+        if given.mixed_precision is not None:
+            precisions = {name: given.mixed_precision == name for name in ("bf16", "fp16")}
+            changed["trainer"] = replace(changed["trainer"], **precisions)
         return replace(self, **changed)
+
+
+_WITHOUT_PREFIX = {"trainer": "", "text": "data.", "images": "data."}
+"""How else the flags of a section may be written: `--num-train-epochs`, `--data.vocab-size`."""
 
 
 def _named(found: Any, part: str) -> dict[str, Any]:
@@ -204,8 +213,10 @@ def _named(found: Any, part: str) -> dict[str, Any]:
 _KINDS: dict[str, Any] = {
     "text": TextConfig,
     "images": ImageConfig,
-    "trainer": TrainerConfig,
+    "trainer": SearchArguments,
     "curriculum": CurriculumConfig,
-    "retrain": RetrainConfig,
+    "retrain": RetrainArguments,
 }
 _OPTIONAL = ("text", "images", "curriculum")
+_SECTIONS = ("text", "images", "space", "search", "trainer", "curriculum", "retrain", "network")
+"""The parts of a `RunConfig`, which are also the prefixes of its flags."""

@@ -22,29 +22,31 @@ from cnas.training.launcher_flags import refuse_unmet
 PACKAGES = ("cnas", "torch", "transformers", "datasets", "accelerate", "safetensors")
 
 
-def make_accelerator(config: RunConfig, folder: Path, timeout: float = 600.0) -> Accelerator:
+def make_accelerator(config: RunConfig, folder: Path) -> Accelerator:
     """Create the run's `Accelerator`: devices, processes, precision and trackers.
 
     Args:
-        config: ``options`` says which precision and tracker.
-        folder: of the run; trackers write below ``logs/``.
-        timeout: seconds after which a process that waits for another one gives up.
+        config: ``trainer`` says which precision and trackers, and how long processes wait for one another.
+        folder: of the run; trackers write below ``logs/`` where nothing else is said.
 
     Raises:
         UserError: an unknown tracker, a precision that the device does not have, or a setting of the launcher that a
             run does not follow.
     """
-    options = config.options
+    options = config.trainer
     refuse_unmet(options.mixed_precision)
-    _check_tracker(options.log_with)
+    for tracker in options.report_to:
+        _check_tracker(tracker)
     try:
         accelerator = Accelerator(
             # Where there is none, Accelerate must know, or two processes of torchrun start two separate runs.
             cpu=not torch.accelerator.is_available(),
             mixed_precision=options.mixed_precision,
-            log_with=options.log_with,
-            project_config=ProjectConfiguration(project_dir=str(folder), logging_dir=str(folder / "logs")),
-            kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(seconds=timeout))],
+            log_with=[*options.report_to] or None,
+            project_config=ProjectConfiguration(
+                project_dir=str(folder), logging_dir=options.logging_dir or str(folder / "logs")
+            ),
+            kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(seconds=options.ddp_timeout))],
         )
     except ValueError as problem:
         raise UserError(
@@ -54,15 +56,18 @@ def make_accelerator(config: RunConfig, folder: Path, timeout: float = 600.0) ->
         raise UserError("--enable_cpu_affinity of accelerate launch needs a package that is not installed") from problem
     if options.mixed_precision == "fp16" and accelerator.device.type == HOST.type:
         raise UserError(f"mixed_precision must be no or bf16 on {accelerator.device}, got 'fp16'")
+    if options.tf32 and accelerator.device.type == HOST.type:
+        raise UserError(f"tf32 must be off on {accelerator.device}, got on")
+    torch.set_float32_matmul_precision("high" if options.tf32 else "highest")
     return accelerator
 
 
-def _check_tracker(name: str | None) -> None:
-    if name is not None and name not in LoggerType.list():
-        raise UserError(f"log_with must be one of {', '.join(LoggerType.list())}, got {name!r:.60}")
-    if name not in (None, "all", *map(str, get_available_trackers())):
+def _check_tracker(name: str) -> None:
+    if name not in LoggerType.list():
+        raise UserError(f"report_to must be one of {', '.join(LoggerType.list())}, got {name!r:.60}")
+    if name not in ("all", *map(str, get_available_trackers())):
         raise UserError(
-            f"log_with {name!r} is not installed; tensorboard and trackio come with pip install cnas[track]"
+            f"report_to {name!r} is not installed; tensorboard and trackio come with pip install cnas[track]"
         )
 
 

@@ -1,6 +1,6 @@
 """Flags of nested configurations: every leaf field has one, and a mistake on the command line is one line.
 
-What a field may hold, and how messages put it, is said in `cnas.runs.fields`.
+What a field may hold, and how messages put it, is said in `cnas.fields`.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, get_origin
 
 from cnas.errors import UserError
-from cnas.runs.fields import (
+from cnas.fields import (
     UNFIT,
     checked,
     described,
     display,
     dotted_name,
     field_docs,
-    field_names,
     fit,
+    flag_names,
     is_config,
     tuple_items,
     union_members,
@@ -36,10 +36,8 @@ if TYPE_CHECKING:
 T = TypeVar("T", bound="DataclassInstance")
 
 
-def add_flags(
-    parser: argparse.ArgumentParser, config: DataclassInstance, prefix: str = "", title: str | None = None
-) -> None:
-    """Give every leaf field of a nested configuration a flag, e.g. ``--trainer.batch-size 64``.
+def add_flags(parser: OneLineParser, config: DataclassInstance, prefix: str = "", title: str | None = None) -> None:
+    """Give every leaf field of a nested configuration a flag, e.g. ``--trainer.global-batch-size 64``.
 
     Booleans take no value: ``--search.unrolled`` and ``--no-search.unrolled``. Tuples are comma separated, the word
     ``none`` stands for None, and a sub-configuration that is None has no flags. Flags that are not given leave no
@@ -67,7 +65,9 @@ def add_flags(
     """
     hints, docs = typing.get_type_hints(type(config)), field_docs(type(config))
     group = parser.add_argument_group(title or prefix or "configuration")
-    for name in field_names(type(config)):
+    for old, new in getattr(config, "renamed", {}).items():
+        parser.rename(dotted_name(prefix, old), dotted_name(prefix, new))
+    for name in flag_names(type(config)):
         value, dotted = getattr(config, name), dotted_name(prefix, name)
         if is_config(value):
             add_flags(parser, value, dotted)
@@ -87,7 +87,7 @@ def apply_flags(config: T, namespace: argparse.Namespace, prefix: str = "") -> T
         UserError: what the configurations themselves raise about the new values.
     """
     given, changes = vars(namespace), {}
-    for name in field_names(type(config)):
+    for name in flag_names(type(config)):
         value, dotted = getattr(config, name), dotted_name(prefix, name)
         found = apply_flags(value, namespace, dotted) if is_config(value) else given.get(dotted, value)
         if found is not value:
@@ -100,21 +100,34 @@ class OneLineParser(argparse.ArgumentParser):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"allow_abbrev": False, **kwargs})
+        self._renamed: dict[str, str] = {}
+
+    def rename(self, other: str, flag: str) -> None:
+        """Let a flag be written in another way.
+
+        Args:
+            other: the other way, without the dashes before it.
+            flag: what the parser knows, likewise.
+        """
+        self._renamed[_dashed(other)] = _dashed(flag)
 
     def error(self, message: str) -> NoReturn:
         """Raise a `UserError` instead of printing the usage and leaving the process."""
         raise UserError(" ".join(message.split()))
 
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
-        """Like the base class, but a flag may be written with underscores.
+        """Like the base class, but a flag may be written with underscores, or in another way that it has.
 
         Args:
             args: the words of the command line; `sys.argv` where None.
             namespace: receives the values; a new one where None.
         """
         words = sys.argv[1:] if args is None else args
-        dashed = [re.sub("^--[^=]+", lambda flag: flag[0].replace("_", "-"), word) for word in words]
-        return super().parse_known_args(dashed, namespace)
+        return super().parse_known_args([re.sub("^--(no-)?([^=]+)", self._known, word) for word in words], namespace)
+
+    def _known(self, flag: re.Match[str]) -> str:
+        name = _dashed(flag[2])
+        return f"--{flag[1] or ''}{self._renamed.get(name, name)}"
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
         """Like the base class, but an unknown flag is named together with the closest known one.
@@ -155,7 +168,11 @@ def _add_flag(group: argparse._ArgumentGroup, dotted: str, hint: Any, doc: str, 
     how: dict[str, Any] = {"action": _Store, "hint": hint, "metavar": described(hint, brief=True)}
     if hint is bool:
         how = {"action": argparse.BooleanOptionalAction}
-    group.add_argument(f"--{dotted.replace('_', '-')}", dest=dotted, default=argparse.SUPPRESS, help=about, **how)
+    group.add_argument(f"--{_dashed(dotted)}", dest=dotted, default=argparse.SUPPRESS, help=about, **how)
+
+
+def _dashed(name: str) -> str:
+    return name.replace("_", "-")
 
 
 def _parsed(hint: Any, word: str) -> Any:

@@ -107,7 +107,7 @@ class RunFolder:
         """
         known = self.fingerprint()
         if known not in (None, fingerprint):
-            there, here = (self.read_json("config.json") or {}).get("data"), config.options.data
+            there, here = (self.read_json("config.json") or {}).get("data"), config.data
             raise UserError(
                 f"output_dir {self.path} holds a run on other data: {there!r:.60} with the fingerprint {known} there, "
                 f"{here!r:.60} with {fingerprint} here; name a new folder, or the data as it was"

@@ -53,12 +53,12 @@ class ImageTask(Task):
         Raises:
             UserError: one of them cannot be used, or the space is none of image classifiers.
         """
-        file = config.options.table
+        file = config.table
         table = None if file is None else NatsTable.load(named(file) or file)
         if file is not None and table is not None and not table.covers(config.space):
             raise UserError(f"table {Path(file).name} does not cover the space {config.space.name}")
         assert config.images is not None
-        images = load_images(config.options.data, config.images)
+        images = load_images(config.data, config.images)
         space = replace(config.space, classes=len(images.classes), image_channels=images.train.shape[0])  # type: ignore[type-var]
         config, cut = _fitted(replace(config, space=space), images)
         return cls(config, images, table, cut)
@@ -89,16 +89,16 @@ class ImageTask(Task):
         unit = self.config.curriculum.unit if self.config.curriculum else "sample"
         if unit != "sample":
             raise UserError(f"curriculum.unit must be sample for images, got {unit!r}")
-        if self.config.retrain.epochs:
+        if self.config.retrain.num_train_epochs:
             self.config.retrain.check_whole_batches("retrain.")
 
     def search_data(self) -> SearchData:
         """Training images, those on which architectures are compared, and augmented ones of these for their steps."""
         images, loop = self.data, self.config.trainer
         return SearchData(
-            train=self._batches(images.search, loop.batch_size, "search/train", images.augment),
-            valid=self._batches(images.validation, loop.valid_batch_size, "search/valid"),
-            arch=self._batches(images.validation, loop.batch_size, "search/arch", images.augment),
+            train=self._batches(images.search, loop.global_batch_size, "search/train", images.augment),
+            valid=self._batches(images.validation, loop.eval_batch_size, "search/valid"),
+            arch=self._batches(images.validation, loop.global_batch_size, "search/arch", images.augment),
         )
 
     def _batches(
@@ -107,7 +107,7 @@ class ImageTask(Task):
         return ImageBatches(
             images,
             min(batch_size, len(images)),
-            seed=self.config.options.seed,
+            seed=self.config.seed,
             stream=stream,
             statistics=self.data.statistics,
             augment=augment,
@@ -120,7 +120,7 @@ class ImageTask(Task):
     def training(self) -> tuple[OrderedBatches, Callable[[Any], dict[str, float]]]:
         """All training images, augmented; loss and accuracy in percent on those of validation."""
         images = self.data
-        train = self._batches(images.train, self.config.retrain.batch_size, "retrain/train", images.augment)
+        train = self._batches(images.train, self.config.retrain.global_batch_size, "retrain/train", images.augment)
         probe = self._in_order(images.validation)
 
         def validate(network: Any) -> dict[str, float]:
@@ -180,10 +180,10 @@ def _fitted(config: RunConfig, images: ImageData) -> tuple[RunConfig, dict[str, 
     It depends on the data alone, so that a resumed run and any number of processes have the same batches.
     """
     limits: dict[str, ImageSet] = {}
-    if config.options.architecture is None:
-        limits = {"trainer.batch_size": images.search, "trainer.valid_batch_size": images.validation}
-    if config.retrain.epochs:
-        limits["retrain.batch_size"] = images.train
+    if config.architecture is None:
+        limits = {"trainer.global_batch_size": images.search, "trainer.eval_batch_size": images.validation}
+    if config.retrain.num_train_epochs:
+        limits["retrain.global_batch_size"] = images.train
     cut = {name: len(split) for name, split in limits.items() if attrgetter(name)(config) > len(split)}
     for dotted, size in cut.items():
         part, _, name = dotted.partition(".")

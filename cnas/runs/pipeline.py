@@ -24,13 +24,13 @@ from cnas.runs.folder import RunFolder, scalars
 from cnas.runs.lock import lock
 from cnas.runs.result import RunResult
 from cnas.runs.task import RetrainResult, Task, load_task
-from cnas.training.context import ProcessOptions, RunContext, StopSignal
+from cnas.training.context import RunContext, StopSignal
 from cnas.training.distributed import ProcessGroup
 from cnas.training.loop import AccelerateLoop
 from cnas.training.metrics_log import json_safe
 from cnas.training.retrain import Retrainer
+from cnas.training.search import SearchLoop, SearchParts
 from cnas.training.trackers import start_trackers
-from cnas.training.trainer import CurriculumTrainer, SearchParts
 from cnas.types import Architecture
 
 RANKED = 100
@@ -42,7 +42,6 @@ def run(
     folder: Path | str | None = None,
     *,
     resume: bool = False,
-    processes: ProcessOptions = ProcessOptions(),  # noqa: B008 - frozen
 ) -> dict[str, Any]:
     """Do everything a configuration says; returns what ``result.json`` holds.
 
@@ -50,7 +49,6 @@ def run(
         config: e.g. what a recipe's preset returns.
         folder: of the run; ``config.default_folder`` where None.
         resume: go on from the newest checkpoint, or start where there is none.
-        processes: how several processes watch one another; nothing that is computed depends on it.
 
     Raises:
         UserError: a field, a file or the folder is wrong, or another process is at work in it; raised before any
@@ -58,7 +56,7 @@ def run(
         CheckpointError, NonFiniteError, ProcessGroupError, StorageError, Stopped: see `cnas.errors`.
     """
     home = RunFolder(Path(folder or config.default_folder))
-    accelerator = make_accelerator(config, home.path, processes.process_timeout)
+    accelerator = make_accelerator(config, home.path)
 
     @functools.cache
     def task() -> Task:
@@ -79,7 +77,7 @@ def run(
     with stop.on_signals(), stop.on_launcher_exit(), _locked(home, accelerator, check):
         _start(home, config, accelerator, resume)
         stamp = f"{home.config_hash(config)}-{task().fingerprint}"
-        context = RunContext(accelerator, home.path, config.options.seed, stamp, stop, processes)
+        context = RunContext(accelerator, home.path, config.seed, stamp, stop, config.trainer.check_ranks)
         for remark in task().remarks():
             context.log(remark)
         try:
@@ -124,7 +122,7 @@ def _pipeline(task: Task, context: RunContext, home: RunFolder, resume: bool) ->
     config = task.config
     found = search(task, context, home, resume=resume)
     architecture = config.space.parse(found["string"])
-    trained = retrain(task, context, architecture, resume=resume) if config.retrain.epochs else None
+    trained = retrain(task, context, architecture, resume=resume) if config.retrain.num_train_epochs else None
     reweighted = found["search"] and config.curriculum is not None and config.curriculum.k > 0
     record = task.look_up(architecture, found.get("supernet_losses", {}))
     values = {
@@ -133,7 +131,7 @@ def _pipeline(task: Task, context: RunContext, home: RunFolder, resume: bool) ->
         "space": config.space.name,
         "algorithm": config.algorithm if found["search"] else None,
         "curriculum": asdict(config.curriculum) if config.curriculum and reweighted else None,
-        "seed": config.options.seed,
+        "seed": config.seed,
         "dataset": task.dataset(),
         "architecture": architecture.to_json(),
         "search": found["search"],
@@ -166,15 +164,17 @@ def search(task: Task, context: RunContext, home: RunFolder, *, resume: bool) ->
         ``{"string": ..., "search": ...}``; where nothing is searched (``options.architecture``) the latter is None.
     """
     config = task.config
-    if config.options.architecture is not None:
-        return {"string": config.space.parse(config.options.architecture).to_str(), "search": None}
+    if config.architecture is not None:
+        return {"string": config.space.parse(config.architecture).to_str(), "search": None}
     known = home.read_json("search.json")
     if known is not None:
         context.log(f"the search is finished: found {known['string']}")
         return known
     trainer = build_trainer(task, context)
     if not (resume and trainer.resume()):
-        context.log(f"search: {trainer.config.epochs} epochs of {_steps(config, trainer)}, {_candidates(config)}")
+        context.log(
+            f"search: {trainer.config.num_train_epochs} epochs of {_steps(config, trainer)}, {_candidates(config)}"
+        )
     outcome = trainer.train()
     figures = {name: getattr(outcome, name) for name in ("epochs", "steps", "seconds", "valid")}
     found = {
@@ -191,11 +191,11 @@ def search(task: Task, context: RunContext, home: RunFolder, *, resume: bool) ->
     return found
 
 
-def _supernet_losses(task: Task, trainer: CurriculumTrainer) -> dict[str, float]:
+def _supernet_losses(task: Task, trainer: SearchLoop) -> dict[str, float]:
     """Validation losses with shared weights of random architectures, where a benchmark knows what these are worth."""
     if not task.has_benchmark:
         return {}
-    space, seed = task.config.space, task.config.options.seed
+    space, seed = task.config.space, task.config.seed
     drawn = (space.sample(generator(seed, "supernet_losses", index)) for index in range(RANKED))
     distinct = list(dict.fromkeys(drawn))
     losses = zip(distinct, trainer.validation_losses(distinct), strict=True)
@@ -215,7 +215,7 @@ def _candidates(config: RunConfig) -> str:
     return f"{curriculum.k} subnets judge every {curriculum.unit}, once per {curriculum.refresh}"
 
 
-def build_trainer(task: Task, context: RunContext) -> CurriculumTrainer:
+def build_trainer(task: Task, context: RunContext) -> SearchLoop:
     """The trainer of a configuration, at its beginning.
 
     Args:
@@ -223,7 +223,7 @@ def build_trainer(task: Task, context: RunContext) -> CurriculumTrainer:
         context: accelerator, run folder, seed.
     """
     config, data = task.config, task.search_data()
-    with seeded(config.options.seed, "supernet"):
+    with seeded(config.seed, "supernet"):
         supernet = config.space.build_supernet()
     parts = SearchParts(
         space=config.space,
@@ -234,11 +234,11 @@ def build_trainer(task: Task, context: RunContext) -> CurriculumTrainer:
         valid=data.valid,
         arch=data.arch,
     )
-    return CurriculumTrainer(parts, config.trainer, context)
+    return SearchLoop(parts, config.trainer, context)
 
 
 def _algorithm(config: RunConfig) -> Any:
-    return config.search.build(config.space, config.options.seed)
+    return config.search.build(config.space, config.seed)
 
 
 def retrain(task: Task, context: RunContext, architecture: Architecture, *, resume: bool) -> RetrainResult:
@@ -254,13 +254,14 @@ def retrain(task: Task, context: RunContext, architecture: Architecture, *, resu
         The network with its best weights, and its figures: perplexities are per word, accuracies in percent.
     """
     config = task.config
-    with seeded(config.options.seed, "network"):
+    with seeded(config.seed, "network"):
         network = config.space.build_network(architecture, **asdict(config.network))
     train, validate = task.training()
     trainer = Retrainer(network, train, config.retrain, context, validate)
     if not (resume and trainer.resume()):
         context.log(
-            f"retrain: {config.retrain.epochs} epochs of {_steps(config, trainer)}, {parameters(network):,} parameters"
+            f"retrain: {config.retrain.num_train_epochs} epochs of {_steps(config, trainer)}, "
+            f"{parameters(network):,} parameters"
         )
     trainer.train()
     measured = task.measure(network)

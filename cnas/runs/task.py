@@ -14,10 +14,9 @@ from torch import Tensor
 from cnas.data.base import OrderedBatches
 from cnas.data.images import ImageData
 from cnas.data.text import TextData
-from cnas.errors import UserError
 from cnas.runs.config import RunConfig
 from cnas.runs.result import RunResult
-from cnas.training.trainer import check_candidates
+from cnas.training.search import check_candidates
 from cnas.types import Architecture, Paper
 
 
@@ -101,19 +100,16 @@ class Task(ABC):
             UserError: a field does not fit the data, the processes or the space.
         """
         config = self.config
-        if config.options.architecture is not None:
-            config.space.parse(config.options.architecture)
+        if config.architecture is not None:
+            config.space.parse(config.architecture)
         else:
             self._check_search(processes)
-        if config.retrain.epochs:
+        if config.retrain.num_train_epochs:
             config.retrain.check_processes(processes, "retrain.")
 
     def _check_search(self, processes: int) -> None:
         config = self.config
         config.trainer.check_processes(processes, "trainer.")
-        if config.trainer.valid_batch_size < processes:
-            found = config.trainer.valid_batch_size
-            raise UserError(f"trainer.valid_batch_size must be at least the {processes} processes, got {found}")
         if config.space.batch_statistics:
             config.trainer.check_whole_batches("trainer.", "supernet")
         if config.curriculum:

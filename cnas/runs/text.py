@@ -48,10 +48,10 @@ class TextTask(Task):
         Raises:
             UserError: it cannot be used, is out of reach, or is to be looked up in a table of image classifiers.
         """
-        if config.options.table is not None:
-            raise UserError(f"table must be none for text, got {config.options.table!r}")
+        if config.table is not None:
+            raise UserError(f"table must be none for text, got {config.table!r}")
         assert config.text is not None
-        data = load_text(config.options.data, config.text)
+        data = load_text(config.data, config.text)
         words = len(data.vocabulary)
         space, network = replace(config.space, vocab_size=words), replace(config.network, vocab_size=words)  # type: ignore[type-var]
         return cls(replace(config, space=space, network=network), data)
@@ -71,35 +71,36 @@ class TextTask(Task):
                 "text.variable_length must be off with a curriculum, whose unit must be the same chunk in every epoch; "
                 f"allowed with --no-curriculum or curriculum.k 0, got curriculum.k {k}"
             )
-        if not config.retrain.epochs:
+        if not config.retrain.num_train_epochs:
             raise UserError(
-                "retrain.epochs must be at least 1 for text, got 0: no benchmark knows what the network is worth"
+                "retrain.num_train_epochs must be at least 1 for text, got 0: no benchmark knows what the network is "
+                "worth"
             )
-        if config.options.architecture is None:
-            with _named("search: trainer.batch_size, trainer.valid_batch_size or text"):
+        if config.architecture is None:
+            with _named("search: trainer.global_batch_size, trainer.eval_batch_size or text"):
                 self.search_data()
         super().check(processes)
-        with _named(f"training: retrain.batch_size, {PROBE_STREAMS} streams of validation text, or text"):
+        with _named(f"training: retrain.global_batch_size, {PROBE_STREAMS} streams of validation text, or text"):
             self.training()
 
     def search_data(self) -> SearchData:
         """Chunks of the text; architecture steps read the validation text in order, in chunks of a fixed length."""
         config, length, tokens = self.config.trainer, self.text.length, self.data.search
-        valid = TextStreams(self.data.validation, config.valid_batch_size, length)
+        valid = TextStreams(self.data.validation, config.eval_batch_size, length)
         if self.text.variable_length:
-            seed = self.config.options.seed
-            return SearchData(VariableStreams(tokens, config.batch_size, length, seed, halving_lengths), valid)
+            seed = self.config.seed
+            return SearchData(VariableStreams(tokens, config.global_batch_size, length, seed, halving_lengths), valid)
         unit = self.config.curriculum.unit if self.config.curriculum else "sequence"
         if unit == "sample":
             raise UserError("curriculum.unit must be sequence or token for text, got 'sample'")
-        return SearchData(TextStreams(tokens, config.batch_size, length, unit), valid)
+        return SearchData(TextStreams(tokens, config.global_batch_size, length, unit), valid)
 
     def training(self) -> tuple[OrderedBatches, Callable[[Any], dict[str, float]]]:
         """Chunks of the whole training text; validation on a few parallel streams."""
-        tokens, batch_size, length = self.data.train, self.config.retrain.batch_size, self.text.length
+        tokens, batch_size, length = self.data.train, self.config.retrain.global_batch_size, self.text.length
         probe = self._whole(self.data.validation, PROBE_STREAMS)
         train: OrderedBatches = (
-            VariableStreams(tokens, batch_size, length, self.config.options.seed, scattered_lengths)
+            VariableStreams(tokens, batch_size, length, self.config.seed, scattered_lengths)
             if self.text.variable_length
             else TextStreams(tokens, batch_size, length)
         )

@@ -62,7 +62,7 @@ def read_grid(path: Path | str) -> Grid:
             for job in found:
                 searches.setdefault(job.name, job)
             for config in references_of([job.config for job in found], part.random):
-                job = _job(config, f"random cell, seed {config.options.seed}")
+                job = _job(config, f"random cell, seed {config.seed}")
                 references[job.name] = job
     except UserError as problem:
         raise UserError(f"grid {path}: {problem}") from problem

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from cnas.errors import UserError
-from cnas.runs.fields import display
+from cnas.fields import display
 from cnas.sweeps import executors
 
 DEFAULTS: dict[str, Any] = {"recipe": None, "preset": "cpu", "flags": {}, "grid": {}, "random": 0}

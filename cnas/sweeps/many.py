@@ -56,8 +56,8 @@ class _Running:
 def by_seed(jobs: Iterable[Job]) -> list[Job]:
     """All runs of the first seed, then those of the next."""
     every = list(jobs)
-    seeds = list(dict.fromkeys(job.config.options.seed for job in every))
-    return sorted(every, key=lambda job: seeds.index(job.config.options.seed))
+    seeds = list(dict.fromkeys(job.config.seed for job in every))
+    return sorted(every, key=lambda job: seeds.index(job.config.seed))
 
 
 def run_many(

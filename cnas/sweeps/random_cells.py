@@ -10,7 +10,7 @@ from cnas.errors import UserError
 from cnas.random import generator
 from cnas.runs.config import RunConfig
 
-SEARCH = ("version", "recipe", "preset", "seed", "architecture", "space", "search", "trainer", "curriculum")
+SEARCH = ("version", "recipe", "preset", "architecture", "space", "search", "trainer", "curriculum")
 """Fields of a configuration on which the training of a given architecture does not depend."""
 
 
@@ -26,7 +26,7 @@ def random_cells(config: RunConfig, count: int) -> list[RunConfig]:
     """
     plain = replace(config, curriculum=None)
     drawn = _draw(config, count)
-    return [replace(plain, options=replace(plain.options, architecture=architecture)) for architecture in drawn]
+    return [replace(plain, architecture=architecture) for architecture in drawn]
 
 
 def references_of(searches: Iterable[RunConfig], count: int) -> list[RunConfig]:
@@ -39,14 +39,15 @@ def references_of(searches: Iterable[RunConfig], count: int) -> list[RunConfig]:
     Raises:
         UserError: as `random_cells`.
     """
-    kinds = {_kind(config): config for config in searches if config.options.architecture is None}
+    kinds = {_kind(config): config for config in searches if config.architecture is None}
     return [cell for config in kinds.values() for cell in random_cells(config, count)]
 
 
 def _kind(config: RunConfig) -> str:
     """What two searches share whose cells may be compared with the same random ones."""
     kept = {name: value for name, value in config.plainly_spelled().to_json().items() if name not in SEARCH}
-    return json.dumps([config.options.seed, config.space.name, config.space.size, kept], sort_keys=True)
+    loop, space = config.trainer, config.space
+    return json.dumps([loop.seed, loop.mixed_precision, loop.tf32, space.name, space.size, kept], sort_keys=True)
 
 
 def _draw(config: RunConfig, count: int) -> list[str]:
@@ -56,6 +57,6 @@ def _draw(config: RunConfig, count: int) -> list[str]:
     found: dict[str, None] = {}
     attempt = 0
     while len(found) < count:
-        found[space.sample(generator(config.options.seed, f"plan/{space.name}", attempt)).to_str()] = None
+        found[space.sample(generator(config.seed, f"plan/{space.name}", attempt)).to_str()] = None
         attempt += 1
     return list(found)

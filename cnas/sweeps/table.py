@@ -97,10 +97,7 @@ def table_plan(recipe: str, presets: Presets, given: argparse.Namespace) -> tupl
         if value < least:
             raise UserError(f"--{name} must be at least {least}, got {value}")
     options = {name: value for name in OPTIONS if (value := getattr(given, name, None)) is not None}
-    rows = {
-        name: replace(config, options=replace(config.options, **options))
-        for name, config in presets[given.preset]().items()
-    }
+    rows = {name: replace(config, **options) for name, config in presets[given.preset]().items()}
     home = Path(given.output_dir or f"runs/{recipe}-{given.preset}")
     return Plan(rows, tuple(dict.fromkeys(given.seeds)), given.random), home, given.jobs
 
@@ -170,4 +167,4 @@ def run_table(plan: Plan, home: Path, at_once: int, make_table: Callable[[Plan, 
 
 
 def _seeded(config: RunConfig, seed: int) -> RunConfig:
-    return replace(config, options=replace(config.options, seed=seed))
+    return config.with_seed(seed)

@@ -1,19 +1,18 @@
 """Training: one loop on Accelerate, the curriculum search and the retraining built on it."""
 
-from cnas.training.arguments import LoopConfig, RetrainConfig, TrainerConfig
-from cnas.training.context import ProcessOptions, RunContext
+from cnas.training.arguments import LoopArguments, RetrainArguments, SearchArguments
+from cnas.training.context import RunContext
 from cnas.training.loop import AccelerateLoop
 from cnas.training.retrain import Retrainer
-from cnas.training.trainer import CurriculumTrainer, SearchParts
+from cnas.training.search import SearchLoop, SearchParts
 
 __all__ = [
     "AccelerateLoop",
-    "CurriculumTrainer",
-    "LoopConfig",
-    "ProcessOptions",
-    "RetrainConfig",
+    "LoopArguments",
+    "RetrainArguments",
     "Retrainer",
     "RunContext",
+    "SearchArguments",
+    "SearchLoop",
     "SearchParts",
-    "TrainerConfig",
 ]

@@ -1,12 +1,34 @@
-"""The arguments of the training loops: how long, how much at once, and the optimiser of the weights."""
+"""The arguments of the training loops, by the names of `transformers.TrainingArguments` where the meaning is equal."""
 
 from __future__ import annotations
 
+import difflib
 import math
-from dataclasses import dataclass, fields
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
 
 from cnas.errors import UserError
+from cnas.fields import check_fields
+from cnas.training.launcher_flags import launched_precision
+
+LEFT_OUT = {
+    "per_device_train_batch_size": "the number of devices must not change a result: global_batch_size is all rows of "
+    "a step, micro_batch_size what a device takes at once",
+    "per_device_eval_batch_size": "the number of devices must not change a result: use eval_batch_size",
+    "gradient_accumulation_steps": "a step is one global batch: micro_batch_size says how many rows go through the "
+    "network at once",
+    "accumulation_steps": "use micro_batch_size, the rows that go through the network at once",
+    "schedule": "use lr_scheduler_type; what was called cosine is cosine_by_epoch",
+    "eval_steps": "evaluation follows every epoch",
+    "max_steps": "use num_train_epochs",
+}
+"""Names that somebody may expect, and why they are none here."""
+
+
+class ArgumentNameError(UserError, TypeError):
+    """There is no argument of that name."""
 
 
 def require(config: object, *rules: tuple[str, bool, str]) -> None:
@@ -17,26 +39,37 @@ def require(config: object, *rules: tuple[str, bool, str]) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LoopConfig:
+class LoopArguments:
     """Arguments of every training loop.
+
+    A `SearchSpace` knows the values that were published for it; they take the place of what was not `given` here when
+    a `CurriculumTrainer` is made.
 
     Raises:
         UserError: naming the field, its value and what is allowed.
+        ArgumentNameError: there is no such field; with the reason, or the nearest name.
     """
 
     least_epochs: ClassVar[int] = 1
+    renamed: ClassVar[Mapping[str, str]] = {
+        "epochs": "num_train_epochs",
+        "batch_size": "global_batch_size",
+        "clip_norm": "max_grad_norm",
+        "checkpoint_steps": "save_steps",
+    }
+    """Flags of 0.1.0, and what they are called now."""
 
-    epochs: int = 1
+    num_train_epochs: int = 1
     """Passes over the training data."""
-    batch_size: int = 64
+    global_batch_size: int = 64
     """Rows of the global batch, whatever the number of processes."""
-    accumulation_steps: int = 1
-    """Parts a process cuts its share of a batch into, to save memory; the update is the same. 1 where a network
-    normalises over whole batches."""
+    micro_batch_size: int | None = None
+    """Most rows that go through the network of one process at once, to save memory; the update is the same. None takes
+    the whole share of a process, as a network that normalises over whole batches needs."""
     learning_rate: float = 20.0
-    """Of SGD on the weights, in the first epoch."""
-    schedule: Literal["constant", "cosine"] = "constant"
-    """How the learning rate goes on from epoch to epoch; within an epoch it stays."""
+    """Of the optimiser of the weights, at the beginning."""
+    lr_scheduler_type: Literal["constant", "cosine_by_epoch"] = "constant"
+    """How the learning rate goes on; by epoch, it stays within an epoch."""
     final_learning_rate: float = 0.0
     """Where the cosine would arrive after the last epoch."""
     momentum: float = 0.0
@@ -45,26 +78,53 @@ class LoopConfig:
     """Whether the momentum is Nesterov's."""
     weight_decay: float = 0.0
     """L2 penalty on the weights that a step uses; its gradient is added after clipping."""
-    clip_norm: float | None = 0.25
+    max_grad_norm: float | None = 0.25
     """Largest norm of the gradient; longer ones are scaled down to it. None leaves it as it is."""
-    checkpoint_steps: int | None = None
+    save_steps: int | None = None
     """Also save every so many steps; none saves at the end of every epoch only."""
+    save_total_limit: int = 2
+    """So many checkpoints of a phase are kept, the newest ones."""
     bad_steps_in_a_row: int = 5
     """So many steps in a row with a loss or a gradient that is not finite, or a loss 5 nats above that of guessing, and
     training goes back to the start of the epoch with half the learning rate."""
+    given: frozenset[str] | None = field(default=None, repr=False, compare=False, metadata={"flag": False})
+    """The fields that somebody chose; all others are open to what was published for a space. Filled in by itself."""
+
+    def __new__(cls, **given: Any) -> Self:
+        """Refuse names that are no fields, with a reason."""
+        names = [each.name for each in fields(cls)]
+        for name in given:
+            if name not in names:
+                close = difflib.get_close_matches(name, names, n=1)
+                why = LEFT_OUT.get(name) or (f"did you mean {close[0]}?" if close else f"allowed: {', '.join(names)}")
+                raise ArgumentNameError(f"{name} is no field of {cls.__name__}: {why}")
+        self = super().__new__(cls)
+        chosen = given.get("given")
+        # `dataclasses.replace` passes all fields on, among them `given`: new is then what no default is.
+        new = given if chosen is None else [each.name for each in fields(cls) if given[each.name] != each.default]
+        object.__setattr__(self, "_chosen", frozenset(new) | (chosen or frozenset()))
+        return self
 
     def __post_init__(self) -> None:
-        least = {"epochs": self.least_epochs, "batch_size": 1, "accumulation_steps": 1, "bad_steps_in_a_row": 1}
-        clip, every, rate = self.clip_norm, self.checkpoint_steps, self.learning_rate
+        object.__setattr__(self, "given", self._chosen - {"given"})  # type: ignore[attr-defined]
+        check_fields(self)
+        least = {
+            "num_train_epochs": self.least_epochs,
+            "global_batch_size": 1,
+            "save_total_limit": 1,
+            "bad_steps_in_a_row": 1,
+        }
+        clip, rate = self.max_grad_norm, self.learning_rate
+        some = {"micro_batch_size": self.micro_batch_size, "save_steps": self.save_steps}
         require(
             self,
             *((name, getattr(self, name) >= lowest, f"at least {lowest}") for name, lowest in least.items()),
+            *((name, value is None or value >= 1, "at least 1 or none") for name, value in some.items()),
             ("learning_rate", 0 < rate < math.inf, "above 0 and finite"),
-            ("clip_norm", clip is None or 0 < clip < math.inf, "above 0 and finite, or none"),
+            ("max_grad_norm", clip is None or 0 < clip < math.inf, "above 0 and finite, or none"),
             ("weight_decay", 0 <= self.weight_decay < math.inf, "at least 0 and finite"),
             ("final_learning_rate", 0 <= self.final_learning_rate <= rate, f"between 0 and learning_rate {rate}"),
             ("momentum", 0 <= self.momentum < 1, "at least 0 and below 1"),
-            ("checkpoint_steps", every is None or every >= 1, "at least 1 or none"),
         )
         if self.nesterov and not self.momentum:
             raise UserError("nesterov needs a momentum above 0, got momentum 0")
@@ -73,13 +133,14 @@ class LoopConfig:
         """The learning rate of an epoch, from 0.
 
         Example:
-            >>> config = LoopConfig(epochs=2, learning_rate=0.3, schedule="cosine", final_learning_rate=0.1)
-            >>> [round(config.rate(epoch), 3) for epoch in range(3)]
+            >>> schedule = {"lr_scheduler_type": "cosine_by_epoch", "final_learning_rate": 0.1}
+            >>> arguments = LoopArguments(num_train_epochs=2, learning_rate=0.3, **schedule)
+            >>> [round(arguments.rate(epoch), 3) for epoch in range(3)]
             [0.3, 0.2, 0.1]
         """
-        if self.schedule == "constant":
+        if self.lr_scheduler_type == "constant":
             return self.learning_rate
-        way = (1 + math.cos(math.pi * epoch / self.epochs)) / 2
+        way = (1 + math.cos(math.pi * epoch / self.num_train_epochs)) / 2
         return self.final_learning_rate + (self.learning_rate - self.final_learning_rate) * way
 
     def check_whole_batches(self, prefix: str, what: str = "network") -> None:
@@ -92,58 +153,102 @@ class LoopConfig:
         Raises:
             UserError: a size is one of these.
         """
-        if self.accumulation_steps > 1:
+        if self.micro_batch_size is not None:
             raise UserError(
-                f"{prefix}accumulation_steps must be 1 where the network normalises over whole batches, "
-                f"got {self.accumulation_steps}"
+                f"{prefix}micro_batch_size must be none where the network normalises over whole batches, "
+                f"got {self.micro_batch_size}"
             )
-        for name in (field.name for field in fields(self) if field.name.endswith("batch_size")):
-            if getattr(self, name) < 2:
+        for name in ("global_batch_size", "eval_batch_size"):
+            if getattr(self, name, 2) < 2:
                 raise UserError(f"{prefix}{name} must be at least 2 where the {what} normalises batches, got 1")
 
     def check_processes(self, world: int, prefix: str = "") -> None:
-        """Raise a `UserError`, the field after ``prefix``, where a part of one of ``world`` processes has no row."""
-        if self.batch_size // world < self.accumulation_steps:
-            raise UserError(
-                f"{prefix}batch_size must be at least processes x accumulation_steps = {world} x "
-                f"{self.accumulation_steps}, got {self.batch_size}"
-            )
+        """Raise a `UserError`, the field after ``prefix``, where one of ``world`` processes has no row of a batch."""
+        for name in ("global_batch_size", "eval_batch_size"):
+            if getattr(self, name, world) < world:
+                found = getattr(self, name)
+                raise UserError(f"{prefix}{name} must be at least the {world} processes, got {found}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainerConfig(LoopConfig):
-    """Arguments of the search; defaults are those of google-research ``enas_lm``."""
+class SearchArguments(LoopArguments):
+    """Arguments of the search and of the run as a whole; defaults are those of google-research ``enas_lm``."""
 
-    epochs: int = 600
-    batch_size: int = 128
-    valid_batch_size: int = 128
+    renamed: ClassVar[Mapping[str, str]] = {
+        **LoopArguments.renamed,
+        "valid_batch_size": "eval_batch_size",
+        "log_with": "report_to",
+        "process_timeout": "ddp_timeout",
+    }
+
+    output_dir: str | None = field(default=None, metadata={"flag": False})
+    """The folder of the run; none makes one below ``runs``."""
+    seed: int = 1
+    """Of every random draw."""
+    num_train_epochs: int = 600
+    global_batch_size: int = 128
+    eval_batch_size: int = 128
     """Rows of a validation batch: the algorithm's reward and derivation."""
     learning_rate: float = 20.0
     weight_decay: float = 8e-7
-    clip_norm: float | None = 0.1
+    max_grad_norm: float | None = 0.1
+    bf16: bool = field(default_factory=lambda: launched_precision() == "bf16")
+    """Matrix products in bfloat16; losses and weights stay in float32. What `accelerate launch` was told counts too."""
+    fp16: bool = field(default_factory=lambda: launched_precision() == "fp16")
+    """Matrix products in float16, as `bf16`; not on a CPU."""
+    tf32: bool = False
+    """Matrix products of float32 with 10 bits of mantissa, where the device has that."""
+    report_to: tuple[str, ...] = ()
+    """Trackers of Accelerate, e.g. tensorboard or trackio; all is every installed one."""
+    logging_dir: str | None = None
+    """Where trackers write; none is ``logs`` in the run folder."""
+    ddp_timeout: float = field(default=600.0, metadata={"saved": False})
+    """Seconds after which a process that waits for another one gives up."""
+    check_ranks: int | None = field(default=None, metadata={"saved": False})
+    """Compare all that the processes hold, bit for bit, every so many steps and before every checkpoint."""
 
     def __post_init__(self) -> None:
+        if isinstance(self.output_dir, Path):
+            object.__setattr__(self, "output_dir", str(self.output_dir))
+        names = [self.report_to] if isinstance(self.report_to, str) else self.report_to
+        if isinstance(names, list | tuple):
+            object.__setattr__(self, "report_to", tuple(name for name in names if name != "none"))
         super().__post_init__()
-        require(self, ("valid_batch_size", self.valid_batch_size >= 1, "at least 1"))
+        require(
+            self,
+            ("seed", self.seed >= 0, "at least 0"),
+            ("eval_batch_size", self.eval_batch_size >= 1, "at least 1"),
+            ("check_ranks", self.check_ranks is None or self.check_ranks >= 1, "at least 1 or none"),
+            ("ddp_timeout", 1 <= self.ddp_timeout < math.inf, "at least 1 second and finite"),
+        )
+        if self.bf16 and self.fp16:
+            raise UserError(f"bf16 and fp16 exclude each other, and accelerate launch says {launched_precision()}")
+
+    @property
+    def mixed_precision(self) -> str:
+        """What Accelerate calls the precision: ``"no"``, ``"bf16"`` or ``"fp16"``."""
+        return "bf16" if self.bf16 else "fp16" if self.fp16 else "no"
 
 
 @dataclass(frozen=True, kw_only=True)
-class RetrainConfig(LoopConfig):
-    """Arguments of training the derived network; defaults are those of google-research ``enas_lm`` (``fixed.py``)."""
+class RetrainArguments(LoopArguments):
+    """Arguments of training the found network; defaults are those of google-research ``enas_lm`` (``fixed.py``)."""
 
     least_epochs: ClassVar[int] = 0
 
-    epochs: int = 3000
+    num_train_epochs: int = 3000
     """Passes over the training data; 0 leaves the network untrained."""
-    batch_size: int = 64
+    global_batch_size: int = 64
     learning_rate: float = 20.0
     weight_decay: float = 1.6e-6
     """L2 penalty on the weights; ``fixed.py`` adds 8e-7·Σw², whose gradient is twice that, and clips it along."""
-    clip_norm: float | None = 0.25
+    max_grad_norm: float | None = 0.25
     nonmonotone: int | None = 10
     """Averaging starts when validation is worse than the best before the last so many epochs; none never starts it."""
     average_from: int | None = None
     """Start averaging at this epoch (from 1) at the latest; none leaves it to the rule."""
+    model_init_kwargs: dict[str, Any] | None = field(default=None, metadata={"flag": False})
+    """Sizes of the network, e.g. ``{"hidden_size": 48}``; they become the run's section ``network``."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -84,7 +84,7 @@ def cut(batch: Batch, count: int, weights: Callable[[Tensor], Tensor] | None = N
     """
     seeds, rows, parts = batch.dropout_seeds, len(batch.labels), []
     assert seeds is not None
-    count, first = min(count, max(rows, 1)), seeds.rows.start
+    count, first = min(max(count, 1), max(rows, 1)), seeds.rows.start
     for start, stop in itertools.pairwise(rows * edge // count for edge in range(count + 1)):
         fields = {name: getattr(batch, name)[start:stop] for name in TENSORS}
         if batch.hidden_state is not None:

@@ -21,7 +21,7 @@ from cnas.algorithms.base import StepContext
 from cnas.data.base import OrderedBatches
 from cnas.errors import NonFiniteError
 from cnas.spaces.base import SuperNet
-from cnas.training.arguments import LoopConfig
+from cnas.training.arguments import LoopArguments
 from cnas.training.batch import Part, cut, fetch
 from cnas.training.context import RunContext
 from cnas.types import Output, Routing
@@ -43,7 +43,7 @@ class Bilevel:
         context: of the run.
     """
 
-    def __init__(self, supernet: SuperNet, batches: OrderedBatches, config: LoopConfig, context: RunContext) -> None:
+    def __init__(self, supernet: SuperNet, batches: OrderedBatches, config: LoopArguments, context: RunContext) -> None:
         self.supernet, self.batches, self.config, self.context = supernet, batches, config, context
         self.hidden_state: Tensor | None = None  # [b, H], what the last validation batch left
         self._turn, self._turn_batches = 0, batches.at_epoch(0)
@@ -65,7 +65,7 @@ class Bilevel:
             weights=self._constants(),
             learning_rate=learning_rate,
             weight_decay=self.config.weight_decay,
-            clip_norm=math.inf if self.config.clip_norm is None else self.config.clip_norm,
+            clip_norm=math.inf if self.config.max_grad_norm is None else self.config.max_grad_norm,
             momentum=self._momentum(optimizer),
         )
 

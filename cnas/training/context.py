@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import signal
 import threading
@@ -18,7 +17,6 @@ from accelerate import Accelerator
 
 from cnas.errors import Stopped
 from cnas.random import generator
-from cnas.training.arguments import require
 from cnas.training.distributed import ProcessGroup
 
 LAUNCHED = "TORCHELASTIC_RUN_ID"
@@ -80,27 +78,6 @@ class StopSignal:
                 return
 
 
-@dataclass(frozen=True, kw_only=True)
-class ProcessOptions:
-    """How the processes of a run watch one another; another start of the same run may have other options.
-
-    Raises:
-        UserError: naming the field, its value and what is allowed.
-    """
-
-    check_ranks: int | None = None
-    """Compare all that the processes hold, bit for bit, every so many steps and before every checkpoint."""
-    process_timeout: float = 600.0
-    """Seconds after which a process that waits for another one gives up."""
-
-    def __post_init__(self) -> None:
-        require(
-            self,
-            ("check_ranks", self.check_ranks is None or self.check_ranks >= 1, "at least 1 or none"),
-            ("process_timeout", 1 <= self.process_timeout < math.inf, "at least 1 second and finite"),
-        )
-
-
 @dataclass(frozen=True)
 class RunContext:
     """What the loops of one run share, and all that trains or scores for them.
@@ -111,7 +88,7 @@ class RunContext:
         seed: of every draw.
         config_hash: stamped into checkpoints; another one is refused on resume.
         stop: set by signals.
-        options: how the processes watch one another.
+        check_ranks: compare all that the processes hold every so many steps; None compares nothing.
     """
 
     accelerator: Accelerator
@@ -119,7 +96,7 @@ class RunContext:
     seed: int
     config_hash: str
     stop: StopSignal = field(default_factory=StopSignal)
-    options: ProcessOptions = ProcessOptions()
+    check_ranks: int | None = None
 
     @cached_property
     def processes(self) -> ProcessGroup:

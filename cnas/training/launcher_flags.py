@@ -64,8 +64,8 @@ REFUSED = {
 """Variables that stand for other flags, which a configuration file may have set too."""
 _OFF = {"", "0", "false", "no", "none", "auto"}
 _INSTEAD = {
-    "gradient_accumulation_steps": "; use --trainer.accumulation-steps and --retrain.accumulation-steps",
-    "gradient_clipping": "; use --trainer.clip-norm and --retrain.clip-norm",
+    "gradient_accumulation_steps": "; use --trainer.micro-batch-size and --retrain.micro-batch-size",
+    "gradient_clipping": "; use --trainer.max-grad-norm and --retrain.max-grad-norm",
 }
 _WORLD = ["WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE"]
 

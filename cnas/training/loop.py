@@ -1,6 +1,6 @@
 """One small loop on Accelerate: steps, progress, checkpoints, resume, trackers.
 
-A subclass says what a step is and what happens after an epoch; `CurriculumTrainer` and `Retrainer` are the two. Draws
+A subclass says what a step is and what happens after an epoch; `SearchLoop` and `Retrainer` are the two. Draws
 are functions of (seed, purpose, step), see `cnas.random`, so the place of a run is a handful of numbers.
 
 Legend: B rows of the global batch, b rows of one process or part, H hidden units.
@@ -21,9 +21,9 @@ from torch import Tensor, nn
 
 from cnas.data.base import OrderedBatches
 from cnas.errors import NonFiniteError, Stopped
-from cnas.training.arguments import LoopConfig
+from cnas.training.arguments import LoopArguments
 from cnas.training.bad_steps import READ_EVERY, TRIES, Loss, StepGuard, Trouble
-from cnas.training.batch import Part, fetch, mean
+from cnas.training.batch import Part, cut, fetch, mean
 from cnas.training.context import RunContext
 from cnas.training.optimizers import set_learning_rate, sgd
 from cnas.training.progress import EpochLog, TrainingProgress
@@ -45,7 +45,7 @@ class AccelerateLoop(ABC):
     restarted: ClassVar[dict[str, Any]] = {}
     """The parts of a state that begin anew where an epoch is done again."""
 
-    def __init__(self, model: nn.Module, batches: OrderedBatches, config: LoopConfig, context: RunContext) -> None:
+    def __init__(self, model: nn.Module, batches: OrderedBatches, config: LoopArguments, context: RunContext) -> None:
         self.context, self.config, self.batches = context, config, batches
         self.accelerator, self.processes = context.accelerator, context.processes
         config.check_processes(self.processes.world)
@@ -53,9 +53,9 @@ class AccelerateLoop(ABC):
         self.optimizer = self.make_optimizer()
         self.progress = TrainingProgress()
         self.guard = StepGuard(self.model, config.bad_steps_in_a_row)
-        self.checkpoints = PhaseCheckpoints(context, self.phase)
+        self.checkpoints = PhaseCheckpoints(context, self.phase, config.save_total_limit)
         self.hidden_state: Tensor | None = None  # [b, H], what the last batch left
-        self.log = EpochLog(context, self.phase, config.epochs)
+        self.log = EpochLog(context, self.phase, config.num_train_epochs)
         self._clock = time.perf_counter()  # until when the seconds of the progress count
 
     @abstractmethod
@@ -109,7 +109,7 @@ class AccelerateLoop(ABC):
             ProcessGroupError: the processes have lost one another, or hold different numbers.
         """
         self._clock = time.perf_counter()
-        while self.progress.epoch < self.config.epochs:
+        while self.progress.epoch < self.config.num_train_epochs:
             start = time.perf_counter()
             try:
                 self._run_steps()
@@ -156,9 +156,9 @@ class AccelerateLoop(ABC):
                     self._check_steps()
                 if stop:
                     self.stop_here()
-                elif self._due(self.config.checkpoint_steps) and index + 1 < total:
+                elif self._due(self.config.save_steps) and index + 1 < total:
                     self.save()
-                elif self._due(self.context.options.check_ranks):
+                elif self._due(self.context.check_ranks):
                     self.checkpoints.compare(self.state(), self.progress.step)
 
     def _due(self, every: int | None) -> bool:
@@ -189,6 +189,16 @@ class AccelerateLoop(ABC):
     def fetch(self, index: int) -> Batch:
         """This process's rows of training batch ``index``, with their hidden state and the step's dropout masks."""
         return fetch(self.batches, index, self.context, self.hidden_state, f"{self.phase}/dropout", self.progress.step)
+
+    def in_parts(self, batch: Batch, weights: Callable[[Tensor], Tensor] | None = None) -> list[Part]:
+        """The batch in parts of at most ``micro_batch_size`` rows.
+
+        Args:
+            batch: rows of this process.
+            weights: the curriculum's v of unit ids; None where there is no curriculum.
+        """
+        most = self.config.micro_batch_size
+        return cut(batch, 1 if most is None else math.ceil(len(batch.labels) / most), weights)
 
     def weight_step(self, index: int, parts: Sequence[Part], forward: Callable[[Batch], Output]) -> bool:
         """One update of the weights, where the step is no bad one.
@@ -238,7 +248,7 @@ class AccelerateLoop(ABC):
         # Not the accelerator's own clipping: it unscales (fp16) the gradients once for every optimiser ever prepared,
         # and averaging brings a second one for the same weights.
         self.accelerator.unscale_gradients(self.optimizer)
-        norm = torch.nn.utils.clip_grad_norm_(parameters, self.config.clip_norm or math.inf)
+        norm = torch.nn.utils.clip_grad_norm_(parameters, self.config.max_grad_norm or math.inf)
         # A gradient scaler (fp16) skips overflowed steps by itself, and finds its scale by them.
         return torch.zeros_like(norm) if self.context.loss_scale > 1 else norm
 
@@ -281,7 +291,7 @@ class AccelerateLoop(ABC):
     @property
     def advice(self) -> str:
         """What to do where nothing helps, and which checkpoint there is."""
-        return f"; lower learning_rate or clip_norm ({self.checkpoints.kept})"
+        return f"; lower learning_rate or max_grad_norm ({self.checkpoints.kept})"
 
     def save(self) -> None:
         """Write a checkpoint, see `PhaseCheckpoints.write`."""

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from cnas.training.arguments import LoopConfig
+from cnas.training.arguments import LoopArguments
 
 
-def sgd(model: nn.Module, config: LoopConfig) -> torch.optim.Optimizer:
+def sgd(model: nn.Module, config: LoopArguments) -> torch.optim.Optimizer:
     """Stochastic gradient descent, as ``config`` says."""
     return torch.optim.SGD(
         model.parameters(),
@@ -21,7 +21,7 @@ def sgd(model: nn.Module, config: LoopConfig) -> torch.optim.Optimizer:
     )
 
 
-def averaged_sgd(model: nn.Module, config: LoopConfig) -> torch.optim.Optimizer:
+def averaged_sgd(model: nn.Module, config: LoopArguments) -> torch.optim.Optimizer:
     """Torch's averaged SGD, whose mean begins with its second step."""
     rate, decay = config.learning_rate, config.weight_decay
     return torch.optim.ASGD(model.parameters(), lr=rate, lambd=0.0, t0=0.0, weight_decay=decay)

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from cnas.data.base import OrderedBatches
 from cnas.errors import NonFiniteError
-from cnas.training.arguments import RetrainConfig
-from cnas.training.batch import cut, run_network
+from cnas.training.arguments import RetrainArguments
+from cnas.training.batch import run_network
 from cnas.training.context import RunContext
 from cnas.training.loop import AccelerateLoop
 from cnas.training.optimizers import averaged_sgd
@@ -41,7 +41,7 @@ class Retrainer(AccelerateLoop):
     """
 
     phase = "retrain"
-    config: RetrainConfig
+    config: RetrainArguments
     averaging_since: int | None = None
     """The step at which averaging began."""
 
@@ -49,7 +49,7 @@ class Retrainer(AccelerateLoop):
         self,
         network: Any,
         train: OrderedBatches,
-        config: RetrainConfig,
+        config: RetrainArguments,
         context: RunContext,
         validate: Callable[[Any], Mapping[str, float]],
     ) -> None:
@@ -68,7 +68,7 @@ class Retrainer(AccelerateLoop):
 
     def train_step(self, index: int) -> bool:
         """One update of the weights, in which every unit counts the same."""
-        return self.weight_step(index, cut(self.fetch(index), self.config.accumulation_steps), self.forward)
+        return self.weight_step(index, self.in_parts(self.fetch(index)), self.forward)
 
     def forward(self, batch: Batch) -> Output:
         """Run the network."""

@@ -19,10 +19,11 @@ class PhaseCheckpoints:
     Args:
         context: of the run.
         phase: names the folder below ``checkpoints/``.
+        keep: so many are kept, the newest ones.
     """
 
-    def __init__(self, context: RunContext, phase: str) -> None:
-        self.context, self.phase = context, phase
+    def __init__(self, context: RunContext, phase: str, keep: int = 2) -> None:
+        self.context, self.phase, self.keep = context, phase, keep
         self.root: Path = context.folder / "checkpoints" / phase
         self._newest: int | None = None
 
@@ -38,14 +39,15 @@ class PhaseCheckpoints:
             StorageError: the disk refused; older checkpoints are untouched.
         """
         problem, step, context = None, state["position"]["step"], self.context
-        if context.options.check_ranks:
+        if context.check_ranks:
             # Before, so that the checkpoint that is kept is of a time when all were equal.
             self.compare(state, step)
         if context.accelerator.is_main_process:
             info = {"processes": context.processes.world}
             pinned = state["trouble"]["starts"]
             try:
-                checkpoint.save(self.root, step, state, config_hash=context.config_hash, pinned=pinned, info=info)
+                of_run = {"config_hash": context.config_hash, "pinned": pinned, "info": info}
+                checkpoint.save(self.root, step, state, **of_run, keep=self.keep)
             except StorageError as error:
                 problem = error
         (failed,) = context.processes.sum_numbers(float(problem is not None))

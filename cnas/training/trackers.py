@@ -27,7 +27,7 @@ def start_trackers(accelerator: Accelerator, folder: Path, config: Mapping[str, 
     happens.
 
     Args:
-        accelerator: made with ``log_with``.
+        accelerator: made with ``report_to``.
         folder: the run folder; trackers that name their runs take its name.
         config: the run's settings by dotted name; what is no scalar is stored as text.
         resume: go on with the tracker's newest run of that name, where the tracker knows how.
@@ -52,7 +52,7 @@ def start_trackers(accelerator: Accelerator, folder: Path, config: Mapping[str, 
         accelerator.trackers.clear()
         names = ", ".join(kind.name if isinstance(kind, GeneralTracker) else str(kind) for kind in accelerator.log_with)
         reason = "the main process could not start it" if problem is None else describe(problem)
-        raise UserError(f"log_with {names!r} did not start: {reason}; mend that or leave out --log-with")
+        raise UserError(f"report_to {names!r} did not start: {reason}; mend that or leave out --report-to")
 
 
 def _make_safe(tracker: GeneralTracker, warn: bool) -> None:

@@ -14,8 +14,8 @@ from cnas.algorithms import default_config
 from cnas.algorithms.base import StepContext
 from cnas.algorithms.darts import DARTS
 from cnas.errors import NonFiniteError, UserError
+from cnas.fields import from_dict, to_dict
 from cnas.random import generator
-from cnas.runs.fields import from_dict, to_dict
 
 ORDERS = pytest.mark.parametrize("unrolled", [False, True])
 

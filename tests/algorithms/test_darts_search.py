@@ -11,7 +11,7 @@ from builders import algorithm_config, bits, build_session, build_space, build_t
 
 from cnas.curricula import CurriculumConfig
 from cnas.errors import Stopped
-from cnas.training import CurriculumTrainer
+from cnas.training import SearchLoop
 
 JUDGED = CurriculumConfig(k=2, refresh="step", unit="token")
 
@@ -19,9 +19,9 @@ JUDGED = CurriculumConfig(k=2, refresh="step", unit="token")
 def build(folder, name="darts_v2", curriculum=None, epochs=1, **fields):
     """A search of 7 steps an epoch; ``fields`` are those of `DARTS.Config`."""
     space = build_space()
-    trainer = build_trainer(build_session(folder), curriculum, space=space, epochs=epochs)
+    trainer = build_trainer(build_session(folder), curriculum, space=space, num_train_epochs=epochs)
     algorithm = algorithm_config(name, **fields).build(space, seed=3)
-    return CurriculumTrainer(replace(trainer.parts, algorithm=algorithm), trainer.config, trainer.context)
+    return SearchLoop(replace(trainer.parts, algorithm=algorithm), trainer.config, trainer.context)
 
 
 def searched(folder, *args, **fields):
@@ -67,19 +67,19 @@ def test_alpha_moves_in_every_step_and_a_weight_step_leaves_it_alone(tmp_path, n
 @pytest.mark.parametrize(("curriculum", "stop_at"), [(None, 7), (JUDGED, 3), (JUDGED, 9)])
 def test_a_stopped_search_goes_on_exactly(tmp_path, curriculum, stop_at):
     whole = searched(tmp_path / "whole", curriculum=curriculum, epochs=2)
-    trainer, calls = build(tmp_path / "run", curriculum=curriculum, epochs=2), []
+    trainer, calls = build(tmp_path / "run", curriculum=curriculum, num_train_epochs=2), []
 
     def forward(batch, routing):
         calls.append(None)
         if len(calls) == stop_at:
             trainer.context.stop.request("a test")
-        return CurriculumTrainer.forward(trainer, batch, routing)
+        return SearchLoop.forward(trainer, batch, routing)
 
     trainer.forward = forward
     with pytest.raises(Stopped):
         trainer.train()
     assert trainer.progress.step == stop_at
-    resumed = build(tmp_path / "run", curriculum=curriculum, epochs=2)
+    resumed = build(tmp_path / "run", curriculum=curriculum, num_train_epochs=2)
     assert resumed.resume()
     assert left(resumed) == whole
 

@@ -13,8 +13,8 @@ from cnas.algorithms._relaxation import hard_sample
 from cnas.algorithms.base import StepContext
 from cnas.algorithms.gdas import GDAS
 from cnas.errors import NonFiniteError, UserError
+from cnas.fields import from_dict, to_dict
 from cnas.random import generator
-from cnas.runs.fields import from_dict, to_dict
 
 
 def build(space, seed=0, **fields):

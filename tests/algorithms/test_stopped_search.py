@@ -7,13 +7,13 @@ from builders import bits, build_session, build_space, build_trainer, rows
 
 from cnas.curricula import CurriculumConfig
 from cnas.errors import Stopped
-from cnas.training import CurriculumTrainer
+from cnas.training import SearchLoop
 
 JUDGED = CurriculumConfig(k=2, refresh="step")
 
 
 def build(folder, name, space):
-    return build_trainer(build_session(folder), JUDGED, space=build_space(space), algorithm=name, epochs=3)
+    return build_trainer(build_session(folder), JUDGED, space=build_space(space), algorithm=name, num_train_epochs=3)
 
 
 def left(trainer):
@@ -39,7 +39,7 @@ def test_it_goes_on_exactly(tmp_path, uninterrupted, stop_at):
         calls.append(None)
         if len(calls) == stop_at:
             trainer.context.stop.request("a test")
-        return CurriculumTrainer.forward(trainer, batch, routing)
+        return SearchLoop.forward(trainer, batch, routing)
 
     trainer.forward = forward
     with pytest.raises(Stopped):

@@ -107,7 +107,7 @@ def test_nothing_tells_whose_machine_it_was(home, finished):
 
 
 def test_the_output_is_quiet_where_nobody_watches(home, finished):
-    _, out = run(home, "quiet", "--retrain.epochs", "1", "--trainer.epochs", "1")
+    _, out = run(home, "quiet", "--retrain.num-train-epochs", "1", "--trainer.num-train-epochs", "1")
     assert out.splitlines()[0] == "preset tiny · data corpus · output quiet"
     assert "\r" not in out
     assert "\x1b" not in out
@@ -156,16 +156,20 @@ def test_the_configuration_that_a_run_leaves_makes_it_again(home, finished):
     assert (folder / "config.json").read_bytes() == (finished / "config.json").read_bytes()
     changed, _ = run(home, "changed", "--config", "finished/config.json", "--architecture", "0 1 1 2")
     assert result(changed)["architecture"]["string"] == "0 1 1 2"
-    assert json.loads((changed / "config.json").read_text("utf-8"))["trainer"]["checkpoint_steps"] == int(SAVING[1])
+    assert json.loads((changed / "config.json").read_text("utf-8"))["trainer"]["save_steps"] == int(SAVING[1])
 
 
 def test_a_tracker_gets_the_numbers(home):
-    folder, _ = run(home, "tracked", "--log-with", "tensorboard", "--architecture", "0 1 1 2", "--retrain.epochs", "1")
+    folder, _ = run(
+        home, "tracked", "--log-with", "tensorboard", "--architecture", "0 1 1 2", "--retrain.num-train-epochs", "1"
+    )
     assert [*folder.rglob("events.out.tfevents.*")]
 
 
 def test_half_precision_gives_finite_numbers(home):
-    folder, _ = run(home, "half", "--mixed-precision", "bf16", "--trainer.epochs", "1", "--retrain.epochs", "1")
+    folder, _ = run(
+        home, "half", "--mixed-precision", "bf16", "--trainer.num-train-epochs", "1", "--retrain.num-train-epochs", "1"
+    )
     found = result(folder)
     assert found["environment"]["mixed_precision"] == "bf16"
     assert 1 < found["retrain"]["test_perplexity"] < 100

@@ -21,7 +21,7 @@ PRESETS = [
 @pytest.mark.parametrize(("recipe", "name", "preset"), PRESETS)
 def test_the_weights_are_refreshed_three_times_before_the_last_epoch(recipe, name, preset):
     config = preset()
-    curriculum, epochs = Curriculum(config.curriculum, 1), config.trainer.epochs
+    curriculum, epochs = Curriculum(config.curriculum, 1), config.trainer.num_train_epochs
     assert config.curriculum.k > 0
     between_epochs = sum(curriculum.due(epoch, epochs) for epoch in range(epochs))
     assert config.curriculum.refresh == "step" or between_epochs >= 3

@@ -113,7 +113,7 @@ def left(trainer, result):
 
 @every(None, *CURRICULA, turns=2)
 def test_a_step_moves_what_its_routing_uses_and_nothing_else(build, curriculum):
-    trainer = build(curriculum, epochs=1)
+    trainer = build(curriculum, num_train_epochs=1)
     supernet = trainer.parts.supernet
     before = copy.deepcopy(supernet)
     routings, forward = [], trainer.forward
@@ -133,7 +133,7 @@ def test_a_step_moves_what_its_routing_uses_and_nothing_else(build, curriculum):
 
 @every(*CURRICULA)
 def test_a_search_finds_an_architecture_of_the_space(build, curriculum):
-    trainer = build(curriculum, epochs=5)
+    trainer = build(curriculum, num_train_epochs=5)
     result = trainer.train()
     space = trainer.parts.space
     assert space.parse(result.architecture.to_str()) == result.architecture

@@ -26,7 +26,7 @@ HEX = r"[0-9a-f]{16}"
 
 
 def on(config, data):
-    return replace(config, options=replace(config.options, data=str(data)))
+    return replace(config, data=str(data))
 
 
 def spellings(home):
@@ -49,7 +49,7 @@ def tiny(home, monkeypatch):
     """The configuration of the finished and of the killed run; paths are relative to the working folder."""
     monkeypatch.chdir(home)
     (home / "x").mkdir(exist_ok=True)
-    return replace(tiny_recipe.tiny(), trainer=replace(tiny_recipe.tiny().trainer, checkpoint_steps=1))
+    return replace(tiny_recipe.tiny(), trainer=replace(tiny_recipe.tiny().trainer, save_steps=1))
 
 
 def config_of(folder):
@@ -79,7 +79,7 @@ def test_every_spelling_of_the_same_place_is_accepted_without_reading_it(home, k
             done = place.check(config, unread, resume=True)
             assert (done is not None) == (folder == finished)
             assert place.config_hash(config) == config_of(folder).hash
-    assert tiny.options.data == "corpus"
+    assert tiny.data == "corpus"
 
 
 def test_a_copy_elsewhere_is_told_by_its_fingerprint(home, killed, finished, tmp_path, tiny):
@@ -89,7 +89,7 @@ def test_a_copy_elsewhere_is_told_by_its_fingerprint(home, killed, finished, tmp
         place, config = RunFolder(folder), on(config_of(folder), tmp_path / "moved")
         place.check(config, lambda: fingerprint, resume=True)
         assert place.fingerprint() == fingerprint
-        place.check_data(config, load_text(config.options.data, TextConfig()).fingerprint)
+        place.check_data(config, load_text(config.data, TextConfig()).fingerprint)
         with pytest.raises(UserError, match="on other data"):
             place.check(config, lambda: "0" * 16, resume=True)
     assert run(on(config_of(finished), tmp_path / "moved"), finished, resume=True)["dataset"]["name"] == "corpus"
@@ -146,7 +146,7 @@ def test_a_table_and_a_split_file_go_by_what_is_in_them(tmp_path, monkeypatch, t
         (tmp_path / name).write_bytes(content)
     (tmp_path / "link").symlink_to("one")
     images = replace(tiny, text=None, images=ImageConfig(split_file="one"))
-    config = replace(images, options=replace(tiny.options, table="one", data="digits"))
+    config = replace(images, table="one", data="digits")
     RunFolder(tmp_path / "run").start(config)
     for field in ("table", "split_file"):
         for name in ("one", "./one", str(tmp_path / "one"), "link", "same", "other", "nowhere"):

@@ -45,7 +45,7 @@ def make_run(folder: Path) -> Path:
     export_run(folder, found, network, WORDS, space=space, paper=PAPER)
     write(folder / "result.json", json.dumps(found.to_json()))
     config = tiny()
-    config = replace(config, options=replace(config.options, data=PLACE, table=TABLE))
+    config = replace(config, data=PLACE, table=TABLE)
     write(folder / "config.json", json.dumps(config.to_json()))
     for name in ("state.safetensors", "trainer.json", "manifest.json"):
         write(folder / "checkpoints/search/step-2" / name, "{}")

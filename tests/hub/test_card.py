@@ -76,8 +76,8 @@ def test_every_setting_is_in_a_table_but_not_where_the_data_lies():
     rows = re.findall(r"^\| (\S+) \| (.*) \|$", section(render(), "Training procedure").split("<details>")[1], re.M)
     assert rows[1:] == [
         ("mixed_precision", "bf16"),
-        ("trainer.batch_size", "64"),
-        ("trainer.clip_norm", "none"),
+        ("trainer.global_batch_size", "64"),
+        ("trainer.max_grad_norm", "none"),
         ("trainer.accumulate", "true"),
         ("images.split_file", "cifar.pth"),
         ("images.betas", "0.5, 0.999"),

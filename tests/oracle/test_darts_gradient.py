@@ -286,7 +286,7 @@ def test_on_a_supernet_it_is_the_derivative_of_the_validation_loss_after_a_step(
     space = build_space(space)
     # Normalised images are bent more sharply than a recurrent cell: a long step leaves what a difference can measure.
     learning_rate *= 0.02 if hasattr(space, "classes") else 1.0
-    config = {"dtype": torch.float64, "clip_norm": clip_norm, "learning_rate": learning_rate, "weight_decay": 0.01}
+    config = {"dtype": torch.float64, "max_grad_norm": clip_norm, "learning_rate": learning_rate, "weight_decay": 0.01}
     trainer = build_trainer(build_session(tmp_path), space=space, **config)
     algorithm = DARTS.Config(unrolled=True, radius=1e-5).build(trainer.parts.space, seed=0)
     alphas = algorithm.alphas

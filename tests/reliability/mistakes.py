@@ -14,7 +14,7 @@ from mutating import source_changed
 from cnas.algorithms.gdas import GDAS
 from cnas.curricula import Curriculum
 from cnas.errors import UserError
-from cnas.training import CurriculumTrainer, Retrainer
+from cnas.training import Retrainer, SearchLoop
 from cnas.training.bilevel import Bilevel
 from cnas.training.loop import AccelerateLoop
 from cnas.training.metrics_log import MetricsLog
@@ -70,17 +70,17 @@ def weights_of_the_data_forgotten() -> AbstractContextManager[Any]:
 def policy_forgotten() -> AbstractContextManager[Any]:
     """The controller, its optimiser and the baseline are those of a new algorithm."""
 
-    def load_state(self: CurriculumTrainer, state: dict[str, Any]) -> None:
+    def load_state(self: SearchLoop, state: dict[str, Any]) -> None:
         original(self, state | {"algorithm": self.algorithm.state_dict()})
 
-    original = CurriculumTrainer.load_state
-    return patch.object(CurriculumTrainer, "load_state", load_state)
+    original = SearchLoop.load_state
+    return patch.object(SearchLoop, "load_state", load_state)
 
 
 def baseline_forgotten() -> AbstractContextManager[Any]:
     """REINFORCE's moving average starts anew."""
     return resumed_without(
-        CurriculumTrainer,
+        SearchLoop,
         algorithm=lambda saved: {
             name: torch.zeros_like(value) if "baseline" in name else value for name, value in saved.items()
         },
@@ -99,7 +99,7 @@ def temperature_forgotten() -> AbstractContextManager[Any]:
 
 def position_in_the_streams_forgotten() -> AbstractContextManager[Any]:
     """A resumed epoch starts with a state of zeros."""
-    return resumed_without(CurriculumTrainer, carry=None)
+    return resumed_without(SearchLoop, carry=None)
 
 
 def trigger_of_averaging_forgotten() -> AbstractContextManager[Any]:
@@ -124,12 +124,12 @@ def curriculum_without_effect() -> AbstractContextManager[Any]:
 
 def rewards_weighed_too() -> AbstractContextManager[Any]:
     """What the architecture learns from is multiplied by the largest v."""
-    original = CurriculumTrainer._validation
+    original = SearchLoop._validation
 
-    def _validation(self: CurriculumTrainer, *arguments: Any) -> torch.Tensor:
+    def _validation(self: SearchLoop, *arguments: Any) -> torch.Tensor:
         return original(self, *arguments) * self.curriculum.v.max().double()
 
-    return patch.object(CurriculumTrainer, "_validation", _validation)
+    return patch.object(SearchLoop, "_validation", _validation)
 
 
 def bad_input_ends_with_1() -> AbstractContextManager[Any]:

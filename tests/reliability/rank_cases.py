@@ -20,7 +20,7 @@ from launching import launch_ranks
 from process_cases import numbers
 
 from cnas.curricula import CurriculumConfig
-from cnas.training import CurriculumTrainer, ProcessOptions, RunContext
+from cnas.training import RunContext, SearchLoop
 from cnas.training.distributed import digests
 
 ALGORITHMS = ("enas", "rsps", "darts_v1", "darts_v2", "gdas", "setn", "spos")
@@ -45,7 +45,7 @@ class Cell:
     def name(self) -> str:
         return f"{self.algorithm}-{self.space}-{self.refresh}-{self.unit}-{self.dtype}-{self.epochs}"
 
-    def trainer(self, context: RunContext) -> CurriculumTrainer:
+    def trainer(self, context: RunContext) -> SearchLoop:
         """At its beginning; 6 steps an epoch, images end in a batch of 3."""
         dtype = {"float64": torch.float64, "float32": torch.float32}[self.dtype]
         trainer = build_trainer(
@@ -54,10 +54,10 @@ class Cell:
             space=build_space(self.space),
             algorithm=self.algorithm,
             dtype=dtype,
-            epochs=self.epochs,
+            num_train_epochs=self.epochs,
             learning_rate=0.1,
-            batch_size=5,
-            valid_batch_size=5,
+            global_batch_size=5,
+            eval_batch_size=5,
         )
         assert trainer.curriculum is not None
         trainer.curriculum.to(dtype)
@@ -106,10 +106,10 @@ def train_cells(out: Path, world: int, cells: Sequence[Cell]) -> int:
     return 0
 
 
-def trained(cell: Cell, accelerator: Accelerator, folder: Path) -> CurriculumTrainer:
+def trained(cell: Cell, accelerator: Accelerator, folder: Path) -> SearchLoop:
     """A finished search whose processes were compared at every epoch's end."""
     folder.mkdir(parents=True, exist_ok=True)
-    context = RunContext(accelerator, folder, 1, "same", options=ProcessOptions(check_ranks=10**9))
+    context = RunContext(accelerator, folder, 1, "same", check_ranks=10**9)
     trainer = cell.trainer(context)
     trainer.train()
     return trainer

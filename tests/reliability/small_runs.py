@@ -37,8 +37,8 @@ def small(space: str, algorithm: str, refresh: str) -> RunConfig:
         config,
         search=algorithm_config(algorithm),
         curriculum=CurriculumConfig(k=3, refresh=refresh, unit=unit),
-        trainer=replace(config.trainer, epochs=2, checkpoint_steps=3),
-        retrain=replace(config.retrain, epochs=1, checkpoint_steps=3, average_from=None),
+        trainer=replace(config.trainer, num_train_epochs=2, save_steps=3),
+        retrain=replace(config.retrain, num_train_epochs=1, save_steps=3, average_from=None),
     )
 
 
@@ -53,8 +53,8 @@ def _images(algorithm: str) -> RunConfig:
     return replace(
         smoke,
         images=replace(smoke.images, **counts),
-        trainer=replace(smoke.trainer, batch_size=16, valid_batch_size=32),
-        retrain=replace(smoke.retrain, batch_size=16),
+        trainer=replace(smoke.trainer, global_batch_size=16, eval_batch_size=32),
+        retrain=replace(smoke.retrain, global_batch_size=16),
         network=replace(smoke.network, channels=4),
     )
 

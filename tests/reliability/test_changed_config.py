@@ -42,7 +42,7 @@ def candidates(value, options):
 def options(config, name):
     """What a field takes where it is one of a few words."""
     part, _, field = name.rpartition(".")
-    owner = config.sections()[part] if part else config.options
+    owner = config.sections()[part] if part else config.source
     hint = typing.get_type_hints(type(owner)).get(field)
     inner = [hint, *typing.get_args(hint)]
     return [word for each in inner if typing.get_origin(each) is typing.Literal for word in typing.get_args(each)]

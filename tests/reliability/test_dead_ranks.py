@@ -128,7 +128,7 @@ def test_no_process_outlives_a_launcher_that_is_killed(home, budget, measured):
     slowest, times = 0.0, budget(1, 5)
     for turn in range(times):
         folder = home / f"orphans-{turn}"
-        program = torchrun(home, rank_faults.NOTHING, "--trainer.epochs", "2000", "--output-dir", folder.name)
+        program = torchrun(home, rank_faults.NOTHING, "--trainer.num-train-epochs", "2000", "--output-dir", folder.name)
         workers = workers_of(program, folder / "metrics.jsonl")
         program.kill()
         start = time.monotonic()

@@ -113,7 +113,15 @@ def test_a_flipped_bit_on_one_process_is_found(home, measured):
         assert rank.err.count("\n") == 1
     names = {path.name for path in (home / "flipped" / "checkpoints" / "search").iterdir()}
     assert names == {"step-0", "step-5"}
-    unwatched = (*SAVING, "--output-dir", "unwatched", "--trainer.epochs", "1", "--retrain.epochs", "1")
+    unwatched = (
+        *SAVING,
+        "--output-dir",
+        "unwatched",
+        "--trainer.num-train-epochs",
+        "1",
+        "--retrain.num-train-epochs",
+        "1",
+    )
     ranks = [rank.wait() for rank in launch_ranks(home / "see", 2, rank_faults.run, home, "flipped", unwatched)]
     assert [rank.code for rank in ranks] == [0, 0]
     measured(f"one bit flipped before step {rank_faults.STEP}: named at step 9 with --check-ranks 3, exit code 7")

@@ -146,7 +146,7 @@ def test_a_command_line_is_read_or_refused(flag_names, budget, measured):
 
 def test_a_reader_that_takes_any_number_is_found(monkeypatch):
     """A mutant: any number will do."""
-    monkeypatch.setattr("cnas.runs.fields._is_finite", lambda value: isinstance(value, int | float))
+    monkeypatch.setattr("cnas.fields._is_finite", lambda value: isinstance(value, int | float))
     whole = tiny_recipe.tiny().to_json()
 
     def read(values):

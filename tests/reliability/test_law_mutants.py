@@ -144,7 +144,7 @@ MISTAKES = [
     Mistake(
         "scoring consumes no randomness of training",
         "tests/training/test_trainer.py::test_no_two_purposes_share_a_draw",
-        "cnas.training.trainer:CurriculumTrainer._candidates",
+        "cnas.training.search:SearchLoop._candidates",
         (('"judges"', '"probe"'),),
     ),
     Mistake(

@@ -24,7 +24,7 @@ def losses(folder, name, precision, epochs):
     """The mean training loss of every epoch, and the dtypes of the weights; forgets the precision."""
     space, curriculum, rate = SEARCHES[name]
     context = build_session(folder / f"{name}-{precision}", cpu=True, mixed_precision=precision)
-    sizes = {"epochs": epochs, "batch_size": 5, "valid_batch_size": 5, "learning_rate": rate}
+    sizes = {"num_train_epochs": epochs, "global_batch_size": 5, "eval_batch_size": 5, "learning_rate": rate}
     trainer = build_trainer(context, curriculum, space=build_space(space), algorithm=name, **sizes)
     trainer.train()
     assert trainer.progress.step == STEPS * epochs

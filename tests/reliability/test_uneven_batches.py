@@ -15,7 +15,7 @@ from cnas.curricula import CurriculumConfig, build_curriculum
 from cnas.data.image_batches import ImageBatches
 from cnas.data.image_set import ChannelStatistics
 from cnas.data.streams import TextStreams
-from cnas.training import CurriculumTrainer, ProcessOptions, RunContext, SearchParts, TrainerConfig
+from cnas.training import RunContext, SearchArguments, SearchLoop, SearchParts
 
 pytestmark = pytest.mark.distributed
 B = 5
@@ -52,9 +52,11 @@ def searched(accelerator, folder, kind, count):
         train=train,
         valid=valid,
     )
-    config = TrainerConfig(epochs=2, batch_size=B, valid_batch_size=B, learning_rate=0.1, clip_norm=1.0)
-    context = RunContext(accelerator, folder, 1, "same", options=ProcessOptions(check_ranks=3))
-    trainer = CurriculumTrainer(parts, config, context)
+    config = SearchArguments(
+        num_train_epochs=2, global_batch_size=B, eval_batch_size=B, learning_rate=0.1, max_grad_norm=1.0
+    )
+    context = RunContext(accelerator, folder, 1, "same", check_ranks=3)
+    trainer = SearchLoop(parts, config, context)
     trainer.curriculum.double()
     trainer.train()
     return numbers(trainer), own_weights(trainer), train.num_units

@@ -10,7 +10,7 @@ from rank_cases import Cell, distance, launched
 from rounding import TRAINED
 
 from cnas.errors import Stopped
-from cnas.training import ProcessOptions, RunContext
+from cnas.training import RunContext
 
 pytestmark = [pytest.mark.distributed, pytest.mark.cross]
 LIMIT = TRAINED
@@ -28,7 +28,7 @@ STOPS = (3, 6, 9, 11)
 
 def context(accelerator, folder):
     folder.mkdir(parents=True, exist_ok=True)
-    return RunContext(accelerator, folder, 1, "same", options=ProcessOptions(check_ranks=4))
+    return RunContext(accelerator, folder, 1, "same", check_ranks=4)
 
 
 def stopped(cell, accelerator, folder, step):

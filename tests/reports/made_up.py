@@ -27,7 +27,7 @@ def config(home: Path, *, curriculum: bool = True, seed: int = 1, unit: str = "s
     """The tiny configuration, on the corpus of ``home``."""
     found = tiny()
     judged = replace(found.curriculum, unit=unit) if curriculum else None
-    return replace(found, options=replace(found.options, data=str(home / "corpus"), seed=seed), curriculum=judged)
+    return replace(found, data=str(home / "corpus"), seed=seed, curriculum=judged)
 
 
 def search_rows(epochs: int, space: Any, *, curriculum: bool, offset: float = 0.0) -> list[dict[str, Any]]:
@@ -94,7 +94,7 @@ def result(config: RunConfig, fingerprint: str, cell: str, test_perplexity: floa
         "space": config.space.name,
         "algorithm": config.algorithm,
         "curriculum": judged,
-        "seed": config.options.seed,
+        "seed": config.seed,
         "dataset": {"name": "corpus", "fingerprint": fingerprint, "splits": {}, "used": {}},
         "architecture": {"space": config.space.name, "string": cell},
         "search": {"epochs": 4, "steps": 40, "seconds": SECONDS, "valid": {}},
@@ -114,7 +114,7 @@ def write_run(
     folder: Path, found: RunConfig, *, epochs: int = 4, cell: str = "0 1 1 3", test_perplexity: float = 50.0
 ) -> Path:
     """A finished run with a checkpoint of its search; weights grow with the number of the unit."""
-    text = load_text(found.options.data, found.text)
+    text = load_text(found.data, found.text)
     rows = [*search_rows(epochs, found.space, curriculum=found.curriculum is not None), *retrain_rows(3)]
     folder.mkdir(parents=True)
     write(folder / "config.json", found.to_json())

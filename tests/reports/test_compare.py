@@ -204,7 +204,7 @@ def test_where_nobody_judges_is_the_same_as_no_curriculum(made):
 
 
 def test_what_does_not_change_a_result_does_not_part_a_group(made):
-    changes = {"seed": 2, "recipe": "other", "preset": "other", "data": "elsewhere", "trainer.checkpoint_steps": 7}
+    changes = {"seed": 2, "recipe": "other", "preset": "other", "data": "elsewhere", "trainer.save_steps": 7}
     (group,) = compared([made("one"), made("two", changes, seed=2)])
     assert len(group.runs) == 2
 
@@ -239,7 +239,7 @@ def test_a_searched_run_is_no_random_cell(made):
 
 CHANGES = [
     ({"network.hidden_size": 16}, {}, "network.hidden_size is 8 "),
-    ({"retrain.epochs": 9}, {}, "retrain.epochs is 3 "),
+    ({"retrain.num_train_epochs": 9}, {}, "retrain.num_train_epochs is 3 "),
     ({"text.vocab_size": 90}, {}, "text.vocab_size is 60 "),
     ({}, {"dataset__fingerprint": "0" * 16}, "data is "),
     ({}, {"dataset__used": {"search": 600, "train": 1, "validation": 1, "test": 1}}, "used.test is "),
@@ -264,10 +264,10 @@ def test_groups_on_equal_terms_are_not_flagged(made):
 
 
 def test_searches_of_unequal_budget_are_flagged_apart(made):
-    groups = compared([made("one"), made("long", {"trainer.epochs": 30})])
+    groups = compared([made("one"), made("long", {"trainer.num_train_epochs": 30})])
     assert incomparable(groups) == []
     (line,) = unequal_searches(groups)
-    assert line.startswith("trainer.epochs is 3 ")
+    assert line.startswith("trainer.num_train_epochs is 3 ")
     assert "searches of unequal budget" in render(groups)
 
 
@@ -316,11 +316,11 @@ def test_without_enough_random_cells_the_comparison_says_so(made):
 
 
 def test_random_cells_of_another_training_are_no_reference(made):
-    random = cells(made, "random", [1.0, 1.0], config=GIVEN["config"] | {"retrain.epochs": 99})
+    random = cells(made, "random", [1.0, 1.0], config=GIVEN["config"] | {"retrain.num_train_epochs": 99})
     groups = compared([made("found")], random)
     (verdict,) = against_random(groups)
     assert (verdict.comparable, verdict.beats_mean, verdict.beats_best) == (False, False, False)
-    assert "**not comparable:** retrain.epochs" in render(groups)
+    assert "**not comparable:** retrain.num_train_epochs" in render(groups)
 
 
 def test_strings_from_files_cannot_mark_up_the_comparison(made):

@@ -25,8 +25,8 @@ def words(text, ids):
 def test_the_heaviest_and_the_lightest_chunks_are_shown(home, judged):
     found = sample_weights(read_run(judged))
     config = made_up.config(home)
-    text = load_text(config.options.data, config.text)
-    rows, length = config.trainer.batch_size, config.text.length
+    text = load_text(config.data, config.text)
+    rows, length = config.trainer.global_batch_size, config.text.length
     streams = text.search[: len(text.search) // rows * rows].view(rows, -1)
     assert (len(found.heaviest), len(found.lightest), found.note, found.epoch) == (LISTED, LISTED, "", 4)
     # The made-up weights grow with the unit, and a unit is (chunk, stream).
@@ -41,8 +41,8 @@ def test_the_heaviest_and_the_lightest_chunks_are_shown(home, judged):
 def test_a_token_is_shown_after_the_words_before_it(home, tmp_path):
     config = made_up.config(home, unit="token")
     found = sample_weights(read_run(made_up.write_run(tmp_path / "run", config)))
-    text = load_text(config.options.data, config.text)
-    rows, length = config.trainer.batch_size, config.text.length
+    text = load_text(config.data, config.text)
+    rows, length = config.trainer.global_batch_size, config.text.length
     streams = text.search[: len(text.search) // rows * rows].view(rows, -1)
     for unit, sample in (*found.heaviest, *found.lightest):
         chunk, rest = divmod(unit, rows * length)
@@ -84,7 +84,7 @@ def test_a_search_that_goes_on_is_checked_by_its_checkpoint(copy):
 
 def test_another_number_of_units_is_told(home, judged):
     config = made_up.config(home)
-    text = load_text(config.options.data, config.text)
+    text = load_text(config.data, config.text)
     short = replace(text, search=text.search[:300])
     assert "units and the checkpoint" in sample_weights(read_run(judged), TextTask(config, short)).note
 

@@ -17,9 +17,9 @@ from cnas.cli.launch import main
 from cnas.errors import UserError
 from cnas.runs.images import ImageTask
 from cnas.training.metrics_log import read, stable
-from cnas.training.trainer import CurriculumTrainer
+from cnas.training.search import SearchLoop
 
-CUT = {"trainer.batch_size": 15, "trainer.valid_batch_size": 15, "retrain.batch_size": 15}
+CUT = {"trainer.global_batch_size": 15, "trainer.eval_batch_size": 15, "retrain.global_batch_size": 15}
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +32,8 @@ def folder(tmp_path_factory):
 
 
 def run(folder, output, *argv):
-    words = ["--preset", "smoke", "--data", str(folder), "--output-dir", str(output), "--trainer.epochs", "2"]
-    return main(nats_cl.presets("rsps"), [*words, "--retrain.epochs", "1", *argv])
+    words = ["--preset", "smoke", "--data", str(folder), "--output-dir", str(output), "--trainer.num-train-epochs", "2"]
+    return main(nats_cl.presets("rsps"), [*words, "--retrain.num-train-epochs", "1", *argv])
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def rows(output):
 
 def test_it_is_said_once_and_recorded(finished):
     output, lines = finished
-    fields = "trainer.batch_size is 15, trainer.valid_batch_size is 15, retrain.batch_size is 15"
+    fields = "trainer.global_batch_size is 15, trainer.eval_batch_size is 15, retrain.global_batch_size is 15"
     said = f"batches are cut to the images there are: {fields}"
     assert lines[1:3] == ["passed over: 1 of no split (notes.txt)", said]
     assert [line for line in lines if "cut" in line] == [said]
@@ -64,13 +64,13 @@ def test_it_is_said_once_and_recorded(finished):
 
 
 def test_a_stopped_run_goes_on_to_the_same_end(folder, finished, tmp_path, monkeypatch):
-    step = CurriculumTrainer.train_step
+    step = SearchLoop.train_step
 
     def stopping(self, index):
         self.context.stop.reason = "a test" if self.progress.step == 1 else None
         return step(self, index)
 
-    monkeypatch.setattr(CurriculumTrainer, "train_step", stopping)
+    monkeypatch.setattr(SearchLoop, "train_step", stopping)
     assert run(folder, tmp_path / "run") == 75
     monkeypatch.undo()
     assert run(folder, tmp_path / "run", "--resume") == 0
@@ -79,14 +79,14 @@ def test_a_stopped_run_goes_on_to_the_same_end(folder, finished, tmp_path, monke
 
 def task_of(folder, **options):
     config = nats_cl.smoke("rsps")
-    return ImageTask.load(replace(config, options=replace(config.options, data=str(folder), **options)))
+    return ImageTask.load(replace(config, data=str(folder), **options))
 
 
 def test_it_is_what_one_would_have_asked_for(folder):
     config = nats_cl.smoke("rsps")
     trainer, retrain = (
-        replace(config.trainer, batch_size=15, valid_batch_size=15),
-        replace(config.retrain, batch_size=15),
+        replace(config.trainer, global_batch_size=15, eval_batch_size=15),
+        replace(config.retrain, global_batch_size=15),
     )
     options = replace(config.options, data=str(folder))
     asked = ImageTask.load(replace(config, options=options, trainer=trainer, retrain=retrain))
@@ -96,7 +96,7 @@ def test_it_is_what_one_would_have_asked_for(folder):
 
 def test_only_what_a_run_uses_is_cut(folder):
     cell = "|none~0|+|none~0|none~1|+|nor_conv_1x1~0|none~1|none~2|"
-    assert dict(task_of(folder, architecture=cell).cut) == {"retrain.batch_size": 15}
+    assert dict(task_of(folder, architecture=cell).cut) == {"retrain.global_batch_size": 15}
     assert dict(task_of("digits").cut) == {}
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnas.errors import UserError
-from cnas.runs.fields import field_docs, from_dict, to_dict
+from cnas.fields import field_docs, from_dict, to_dict
 from cnas.runs.flags import OneLineParser, add_flags, apply_flags
 
 

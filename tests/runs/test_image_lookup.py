@@ -20,9 +20,18 @@ from cnas.training.context import RunContext
 sys.path.insert(0, str(Path(__file__).parents[2] / "recipes"))
 import nats_cl
 
-SMALL = ["--preset", "smoke", "--images.search-images", "64", "--images.valid-images", "32", "--trainer.epochs", "1"]
-SMALL += ["--images.train-images", "64", "--images.test-images", "48", "--trainer.valid-batch-size", "32"]
-SMALL += ["--retrain.epochs", "2", "--no-curriculum"]
+SMALL = [
+    "--preset",
+    "smoke",
+    "--images.search-images",
+    "64",
+    "--images.valid-images",
+    "32",
+    "--trainer.num-train-epochs",
+    "1",
+]
+SMALL += ["--images.train-images", "64", "--images.test-images", "48", "--trainer.eval-batch-size", "32"]
+SMALL += ["--retrain.num-train-epochs", "2", "--no-curriculum"]
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +84,7 @@ def test_the_trained_network_goes_over_every_split_once(benchmark_metrics):
 
 def test_architectures_are_scored_in_groups_as_each_would_be_alone(table, tmp_path, monkeypatch):
     config = nats_cl.smoke()
-    task = load_task(replace(config, options=replace(config.options, table=table)))
+    task = load_task(replace(config, table=table))
     trainer = build_trainer(task, RunContext(Accelerator(cpu=True), tmp_path, 1, "same"))
     score, sizes = trainer.scorer.validation, []
     monkeypatch.setattr(trainer.scorer, "validation", lambda *args: sizes.append(len(args[0])) or score(*args))
@@ -98,7 +107,7 @@ def test_architectures_are_scored_in_groups_as_each_would_be_alone(table, tmp_pa
 )
 def test_data_is_judged_in_the_column_of_its_name(table, accuracies, name, column):
     config = nats_cl.smoke()
-    task = load_task(replace(config, options=replace(config.options, table=table)))
+    task = load_task(replace(config, table=table))
     text = accuracies["arch"][7]
     named = replace(task, data=replace(task.data, name=name))
     record = named.look_up(task.config.space.parse(text), {})

@@ -19,9 +19,18 @@ from cnas.cli.launch import main  # noqa: E402
 from cnas.data import ImageConfig, load_images  # noqa: E402
 from cnas.training.metrics_log import read, stable  # noqa: E402
 
-SMALL = ["--preset", "smoke", "--images.search-images", "64", "--images.valid-images", "32", "--trainer.epochs", "3"]
-SMALL += ["--images.train-images", "64", "--images.test-images", "32", "--trainer.valid-batch-size", "32"]
-SMALL += ["--retrain.epochs", "1"]
+SMALL = [
+    "--preset",
+    "smoke",
+    "--images.search-images",
+    "64",
+    "--images.valid-images",
+    "32",
+    "--trainer.num-train-epochs",
+    "3",
+]
+SMALL += ["--images.train-images", "64", "--images.test-images", "32", "--trainer.eval-batch-size", "32"]
+SMALL += ["--retrain.num-train-epochs", "1"]
 
 
 def run(algorithm, *argv):
@@ -73,7 +82,7 @@ def test_it_goes_on_with_no_text(finished, capsys):
 
 
 def test_an_equal_run_is_equal_and_one_without_training_leaves_no_model(finished, tmp_path):
-    assert run("gdas", "--output-dir", str(tmp_path / "again"), "--retrain.epochs", "0") == 0
+    assert run("gdas", "--output-dir", str(tmp_path / "again"), "--retrain.num-train-epochs", "0") == 0
     rows = [[stable(row) for row in read(folder / "metrics.jsonl")] for folder in (finished, tmp_path / "again")]
     assert [row for row in rows[0] if row["phase"] == "search"] == rows[1]
     assert not (tmp_path / "again" / "model").exists()
@@ -82,7 +91,7 @@ def test_an_equal_run_is_equal_and_one_without_training_leaves_no_model(finished
 
 @pytest.mark.parametrize("algorithm", [name for name in nats_cl.NAMES if name != "gdas"])
 def test_every_algorithm_goes_through(algorithm, tmp_path):
-    shorter = ["--trainer.epochs", "1", "--no-curriculum", "--retrain.epochs", "0"]
+    shorter = ["--trainer.num-train-epochs", "1", "--no-curriculum", "--retrain.num-train-epochs", "0"]
     assert run(algorithm, "--output-dir", str(tmp_path / algorithm), *shorter) == 0
     assert json.loads((tmp_path / algorithm / "result.json").read_text("utf-8"))["algorithm"] == algorithm
 
@@ -91,11 +100,17 @@ def test_every_algorithm_goes_through(algorithm, tmp_path):
     ("argv", "message"),
     [
         (["--architecture", "|nor_conv_3x3~0|"], "architecture"),
-        (["--trainer.batch-size", "1"], "trainer.batch_size must be at least 2"),
+        (["--trainer.global-batch-size", "1"], "trainer.global_batch_size must be at least 2"),
         (["--curriculum.unit", "token"], "curriculum.unit must be sample for images, got 'token'"),
-        (["--trainer.accumulation-steps", "2"], "trainer.accumulation_steps must be 1"),
-        (["--retrain.epochs", "1", "--retrain.accumulation-steps", "2"], "retrain.accumulation_steps must be 1"),
-        (["--retrain.epochs", "1", "--retrain.batch-size", "1"], "retrain.batch_size must be at least 2"),
+        (["--trainer.micro-batch-size", "2"], "trainer.micro_batch_size must be none"),
+        (
+            ["--retrain.num-train-epochs", "1", "--retrain.micro-batch-size", "2"],
+            "retrain.micro_batch_size must be none",
+        ),
+        (
+            ["--retrain.num-train-epochs", "1", "--retrain.global-batch-size", "1"],
+            "retrain.global_batch_size must be at least 2",
+        ),
         (["--table", "nowhere.parquet"], "nowhere.parquet"),
         (["--data", "nowhere"], "nowhere"),
     ],
@@ -116,9 +131,9 @@ def test_an_unknown_algorithm_is_named_with_those_there_are(capsys, monkeypatch)
 
 
 def test_a_stopped_run_goes_on_to_the_same_end(finished, tmp_path, monkeypatch):
-    from cnas.training.trainer import CurriculumTrainer
+    from cnas.training.search import SearchLoop
 
-    step, seen = CurriculumTrainer.train_step, []
+    step, seen = SearchLoop.train_step, []
 
     def stopping(self, index):
         seen.append(index)
@@ -126,7 +141,7 @@ def test_a_stopped_run_goes_on_to_the_same_end(finished, tmp_path, monkeypatch):
             self.context.stop.reason = "a test"
         return step(self, index)
 
-    monkeypatch.setattr(CurriculumTrainer, "train_step", stopping)
+    monkeypatch.setattr(SearchLoop, "train_step", stopping)
     assert run("gdas", "--output-dir", str(tmp_path / "run")) == 75
     monkeypatch.undo()
     assert run("gdas", "--output-dir", str(tmp_path / "run"), "--resume") == 0

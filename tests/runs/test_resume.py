@@ -196,7 +196,7 @@ def test_a_full_disk_during_the_export_ends_with_5(home, finished, monkeypatch, 
 
 
 def test_numbers_that_stay_not_finite_end_with_4_and_the_last_checkpoint_stays(home):
-    huge = ("--trainer.learning-rate", "1e30", "--trainer.clip-norm", "1e30")
+    huge = ("--trainer.learning-rate", "1e30", "--trainer.max-grad-norm", "1e30")
     ended = launch(home, *huge, "--output-dir", "infinite").wait()
     assert ended.code == 4
     said = r"error: \d+ bad steps in a row up to step \d+ of the search; going back 5 times, .* did not help; "

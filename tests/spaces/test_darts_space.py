@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnas.errors import UserError
-from cnas.runs.fields import from_dict, to_dict
+from cnas.fields import from_dict, to_dict
 from cnas.runs.flags import OneLineParser, add_flags, apply_flags
 from cnas.spaces import DartsRnnSpace
 from cnas.spaces.darts_rnn import tape

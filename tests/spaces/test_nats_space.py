@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnas.errors import UserError
-from cnas.runs.fields import from_dict, to_dict
+from cnas.fields import from_dict, to_dict
 from cnas.spaces import NatsSpace
 from cnas.spaces.nats.topology import CONV_1X1, CONV_3X3, OPERATIONS, is_connected
 

@@ -25,7 +25,7 @@ from cnas.data import TextStreams
 from cnas.random import DropoutSeeds, generator
 from cnas.spaces import DartsRnnSpace
 from cnas.spaces._language_model import row_blocks
-from cnas.training import RunContext, TrainerConfig
+from cnas.training import RunContext, SearchArguments
 from cnas.training.batch import Part
 from cnas.training.bilevel import Bilevel
 from cnas.types import Batch
@@ -57,7 +57,9 @@ class Bench:
         torch.manual_seed(0)
         self.space = DartsRnnSpace(vocab_size=self.V, hidden_size=self.H)
         self.supernet = self.space.build_supernet()
-        self.config = TrainerConfig(batch_size=self.B, valid_batch_size=self.B, weight_decay=5e-7, clip_norm=0.25)
+        self.config = SearchArguments(
+            global_batch_size=self.B, eval_batch_size=self.B, weight_decay=5e-7, max_grad_norm=0.25
+        )
         self.optimizer = torch.optim.SGD(self.supernet.parameters(), lr=1e-3, weight_decay=self.config.weight_decay)
         names = ("darts_v1", "darts_v2")
         self.algorithms = {name: algorithms.default_config(name).build(self.space, 0) for name in names}

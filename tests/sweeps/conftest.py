@@ -9,7 +9,7 @@ def tiny(home):
     import tiny_recipe
 
     config = tiny_recipe.tiny()
-    return replace(config, options=replace(config.options, data=str(home / "corpus")))
+    return replace(config, data=str(home / "corpus"))
 
 
 @pytest.fixture

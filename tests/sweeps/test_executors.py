@@ -82,7 +82,7 @@ def wait_for(process, *paths):
         time.sleep(0.1)
 
 
-SAVING = {"trainer.checkpoint_steps": 5, "retrain.checkpoint_steps": 5}
+SAVING = {"trainer.save_steps": 5, "retrain.save_steps": 5}
 
 
 class UntilResumed(Forked):
@@ -99,7 +99,9 @@ class UntilResumed(Forked):
 @pytest.mark.cluster
 @pytest.mark.parametrize("name", [pytest.param("ray", marks=pytest.mark.cross), "slurm"])
 def test_a_cluster_runs_stops_and_leaves_runs_to_any_other_executor(name, grid_file, tmp_path, finished):
-    file = grid_file(flags=SAVING, grid={"trainer.epochs": [3, 9999]}, slurm={"cluster": "local", "minutes": 60})
+    file = grid_file(
+        flags=SAVING, grid={"trainer.num_train_epochs": [3, 9999]}, slurm={"cluster": "local", "minutes": 60}
+    )
     short, long = [job.name for job in read_grid(file).jobs]
     home = tmp_path / "runs"
     process = sweep(file, home, "--executor", name)

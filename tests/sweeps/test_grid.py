@@ -40,7 +40,7 @@ def test_the_grids_of_the_documentation_can_be_read(block, count, tmp_path):
 
 def test_a_plain_run_has_no_k_and_is_there_once(grid_file, tiny):
     grid = read_grid(grid_file(grid={"seed": [1, 2], "curriculum": [False, True], "curriculum.k": [1, 3]}))
-    found = [(job.config.options.seed, job.config.curriculum and job.config.curriculum.k) for job in grid.jobs]
+    found = [(job.config.seed, job.config.curriculum and job.config.curriculum.k) for job in grid.jobs]
     assert found == [(1, None), (1, 1), (1, 3), (2, None), (2, 1), (2, 3)]
     assert grid.searches[2].config == tiny
     assert grid.searches[0].about == "seed 1, curriculum False"
@@ -54,33 +54,40 @@ def test_no_judges_are_the_plain_run(grid_file):
 
 
 def test_folders_bear_the_hash_of_the_configuration_and_equal_runs_are_one(grid_file, tiny):
-    grid = read_grid(grid_file(grid={"seed": [1, 1], "trainer.epochs": [3, 4]}))
+    grid = read_grid(grid_file(grid={"seed": [1, 1], "trainer.num_train_epochs": [3, 4]}))
     assert len(grid.jobs) == 2
     assert grid.searches[0].name == f"tiny_recipe-tiny-s1-{tiny.hash}"
     assert [job.name for job in grid.jobs] == [job.config.default_folder.name for job in grid.jobs]
 
 
 def test_parts_share_what_they_do_not_say_themselves(grid_file):
-    parts = [{}, {"grid": {"curriculum": [False]}}, {"flags": {"seed": 7, "trainer.epochs": 9}}]
-    grid = read_grid(grid_file(flags={"trainer.epochs": 5}, grid={"seed": [1, 2]}, parts=parts))
-    found = [(job.config.options.seed, job.config.trainer.epochs, bool(job.config.curriculum)) for job in grid.searches]
+    parts = [{}, {"grid": {"curriculum": [False]}}, {"flags": {"seed": 7, "trainer.num_train_epochs": 9}}]
+    grid = read_grid(grid_file(flags={"trainer.num_train_epochs": 5}, grid={"seed": [1, 2]}, parts=parts))
+    found = [
+        (job.config.seed, job.config.trainer.num_train_epochs, bool(job.config.curriculum)) for job in grid.searches
+    ]
     assert found == [(1, 5, True), (2, 5, True), (1, 5, False), (2, 5, False), (7, 9, True)]
 
 
 def test_random_cells_are_trained_once_for_each_training_and_seed(grid_file, tiny):
-    axes = {"seed": [1, 2], "curriculum": [False, True], "trainer.epochs": [3, 4], "retrain.epochs": [3, 5]}
+    axes = {
+        "seed": [1, 2],
+        "curriculum": [False, True],
+        "trainer.num_train_epochs": [3, 4],
+        "retrain.num_train_epochs": [3, 5],
+    }
     grid = read_grid(grid_file(grid=axes, random=2))
     assert len(grid.searches) == 16
-    found = {(job.config.options.seed, job.config.retrain.epochs) for job in grid.references}
+    found = {(job.config.seed, job.config.retrain.num_train_epochs) for job in grid.references}
     assert len(grid.references) == 2 * len(found) == 8
     for job in grid.references:
         assert job.config.curriculum is None
-        assert job.config.space.parse(job.config.options.architecture).to_str() == job.config.options.architecture
-    assert [job.config.options.seed for job in grid.jobs] == [1] * 12 + [2] * 12
+        assert job.config.space.parse(job.config.architecture).to_str() == job.config.architecture
+    assert [job.config.seed for job in grid.jobs] == [1] * 12 + [2] * 12
 
 
 def test_a_given_architecture_needs_no_random_ones(tiny):
-    fixed = replace(tiny, options=replace(tiny.options, architecture="0 1 1 2"))
+    fixed = replace(tiny, architecture="0 1 1 2")
     assert references_of([fixed], 3) == []
     assert len(references_of([fixed, tiny], 3)) == 3
 
@@ -108,7 +115,7 @@ def test_every_combination_is_one_run_with_these_values(axes, tmp_path_factory):
 
 
 @given(st.dictionaries(
-    st.sampled_from(["seed", "log_with", "trainer.epochs", "curriculum.k"]), st.integers(1, 99), max_size=4
+    st.sampled_from(["seed", "log_with", "trainer.num_train_epochs", "curriculum.k"]), st.integers(1, 99), max_size=4
 ))  # fmt: skip
 @settings(derandomize=True, deadline=None, max_examples=8)
 def test_flags_mean_what_they_mean_on_a_command_line(flags):
@@ -193,7 +200,7 @@ def test_a_wrong_grid_is_one_line_that_names_the_key(text, tmp_path):
     (tmp_path / "empty.py").touch()
     (tmp_path / "broken.py").write_text("def", "utf-8")
     axis = [*range(100)]
-    many = f"grid: {{seed: {axis}, trainer.epochs: {axis}, retrain.epochs: {axis}}}"
+    many = f"grid: {{seed: {axis}, trainer.num_train_epochs: {axis}, retrain.num_train_epochs: {axis}}}"
     preset = "" if "preset:" in text else "\npreset: tiny"
     file = tmp_path / "grid.yaml"
     file.write_text(text.replace("TINY", f"recipe: {TINY}{preset}").replace("TOO MANY", many), "utf-8")

@@ -31,7 +31,7 @@ def test_a_finished_run_is_skipped_and_its_folder_left_alone(finished, tiny, tmp
 
 
 def test_nothing_starts_where_a_folder_holds_another_run(finished, tiny, tmp_path):
-    finished_copy(finished, tmp_path / "two", replace(tiny, trainer=replace(tiny.trainer, epochs=4)))
+    finished_copy(finished, tmp_path / "two", replace(tiny, trainer=replace(tiny.trainer, num_train_epochs=4)))
     with pytest.raises(UserError, match=r"another configuration: trainer\.epochs"):
         run_many([Job("one", tiny), Job("two", tiny)], tmp_path)
     assert not (tmp_path / "one").exists()
@@ -73,7 +73,7 @@ def test_a_launcher_of_many_processes_is_refused(tiny, tmp_path, monkeypatch):
 
 
 def test_a_run_that_fails_is_named_and_the_others_go_on(tiny, tmp_path, capfd):
-    bad = replace(tiny, retrain=replace(tiny.retrain, batch_size=99_999))
+    bad = replace(tiny, retrain=replace(tiny.retrain, global_batch_size=99_999))
     jobs = [Job("bad", bad, "size 99999"), Job("good", tiny)]
     codes = run_many(jobs, tmp_path, at_once=2, executor=settings("local", {"threads": 1}))
     assert codes == {"bad": 2, "good": 0}
@@ -91,8 +91,8 @@ def saving(config, epochs):
     """The configuration with checkpoints amid its epochs."""
     return replace(
         config,
-        trainer=replace(config.trainer, epochs=epochs, checkpoint_steps=5),
-        retrain=replace(config.retrain, checkpoint_steps=5),
+        trainer=replace(config.trainer, num_train_epochs=epochs, save_steps=5),
+        retrain=replace(config.retrain, save_steps=5),
     )
 
 
@@ -114,7 +114,7 @@ def stop_this_process_when(path, pattern):
 
 
 def test_a_stop_reaches_the_runs_which_save_and_go_on(tiny, finished, tmp_path, capfd):
-    jobs = [Job("later", tiny), Job("long", replace(tiny, trainer=replace(tiny.trainer, epochs=12)))]
+    jobs = [Job("later", tiny), Job("long", replace(tiny, trainer=replace(tiny.trainer, num_train_epochs=12)))]
     finished_copy(finished, tmp_path / "later", tiny)
     stop_this_process_when(tmp_path, "long/checkpoints/search/step-*")
     with pytest.raises(Stopped, match="stopped by SIGTERM; go on with the same command"):
@@ -166,7 +166,7 @@ class StoppedFromOutside(Forked):
 
 
 def test_a_run_that_somebody_else_stops_is_to_be_gone_on_with(tiny, tmp_path, capsys):
-    long = replace(tiny, trainer=replace(tiny.trainer, epochs=200))
+    long = replace(tiny, trainer=replace(tiny.trainer, num_train_epochs=200))
     assert run_many([Job("long", long)], tmp_path, executor=StoppedFromOutside()) == {"long": 75}
     assert "long: stopped by somebody else; the same command goes on with it\n" in capsys.readouterr().out
 
@@ -183,14 +183,14 @@ class FailsAtTheVeryEnd(Forked):
 
 
 def test_the_folder_says_whether_a_run_is_finished_and_not_the_engine(tiny, tmp_path, capsys):
-    given = replace(tiny, options=replace(tiny.options, architecture="0 1 1 2"))
+    given = replace(tiny, architecture="0 1 1 2")
     assert run_many([Job("one", given)], tmp_path, executor=FailsAtTheVeryEnd()) == {"one": 0}
     assert "one: finished after" in capsys.readouterr().out
 
 
 def test_a_run_saves_and_ends_when_nobody_is_left_who_waits_for_it(tiny, tmp_path):
     home = RunFolder(tmp_path / "left")
-    home.start(replace(tiny, trainer=replace(tiny.trainer, epochs=2000)))
+    home.start(replace(tiny, trainer=replace(tiny.trainer, num_train_epochs=2000)))
     log = home.path / LOG
     with log.open("w") as output:
         process = subprocess.Popen(command(home.path), stdin=subprocess.PIPE, stdout=output, stderr=output)

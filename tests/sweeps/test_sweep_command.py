@@ -22,12 +22,12 @@ def two_seeds(grid_file, finished, tmp_path):
     file = grid_file(grid=AXES, random=2)
     grid = read_grid(file)
     for job in grid.jobs:
-        seed, curriculum = job.config.options.seed, job.config.curriculum
+        seed, curriculum = job.config.seed, job.config.curriculum
         changes = {"seed": seed, "curriculum": {"name": "uncertainty", "k": 3} if curriculum else None}
         changes["retrain"] = figures(finished, (58 if curriculum else 60) + seed)
         if job in grid.references:
             changes |= {"search": None, "algorithm": None, "retrain": figures(finished, 55 + seed)}
-            changes["architecture"] = {"space": "enas_rnn", "string": job.config.options.architecture}
+            changes["architecture"] = {"space": "enas_rnn", "string": job.config.architecture}
         finished_copy(finished, tmp_path / "runs" / job.name, job.config, **changes)
     return file
 
@@ -95,7 +95,7 @@ def test_what_is_not_finished_is_named_and_counts_nowhere(two_seeds, tmp_path, c
 
 
 def test_nothing_finished_is_no_comparison(grid_file, tmp_path, forked, capsys):
-    file = grid_file(flags={"retrain.batch_size": 99_999})
+    file = grid_file(flags={"retrain.global_batch_size": 99_999})
     assert sweep(file, tmp_path) == 2
     (job,) = read_grid(file).jobs
     text = (tmp_path / "runs" / "table.md").read_text("utf-8")
@@ -105,7 +105,7 @@ def test_nothing_finished_is_no_comparison(grid_file, tmp_path, forked, capsys):
 
 
 def test_one_experiment_under_two_configurations_is_counted_once(grid_file, finished, tmp_path, capsys):
-    file = grid_file(grid={"trainer.checkpoint_steps": [None, 5]})
+    file = grid_file(grid={"trainer.save_steps": [None, 5]})
     first, second = read_grid(file).jobs
     for job in (first, second):
         finished_copy(finished, tmp_path / "runs" / job.name, job.config)

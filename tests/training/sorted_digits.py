@@ -16,7 +16,7 @@ from cnas.curricula.base import Curriculum
 from cnas.data import ImageBatches, ImageConfig, ImageSet, load_images
 from cnas.errors import Stopped
 from cnas.spaces import NatsSpace
-from cnas.training import CurriculumTrainer, RunContext, SearchParts, TrainerConfig
+from cnas.training import RunContext, SearchArguments, SearchLoop, SearchParts
 
 CELLS = (
     "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|skip_connect~0|none~1|nor_conv_1x1~2|",
@@ -67,11 +67,16 @@ class Sorted:
         batches = self.batches(self.images, "search/train", shuffle=True)
         curriculum = Curriculum(CONFIG, COUNT)
         valid = self.batches(data.validation, "search/valid", shuffle=True)
-        config = TrainerConfig(
-            epochs=EPOCHS, batch_size=BATCH, valid_batch_size=BATCH, learning_rate=0.1, momentum=0.9, clip_norm=1.0
+        config = SearchArguments(
+            num_train_epochs=EPOCHS,
+            global_batch_size=BATCH,
+            eval_batch_size=BATCH,
+            learning_rate=0.1,
+            momentum=0.9,
+            max_grad_norm=1.0,
         )
         parts = SearchParts(space, supernet, Given(space), curriculum, batches, valid)
-        self.trainer = CurriculumTrainer(parts, config, self.context)
+        self.trainer = SearchLoop(parts, config, self.context)
         self.shuffled: list[torch.Tensor] = []
         self._original, curriculum.update = curriculum.update, self._update
 

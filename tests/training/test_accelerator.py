@@ -18,11 +18,11 @@ RECIPE = Path(__file__).parents[2] / "recipes" / "ptb_cl_enas.py"
 
 def config(**options):
     smoke = runpy.run_path(str(RECIPE))["PRESETS"]["smoke"]()
-    return replace(smoke, options=replace(smoke.options, **options))
+    return replace(smoke, **options)
 
 
 def test_bfloat16_trains_with_float32_losses_and_weights(tmp_path):
-    trainer = build_trainer(build_session(tmp_path, mixed_precision="bf16"), CurriculumConfig(k=2), epochs=4)
+    trainer = build_trainer(build_session(tmp_path, mixed_precision="bf16"), CurriculumConfig(k=2), num_train_epochs=4)
     original, dtypes = trainer.forward, set()
 
     def recorded(batch, routing):

@@ -21,7 +21,7 @@ def policy(folder, algorithm, space, v):
     """What an algorithm has learned after an epoch in which the data had the weights ``v``, and the supernet's loss."""
     unit = "sample" if space == "nats" else "sequence"
     curriculum = CurriculumConfig(k=2, unit=unit)
-    sizes = {"learning_rate": STILL, "weight_decay": 0.0, "epochs": 1}
+    sizes = {"learning_rate": STILL, "weight_decay": 0.0, "num_train_epochs": 1}
     trainer = build_trainer(build_session(folder), curriculum, space=build_space(space), algorithm=algorithm, **sizes)
     trainer.curriculum.v.copy_(v(len(trainer.curriculum.v)))
     before = bits(trainer)

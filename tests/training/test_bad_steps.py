@@ -31,12 +31,12 @@ class KilledError(Exception):
 
 
 def search(folder, **config):
-    sizes = {"epochs": 3, "momentum": 0.9} | config
+    sizes = {"num_train_epochs": 3, "momentum": 0.9} | config
     return build_trainer(build_session(folder), CurriculumConfig(k=2, unit="token"), **sizes)
 
 
 def retraining(folder, **config):
-    return test_retrain.build(folder, **{"epochs": 3, "average_from": 2} | config)
+    return test_retrain.build(folder, **{"num_train_epochs": 3, "average_from": 2} | config)
 
 
 KINDS = {"search": search, "retrain": retraining}
@@ -123,7 +123,7 @@ def test_a_bad_step_updates_nothing_and_hands_on_nothing(tmp_path, kind, how, st
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_training_loss_is_the_mean_of_the_good_steps(tmp_path, kind):
-    loop, seen = spoil(KINDS[kind](tmp_path, epochs=1), {2, 5}, "loss above"), {}
+    loop, seen = spoil(KINDS[kind](tmp_path, num_train_epochs=1), {2, 5}, "loss above"), {}
     original = loop.forward
 
     def recorded(*args):
@@ -140,7 +140,7 @@ def test_the_training_loss_is_the_mean_of_the_good_steps(tmp_path, kind):
 
 def test_a_loss_within_the_bound_is_a_good_one(tmp_path):
     assert worst_loss(WORDS) == BOUND
-    loop, (_, found) = finished("retrain", tmp_path, {2, 3, 4, 5, 6, 7}, "loss below", epochs=1)
+    loop, (_, found) = finished("retrain", tmp_path, {2, 3, 4, 5, 6, 7}, "loss below", num_train_epochs=1)
     assert found[0]["bad_steps"] == 0
     assert loop.progress.step == STEPS
 
@@ -213,7 +213,7 @@ def test_where_nothing_helps_the_run_ends_with_one_line(tmp_path, kind):
     said = (
         rf"\d+ bad steps in a row up to step \d+ of the {kind}; going back {TRIES} times, each with half the learning "
     )
-    said += r"rate, did not help; lower learning_rate or clip_norm \(the checkpoint of step \d+ is kept\)"
+    said += r"rate, did not help; lower learning_rate or max_grad_norm \(the checkpoint of step \d+ is kept\)"
     assert re.fullmatch(said, message)
     assert loop.guard.trouble.factor == 0.5**TRIES
 
@@ -266,15 +266,15 @@ def kill_in_recovery(patch, moment):
 @pytest.mark.parametrize(("kind", "every"), [("search", 3), ("retrain", None)])
 def test_killed_amid_the_recovery_and_resumed_is_the_uninterrupted_run(tmp_path, kind, every):
     for name, bad in (("epoch", range(STEPS + 2, STEPS + 7)), ("both", range(STEPS + 1, 2 * STEPS + 1))):
-        _, whole = finished(kind, tmp_path / name, bad, checkpoint_steps=every)
+        _, whole = finished(kind, tmp_path / name, bad, save_steps=every)
         for moment in MOMENTS:
             folder = tmp_path / f"{name} {moment}"
-            loop = spoil(KINDS[kind](folder, checkpoint_steps=every), bad)
+            loop = spoil(KINDS[kind](folder, save_steps=every), bad)
             with pytest.MonkeyPatch.context() as patch:
                 kill_in_recovery(patch, moment)
                 with pytest.raises(KilledError):
                     loop.train()
-            again = spoil(KINDS[kind](folder, checkpoint_steps=every), bad)
+            again = spoil(KINDS[kind](folder, save_steps=every), bad)
             assert again.resume()
             assert left(again) == whole, (name, moment)
 
@@ -305,7 +305,7 @@ def test_stopped_at_any_step_around_the_recovery_is_the_uninterrupted_run(tmp_pa
 
 
 def test_an_architecture_step_that_is_not_finite_is_left_out(tmp_path):
-    trainer = build_trainer(build_session(tmp_path), algorithm="darts_v1", epochs=2)
+    trainer = build_trainer(build_session(tmp_path), algorithm="darts_v1", num_train_epochs=2)
     original, around, calls = trainer.bilevel._summed, [], []
 
     def summed(gradients):
@@ -329,7 +329,7 @@ def test_an_architecture_step_that_is_not_finite_is_left_out(tmp_path):
 
 
 def test_architecture_steps_that_stay_so_end_the_search(tmp_path):
-    trainer = build_trainer(build_session(tmp_path), algorithm="darts_v1", epochs=2)
+    trainer = build_trainer(build_session(tmp_path), algorithm="darts_v1", num_train_epochs=2)
     trainer.bilevel._summed = lambda gradients: [gradient * math.nan for gradient in gradients]
     with pytest.raises(NonFiniteError, match=f"going back {TRIES} times"):
         trainer.train()
@@ -337,7 +337,7 @@ def test_architecture_steps_that_stay_so_end_the_search(tmp_path):
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_reward_or_a_probe_that_is_not_finite_is_counted_and_the_search_goes_on(tmp_path, value):
-    trainer = search(tmp_path, epochs=2)
+    trainer = search(tmp_path, num_train_epochs=2)
     original, calls = trainer.scorer.validation, []
 
     def validation(*args):
@@ -357,7 +357,7 @@ def test_a_reward_or_a_probe_that_is_not_finite_is_counted_and_the_search_goes_o
 
 
 def test_a_judge_that_is_not_finite_does_not_judge(tmp_path):
-    trainer, other = search(tmp_path / "one", epochs=2), search(tmp_path / "other", epochs=2)
+    trainer, other = search(tmp_path / "one", num_train_epochs=2), search(tmp_path / "other", num_train_epochs=2)
     units = trainer.scorer.units
 
     def one_broken(*args):
@@ -375,7 +375,7 @@ def test_a_judge_that_is_not_finite_does_not_judge(tmp_path):
 
 
 def test_a_validation_that_is_not_finite_is_never_the_best_and_is_done_again(tmp_path):
-    trainer = test_retrain.build(tmp_path, [3.0, math.nan, 2.0, 4.0], epochs=3, average_from=None)
+    trainer = test_retrain.build(tmp_path, [3.0, math.nan, 2.0, 4.0], num_train_epochs=3, average_from=None)
     trainer.train()
     found = rows(tmp_path)
     assert [row["valid_loss"] for row in found] == [3.0, 2.0, 4.0]
@@ -387,7 +387,7 @@ def test_a_cell_that_explodes_is_survived(tmp_path):
     """All nodes are the identity, and the weights make the state grow manifold with every word."""
     space = build_space(nodes=8, hidden_size=8)
     torch.manual_seed(6)
-    trainer = test_retrain.build(tmp_path, epochs=2, learning_rate=0.05)
+    trainer = test_retrain.build(tmp_path, num_train_epochs=2, learning_rate=0.05)
     trainer.network = trainer.model = space.build_network(space.parse("0 3 1 3 2 3 3 3 4 3 5 3 6 3 7 3"))
     for matrix in trainer.network.cell.matrices:
         matrix.data[:, 8:] += 3 * torch.eye(8)

@@ -21,7 +21,7 @@ def forwards(trainer):
 
 
 def test_each_chunk_starts_where_the_one_before_it_ended(tmp_path):
-    trainer = build_trainer(build_session(tmp_path), CurriculumConfig(k=2), epochs=EPOCHS)
+    trainer = build_trainer(build_session(tmp_path), CurriculumConfig(k=2), num_train_epochs=EPOCHS)
     seen = forwards(trainer)
     trainer.run()
     assert len(seen) == CHUNKS * EPOCHS

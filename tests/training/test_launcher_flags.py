@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
 
 import pytest
 import tiny_recipe
@@ -15,13 +14,15 @@ import yaml
 from accelerate.commands.launch import launch_command_parser
 from launching import SECONDS, Launched, recipe
 
+from cnas.cli import launch
 from cnas.errors import UserError
-from cnas.runs.config import RunConfig, RunOptions
+from cnas.runs.config import RunConfig
 from cnas.runs.devices import make_accelerator
 from cnas.runs.pipeline import run
+from cnas.training import SearchArguments
 from cnas.training.launcher_flags import HONOURED, PRECISION, REFUSED, refuse_unmet
 
-SHORT = ("--trainer.epochs", "1", "--retrain.epochs", "1")
+SHORT = ("--trainer.num-train-epochs", "1", "--retrain.num-train-epochs", "1")
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +71,7 @@ def test_a_flag_that_the_launcher_passes_on_to_nobody_is_refused(home):
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert line == (
         "error: --gradient_accumulation_steps of accelerate launch must be left out, got '4'; "
-        "use --trainer.accumulation-steps and --retrain.accumulation-steps"
+        "use --trainer.micro-batch-size and --retrain.micro-batch-size"
     )
     assert not (home / "nothing").exists()
 
@@ -80,7 +81,8 @@ def test_a_flag_that_the_launcher_passes_on_to_nobody_is_refused(home):
 def test_the_option_counts_then_the_launcher_and_a_conflict_is_refused(said, option, monkeypatch):
     if said is not None:
         monkeypatch.setenv(PRECISION, said)
-    asked = RunOptions() if option is None else RunOptions(mixed_precision=option)
+    words = [] if option is None else ["--mixed-precision", option]
+    asked = launch.parse(tiny_recipe.PRESETS, words, "tiny")[0].trainer
     assert asked.mixed_precision == (option or said or "no")
     if said in (None, "", "no") or option in (None, said):
         refuse_unmet(asked.mixed_precision, [])
@@ -89,21 +91,25 @@ def test_the_option_counts_then_the_launcher_and_a_conflict_is_refused(said, opt
             refuse_unmet(asked.mixed_precision, [])
 
 
+@pytest.mark.parametrize(("said", "other"), [("bf16", "fp16"), ("fp16", "bf16")])
+def test_a_precision_in_two_places_is_refused(said, other, monkeypatch):
+    monkeypatch.setenv(PRECISION, said)
+    with pytest.raises(UserError, match=rf"^bf16 and fp16 exclude each other, and accelerate launch says {said}$"):
+        SearchArguments(**{other: True})
+
+
 def test_a_precision_that_a_run_does_not_have_is_refused(monkeypatch, tmp_path):
     monkeypatch.setenv(PRECISION, "fp8")
-    with pytest.raises(UserError, match=r"^mixed_precision must be one of no, bf16, fp16, got 'fp8'$"):
-        tiny_recipe.tiny().to_json()
-    kept = replace(tiny_recipe.tiny(), options=RunOptions(mixed_precision="no"))
     with pytest.raises(UserError, match="mixed_precision is no here and fp8 in accelerate launch"):
-        run(kept, tmp_path / "out")
+        run(tiny_recipe.tiny(), tmp_path / "out")
     assert [*tmp_path.iterdir()] == []
 
 
 def test_the_configuration_of_an_earlier_run_means_what_it_says(monkeypatch):
-    values = replace(tiny_recipe.tiny(), options=RunOptions()).to_json()
-    assert values["mixed_precision"] == "no"
+    values = tiny_recipe.tiny().to_json()
+    assert not values["trainer"]["bf16"]
     monkeypatch.setenv(PRECISION, "bf16")
-    assert RunConfig.from_json(values).options.mixed_precision == "no"
+    assert RunConfig.from_json(values).trainer.mixed_precision == "no"
     assert RunConfig.from_json(values).hash != tiny_recipe.tiny().hash
 
 

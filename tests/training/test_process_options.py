@@ -4,13 +4,14 @@ import os
 import threading
 
 import pytest
+import tiny_recipe
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnas.cli.launch import process_options
+from cnas.cli import launch
 from cnas.errors import ProcessGroupError, UserError
-from cnas.training import ProcessOptions
+from cnas.training import SearchArguments
 from cnas.training.context import LAUNCHED, StopSignal
 from cnas.training.distributed import collective_errors, digests, first_difference
 
@@ -23,22 +24,26 @@ DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.int64, torch.bool)
     [
         ("check_ranks", 0, "at least 1 or none"),
         ("check_ranks", -3, "at least 1 or none"),
-        ("process_timeout", 0.5, "at least 1 second"),
-        ("process_timeout", float("inf"), "finite"),
-        ("process_timeout", float("nan"), "finite"),
+        ("ddp_timeout", 0.5, "at least 1 second"),
+        ("ddp_timeout", float("inf"), "finite"),
+        ("ddp_timeout", float("nan"), "finite"),
     ],
 )
 def test_options_that_cannot_be_are_refused(field, value, word):
     with pytest.raises(UserError, match=f"^{field} must be .*{word}.*, got {value}$"):
-        ProcessOptions(**{field: value})
+        SearchArguments(**{field: value})
 
 
 def test_flags_of_a_start():
-    flags = ["--preset", "smoke", "--check_ranks", "7", "--process-timeout", "30"]
-    assert process_options(flags) == ProcessOptions(check_ranks=7, process_timeout=30.0)
-    assert process_options(["--check-ranks", "none"]) == process_options([]) == ProcessOptions()
-    with pytest.raises(UserError, match="--check-ranks must be an integer"):
-        process_options(["--check-ranks", "often"])
+    def arguments(*words):
+        return launch.parse(tiny_recipe.PRESETS, words, "tiny")[0].trainer
+
+    found = arguments("--check_ranks", "7", "--process-timeout", "30")
+    assert (found.check_ranks, found.ddp_timeout) == (7, 30.0)
+    assert found.check_ranks not in tiny_recipe.tiny().to_json()["trainer"].values()
+    assert arguments("--check-ranks", "none").check_ranks is None
+    with pytest.raises(UserError, match=r"--trainer.check-ranks must be an integer"):
+        arguments("--check-ranks", "often")
 
 
 def state(values, dtype):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from cnas.data.streams import TextStreams
 from cnas.errors import Stopped, UserError
 from cnas.runs.text import probed
-from cnas.training import RetrainConfig, Retrainer
+from cnas.training import RetrainArguments, Retrainer
 
 STEPS = 7
 PROBE = TextStreams(tokens(60, seed=1), 2, LENGTH)
@@ -45,11 +45,17 @@ def build(folder, losses=None, cls=Retrainer, text=None, **config):
     space = build_space(activation_penalty=0.3)
     torch.manual_seed(6)
     network = space.build_network(space.parse("0 1 1 3"))
-    fields = {"epochs": 5, "batch_size": 4, "learning_rate": 3.0, "clip_norm": 1.0, "nonmonotone": 2} | config
+    fields = {
+        "num_train_epochs": 5,
+        "global_batch_size": 4,
+        "learning_rate": 3.0,
+        "max_grad_norm": 1.0,
+        "nonmonotone": 2,
+    } | config
     canned = None if losses is None else iter(losses)
     validate = (lambda network: probed(network, PROBE)) if canned is None else (lambda _: {"valid_loss": next(canned)})
     train = TextStreams(tokens() if text is None else text, 4, LENGTH)
-    return cls(network, train, RetrainConfig(**fields), build_session(folder), validate)
+    return cls(network, train, RetrainArguments(**fields), build_session(folder), validate)
 
 
 def first_averaged_epoch(losses, patience, latest):
@@ -71,7 +77,7 @@ def first_averaged_epoch(losses, patience, latest):
 )
 def test_averaging_starts_by_the_rule(tmp_path, losses, patience, latest):
     text = tokens(4 * (LENGTH + 1))
-    trainer = build(tmp_path, losses, text=text, epochs=6, nonmonotone=patience, average_from=latest)
+    trainer = build(tmp_path, losses, text=text, num_train_epochs=6, nonmonotone=patience, average_from=latest)
     before = len(rows(tmp_path))
     trainer.save = lambda: None
     trainer.run()
@@ -83,7 +89,7 @@ def test_averaging_starts_by_the_rule(tmp_path, losses, patience, latest):
 
 
 def test_validation_sees_the_average_and_training_goes_on_without_it(tmp_path):
-    trainer = build(tmp_path, cls=Recorder, epochs=4, average_from=2)
+    trainer = build(tmp_path, cls=Recorder, num_train_epochs=4, average_from=2)
     trainer.run()
     assert trainer.averaging_since == STEPS
     assert torch.equal(trainer.validated[0], trainer.iterates[STEPS - 1])
@@ -97,7 +103,7 @@ def test_validation_sees_the_average_and_training_goes_on_without_it(tmp_path):
 
 def test_averaging_does_not_change_the_steps(tmp_path):
     trainers = [
-        build(tmp_path / str(latest), cls=Recorder, epochs=3, nonmonotone=9, average_from=latest)
+        build(tmp_path / str(latest), cls=Recorder, num_train_epochs=3, nonmonotone=9, average_from=latest)
         for latest in (None, 2)
     ]
     for trainer in trainers:
@@ -107,7 +113,7 @@ def test_averaging_does_not_change_the_steps(tmp_path):
 
 
 def test_weights_are_put_back_when_validation_fails(tmp_path):
-    trainer = build(tmp_path, cls=Recorder, epochs=3, average_from=2)
+    trainer = build(tmp_path, cls=Recorder, num_train_epochs=3, average_from=2)
     original = trainer.validate
 
     def broken(network):
@@ -125,7 +131,7 @@ def test_weights_are_put_back_when_validation_fails(tmp_path):
 def test_the_best_weights_are_kept(tmp_path, best):
     losses = [5.0, 5.0, 5.0, 5.0]
     losses[best - 1] = 4.0
-    trainer = build(tmp_path, losses, cls=Recorder, epochs=4, average_from=3)
+    trainer = build(tmp_path, losses, cls=Recorder, num_train_epochs=4, average_from=3)
     network = trainer.train()
     assert torch.equal(weights(network), trainer.validated[best - 1])
     assert network.get_output_embeddings().weight is network.get_input_embeddings().weight
@@ -172,17 +178,17 @@ def test_training_lowers_the_validation_loss(whole):
     [
         ({"nonmonotone": 0}, "nonmonotone must be at least 1 or none, got 0"),
         ({"average_from": 1}, "average_from must be at least 2 or none, got 1"),
-        ({"epochs": -1}, "epochs must be at least 0, got -1"),
+        ({"num_train_epochs": -1}, "num_train_epochs must be at least 0, got -1"),
     ],
 )
 def test_a_wrong_field_is_named(fields, message):
     with pytest.raises(UserError, match=message):
-        RetrainConfig(**fields)
+        RetrainArguments(**fields)
 
 
 def test_a_scaled_gradient_is_unscaled_once_however_many_optimizers_there_were(tmp_path):
     """With a gradient scaler (fp16 on an accelerator), averaging brings a second optimiser for the same weights."""
-    plain, scaled = (build(tmp_path / name, epochs=4, average_from=2) for name in ("plain", "scaled"))
+    plain, scaled = (build(tmp_path / name, num_train_epochs=4, average_from=2) for name in ("plain", "scaled"))
     scaler = torch.amp.GradScaler(torch.get_default_device().type, init_scale=2.0**12)
     accelerator = scaled.accelerator
     accelerator.scaler, accelerator.native_amp = scaler, True

@@ -28,10 +28,10 @@ def search(folder, algorithm="darts_v2", **config):
 LOOPS = {"search": search, "retrain": test_retrain.build}
 
 
-@pytest.mark.parametrize("parts", [1, 3])
+@pytest.mark.parametrize("most", [None, 2])
 @pytest.mark.parametrize("kind", LOOPS)
-def test_a_batch_is_fetched_once_for_scoring_architecture_and_weights(tmp_path, monkeypatch, kind, parts):
-    loop, original, seen = LOOPS[kind](tmp_path, accumulation_steps=parts), TextStreams.batch, []
+def test_a_batch_is_fetched_once_for_scoring_architecture_and_weights(tmp_path, monkeypatch, kind, most):
+    loop, original, seen = LOOPS[kind](tmp_path, micro_batch_size=most), TextStreams.batch, []
 
     def counted(streams, index, rows):
         if streams is loop.batches:

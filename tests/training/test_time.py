@@ -29,7 +29,7 @@ def test_the_seconds_are_those_of_steps_passes_and_derivation_in_all_parts(tmp_p
     monkeypatch.setattr("cnas.training.loop.time", clock)
 
     def timed(folder):
-        trainer = build_trainer(build_session(folder), None, epochs=EPOCHS, checkpoint_steps=2)
+        trainer = build_trainer(build_session(folder), None, num_train_epochs=EPOCHS, save_steps=2)
         trainer.train_step = clock.takes(1.0, trainer.train_step)
         trainer.algorithm.end_epoch = clock.takes(100.0, trainer.algorithm.end_epoch)
         trainer.algorithm.derive = clock.takes(1000.0, trainer.algorithm.derive)

@@ -79,7 +79,7 @@ def test_a_started_tracker_is_found_by_its_name(tmp_path):
 def test_a_tracker_that_does_not_start_is_one_line_and_nothing_stays_open(tmp_path, call):
     first, second = Failing(), Failing(call)
     context = build_session(tmp_path, log_with=[first, second])
-    with pytest.raises(UserError, match=r"^log_with 'failing, failing' did not start: ConnectionError: ") as caught:
+    with pytest.raises(UserError, match=r"^report_to 'failing, failing' did not start: ConnectionError: ") as caught:
         start_trackers(context.accelerator, tmp_path, {}, resume=False)
     assert "\n" not in str(caught.value)
     assert first.calls[-1] == second.calls[-1] == "finish"
@@ -102,7 +102,7 @@ def blocked(home, name):
 def test_a_run_whose_tracker_does_not_start_has_trained_and_written_nothing(home):
     ended = launch(home, *blocked(home, "blocked")).wait()
     assert ended.code == 2
-    assert ended.err.startswith("error: log_with 'tensorboard' did not start: ")
+    assert ended.err.startswith("error: report_to 'tensorboard' did not start: ")
     assert ended.err.count("\n") == 1
     assert "epoch" not in ended.out
     assert [path.name for path in (home / "blocked").iterdir()] == ["logs"]
@@ -113,7 +113,7 @@ def test_every_process_learns_that_a_tracker_did_not_start(home):
     argv = blocked(home, "blocked-two")
     ends = [started.wait() for started in launch_ranks(home / "ranks", 2, recipe, argv, home)]
     assert [ended.code for ended in ends] == [2, 2]
-    assert [ended.err.count("error: log_with") for ended in ends] == [1, 0]
+    assert [ended.err.count("error: report_to") for ended in ends] == [1, 0]
 
 
 def trackio(folder, *words):

@@ -14,7 +14,7 @@ from outcome import outcome
 from cnas.data import TextStreams, VariableStreams, scattered_lengths
 from cnas.errors import Stopped
 from cnas.runs.text import probed
-from cnas.training import CurriculumTrainer, RetrainConfig, Retrainer
+from cnas.training import RetrainArguments, Retrainer, SearchLoop
 
 EPOCHS = 3
 PROBE = TextStreams(tokens(60, seed=1), 2, LENGTH)
@@ -29,8 +29,8 @@ STEPS = [len(streams().at_epoch(epoch)) for epoch in range(EPOCHS)]
 
 def searcher(folder, lengths=scattered_lengths, **config):
     """A search at its beginning, without a curriculum."""
-    trainer = build_trainer(build_session(folder), epochs=EPOCHS, **config)
-    return CurriculumTrainer(replace(trainer.parts, train=streams(lengths)), trainer.config, trainer.context)
+    trainer = build_trainer(build_session(folder), num_train_epochs=EPOCHS, **config)
+    return SearchLoop(replace(trainer.parts, train=streams(lengths)), trainer.config, trainer.context)
 
 
 def retrainer(folder, lengths=scattered_lengths, dtype=torch.float32, **config):
@@ -38,9 +38,15 @@ def retrainer(folder, lengths=scattered_lengths, dtype=torch.float32, **config):
     space = build_space(activation_penalty=0.3)
     torch.manual_seed(6)
     network = space.build_network(space.parse("0 1 1 3")).to(dtype)
-    fields = {"epochs": EPOCHS, "batch_size": ROWS, "learning_rate": 3.0, "clip_norm": 1.0, "average_from": 2} | config
+    fields = {
+        "num_train_epochs": EPOCHS,
+        "global_batch_size": ROWS,
+        "learning_rate": 3.0,
+        "max_grad_norm": 1.0,
+        "average_from": 2,
+    } | config
     context, validate = build_session(folder), lambda network: probed(network, PROBE)
-    return Retrainer(network, streams(lengths), RetrainConfig(**fields), context, validate)
+    return Retrainer(network, streams(lengths), RetrainArguments(**fields), context, validate)
 
 
 loops = pytest.mark.parametrize("build", [searcher, retrainer])

@@ -10,8 +10,8 @@ from cnas.reports.comparison.runs import FinishedRun, Measure
 
 SEARCH = (
     "used.search",
-    "trainer.epochs",
-    "trainer.batch_size",
+    "trainer.num_train_epochs",
+    "trainer.global_batch_size",
     "space.hidden_size",
     "space.nodes",
     "space.channels",

@@ -16,13 +16,13 @@ IRRELEVANT = (
     "version",
     "recipe",
     "preset",
-    "seed",
     "data",
     "table",
     "images.split_file",
-    "log_with",
-    "trainer.checkpoint_steps",
-    "retrain.checkpoint_steps",
+    "trainer.seed",
+    "trainer.report_to",
+    "trainer.logging_dir",
+    *(f"{loop}.{field}" for loop in ("trainer", "retrain") for field in ("save_steps", "save_total_limit")),
 )
 """Fields in which two runs of one experiment may differ; data goes by its fingerprint, which a split file
 is part of, a table by its name."""
@@ -33,7 +33,9 @@ TRAINING = (
     "images.flip",
     "images.pad",
     "images.cutout",
-    "mixed_precision",
+    "trainer.bf16",
+    "trainer.fp16",
+    "trainer.tf32",
 )
 """What the training of a cell depends on beside ``retrain.*`` and ``network.*``."""
 LISTED = 3

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from cnas.errors import UserError
-from cnas.runs.fields import from_dict, to_dict
+from cnas.fields import from_dict, to_dict
 
 
 class Work(Protocol):

@@ -12,7 +12,7 @@ from rounding import TRAINED, within
 from cnas.curricula import CurriculumConfig, normalized_weights, uncertainty
 from cnas.errors import Stopped, UserError
 from cnas.random import generator
-from cnas.training import CurriculumTrainer, TrainerConfig
+from cnas.training import SearchArguments, SearchLoop
 from cnas.training.batch import Part
 from cnas.training.scoring import unit_means
 
@@ -25,7 +25,7 @@ class KilledError(Exception):
 
 
 def build(folder, curriculum=None, **config):
-    return build_trainer(build_session(folder), curriculum, **{"epochs": EPOCHS, **config})
+    return build_trainer(build_session(folder), curriculum, **{"num_train_epochs": EPOCHS, **config})
 
 
 def named(curriculum):
@@ -147,7 +147,7 @@ def test_a_stop_while_the_data_is_judged_is_done_again(tmp_path, batch):
 @pytest.mark.parametrize(("every", "step"), [(None, STEPS + 1), (3, STEPS + 5)])
 def test_a_killed_search_goes_on_from_its_checkpoint_exactly(whole, tmp_path, every, step):
     curriculum, expected = whole
-    trainer = build(tmp_path, curriculum, checkpoint_steps=every)
+    trainer = build(tmp_path, curriculum, save_steps=every)
 
     def kill():
         raise KilledError
@@ -167,13 +167,13 @@ def test_a_finished_search_is_resumed_to_the_same_result(whole, tmp_path):
 
 
 def test_another_number_of_threads_is_told(tmp_path, capsys):
-    build_trainer(build_session(tmp_path), epochs=1).train()
-    assert build_trainer(build_session(tmp_path), epochs=1).resume()
+    build_trainer(build_session(tmp_path), num_train_epochs=1).train()
+    assert build_trainer(build_session(tmp_path), num_train_epochs=1).resume()
     assert "threads" not in capsys.readouterr().out
     before = torch.get_num_threads()
     torch.set_num_threads(before + 1)
     try:
-        assert build_trainer(build_session(tmp_path), epochs=1).resume()
+        assert build_trainer(build_session(tmp_path), num_train_epochs=1).resume()
     finally:
         torch.set_num_threads(before)
     assert f"saved with {before} threads, now {before + 1}" in capsys.readouterr().out
@@ -184,7 +184,7 @@ def test_there_is_nothing_to_resume_in_an_empty_folder(tmp_path):
 
 
 def test_another_seed_is_another_run(tmp_path):
-    one, other = (build_trainer(build_session(tmp_path / str(seed), seed=seed), epochs=1) for seed in (1, 2))
+    one, other = (build_trainer(build_session(tmp_path / str(seed), seed=seed), num_train_epochs=1) for seed in (1, 2))
     one.train()
     other.train()
     assert not torch.equal(one.parts.supernet.input_matrix, other.parts.supernet.input_matrix)
@@ -193,22 +193,22 @@ def test_another_seed_is_another_run(tmp_path):
 # The weight step ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("batch_size", "parts"), [(4, 4), (5, 2)])
+@pytest.mark.parametrize(("batch_size", "most"), [(4, 1), (5, 3)])
 @pytest.mark.parametrize("curriculum", CURRICULA, ids=named)
-def test_a_batch_in_parts_is_the_batch(tmp_path, curriculum, batch_size, parts):
+def test_a_batch_in_parts_is_the_batch(tmp_path, curriculum, batch_size, most):
     space = build_space(activation_penalty=0.5)
     trainers = [
         build_trainer(
-            build_session(tmp_path / str(steps)),
+            build_session(tmp_path / str(rows_at_once)),
             curriculum,
             space=space,
             dtype=torch.float64,
-            epochs=2,
-            batch_size=batch_size,
-            accumulation_steps=steps,
+            num_train_epochs=2,
+            global_batch_size=batch_size,
+            micro_batch_size=rows_at_once,
             weight_decay=1e-3,
         )
-        for steps in (1, parts)
+        for rows_at_once in (None, most)
     ]
     for trainer in trainers:
         trainer.train()
@@ -221,7 +221,9 @@ def test_a_batch_in_parts_is_the_batch(tmp_path, curriculum, batch_size, parts):
 
 
 def test_a_step_is_sgd_on_the_weighted_loss_with_clipping_and_penalty(tmp_path):
-    trainer = build(tmp_path, CURRICULA[0], learning_rate=3.0, clip_norm=0.01, weight_decay=0.01, dtype=torch.float64)
+    trainer = build(
+        tmp_path, CURRICULA[0], learning_rate=3.0, max_grad_norm=0.01, weight_decay=0.01, dtype=torch.float64
+    )
     supernet, v = trainer.parts.supernet, torch.linspace(0.2, 1.8, trainer.batches.num_units)
     trainer.curriculum.v.copy_(v)
     batch, routing = trainer.fetch(0), trainer.algorithm.route(generator(1, "route", 0))
@@ -245,7 +247,7 @@ def test_a_step_is_sgd_on_the_weighted_loss_with_clipping_and_penalty(tmp_path):
 
 @pytest.mark.parametrize("unit", ["sequence", "token"])
 def test_under_step_refresh_each_batch_is_judged_from_the_training_state(tmp_path, monkeypatch, unit):
-    trainer = build(tmp_path, CurriculumConfig(k=3, refresh="step", unit=unit), epochs=2)
+    trainer = build(tmp_path, CurriculumConfig(k=3, refresh="step", unit=unit), num_train_epochs=2)
     original, seen = trainer.forward, []
     mean_loss = Part.mean_loss
 
@@ -312,35 +314,30 @@ def test_more_judges_than_architectures_are_refused(tmp_path):
         build_trainer(build_session(tmp_path), CurriculumConfig(k=5), space=build_space(nodes=1))
 
 
-def test_more_parts_than_rows_are_refused(tmp_path):
-    with pytest.raises(UserError, match=r"batch_size must be at least processes x accumulation_steps = 1 x 5, got 4"):
-        build(tmp_path, accumulation_steps=5)
-
-
 @pytest.mark.parametrize(
     ("field", "value", "allowed"),
     [
-        ("epochs", 0, "at least 1"),
-        ("batch_size", 0, "at least 1"),
-        ("valid_batch_size", 0, "at least 1"),
-        ("accumulation_steps", 0, "at least 1"),
+        ("num_train_epochs", 0, "at least 1"),
+        ("global_batch_size", 0, "at least 1"),
+        ("eval_batch_size", 0, "at least 1"),
+        ("micro_batch_size", 0, "at least 1 or none"),
         ("learning_rate", 0.0, "above 0 and finite"),
-        ("learning_rate", math.nan, "above 0 and finite"),
-        ("clip_norm", math.inf, "above 0 and finite, or none"),
+        ("learning_rate", math.nan, "a finite number"),
+        ("max_grad_norm", math.inf, "a finite number or none"),
         ("weight_decay", -1.0, "at least 0 and finite"),
-        ("checkpoint_steps", 0, "at least 1 or none"),
+        ("save_steps", 0, "at least 1 or none"),
         ("bad_steps_in_a_row", 0, "at least 1"),
     ],
 )
 def test_a_wrong_field_is_named(field, value, allowed):
     with pytest.raises(UserError, match=rf"^{field} must be {allowed}, got {value}$"):
-        TrainerConfig(**{field: value})
+        SearchArguments(**{field: value})
 
 
 def test_the_result_tells_what_the_search_took(tmp_path):
-    trainer = build(tmp_path, epochs=2)
+    trainer = build(tmp_path, num_train_epochs=2)
     result = trainer.train()
-    assert isinstance(trainer, CurriculumTrainer)
+    assert isinstance(trainer, SearchLoop)
     assert (result.epochs, result.steps) == (2, 2 * STEPS)
     assert result.seconds > 0
     assert result.valid["valid_perplexity"] == pytest.approx(math.exp(result.valid["valid_loss"]))

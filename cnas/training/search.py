@@ -26,8 +26,8 @@ from cnas.data.base import OrderedBatches
 from cnas.errors import NonFiniteError, Stopped, UserError
 from cnas.metrics import perplexity
 from cnas.spaces.base import SearchSpace, SuperNet
-from cnas.training.arguments import TrainerConfig
-from cnas.training.batch import Part, cut, place
+from cnas.training.arguments import SearchArguments
+from cnas.training.batch import Part, place
 from cnas.training.bilevel import Bilevel, GradientOverflowError
 from cnas.training.context import RunContext
 from cnas.training.loop import AccelerateLoop
@@ -64,7 +64,7 @@ def check_candidates(config: CurriculumConfig, space: SearchSpace) -> None:
         raise UserError(f"curriculum.k must be at most {space.size}, the number of architectures, got {config.k}")
 
 
-class CurriculumTrainer(AccelerateLoop):
+class SearchLoop(AccelerateLoop):
     """Trains a supernet on reweighted data and derives an architecture.
 
     Args:
@@ -80,7 +80,7 @@ class CurriculumTrainer(AccelerateLoop):
     # Architecture steps go on in the validation data, where the hidden state that was saved is of another place.
     restarted: ClassVar[dict[str, Any]] = {"arch_carry": None}
 
-    def __init__(self, parts: SearchParts, config: TrainerConfig, context: RunContext) -> None:
+    def __init__(self, parts: SearchParts, config: SearchArguments, context: RunContext) -> None:
         if parts.curriculum:
             check_candidates(parts.curriculum.config, parts.space)
         if parts.supernet.batch_statistics:
@@ -135,7 +135,7 @@ class CurriculumTrainer(AccelerateLoop):
         batch, order = self.fetch(index), self.algorithm.arch_order
         if self.curriculum and self.curriculum.config.refresh == "step":
             self._reweight_batch(batch, index)
-        parts = cut(batch, self.config.accumulation_steps, self.curriculum and self.curriculum.weights)
+        parts = self.in_parts(batch, self.curriculum and self.curriculum.weights)
         if order == "before":
             self._arch_step(index, parts)
         routing = self.algorithm.route(self.context.generator("route", self.progress.step))
@@ -205,7 +205,7 @@ class CurriculumTrainer(AccelerateLoop):
         return {"valid_loss": loss, **figure, "probe_architecture": probe.to_str()}
 
     def _reweight_all(self) -> None:
-        if self.curriculum and self.curriculum.due(self.progress.epoch, self.config.epochs):
+        if self.curriculum and self.curriculum.due(self.progress.epoch, self.config.num_train_epochs):
             candidates = self._candidates(self.progress.epoch)
             self._reweight(*self.scorer.units(candidates, self.batches.scoring_view(), self._between))
 
@@ -231,7 +231,7 @@ class CurriculumTrainer(AccelerateLoop):
             return self.scorer.accuracy(architectures, self.parts.valid, index)
 
         classified = accuracies if self.parts.supernet.classifies else None
-        return SearchContext(epoch, self.config.epochs, draw, self._validation, self._between, classified)
+        return SearchContext(epoch, self.config.num_train_epochs, draw, self._validation, self._between, classified)
 
     def _validation(self, architectures: Sequence[Architecture], index: int | None = None) -> Tensor:
         """Validation losses; what is not finite is counted, and infinite: worse than everything else."""

@@ -37,6 +37,8 @@ _KINDS = {
 }
 """What stands for a value in the help, and what it is called in a message."""
 UNFIT = object()
+_NOT_SAVED = ("flag", "saved")
+"""In the metadata of fields that are not written to files: ``{"flag": False}`` is for Python alone."""
 
 
 def to_dict(config: DataclassInstance, where: str = "") -> dict[str, Any]:
@@ -54,13 +56,14 @@ def to_dict(config: DataclassInstance, where: str = "") -> dict[str, Any]:
     return {name: _plain(checked(hints[name], getattr(config, name), path), path) for name, path in dotted.items()}
 
 
-def from_dict(cls: type[T], mapping: Mapping[str, Any], where: str = "") -> T:
+def from_dict(cls: type[T], mapping: Mapping[str, Any], where: str = "", base: T | None = None) -> T:
     """The configuration that `to_dict` wrote; strict: every field is there, nothing else is, and the types fit.
 
     Args:
         cls: the dataclass to build.
         mapping: one entry per field; lists stand for tuples, integers may stand for floats.
         where: dotted name of ``mapping`` itself, for messages.
+        base: has the values of fields that ``mapping`` leaves out; without it, none may be.
 
     Raises:
         UserError: an unknown key, a missing one or a value of the wrong type; and what ``cls`` itself raises.
@@ -73,9 +76,20 @@ def from_dict(cls: type[T], mapping: Mapping[str, Any], where: str = "") -> T:
             found = dotted_name(where, key if str(key).isprintable() else repr(key))
             raise UserError(f"{found} is not a field, got {display(mapping[key])}; allowed: {', '.join(names)}")
     for name in names:
-        if name not in mapping:
+        if name not in mapping and base is None:
             raise UserError(f"{dotted_name(where, name)} is missing; it must be {described(hints[name])}")
-    return cls(**{name: checked(hints[name], mapping[name], dotted_name(where, name)) for name in names})
+    values = {name: checked(hints[name], mapping[name], dotted_name(where, name)) for name in names if name in mapping}
+    return cls(**values) if base is None else dataclasses.replace(base, **values)
+
+
+def check_fields(config: DataclassInstance) -> None:
+    """Raise a `UserError` where a field of a frozen dataclass does not hold what its annotation says.
+
+    Lists become tuples and integers floats, where these are meant.
+    """
+    hints = typing.get_type_hints(type(config))
+    for name in flag_names(type(config)):
+        object.__setattr__(config, name, checked(hints[name], getattr(config, name), name))
 
 
 def field_docs(cls: type) -> dict[str, str]:
@@ -187,7 +201,13 @@ def described(hint: Any, brief: bool = False) -> str:
 
 
 def field_names(cls: Any) -> list[str]:
-    return [field.name for field in dataclasses.fields(cls) if field.init]
+    """The fields that are written to files."""
+    return [each.name for each in dataclasses.fields(cls) if each.init and each.metadata.keys().isdisjoint(_NOT_SAVED)]
+
+
+def flag_names(cls: Any) -> list[str]:
+    """The fields that have flags: those that are saved, and those of one start only (``metadata={"saved": False}``)."""
+    return [each.name for each in dataclasses.fields(cls) if each.init and "flag" not in each.metadata]
 
 
 def dotted_name(where: str, name: str) -> str:
