@@ -14,7 +14,6 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from cnas.curricula import build_curriculum
 from cnas.errors import CnasError, StorageError, UserError
 from cnas.random import generator
 from cnas.reports.report import report_run
@@ -123,14 +122,14 @@ def _pipeline(task: Task, context: RunContext, home: RunFolder, resume: bool) ->
     found = search(task, context, home, resume=resume)
     architecture = config.space.parse(found["string"])
     trained = retrain(task, context, architecture, resume=resume) if config.retrain.num_train_epochs else None
-    reweighted = found["search"] and config.curriculum is not None and config.curriculum.k > 0
+    reweighted = found["search"] and config.curriculum is not None and config.curriculum.active
     record = task.look_up(architecture, found.get("supernet_losses", {}))
     values = {
         "recipe": config.recipe,
         "preset": config.preset,
         "space": config.space.name,
         "algorithm": config.algorithm if found["search"] else None,
-        "curriculum": asdict(config.curriculum) if config.curriculum and reweighted else None,
+        "curriculum": _curriculum(config) if reweighted else None,
         "seed": config.seed,
         "dataset": task.dataset(),
         "architecture": architecture.to_json(),
@@ -210,9 +209,10 @@ def _steps(config: RunConfig, trainer: AccelerateLoop) -> str:
 
 def _candidates(config: RunConfig) -> str:
     curriculum = config.curriculum
-    if curriculum is None or curriculum.k == 0:
+    if curriculum is None or not curriculum.active:
         return "no curriculum"
-    return f"{curriculum.k} subnets judge every {curriculum.unit}, once per {curriculum.refresh}"
+    count, refreshed = curriculum.num_candidates, f"every {curriculum.unit}, once per {curriculum.refresh}"
+    return f"{count} subnets score {refreshed}" if count else f"{curriculum.name} reweights {refreshed}"
 
 
 def build_trainer(task: Task, context: RunContext) -> SearchLoop:
@@ -229,12 +229,18 @@ def build_trainer(task: Task, context: RunContext) -> SearchLoop:
         space=config.space,
         supernet=supernet,
         algorithm=_algorithm(config),
-        curriculum=build_curriculum(config.curriculum, data.train.num_units),
+        curriculum=config.curriculum,
         train=data.train,
         valid=data.valid,
         arch=data.arch,
     )
     return SearchLoop(parts, config.trainer, context)
+
+
+def _curriculum(config: RunConfig) -> dict[str, Any]:
+    """The fields of the curriculum; K as 0.1.0 called it as well."""
+    assert config.curriculum is not None
+    return config.curriculum.to_json() | {"k": config.curriculum.num_candidates}
 
 
 def _algorithm(config: RunConfig) -> Any:
