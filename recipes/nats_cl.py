@@ -18,7 +18,7 @@ from typing import Any
 
 from cnas import algorithms
 from cnas.cli import launch
-from cnas.curricula import CurriculumConfig
+from cnas.curricula import Uncertainty
 from cnas.data.images import ImageConfig
 from cnas.errors import UserError
 from cnas.runs.config import RunConfig
@@ -76,7 +76,7 @@ def paper(algorithm: str = "gdas") -> RunConfig:
             weight_decay=5e-4,
             max_grad_norm=None,
         ),
-        curriculum=CurriculumConfig(k=5, refresh="epoch", unit="sample"),
+        curriculum=Uncertainty(num_candidates=5, refresh="epoch", unit="sample"),
         retrain=training(epochs=0),
         network=NatsNetworkSizes(),
     )

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from cnas.algorithms import DARTS
 from cnas.cli.launch import main
-from cnas.curricula import CurriculumConfig
+from cnas.curricula import Uncertainty
 from cnas.data.text import TextConfig
 from cnas.runs.config import RunConfig
 from cnas.spaces import DartsRnnSpace, LanguageModelSizes
@@ -38,7 +38,7 @@ def paper() -> RunConfig:
             weight_decay=5e-7,
             max_grad_norm=0.25,
         ),
-        curriculum=CurriculumConfig(k=5, refresh="epoch", unit="sequence"),
+        curriculum=Uncertainty(num_candidates=5, refresh="epoch", unit="sequence"),
         retrain=RetrainArguments(
             num_train_epochs=8000,
             global_batch_size=64,

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from cnas.algorithms import ENAS
 from cnas.cli.launch import main
-from cnas.curricula import CurriculumConfig
+from cnas.curricula import Uncertainty
 from cnas.data.text import TextConfig
 from cnas.runs.config import RunConfig
 from cnas.spaces import EnasRnnSpace, LanguageModelSizes
@@ -30,7 +30,7 @@ def paper() -> RunConfig:
         space=EnasRnnSpace(),
         search=ENAS.Config(),
         trainer=SearchArguments(),
-        curriculum=CurriculumConfig(k=5, refresh="epoch", unit="sequence"),
+        curriculum=Uncertainty(num_candidates=5, refresh="epoch", unit="sequence"),
         retrain=RetrainArguments(),
         network=LanguageModelSizes(
             hidden_size=800,

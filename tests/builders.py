@@ -15,7 +15,7 @@ import torch
 from accelerate import Accelerator
 
 from cnas import algorithms, spaces
-from cnas.curricula import CurriculumConfig, build_curriculum
+from cnas.curricula import Curriculum
 from cnas.data.base import OrderedBatches
 from cnas.data.image_batches import ImageBatches
 from cnas.data.image_set import ChannelStatistics, ImageSet
@@ -92,7 +92,7 @@ def build_session(folder: Path, seed: int = 1, **options: Any) -> RunContext:
 
 def build_trainer(
     context: RunContext,
-    curriculum: CurriculumConfig | None = None,
+    curriculum: Curriculum | None = None,
     *,
     space: Any = None,
     algorithm: str = "enas",
@@ -113,7 +113,7 @@ def build_trainer(
         space=space,
         supernet=supernet,
         algorithm=build_algorithm(space, algorithm),
-        curriculum=build_curriculum(curriculum, train.num_units),
+        curriculum=curriculum,
         train=train,
         valid=valid,
     )

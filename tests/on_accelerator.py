@@ -12,7 +12,7 @@ import torch
 from builders import build_session, build_space, build_trainer, rows
 
 from cnas import algorithms, spaces
-from cnas.curricula import CurriculumConfig
+from cnas.curricula import Uncertainty
 
 
 def check(folder: Path, device: str) -> int:
@@ -21,7 +21,7 @@ def check(folder: Path, device: str) -> int:
     for place, (algorithm, name) in enumerate(pairs):
         context, space = build_session(folder / str(place)), build_space(name)
         unit = "sample" if hasattr(space, "classes") else "token"
-        judged = CurriculumConfig(k=2, unit=unit, refresh="step")
+        judged = Uncertainty(num_candidates=2, unit=unit, refresh="step")
         trainer = build_trainer(context, judged, space=space, algorithm=algorithm, num_train_epochs=2)
         found = trainer.train().architecture
         assert space.parse(found.to_str()) == found

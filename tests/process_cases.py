@@ -15,7 +15,7 @@ import torch
 from accelerate import Accelerator
 from builders import algorithm_config, build_space
 
-from cnas.curricula import CurriculumConfig
+from cnas.curricula import Uncertainty
 from cnas.errors import Stopped
 from cnas.runs.config import RunConfig
 from cnas.runs.pipeline import search_loop
@@ -25,7 +25,7 @@ from cnas.training.loop import AccelerateLoop
 from cnas.training.retrain import Retrainer
 
 CURRICULA = {"none": None} | {
-    f"{refresh}-{unit}": CurriculumConfig(k=3, refresh=refresh, unit=unit)
+    f"{refresh}-{unit}": Uncertainty(num_candidates=3, refresh=refresh, unit=unit)
     for refresh in ("epoch", "step")
     for unit in ("sequence", "token")
 }
@@ -125,7 +125,7 @@ def build(case: str, dtype: torch.dtype, context: RunContext) -> AccelerateLoop:
     loop = search_loop(task, context)
     _convert(loop, dtype)
     if loop.curriculum is not None:
-        loop.curriculum.to(dtype)
+        loop.curriculum.state["v"] = loop.curriculum.v.to(dtype)
     return loop
 
 

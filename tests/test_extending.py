@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModelForImageClassification
 import cnas.algorithms
 import cnas.curricula
 import cnas.spaces
-from cnas.curricula import CurriculumConfig
+from cnas.curricula import Uncertainty
 from cnas.hub import register
 from cnas.types import Batch, Routing
 
@@ -54,7 +54,7 @@ def test_all_files_of_the_space_are_shown(page):
 def test_they_are_found_and_searched_with(page, tmp_path, algorithm):
     assert {"layers"} <= set(cnas.spaces.names())
     space = build_space("layers", hidden_size=8)
-    curriculum = CurriculumConfig(name="disagreement", k=3, unit="sample")
+    curriculum = Uncertainty(name="disagreement", k=3, unit="sample")
     trainer = build_trainer(build_session(tmp_path), curriculum, space=space, algorithm=algorithm, num_train_epochs=4)
     result = trainer.train()
     assert space.parse(result.architecture.to_str()) == result.architecture

@@ -21,7 +21,7 @@ ALLOWED = {
     "cnas.curriculum": ("cnas.curricula.*",),
     "cnas.spaces": COMMON,
     "cnas.algorithms": (*COMMON, "cnas.spaces.base"),
-    "cnas.curricula": COMMON,
+    "cnas.curricula": (*COMMON, "cnas.fields"),
     "cnas.data": COMMON,
     "cnas.training": (*COMMON, "cnas.data.base", "cnas.curricula", "cnas.algorithms.base", "cnas.spaces.base"),
     "cnas.benchmarks": (*COMMON, "cnas.data.tables", "cnas.data.unpickle", "cnas.spaces.base", "cnas.spaces.nats.*"),

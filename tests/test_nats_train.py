@@ -85,6 +85,8 @@ def test_the_grids_of_the_figures_ask_for_the_runs_they_name():
     assert len({job.config.architecture for job in cells}) == len(cells) == 5
     assert {job.config.curriculum for job in cells} == {None}
     sweep = read_grid(ROOT / "recipes" / "grids" / "k_sweep.yaml").jobs
-    judged = sorted((job.config.seed, job.config.curriculum.k if job.config.curriculum else 0) for job in sweep)
+    judged = sorted(
+        (job.config.seed, job.config.curriculum.num_candidates if job.config.curriculum else 0) for job in sweep
+    )
     assert judged == [(seed, k) for seed in (1, 2, 3) for k in (0, 1, 3, 5, 9, 15)]
     assert all(job.config.retrain.num_train_epochs and job.config.data == "digits" for job in sweep)

@@ -15,7 +15,7 @@ import pytest
 from builders import build_session, build_space, build_trainer
 
 import cnas.random
-from cnas.curricula import CurriculumConfig
+from cnas.curricula import Uncertainty
 from cnas.random import DropoutSeeds, generator
 from cnas.spaces import names
 
@@ -172,7 +172,7 @@ def named(monkeypatch):
 )
 def test_a_search_draws_from_listed_streams(tmp_path, named, space, algorithm, refresh):
     unit = "sample" if space == "nats" else "sequence"
-    curriculum = CurriculumConfig(k=2, refresh=refresh, unit=unit)
+    curriculum = Uncertainty(num_candidates=2, refresh=refresh, unit=unit)
     found = build_space(space)
     build_trainer(build_session(tmp_path), curriculum, space=found, algorithm=algorithm, num_train_epochs=2).train()
     assert named

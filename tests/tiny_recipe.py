@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cnas.algorithms import ENAS
 from cnas.cli.launch import main
-from cnas.curricula import CurriculumConfig
+from cnas.curricula import Uncertainty
 from cnas.data.text import TextConfig
 from cnas.runs.config import RunConfig
 from cnas.spaces import EnasRnnSpace, LanguageModelSizes
@@ -32,7 +32,7 @@ def tiny() -> RunConfig:
         space=EnasRnnSpace(nodes=2, **sizes),
         search=ENAS.Config(learning_rate=0.01, updates=3, samples=3, derive_samples=3, controller_size=8),
         trainer=SearchArguments(num_train_epochs=3, global_batch_size=5, eval_batch_size=4, learning_rate=5.0),
-        curriculum=CurriculumConfig(k=3),
+        curriculum=Uncertainty(num_candidates=3),
         retrain=RetrainArguments(num_train_epochs=3, global_batch_size=7, learning_rate=5.0, average_from=2),
         network=LanguageModelSizes(activation_penalty=0.3, **sizes),
     )

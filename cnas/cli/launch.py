@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from cnas import curricula
 from cnas.cli.main import exit_code
 from cnas.errors import UserError
 from cnas.hub.artifacts import summary
@@ -77,6 +78,8 @@ def parse(
     )
     if known.no_curriculum:
         config = replace(config, curriculum=None)
+    if known.curriculum_name is not None:
+        config = config.with_curriculum(known.curriculum_name)
     config.add_flags(parser)
     given = parser.parse_args(list(argv))
     config = config.with_flags(given)
@@ -102,6 +105,8 @@ def _first_parser() -> OneLineParser:
     group.add_argument("--output-dir", metavar="DIR", help="the run folder (default: runs/...)")
     group.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in the run folder")
     group.add_argument("--no-curriculum", action="store_true", help="the plain algorithm: all data weighs the same")
+    about = f"what the weights of the data come from: {', '.join(curricula.names())}"
+    group.add_argument("--curriculum.name", metavar="NAME", dest="curriculum_name", help=about)
     return parser
 
 

@@ -1,6 +1,63 @@
-"""Curricula: from the losses of K subnets to one weight per unit of training data."""
+"""Curricula, found by name: each module has classes that say how much every unit of training data counts.
 
-from cnas.curricula.base import Curriculum, CurriculumConfig, build_curriculum, normalized_weights, traced_units
-from cnas.curricula.uncertainty import uncertainty
+A new curriculum is a new file here, or an entry point ``cnas.curricula`` of another distribution.
+"""
 
-__all__ = ["Curriculum", "CurriculumConfig", "build_curriculum", "normalized_weights", "traced_units", "uncertainty"]
+from __future__ import annotations
+
+from types import ModuleType
+
+from cnas.curricula.base import Curriculum, DatasetInfo, Progress, normalized_weights, traced_units
+from cnas.curricula.competence import Competence
+from cnas.curricula.disagreement import Disagreement
+from cnas.curricula.loss import Loss
+from cnas.curricula.permuted import Permuted
+from cnas.curricula.self_paced import SelfPaced
+from cnas.curricula.superloss import SuperLoss
+from cnas.curricula.uncertainty import Uncertainty, uncertainty
+from cnas.registry import Registry
+
+__all__ = [
+    "Competence",
+    "Curriculum",
+    "DatasetInfo",
+    "Disagreement",
+    "Loss",
+    "Permuted",
+    "Progress",
+    "SelfPaced",
+    "SuperLoss",
+    "Uncertainty",
+    "curriculum_class",
+    "names",
+    "normalized_weights",
+    "traced_units",
+    "uncertainty",
+]
+
+
+def _offered(module: ModuleType) -> dict[str, type[Curriculum]]:
+    classes = [value for value in vars(module).values() if isinstance(value, type) and issubclass(value, Curriculum)]
+    return {found.name: found for found in classes if found.__module__ == module.__name__}
+
+
+_CURRICULA = Registry("curriculum.name", __name__, _offered)
+
+
+def names() -> list[str]:
+    """The names of all curricula, sorted.
+
+    Example:
+        >>> "uncertainty" in names()
+        True
+    """
+    return _CURRICULA.names()
+
+
+def curriculum_class(name: str) -> type[Curriculum]:
+    """The class of the curriculum called ``name``.
+
+    Raises:
+        UserError: there is none of that name; the message has those there are.
+    """
+    return _CURRICULA.find(name)

@@ -1,59 +1,98 @@
-"""The curriculum: one weight v per unit of training data, as the state of a module.
+"""The interface of curricula: how the training data is reweighted while a network, or a supernet, is trained.
 
-Legend: K candidates, U units (N of them).
+The fields of a curriculum are its configuration; its state is one dictionary of tensors, made by `Curriculum.setup` and
+held by every checkpoint.
+
+Legend: K candidates, U units of an update, N units in all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, ClassVar, Literal, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from cnas.errors import NonFiniteError, UserError
+from cnas.fields import check_fields, from_dict, to_dict
 from cnas.random import HOST
-from cnas.registry import Registry
+from cnas.types import Paper
 
-SCORES: Registry[Callable[[Tensor], Tensor]] = Registry("curriculum.name", "cnas.curricula")
-"""What a curriculum can be built on: from losses [K, U] to a score [U]."""
 TRACED = 99
 """So many units have their weights in every row of a search."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class CurriculumConfig:
-    """How the training data is reweighted.
-
-    Raises:
-        UserError: naming the field, its value and what is allowed.
-    """
-
-    name: str = "uncertainty"
-    """The score the weights are proportional to."""
-    k: int = 5
-    """How many subnets score the data; 0 is the plain algorithm (K, paper §4.5)."""
-    refresh: Literal["epoch", "step"] = "epoch"
-    """When: a pass over all data after each epoch (the authors' code) or each batch before its step (Algorithm 1)."""
-    unit: Literal["sequence", "token", "sample"] = "sequence"
-    """What has a weight: a chunk of text as a whole, every token of it, or (the one choice for images) a sample."""
-
-    def __post_init__(self) -> None:
-        SCORES.find(self.name)
-        if self.k < 0:
-            raise UserError(f"curriculum.k must be at least 0, got {self.k}")
-
-
-def normalized_weights(sigma_U: Tensor) -> Tensor:
-    """Weights proportional to σ with mean 1: v = N·σ/‖σ‖₁ (Zhou et al. 2022, Eq. 11).
+@dataclass(frozen=True)
+class Progress:
+    """How far a training is.
 
     Args:
-        sigma_U: non-negative scores [U], any floating dtype.
+        epoch: the current one, from 0.
+        epochs: how many there are.
+        step: updates of the weights so far.
+        batch: batches of the epoch that are over; all of them where it ends.
+        batches: of an epoch.
+    """
+
+    epoch: int
+    epochs: int
+    step: int
+    batch: int = 0
+    batches: int = 1
+
+    @property
+    def share(self) -> float:
+        """The share of the training that is over, between 0 and 1."""
+        return min(1.0, (self.epoch + self.batch / self.batches) / self.epochs)
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What a curriculum may know of the training data before anything is trained; counted when first asked for.
+
+    Args:
+        num_units: how many units there are (N).
+        read: gives (labels, unit ids) of all global batches of a pass, each int64 of one shape; None where labels are
+            no words.
+    """
+
+    num_units: int
+    read: Callable[[], Iterable[tuple[Tensor, Tensor]]] | None = None
+
+    @cached_property
+    def _words(self) -> tuple[Tensor, Tensor]:
+        """(words [W], their units [W]) of the whole data."""
+        assert self.read is not None
+        pairs = [(labels.reshape(-1).to(HOST), ids.reshape(-1).to(HOST)) for labels, ids in self.read()]
+        words, ids = zip(*pairs, strict=True)
+        return torch.cat(words), torch.cat(ids)
+
+    @cached_property
+    def lengths(self) -> Tensor:
+        """Words of every unit, float64 [N]."""
+        return torch.bincount(self._words[1], minlength=self.num_units).double()
+
+    @cached_property
+    def rarities(self) -> Tensor:
+        """Mean of -log p(word) over the words of every unit, float64 [N]; p is the share of a word in the data."""
+        words, ids = self._words
+        rarity = -(torch.bincount(words).double() / len(words)).log()
+        sums = torch.zeros(self.num_units, dtype=torch.float64).index_add_(0, ids, rarity[words])
+        return sums / self.lengths.clamp_min(1)
+
+
+def normalized_weights(scores_U: Tensor) -> Tensor:
+    """Weights proportional to scores with mean 1: v = N·σ/‖σ‖₁ (Zhou et al. 2022, Eq. 11).
+
+    Args:
+        scores_U: non-negative scores [U], any floating dtype.
 
     Returns:
-        v_U: float32 (float64 for float64 scores), v ≥ 0, Σv = U. All σ equal, or all zero, gives exactly 1: the paper
-        states this limit, the formula alone is 0/0.
+        v_U: float32 (float64 for float64 scores), v ≥ 0, Σv = U. All scores equal, or all zero, give exactly 1: the
+        paper states this limit, the formula alone is 0/0.
 
     Raises:
         NonFiniteError: where a score is NaN, infinite or negative.
@@ -62,15 +101,28 @@ def normalized_weights(sigma_U: Tensor) -> Tensor:
         >>> normalized_weights(torch.tensor([1.0, 3.0]))
         tensor([0.5000, 1.5000])
     """
-    if not bool((torch.isfinite(sigma_U) & (sigma_U >= 0)).all()):
-        raise NonFiniteError("uncertainty must be finite and at least 0 for every unit")
-    dtype = torch.promote_types(sigma_U.dtype, torch.float32)
-    if len(sigma_U) == 0 or bool(sigma_U.min() == sigma_U.max()):
-        return torch.ones_like(sigma_U, dtype=dtype)
+    if not bool((torch.isfinite(scores_U) & (scores_U >= 0)).all()):
+        raise NonFiniteError("the score of every unit must be finite and at least 0")
+    dtype = torch.promote_types(scores_U.dtype, torch.float32)
+    if len(scores_U) == 0 or bool(scores_U.min() == scores_U.max()):
+        return torch.ones_like(scores_U, dtype=dtype)
     # Dividing by the largest first keeps the result the same whatever the scale, subnormal numbers included.
-    exact_U = sigma_U.to(HOST).double()
+    exact_U = scores_U.to(HOST).double()
     scaled_U = exact_U / exact_U.max()
-    return (scaled_U * (len(scaled_U) / scaled_U.sum())).to(dtype).to(sigma_U.device)
+    return (scaled_U * (len(scaled_U) / scaled_U.sum())).to(dtype).to(scores_U.device)
+
+
+def mean_losses(losses_KU: Tensor) -> Tensor:
+    """The mean loss of every unit over K candidates, float64 [U] in host memory, at least 0.
+
+    Raises:
+        NonFiniteError: where a loss is NaN or infinite.
+    """
+    if not bool(torch.isfinite(losses_KU).all()):
+        raise NonFiniteError("a candidate's loss is NaN or infinite, so the curriculum cannot reweight the data")
+    # float64, in host memory since some accelerators have none: the mean of large float32 losses may not overflow, nor
+    # tiny ones vanish.
+    return losses_KU.to(HOST).double().mean(dim=0).clamp_min(0)
 
 
 def traced_units(num_units: int, count: int = TRACED) -> list[int]:
@@ -93,53 +145,145 @@ def traced_units(num_units: int, count: int = TRACED) -> list[int]:
     return [place * num_units // traced for place in range(traced)]
 
 
-class Curriculum(nn.Module):
-    """Weights of all units, 1 until the first update; they are a buffer, so every checkpoint holds them.
+@dataclass(frozen=True, kw_only=True)
+class Curriculum:
+    """Base of all curricula: gives every unit of the training data a weight v, 1 on average.
 
-    Args:
-        config: the score, and when weights are computed.
-        num_units: how many units the training data has (N).
+    A subclass has a ``name`` and a `score`, to which the weights are proportional; one that needs more than losses
+    has `scores` instead, and keeps what it remembers in ``state``.
 
-    Example:
-        >>> curriculum = Curriculum(CurriculumConfig(k=2), num_units=2)
-        >>> left_out = curriculum.update(torch.tensor([0, 1]), torch.tensor([[1.0, 9.0], [1.0, 9.0]]))
-        >>> curriculum.weights(torch.tensor([[1, 1, 0]]))
-        tensor([[1.5000, 1.5000, 0.5000]])
+    Attributes:
+        name: under which `cnas.curricula` offers it.
+        paper: where it was published; None where nowhere.
+        min_candidates: so many candidates it needs; 0 where it looks at no losses.
+        needs_words: whether units must be text.
+        state: tensors by name, which every checkpoint holds; ``v`` is float32 [N]. Empty until `setup`.
+
+    Raises:
+        UserError: naming the field, its value and what is allowed.
     """
 
-    v: Tensor
+    name: ClassVar[str]
+    paper: ClassVar[Paper | None] = None
+    min_candidates: ClassVar[int] = 1
+    needs_words: ClassVar[bool] = False
+    renamed: ClassVar[Mapping[str, str]] = {"k": "num_candidates"}
+    """What a field is called as well, in flags and in files of 0.1.0."""
 
-    def __init__(self, config: CurriculumConfig, num_units: int) -> None:
-        super().__init__()
-        self.config = config
-        self.score = SCORES.find(config.name)
-        self.register_buffer("v", torch.ones(num_units))
+    num_candidates: int = 5
+    """How many subnets score the data (K, paper §4.5); 0 is the plain algorithm."""
+    refresh: Literal["epoch", "step"] = "epoch"
+    """When: a pass over all data after each epoch (the authors' code) or each batch before its step (Algorithm 1)."""
+    unit: Literal["sequence", "token", "sample"] = "sequence"
+    """What has a weight: a chunk of text as a whole, every token of it, or (the one choice for images) a sample."""
+    state: dict[str, Tensor] = field(init=False, repr=False, compare=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        least = self.min_candidates
+        self._require("num_candidates", self.num_candidates >= 0, "at least 0")
+        self._require("num_candidates", least > 0 or self.num_candidates == 0, f"0 for {self.name}, which needs none")
+        enough = self.num_candidates in {0, *range(least, self.num_candidates + 1)}
+        self._require("num_candidates", enough, f"at least {least} for {self.name}, or 0")
+
+    def _require(self, name: str, holds: bool, allowed: str) -> None:
+        """Raise a `UserError` with the field's value and what is allowed, unless it holds."""
+        if not holds:
+            raise UserError(f"curriculum.{name} must be {allowed}, got {getattr(self, name)!r}")
+
+    def to_json(self) -> dict[str, Any]:
+        """The name and the fields, as ``config.json`` holds them."""
+        return {"name": self.name, **to_dict(self, "curriculum")}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """The inverse of `to_json`, without the name; fields that a file of an older version lacks have their default.
+
+        Raises:
+            UserError: a field is unknown or wrong.
+        """
+        return from_dict(
+            cls, {cls.renamed.get(name, name): value for name, value in values.items()}, "curriculum", cls()
+        )
+
+    @property
+    def active(self) -> bool:
+        """Whether it does anything: with no candidates, one that needs some is the plain algorithm."""
+        return self.num_candidates > 0 or self.min_candidates == 0
+
+    @property
+    def v(self) -> Tensor:
+        """The weights of all units, float32 [N]."""
+        return self.state["v"]
+
+    def setup(
+        self, num_units: int, dataset_info: DatasetInfo | None = None, seed: int = 0, device: torch.device = HOST
+    ) -> Self:
+        """A copy that is ready for a training: all weights are 1.
+
+        Args:
+            num_units: how many units the training data has (N).
+            dataset_info: what is known of these.
+            seed: of the run.
+            device: where weights are looked up.
+
+        Example:
+            >>> from cnas.curricula import Uncertainty
+            >>> curriculum = Uncertainty(num_candidates=2).setup(num_units=2)
+            >>> losses_KU, progress = torch.tensor([[1.0, 9.0], [1.0, 9.0]]), Progress(0, 3, step=10)
+            >>> left_out = curriculum.update(torch.tensor([0, 1]), losses_KU, progress)
+            >>> curriculum.weights(torch.tensor([[1, 1, 0]]))
+            tensor([[1.5000, 1.5000, 0.5000]])
+        """
+        ready = replace(self)
+        ready.state["v"] = torch.ones(num_units, device=device)
+        ready.prepare(dataset_info or DatasetInfo(num_units), seed)
+        return ready
+
+    def prepare(self, dataset_info: DatasetInfo, seed: int) -> None:
+        """Make what ``state`` holds beside the weights; nothing by default."""
 
     def weights(self, unit_ids: Tensor) -> Tensor:
         """The weight v of every position, float32, shape of ``unit_ids``."""
         return self.v[unit_ids]
 
-    def update(self, unit_ids_U: Tensor, losses_KU: Tensor) -> int:
+    def due(self, progress: Progress) -> bool:
+        """Whether all data is scored after the epoch: not after the last, which needs none."""
+        return self.refresh == "epoch" and progress.epoch + 1 < progress.epochs
+
+    def update(self, unit_ids_U: Tensor, losses_KU: Tensor, progress: Progress) -> int:
         """Reweight some units; their weights have mean 1 among themselves (Eq. 10-11).
 
         Args:
             unit_ids_U: int64 [U], each unit once; other units keep their weight.
-            losses_KU: float [K, U], the losses of these units, one row per subnet.
+            losses_KU: float [K, U], the losses of these units, one row per candidate: subnets of a supernet, or the
+                network that is trained itself.
+            progress: of the training.
 
         Returns:
-            How many subnets were left out, because a loss of theirs is not finite. Where no other is left, no weight
-            changes.
+            How many candidates were left out, because a loss of theirs is not finite. Where too few others are left, no
+            weight changes.
         """
-        sound_K = losses_KU.isfinite().all(dim=1)
-        left_out = int((~sound_K).sum())
-        if left_out < len(losses_KU):
-            kept_KU = losses_KU[sound_K] if left_out else losses_KU
-            self.v[unit_ids_U] = normalized_weights(self.score(kept_KU)).to(self.v)
+        finite_K = losses_KU.isfinite().all(dim=1)
+        left_out = int((~finite_K).sum())
+        if len(losses_KU) - left_out >= self.min_candidates:
+            kept_KU = losses_KU[finite_K] if left_out else losses_KU
+            self.v[unit_ids_U] = normalized_weights(self.scores(unit_ids_U, kept_KU, progress)).to(self.v)
         return left_out
 
-    def due(self, epoch: int, epochs: int) -> bool:
-        """Whether all data is scored after ``epoch`` (from 0) of ``epochs``: not after the last, which needs none."""
-        return self.config.refresh == "epoch" and epoch + 1 < epochs
+    def scores(self, unit_ids_U: Tensor, losses_KU: Tensor, progress: Progress) -> Tensor:  # noqa: ARG002
+        """What the weights of an update are proportional to, [U], at least 0: `score` of the losses by default.
+
+        Args:
+            unit_ids_U: int64 [U], which units.
+            losses_KU: finite losses of these.
+            progress: of the training.
+        """
+        return self.score(losses_KU)
+
+    def score(self, losses_KU: Tensor) -> Tensor:
+        """What the weights of an update are proportional to, [U], at least 0, where the losses alone decide it."""
+        raise NotImplementedError
 
     def statistics(self) -> dict[str, float]:
         """Minimum, median and maximum of v, and the effective sample size (Σv)²/Σv² as a share of N."""
@@ -156,12 +300,11 @@ class Curriculum(nn.Module):
         traced = self.v[traced_units(len(self.v))].to(HOST).double()
         return {"weight_traces": [float(f"{weight:.6g}") for weight in traced.tolist()]}
 
+    def state_dict(self) -> dict[str, Tensor]:
+        """What a checkpoint holds."""
+        return dict(self.state)
 
-def build_curriculum(config: CurriculumConfig | None, num_units: int) -> Curriculum | None:
-    """The curriculum of a configuration; None for the plain algorithm, which has no configuration, or K = 0.
-
-    Args:
-        config: the score, and when weights are computed; None is the plain algorithm.
-        num_units: how many units the training data has (N).
-    """
-    return Curriculum(config, num_units) if config and config.k else None
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """The inverse of `state_dict`."""
+        for name, value in self.state.items():
+            value.copy_(state[name])

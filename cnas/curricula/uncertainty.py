@@ -1,21 +1,31 @@
-"""Uncertainty: how hard K subnets find each unit (Zhou et al. 2022, Eq. 5-10).
+"""Uncertainty: what K subnets find hard counts more (Zhou et al. 2022, Eq. 5-11).
 
 If the K outputs for a unit are Gaussian around its label with one standard deviation σ, maximum likelihood sets
 σ = sqrt(mean_k L_k). For cross-entropy the stationary point is sqrt(2/K · Σ L_k); the √2 cancels when the weights are
-normalised (Eq. 11), so one formula serves both.
+normalised (Eq. 11), so one formula serves both. v ∝ σ^γ; the paper has γ = 1 and K = 5.
 
 Legend: K candidates, U units.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from cnas.errors import NonFiniteError
+from cnas.curricula.base import Curriculum, mean_losses
 from cnas.random import HOST
+from cnas.types import Paper
+
+CURRICULUM_NAS = Paper(
+    title="Curriculum-NAS: Curriculum Weight-Sharing Neural Architecture Search",
+    authors="Yuwei Zhou, Xin Wang, Hong Chen, Xuguang Duan, Chaoyu Guan, Wenwu Zhu",
+    year=2022,
+    url="https://doi.org/10.1145/3503161.3548271",
+)
 
 
 def uncertainty(losses_KU: Tensor) -> Tensor:
@@ -34,12 +44,29 @@ def uncertainty(losses_KU: Tensor) -> Tensor:
         >>> uncertainty(torch.tensor([[1.0, 8.0], [7.0, 10.0]]))
         tensor([2., 3.])
     """
-    if not bool(torch.isfinite(losses_KU).all()):
-        raise NonFiniteError("a candidate's loss is NaN or infinite, so the curriculum cannot weigh the data")
-    # float64 inside, in host memory since some accelerators have none: the mean of large float32 losses may not
-    # overflow, nor tiny ones vanish.
-    sigma_U = losses_KU.to(HOST).double().mean(dim=0).clamp_min(0).sqrt()
+    sigma_U = mean_losses(losses_KU).sqrt()
     return sigma_U.to(torch.promote_types(losses_KU.dtype, torch.float32)).to(losses_KU.device)
 
 
-NAMES: dict[str, Callable[[Tensor], Tensor]] = {"uncertainty": uncertainty}
+@dataclass(frozen=True, kw_only=True)
+class Uncertainty(Curriculum):
+    """The curriculum of the paper: v is proportional to the root of the candidates' mean loss."""
+
+    name: ClassVar[str] = "uncertainty"
+    paper: ClassVar[Paper | None] = CURRICULUM_NAS
+
+    sharpness: float = 1.0
+    """The power γ of the uncertainty: 1 is the paper's, 0 no curriculum, more than 1 tells hard from easy more."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require("sharpness", 0 <= self.sharpness < math.inf, "at least 0 and finite")
+
+    def score(self, losses_KU: Tensor) -> Tensor:
+        """See `Curriculum.score`."""
+        sigma_U = uncertainty(losses_KU)
+        if self.sharpness == 1:
+            return sigma_U
+        # Below 1, no power overflows.
+        exact_U = sigma_U.to(HOST).double()
+        return (exact_U / exact_U.max().clamp_min(torch.finfo(exact_U.dtype).tiny)) ** self.sharpness

@@ -12,6 +12,7 @@ from typing import Any
 
 import jinja2
 
+from cnas.curricula.uncertainty import CURRICULUM_NAS
 from cnas.errors import UserError
 from cnas.hub import _markdown
 from cnas.hub._markdown import last_part, one_line
@@ -23,12 +24,6 @@ from cnas.types import Paper
 
 CELL_PICTURE = "figures/cell.svg"
 """Where the drawing of the cell lies, as seen from the card."""
-CURRICULUM_NAS = Paper(
-    title="Curriculum-NAS: Curriculum Weight-Sharing Neural Architecture Search",
-    authors="Yuwei Zhou, Xin Wang, Hong Chen, Xuguang Duan, Chaoyu Guan, Wenwu Zhu",
-    year=2022,
-    url="https://doi.org/10.1145/3503161.3548271",
-)
 _ALIKE = ("dataset", "space", "algorithm", "curriculum")
 """What runs that differ in the seed alone have in common."""
 _LICENCE = re.compile(r"[a-z0-9][a-z0-9.-]*", re.ASCII)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cnas import algorithms, spaces
-from cnas.curricula import CurriculumConfig
+from cnas.curricula import Curriculum, curriculum_class
 from cnas.data.images import ImageConfig
 from cnas.data.paths import plainly
 from cnas.data.text import TextConfig
@@ -54,7 +54,7 @@ class RunConfig(RunSource):
         space: the search space with the sizes of its supernet.
         search: the ``Config`` of an algorithm, e.g. ``cnas.algorithms.default_config("enas")``.
         trainer: the loop of the search, and what belongs to the run: seed, precision, trackers.
-        curriculum: how the data is reweighted; None is the plain algorithm.
+        curriculum: how the data is reweighted, not set up; None is the plain algorithm.
         retrain: the loop of the training of the found network; no epochs leave it untrained.
         network: sizes, dropouts and regularisers of the found network: the space's `network_sizes`.
 
@@ -69,7 +69,7 @@ class RunConfig(RunSource):
     space: SearchSpace
     search: Any
     trainer: SearchArguments
-    curriculum: CurriculumConfig | None
+    curriculum: Curriculum | None
     retrain: RetrainArguments
     network: Any
 
@@ -110,6 +110,8 @@ class RunConfig(RunSource):
         parts = {name: to_dict(part, name) for name, part in self.sections().items()}
         parts["space"] = {"name": self.space.name, **parts["space"]}
         parts["search"] = {"name": self.algorithm, **parts["search"]}
+        if self.curriculum is not None:
+            parts["curriculum"] = self.curriculum.to_json()
         head = {"version": VERSION, "recipe": self.recipe, "preset": self.preset, **to_dict(self.source)}
         return head | dict.fromkeys(_OPTIONAL) | parts
 
@@ -127,6 +129,7 @@ class RunConfig(RunSource):
             raise UserError(f"config.json: version must be {VERSION}, got {found!r:.60}; start the run anew")
         try:
             space, search = _named(values["space"], "space"), _named(values["search"], "search")
+            curriculum = values["curriculum"] and _named(values["curriculum"], "curriculum")
             kind = spaces.space_class(space.pop("name"))
             kinds = _KINDS | {
                 "space": kind,
@@ -138,9 +141,11 @@ class RunConfig(RunSource):
                 name: None if name in _OPTIONAL and given[name] is None else from_dict(part, given[name], name)
                 for name, part in kinds.items()
             }
+            if curriculum is not None:
+                parts["curriculum"] = curriculum_class(curriculum.pop("name")).from_json(curriculum)
             head = {name: given[name] for name in ("recipe", "preset")}
-            source = {name: value for name, value in given.items() if name not in {"version", *head, *parts}}
-            return cls(**head, **parts, **vars(from_dict(RunSource, source)))
+            source = {name: value for name, value in given.items() if name not in {"version", *head, *_SECTIONS}}
+            return cls(**head, **{"curriculum": None, **parts}, **vars(from_dict(RunSource, source)))
         except UserError:
             raise
         except (KeyError, TypeError) as problem:
@@ -167,6 +172,20 @@ class RunConfig(RunSource):
         if images is not None and images.split_file is not None:
             images = replace(images, split_file=plainly(images.split_file))
         return replace(self, data=data, table=table, images=images)
+
+    def with_curriculum(self, name: str) -> RunConfig:
+        """The same run with another curriculum; of the one it has, what every curriculum knows stays.
+
+        Raises:
+            UserError: there is none of that name, or the run has no curriculum.
+        """
+        kind, now = curriculum_class(name), self.curriculum
+        if now is None:
+            raise UserError(f"curriculum.name is {name!r:.60}, but this run has no curriculum")
+        kept: dict[str, Any] = {"refresh": now.refresh, "unit": now.unit}
+        if 0 < kind.min_candidates <= now.num_candidates:
+            kept["num_candidates"] = now.num_candidates
+        return self if type(now) is kind else replace(self, curriculum=kind(**kept))
 
     def add_flags(self, parser: OneLineParser) -> None:
         """One flag per field, with the current value as default; those of the run as a whole need no prefix."""
@@ -214,7 +233,6 @@ _KINDS: dict[str, Any] = {
     "text": TextConfig,
     "images": ImageConfig,
     "trainer": SearchArguments,
-    "curriculum": CurriculumConfig,
     "retrain": RetrainArguments,
 }
 _OPTIONAL = ("text", "images", "curriculum")

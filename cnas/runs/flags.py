@@ -145,7 +145,9 @@ class OneLineParser(argparse.ArgumentParser):
         flag = next((word.split("=")[0] for word in rest if word.startswith("-")), None)
         if flag is None:
             raise UserError(f"unexpected argument {display(rest[0])}; --help lists what is allowed")
-        close = difflib.get_close_matches(flag, self._option_string_actions, n=1)
+        close = difflib.get_close_matches(
+            flag, [*self._option_string_actions, *(f"--{name}" for name in self._renamed)], n=1
+        )
         hint = f"did you mean {close[0]}?" if close else "--help lists what is allowed"
         raise UserError(" ".join(f"unknown flag {flag}; {hint}".split()))
 

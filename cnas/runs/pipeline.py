@@ -12,7 +12,6 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from cnas.curricula import build_curriculum
 from cnas.errors import StorageError, UserError
 from cnas.random import generator
 from cnas.reports.report import report_run
@@ -52,14 +51,14 @@ def conclude(
     """
     config = task.config
     architecture = config.space.parse(found["string"])
-    reweighted = found["search"] and config.curriculum is not None and config.curriculum.k > 0
+    reweighted = found["search"] and config.curriculum is not None and config.curriculum.active
     record = task.look_up(architecture, found.get("supernet_losses", {}))
     values = {
         "recipe": config.recipe,
         "preset": config.preset,
         "space": config.space.name,
         "algorithm": config.algorithm if found["search"] else None,
-        "curriculum": asdict(config.curriculum) if config.curriculum and reweighted else None,
+        "curriculum": _curriculum(config) if reweighted else None,
         "seed": config.seed,
         "dataset": task.dataset(),
         "architecture": architecture.to_json(),
@@ -188,9 +187,10 @@ def _steps(config: RunConfig, trainer: AccelerateLoop) -> str:
 
 def _candidates(config: RunConfig) -> str:
     curriculum = config.curriculum
-    if curriculum is None or curriculum.k == 0:
+    if curriculum is None or not curriculum.active:
         return "no curriculum"
-    return f"{curriculum.k} candidates score every {curriculum.unit}, once per {curriculum.refresh}"
+    count, refreshed = curriculum.num_candidates, f"every {curriculum.unit}, once per {curriculum.refresh}"
+    return f"{count} subnets score {refreshed}" if count else f"{curriculum.name} reweights {refreshed}"
 
 
 def search_loop(task: Task, context: RunContext) -> SearchLoop:
@@ -207,12 +207,18 @@ def search_loop(task: Task, context: RunContext) -> SearchLoop:
         space=config.space,
         supernet=supernet,
         algorithm=_algorithm(config),
-        curriculum=build_curriculum(config.curriculum, data.train.num_units),
+        curriculum=config.curriculum,
         train=data.train,
         valid=data.valid,
         arch=data.arch,
     )
     return SearchLoop(parts, config.trainer, context)
+
+
+def _curriculum(config: RunConfig) -> dict[str, Any]:
+    """The fields of the curriculum; K as 0.1.0 called it as well."""
+    assert config.curriculum is not None
+    return config.curriculum.to_json() | {"k": config.curriculum.num_candidates}
 
 
 def _algorithm(config: RunConfig) -> Any:

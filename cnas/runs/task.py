@@ -16,7 +16,7 @@ from cnas.data.images import ImageData
 from cnas.data.text import TextData
 from cnas.runs.config import RunConfig
 from cnas.runs.result import RunResult
-from cnas.training.search import check_candidates
+from cnas.training.search import check_candidates, dataset_info
 from cnas.types import Architecture, Paper
 
 
@@ -114,6 +114,9 @@ class Task(ABC):
             config.trainer.check_whole_batches("trainer.", "supernet")
         if config.curriculum:
             check_candidates(config.curriculum, config.space)
+            if config.curriculum.needs_words:
+                train = self.search_data().train
+                config.curriculum.setup(train.num_units, dataset_info(train, words=config.images is None))
 
     @abstractmethod
     def search_data(self) -> SearchData:

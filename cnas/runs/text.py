@@ -65,11 +65,10 @@ class TextTask(Task):
     def check(self, processes: int) -> None:
         """See `Task.check`; a text may also be too short for its batches."""
         config = self.config
-        k = config.curriculum.k if config.curriculum else 0
-        if self.text.variable_length and k > 0:
+        if self.text.variable_length and config.curriculum and config.curriculum.active:
             raise UserError(
                 "text.variable_length must be off with a curriculum, whose unit must be the same chunk in every epoch; "
-                f"allowed with --no-curriculum or curriculum.k 0, got curriculum.k {k}"
+                f"allowed with --no-curriculum or curriculum.k 0, got curriculum.k {config.curriculum.num_candidates}"
             )
         if not config.retrain.num_train_epochs:
             raise UserError(

@@ -146,7 +146,7 @@ class Recipe:
         bare = ["--no-curriculum"] if wanted is False else []
         config = self._parsed(preset, row, [*bare, *words(rest)])
         # K = 0 is the plain algorithm to the bit, so it is the same run.
-        return replace(config, curriculum=None) if config.curriculum and config.curriculum.k == 0 else config
+        return replace(config, curriculum=None) if config.curriculum and not config.curriculum.active else config
 
     def _parsed(self, preset: str, row: str, argv: Sequence[str]) -> RunConfig:
         if own := None if row else self.names.get("parse"):

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from cnas.algorithms.base import GROUP, SearchAlgorithm, SearchContext
-from cnas.curricula import Curriculum, CurriculumConfig
+from cnas.curricula import Curriculum, DatasetInfo, Progress
 from cnas.data.base import OrderedBatches
 from cnas.errors import NonFiniteError, Stopped, UserError
 from cnas.metrics import perplexity
@@ -43,7 +43,7 @@ class SearchParts:
         space: the search space.
         supernet: its shared weights.
         algorithm: chooses routings and, in the end, the architecture.
-        curriculum: reweights the training data; None is the plain algorithm.
+        curriculum: reweights the training data; None is the plain algorithm. It is copied, and never changed.
         train: training batches; the curriculum's units.
         valid: validation batches of the same kind.
         arch: those of architecture steps, where they are others: shuffled anew in every pass, say.
@@ -58,10 +58,27 @@ class SearchParts:
     arch: OrderedBatches | None = None
 
 
-def check_candidates(config: CurriculumConfig, space: SearchSpace) -> None:
+def check_candidates(curriculum: Curriculum, space: SearchSpace) -> None:
     """Raise a `UserError` where there are fewer than K architectures to score with."""
-    if config.k > space.size:
-        raise UserError(f"curriculum.k must be at most {space.size}, the number of architectures, got {config.k}")
+    if (count := curriculum.num_candidates) > space.size:
+        allowed = f"at most {space.size}, the number of architectures"
+        raise UserError(f"curriculum.num_candidates must be {allowed}, got {count}")
+
+
+def dataset_info(batches: OrderedBatches, *, words: bool) -> DatasetInfo:
+    """What a curriculum may know of the training data: the same on every process.
+
+    Args:
+        batches: of the training.
+        words: whether their labels are words.
+    """
+
+    def read() -> Iterator[tuple[Tensor, Tensor]]:
+        for index in range(len(batches)):
+            batch = batches.batch(index, slice(0, batches.rows(index)))
+            yield batch.labels, batch.unit_ids
+
+    return DatasetInfo(batches.num_units, read if words else None)
 
 
 class SearchLoop(AccelerateLoop):
@@ -82,14 +99,17 @@ class SearchLoop(AccelerateLoop):
 
     def __init__(self, parts: SearchParts, config: SearchArguments, context: RunContext) -> None:
         if parts.curriculum:
-            check_candidates(parts.curriculum.config, parts.space)
+            check_candidates(parts.curriculum, parts.space)
         if parts.supernet.batch_statistics:
             config.check_whole_batches("trainer.", "supernet")
         super().__init__(parts.supernet, parts.train, config, context)
         self.parts = parts
         # The algorithm stays in host memory: it is tiny, and there every process draws the same routings from it.
         self.algorithm = parts.algorithm
-        self.curriculum = parts.curriculum and parts.curriculum.to(context.device)
+        self.curriculum: Curriculum | None = None
+        if parts.curriculum and parts.curriculum.active:
+            info = dataset_info(parts.train, words=not parts.supernet.classifies)
+            self.curriculum = parts.curriculum.setup(info.num_units, info, context.seed, context.device)
         self.scorer = Scorer(parts.supernet, parts.space, context)
         self.bilevel = Bilevel(parts.supernet, parts.arch or parts.valid, config, context)
 
@@ -133,7 +153,7 @@ class SearchLoop(AccelerateLoop):
     def train_step(self, index: int) -> bool:
         """Reweight the batch under ``refresh="step"`` (Algorithm 1), and learn architecture and weights from it."""
         batch, order = self.fetch(index), self.algorithm.arch_order
-        if self.curriculum and self.curriculum.config.refresh == "step":
+        if self.curriculum and self.curriculum.refresh == "step":
             self._reweight_batch(batch, index)
         parts = self.in_parts(batch, self.curriculum and self.curriculum.weights)
         if order == "before":
@@ -169,15 +189,26 @@ class SearchLoop(AccelerateLoop):
 
     def _reweight_batch(self, batch: Batch, index: int) -> None:
         candidates, total = self._candidates(self.progress.step), self.batches.rows(index)
+        unit_ids, progress = self.processes.gather_rows(batch.unit_ids, total), self._training_progress(index)
+        if not candidates:
+            return self._reweight_unscored(unit_ids.unique(), progress)
         # Placed already, unless candidates see the rows in another way than training does.
         scored = place(self.batches.scoring_batch(index, self.processes.rows(total), batch), self.context.device)
         scored = replace(scored, hidden_state=batch.hidden_state, all_reduce_sum=batch.all_reduce_sum)
         losses, _ = self.scorer.batch_losses(candidates, scored, [batch.hidden_state] * len(candidates), total)
-        self._reweight(*unit_means(losses, self.processes.gather_rows(batch.unit_ids, total)))
+        return self._reweight(*unit_means(losses, unit_ids), progress)
 
-    def _reweight(self, unit_ids_U: Tensor, losses_KU: Tensor) -> None:
+    def _reweight(self, unit_ids_U: Tensor, losses_KU: Tensor, progress: Progress) -> None:
         assert self.curriculum is not None
-        self.guard.trouble = self.guard.trouble.without(self.curriculum.update(unit_ids_U, losses_KU))
+        self.guard.trouble = self.guard.trouble.without(self.curriculum.update(unit_ids_U, losses_KU, progress))
+
+    def _reweight_unscored(self, unit_ids_U: Tensor, progress: Progress) -> None:
+        """Of a curriculum that looks at no losses."""
+        self._reweight(unit_ids_U, torch.empty(0, len(unit_ids_U), device=unit_ids_U.device), progress)
+
+    def _training_progress(self, batch: int) -> Progress:
+        place = self.progress
+        return Progress(place.epoch, self.config.num_train_epochs, place.step, batch, len(self.batches))
 
     def finish_epoch(self) -> dict[str, Any]:
         """Let the algorithm learn, probe a candidate on validation data, reweight the training data."""
@@ -205,14 +236,19 @@ class SearchLoop(AccelerateLoop):
         return {"valid_loss": loss, **figure, "probe_architecture": probe.to_str()}
 
     def _reweight_all(self) -> None:
-        if self.curriculum and self.curriculum.due(self.progress.epoch, self.config.num_train_epochs):
-            candidates = self._candidates(self.progress.epoch)
-            self._reweight(*self.scorer.units(candidates, self.batches.scoring_view(), self._between))
+        progress = self._training_progress(len(self.batches))
+        if self.curriculum is None or not self.curriculum.due(progress):
+            return
+        if candidates := self._candidates(progress.epoch):
+            self._reweight(*self.scorer.units(candidates, self.batches.scoring_view(), self._between), progress)
+        else:
+            self._reweight_unscored(torch.arange(self.batches.num_units, device=self.context.device), progress)
 
     def _candidates(self, counter: int) -> list[Architecture]:
         """The K candidates π_K (Eq. 13), drawn from a stream that nothing else reads."""
         assert self.curriculum is not None
-        return self.algorithm.candidates(self.curriculum.config.k, self.context.generator("judges", counter))
+        count = self.curriculum.num_candidates
+        return self.algorithm.candidates(count, self.context.generator("judges", counter)) if count else []
 
     def _between(self) -> None:
         """Leave a long pass where a signal asks for it; all processes at the same place."""

@@ -9,11 +9,11 @@ import pytest
 import torch
 from builders import algorithm_config, bits, build_session, build_space, build_trainer, rows
 
-from cnas.curricula import CurriculumConfig
+from cnas.curricula import Uncertainty
 from cnas.errors import Stopped
 from cnas.training import SearchLoop
 
-JUDGED = CurriculumConfig(k=2, refresh="step", unit="token")
+JUDGED = Uncertainty(num_candidates=2, refresh="step", unit="token")
 
 
 def build(folder, name="darts_v2", curriculum=None, epochs=1, **fields):

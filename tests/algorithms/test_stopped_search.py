@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from builders import bits, build_session, build_space, build_trainer, rows
 
-from cnas.curricula import CurriculumConfig
+from cnas.curricula import Uncertainty
 from cnas.errors import Stopped
 from cnas.training import SearchLoop
 
-JUDGED = CurriculumConfig(k=2, refresh="step")
+JUDGED = Uncertainty(num_candidates=2, refresh="step")
 
 
 def build(folder, name, space):

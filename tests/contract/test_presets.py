@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cnas.curricula import Curriculum
+from cnas.curricula import Progress
 from cnas.runs.config import RunConfig
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -21,9 +21,9 @@ PRESETS = [
 @pytest.mark.parametrize(("recipe", "name", "preset"), PRESETS)
 def test_the_weights_are_refreshed_three_times_before_the_last_epoch(recipe, name, preset):
     config = preset()
-    curriculum, epochs = Curriculum(config.curriculum, 1), config.trainer.num_train_epochs
-    assert config.curriculum.k > 0
-    between_epochs = sum(curriculum.due(epoch, epochs) for epoch in range(epochs))
+    curriculum, epochs = config.curriculum, config.trainer.num_train_epochs
+    assert curriculum.num_candidates > 0
+    between_epochs = sum(curriculum.due(Progress(epoch, epochs, 0)) for epoch in range(epochs))
     assert config.curriculum.refresh == "step" or between_epochs >= 3
 
 

@@ -10,14 +10,14 @@ import torch
 from builders import bits, build_algorithm, build_session, build_space, build_trainer, rows
 
 from cnas import algorithms, spaces
-from cnas.curricula import CurriculumConfig
-from cnas.curricula.base import SCORES
 
 WEIGHED = ("weight_", "effective_")
+KINDS = [curricula.curriculum_class(name) for name in curricula.names()]
 CURRICULA = [
-    CurriculumConfig(name=name, k=3, unit=unit, refresh=refresh)
-    for name in SCORES.names()
+    kind(unit=unit, refresh=refresh, **{"num_candidates": 3} if kind.min_candidates else {})
     for unit, refresh in itertools.product(("sequence", "token", "sample"), ("epoch", "step"))
+    for kind in KINDS
+    if unit != "sample" or not kind.needs_words
 ]
 
 

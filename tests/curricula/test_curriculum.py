@@ -5,51 +5,51 @@ import math
 import pytest
 import torch
 
-from cnas.curricula import Curriculum, CurriculumConfig, build_curriculum, normalized_weights, uncertainty
-from cnas.curricula.base import SCORES
+from cnas.curricula import Progress, Uncertainty, normalized_weights, uncertainty
 from cnas.data.streams import TextStreams
-from cnas.errors import UserError
 from cnas.training.scoring import unit_means
+
+PROGRESS = Progress(epoch=0, epochs=5, step=0)
 
 
 def test_weights_start_at_one():
-    curriculum = Curriculum(CurriculumConfig(), 7)
+    curriculum = Uncertainty().setup(7)
     assert torch.equal(curriculum.weights(torch.tensor([[0, 6], [3, 3]])), torch.ones(2, 2))
 
 
 def test_an_update_leaves_the_other_units_alone():
-    curriculum = Curriculum(CurriculumConfig(), 5)
-    curriculum.update(torch.arange(5), torch.tensor([[1.0, 2.0, 3.0, 4.0, 5.0]]))
+    curriculum = Uncertainty().setup(5)
+    curriculum.update(torch.arange(5), torch.tensor([[1.0, 2.0, 3.0, 4.0, 5.0]]), PROGRESS)
     before = curriculum.v.clone()
     losses_KU = torch.tensor([[1.0, 9.0], [7.0, 9.0]])
-    curriculum.update(torch.tensor([4, 1]), losses_KU)
+    curriculum.update(torch.tensor([4, 1]), losses_KU, PROGRESS)
     assert torch.equal(curriculum.v[[0, 2, 3]], before[[0, 2, 3]])
     assert torch.equal(curriculum.v[[4, 1]], normalized_weights(uncertainty(losses_KU)))
 
 
 @pytest.mark.parametrize("broken", [math.nan, math.inf, -math.inf])
 def test_a_judge_with_a_loss_that_is_not_finite_is_left_out(broken):
-    curriculum = Curriculum(CurriculumConfig(k=3), 4)
+    curriculum = Uncertainty(num_candidates=3).setup(4)
     sound_KU = torch.tensor([[1.0, 2.0, 3.0], [4.0, 2.0, 9.0]])
     spoiled_U = torch.tensor([1.0, broken, 1.0])
     ids_U = torch.tensor([0, 1, 3])
-    assert curriculum.update(ids_U, torch.stack([sound_KU[0], spoiled_U, sound_KU[1]])) == 1
+    assert curriculum.update(ids_U, torch.stack([sound_KU[0], spoiled_U, sound_KU[1]]), PROGRESS) == 1
     assert torch.equal(curriculum.v[ids_U], normalized_weights(uncertainty(sound_KU)))
     before = curriculum.v.clone()
-    assert curriculum.update(ids_U, torch.stack([spoiled_U, spoiled_U])) == 2
+    assert curriculum.update(ids_U, torch.stack([spoiled_U, spoiled_U]), PROGRESS) == 2
     assert torch.equal(curriculum.v, before)
 
 
 @pytest.mark.parametrize("unit", ["sequence", "token"])
 def test_every_position_gets_the_weight_of_its_unit(unit):
     streams = TextStreams(torch.arange(40), batch_size=2, length=4, unit=unit)
-    curriculum = Curriculum(CurriculumConfig(unit=unit), streams.num_units)
+    curriculum = Uncertainty(unit=unit).setup(streams.num_units)
     seen = []
     for index in range(len(streams)):
         batch = streams.batch(index, slice(0, 2))
         # The loss of a position is its label, so the weight of a unit can be told from its labels.
         ids_U, losses_KU = unit_means(batch.labels[None].float(), batch.unit_ids)
-        curriculum.update(ids_U, losses_KU)
+        curriculum.update(ids_U, losses_KU, PROGRESS)
         mean_BT = batch.labels.float()
         if unit == "sequence":
             mean_BT = mean_BT.mean(1, keepdim=True).expand_as(mean_BT)
@@ -60,13 +60,13 @@ def test_every_position_gets_the_weight_of_its_unit(unit):
 
 
 def test_all_data_is_scored_after_every_epoch_but_the_last():
-    curriculum = Curriculum(CurriculumConfig(refresh="epoch"), 1)
-    assert [curriculum.due(epoch, 5) for epoch in range(5)] == [True] * 4 + [False]
-    assert not any(Curriculum(CurriculumConfig(refresh="step"), 1).due(epoch, 5) for epoch in range(5))
+    curriculum = Uncertainty(refresh="epoch")
+    assert [curriculum.due(Progress(epoch, 5, 0)) for epoch in range(5)] == [True] * 4 + [False]
+    assert not any(Uncertainty(refresh="step").due(Progress(epoch, 5, 0)) for epoch in range(5))
 
 
 def test_statistics_are_those_of_the_weights():
-    curriculum = Curriculum(CurriculumConfig(), 3)
+    curriculum = Uncertainty().setup(3)
     assert curriculum.statistics() == {
         "weight_min": 1,
         "weight_median": 1,
@@ -83,41 +83,20 @@ def test_statistics_are_those_of_the_weights():
 
 
 def test_nobody_judges_without_a_curriculum():
-    assert build_curriculum(None, 5) is None
-    assert build_curriculum(CurriculumConfig(k=0), 5) is None
-    assert isinstance(build_curriculum(CurriculumConfig(k=1), 5), Curriculum)
+    assert not Uncertainty(num_candidates=0).active
+    assert Uncertainty(num_candidates=1).active
 
 
 def test_weights_are_part_of_the_state():
-    curriculum = Curriculum(CurriculumConfig(), 2)
-    curriculum.update(torch.tensor([0, 1]), torch.tensor([[1.0, 9.0]]))
-    other = Curriculum(CurriculumConfig(), 2)
+    curriculum = Uncertainty().setup(2)
+    curriculum.update(torch.tensor([0, 1]), torch.tensor([[1.0, 9.0]]), PROGRESS)
+    other = Uncertainty().setup(2)
     other.load_state_dict(curriculum.state_dict())
     assert torch.equal(other.v, torch.tensor([0.5, 1.5]))
 
 
 def test_losses_in_half_precision_give_float32_weights():
-    curriculum = Curriculum(CurriculumConfig(), 2)
-    curriculum.update(torch.tensor([0, 1]), torch.tensor([[1.0, 9.0]], dtype=torch.bfloat16))
+    curriculum = Uncertainty().setup(2)
+    curriculum.update(torch.tensor([0, 1]), torch.tensor([[1.0, 9.0]], dtype=torch.bfloat16), PROGRESS)
     assert curriculum.weights(torch.tensor([1])).dtype is torch.float32
     assert torch.equal(curriculum.v, torch.tensor([0.5, 1.5]))
-
-
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"name": "luck"}, r"curriculum\.name must be one of .*uncertainty.*, got 'luck'"),
-        ({"k": -1}, r"curriculum\.k must be at least 0, got -1"),
-    ],
-)
-def test_a_wrong_field_is_named(fields, message):
-    with pytest.raises(UserError, match=message):
-        CurriculumConfig(**fields)
-
-
-@pytest.mark.parametrize("name", SCORES.names())
-def test_a_score_is_finite_and_not_negative(name):
-    losses_KU = torch.tensor([[0.0, 1e-30, 1.0, 1e30], [0.0, 3e-30, 5.0, 2e30]])
-    score_U = SCORES.find(name)(losses_KU)
-    assert score_U.shape == (4,)
-    assert bool((score_U >= 0).all() and torch.isfinite(score_U).all())

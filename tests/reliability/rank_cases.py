@@ -19,7 +19,7 @@ from builders import build_space, build_trainer
 from launching import launch_ranks
 from process_cases import numbers
 
-from cnas.curricula import CurriculumConfig
+from cnas.curricula import Uncertainty
 from cnas.training import RunContext, SearchLoop
 from cnas.training.distributed import digests
 
@@ -50,7 +50,7 @@ class Cell:
         dtype = {"float64": torch.float64, "float32": torch.float32}[self.dtype]
         trainer = build_trainer(
             context,
-            CurriculumConfig(k=3, refresh=self.refresh, unit=self.unit),  # type: ignore[arg-type]
+            Uncertainty(num_candidates=3, refresh=self.refresh, unit=self.unit),  # type: ignore[arg-type]
             space=build_space(self.space),
             algorithm=self.algorithm,
             dtype=dtype,

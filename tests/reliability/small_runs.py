@@ -17,7 +17,7 @@ from builders import algorithm_config, build_space
 from outcome import saved, timeless
 
 from cnas import algorithms, spaces
-from cnas.curricula import CurriculumConfig
+from cnas.curricula import Uncertainty
 from cnas.runs.config import RunConfig
 from cnas.training.metrics_log import read, stable
 
@@ -36,7 +36,7 @@ def small(space: str, algorithm: str, refresh: str) -> RunConfig:
     return replace(
         config,
         search=algorithm_config(algorithm),
-        curriculum=CurriculumConfig(k=3, refresh=refresh, unit=unit),
+        curriculum=Uncertainty(num_candidates=3, refresh=refresh, unit=unit),
         trainer=replace(config.trainer, num_train_epochs=2, save_steps=3),
         retrain=replace(config.retrain, num_train_epochs=1, save_steps=3, average_from=None),
     )

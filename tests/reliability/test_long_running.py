@@ -15,7 +15,7 @@ from bombs import resident
 from builders import build_session, build_trainer, rows
 from launching import Fault, Launched, launch
 
-from cnas.curricula import CurriculumConfig
+from cnas.curricula import Uncertainty
 from cnas.training.metrics_log import read
 from cnas.training.trackers import start_trackers
 
@@ -78,7 +78,7 @@ def search(folder, steps, leak=None):
     kept = []
     leaks = {"memory": lambda: kept.append(b"x" * 100_000), "files": lambda: kept.append(os.dup(0))}
     context = build_session(folder)
-    trainer = build_trainer(context, CurriculumConfig(k=2), num_train_epochs=steps // 7, save_steps=50)
+    trainer = build_trainer(context, Uncertainty(num_candidates=2), num_train_epochs=steps // 7, save_steps=50)
     assert len(trainer.batches) == 7
     seen, step = Watched(steps), trainer.train_step
 
@@ -133,7 +133,7 @@ def test_a_tracker_that_fails_ends_nothing(tmp_path, capsys, measured):
     for name, failing in {"whole": (), "away": ("log",), "away at the end": ("log", "finish")}.items():
         context = build_session(tmp_path / name, log_with=Failing(*failing))
         start_trackers(context.accelerator, tmp_path / name, {}, resume=False)
-        build_trainer(context, CurriculumConfig(k=2), num_train_epochs=6).train()
+        build_trainer(context, Uncertainty(num_candidates=2), num_train_epochs=6).train()
         context.accelerator.end_training()
         warnings = [line for line in capsys.readouterr().out.splitlines() if "warning: tracker" in line]
         assert len(warnings) == bool(failing)

@@ -6,7 +6,7 @@ import torch
 from accelerate.state import AcceleratorState
 from builders import build_session, build_space, build_trainer
 
-from cnas.curricula import CurriculumConfig
+from cnas.curricula import Uncertainty
 
 EPOCH, WHOLE = 0.2, 0.05
 """How far the mean training loss of an epoch, and of all steps, may be from that of float32, relative to it. Three
@@ -14,8 +14,8 @@ normalisations over five images each make a step's loss depend on roundings; on 
 STEPS = 6
 """Of an epoch."""
 SEARCHES = {
-    "enas": ("enas_rnn", CurriculumConfig(k=3, unit="token"), 1.0),
-    "gdas": ("nats", CurriculumConfig(k=3, unit="sample"), 0.02),
+    "enas": ("enas_rnn", Uncertainty(num_candidates=3, unit="token"), 1.0),
+    "gdas": ("nats", Uncertainty(num_candidates=3, unit="sample"), 0.02),
 }
 """Space, curriculum and learning rate: slow enough on images that 28 of them are not known by heart."""
 

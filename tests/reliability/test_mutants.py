@@ -35,10 +35,10 @@ def weights_normalised_by_every_process_alone():
     """Every process would weigh its rows among themselves: their mean is 1, and not that of all."""
     original = Curriculum.update
 
-    def update(self, unit_ids_U, losses_KU):
+    def update(self, unit_ids_U, losses_KU, progress):
         for rank in range(2):
             rows = process_rows(len(unit_ids_U), rank, 2)
-            original(self, unit_ids_U[rows], losses_KU[:, rows])
+            original(self, unit_ids_U[rows], losses_KU[:, rows], progress)
 
     return patch.object(Curriculum, "update", update)
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from launching import NAN, SAVING, Fault, launch_ranks, recipe
 from rank_cases import Cell, launched
 
-from cnas.curricula import Curriculum, CurriculumConfig, normalized_weights, uncertainty
+from cnas.curricula import Progress, Uncertainty, normalized_weights, uncertainty
 from cnas.random import generator
 from cnas.training import RunContext
 from cnas.training.distributed import digests
@@ -272,12 +272,12 @@ def test_weights_do_not_drift(budget, measured):
     updates, units, candidates = budget(2_000, 100_000), 64, 3
     draws, worst = generator(1, "drift"), 0.0
     for size in (units, 8):
-        curriculum = Curriculum(CurriculumConfig(k=candidates, refresh="step"), units)
+        curriculum = Uncertainty(num_candidates=candidates, refresh="step").setup(units)
         blocks = torch.arange(units).view(-1, size)
         for turn in range(updates // 2):
             scale = 10.0 ** float(8 * torch.rand((), generator=draws) - 4)
             losses_KU = scale * torch.rand(candidates, size, generator=draws)
-            curriculum.update(blocks[turn % len(blocks)], losses_KU)
+            curriculum.update(blocks[turn % len(blocks)], losses_KU, Progress(0, 1, turn))
             if turn % 97 == 0 or turn == updates // 2 - 1:
                 worst = max(worst, abs(float(curriculum.v.double().sum()) - units) / units)
                 assert worst <= 1e-6

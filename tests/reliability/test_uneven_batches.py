@@ -11,7 +11,7 @@ from process_cases import numbers
 from rank_cases import distance, launched
 from rounding import TRAINED
 
-from cnas.curricula import CurriculumConfig, build_curriculum
+from cnas.curricula import Uncertainty
 from cnas.data.image_batches import ImageBatches
 from cnas.data.image_set import ChannelStatistics
 from cnas.data.streams import TextStreams
@@ -48,7 +48,7 @@ def searched(accelerator, folder, kind, count):
         space=space,
         supernet=space.build_supernet().double(),
         algorithm=builders.build_algorithm(space, "enas" if kind == TEXT else "gdas"),
-        curriculum=build_curriculum(CurriculumConfig(k=2, unit=unit), train.num_units),
+        curriculum=Uncertainty(num_candidates=2, unit=unit),
         train=train,
         valid=valid,
     )

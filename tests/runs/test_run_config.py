@@ -127,7 +127,7 @@ FLAGS = [
     (("--search.learning-rate", "1e-4"), lambda config: config.search.learning_rate, 1e-4),
     (("--trainer.max-grad-norm", "1"), lambda config: config.trainer.max_grad_norm, 1.0),
     (("--trainer.save-steps", "none"), lambda config: config.trainer.save_steps, None),
-    (("--curriculum.k", "0"), lambda config: config.curriculum.k, 0),
+    (("--curriculum.k", "0"), lambda config: config.curriculum.num_candidates, 0),
     (("--curriculum.unit", "token"), lambda config: config.curriculum.unit, "token"),
     (("--retrain.average-from", "none"), lambda config: config.retrain.average_from, None),
 ]

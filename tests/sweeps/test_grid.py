@@ -40,7 +40,7 @@ def test_the_grids_of_the_documentation_can_be_read(block, count, tmp_path):
 
 def test_a_plain_run_has_no_k_and_is_there_once(grid_file, tiny):
     grid = read_grid(grid_file(grid={"seed": [1, 2], "curriculum": [False, True], "curriculum.k": [1, 3]}))
-    found = [(job.config.seed, job.config.curriculum and job.config.curriculum.k) for job in grid.jobs]
+    found = [(job.config.seed, job.config.curriculum and job.config.curriculum.num_candidates) for job in grid.jobs]
     assert found == [(1, None), (1, 1), (1, 3), (2, None), (2, 1), (2, 3)]
     assert grid.searches[2].config == tiny
     assert grid.searches[0].about == "seed 1, curriculum False"

@@ -11,8 +11,7 @@ import torch
 from accelerate import Accelerator
 
 from cnas.algorithms.base import SearchAlgorithm
-from cnas.curricula import CurriculumConfig
-from cnas.curricula.base import Curriculum
+from cnas.curricula import Progress, Uncertainty
 from cnas.data import ImageBatches, ImageConfig, ImageSet, load_images
 from cnas.errors import Stopped
 from cnas.spaces import NatsSpace
@@ -23,7 +22,7 @@ CELLS = (
     "|nor_conv_1x1~0|+|skip_connect~0|nor_conv_3x3~1|+|none~0|skip_connect~1|nor_conv_3x3~2|",
     "|nor_conv_3x3~0|+|nor_conv_3x3~0|none~1|+|skip_connect~0|avg_pool_3x3~1|none~2|",
 )
-CONFIG = CurriculumConfig(k=len(CELLS), unit="sample")
+CONFIG = Uncertainty(num_candidates=len(CELLS), unit="sample")
 COUNT, BATCH, EPOCHS = 320, 32, 5
 
 
@@ -65,7 +64,6 @@ class Sorted:
             torch.manual_seed(5)
             supernet = space.build_supernet()
         batches = self.batches(self.images, "search/train", shuffle=True)
-        curriculum = Curriculum(CONFIG, COUNT)
         valid = self.batches(data.validation, "search/valid", shuffle=True)
         config = SearchArguments(
             num_train_epochs=EPOCHS,
@@ -75,10 +73,12 @@ class Sorted:
             momentum=0.9,
             max_grad_norm=1.0,
         )
-        parts = SearchParts(space, supernet, Given(space), curriculum, batches, valid)
+        parts = SearchParts(space, supernet, Given(space), CONFIG, batches, valid)
         self.trainer = SearchLoop(parts, config, self.context)
         self.shuffled: list[torch.Tensor] = []
-        self._original, curriculum.update = curriculum.update, self._update
+        self._original = self.trainer.curriculum.update
+        # Frozen, as all configurations are.
+        object.__setattr__(self.trainer.curriculum, "update", self._update)
 
     def batches(self, images: ImageSet, stream: str, *, shuffle: bool = False) -> ImageBatches:
         return ImageBatches(images, BATCH, seed=1, stream=stream, statistics=self.statistics, shuffle=shuffle)
@@ -100,17 +100,18 @@ class Sorted:
             assert stop_at is not None
         return self.trainer.curriculum.v.clone()
 
-    def _update(self, ids_U: torch.Tensor, losses_KU: torch.Tensor) -> None:
+    def _update(self, ids_U: torch.Tensor, losses_KU: torch.Tensor, progress: Progress) -> int:
         """At the last refresh, with the weights as they are, v of the images in two drawn orders as well."""
-        self._original(ids_U, losses_KU)
+        left_out = self._original(ids_U, losses_KU, progress)
         if self.trainer.progress.epoch == EPOCHS - 2:
             orders = [torch.randperm(COUNT, generator=torch.Generator().manual_seed(seed)) for seed in (1, 2)]
-            self.shuffled = [self._weights(order_N) for order_N in orders]
+            self.shuffled = [self._weights(order_N, progress) for order_N in orders]
+        return left_out
 
-    def _weights(self, order_N: torch.Tensor) -> torch.Tensor:
-        other = Curriculum(CONFIG, COUNT)
+    def _weights(self, order_N: torch.Tensor, progress: Progress) -> torch.Tensor:
+        other = CONFIG.setup(COUNT)
         batches = self.batches(ordered(self.images, order_N), "as they come")
-        other.update(*self.trainer.scorer.units(self.trainer.algorithm.cells, batches, lambda: None))
+        other.update(*self.trainer.scorer.units(self.trainer.algorithm.cells, batches, lambda: None), progress)
         v = torch.empty(COUNT)
         v[order_N] = other.v
         return v

@@ -9,7 +9,7 @@ import torch
 from accelerate.utils import ProjectConfiguration
 from builders import build_session, build_trainer, rows
 
-from cnas.curricula import CurriculumConfig
+from cnas.curricula import Uncertainty
 from cnas.errors import UserError
 from cnas.runs.devices import make_accelerator
 
@@ -22,7 +22,9 @@ def config(**options):
 
 
 def test_bfloat16_trains_with_float32_losses_and_weights(tmp_path):
-    trainer = build_trainer(build_session(tmp_path, mixed_precision="bf16"), CurriculumConfig(k=2), num_train_epochs=4)
+    trainer = build_trainer(
+        build_session(tmp_path, mixed_precision="bf16"), Uncertainty(num_candidates=2), num_train_epochs=4
+    )
     original, dtypes = trainer.forward, set()
 
     def recorded(batch, routing):
@@ -67,7 +69,7 @@ def test_tensorboard_gets_every_number_of_every_row(tmp_path):
     project = ProjectConfiguration(project_dir=str(tmp_path), logging_dir=str(tmp_path / "logs"))
     context = build_session(tmp_path, log_with="tensorboard", project_config=project)
     context.accelerator.init_trackers("cnas", config={"seed": 1})
-    trainer = build_trainer(context, CurriculumConfig(k=2))
+    trainer = build_trainer(context, Uncertainty(num_candidates=2))
     trainer.train()
     context.accelerator.end_training()
     (file,) = (tmp_path / "logs" / "cnas").glob("events.out.*")

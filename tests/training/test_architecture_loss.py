@@ -4,7 +4,7 @@ import pytest
 import torch
 from builders import bits, build_session, build_space, build_trainer
 
-from cnas.curricula import CurriculumConfig
+from cnas.curricula import Uncertainty
 
 STILL = 1e-30
 """A learning rate at which no float32 weight moves, so that nothing reaches the architecture by way of the weights."""
@@ -20,7 +20,7 @@ LEARNING = [
 def policy(folder, algorithm, space, v):
     """What an algorithm has learned after an epoch in which the data had the weights ``v``, and the supernet's loss."""
     unit = "sample" if space == "nats" else "sequence"
-    curriculum = CurriculumConfig(k=2, unit=unit)
+    curriculum = Uncertainty(num_candidates=2, unit=unit)
     sizes = {"learning_rate": STILL, "weight_decay": 0.0, "num_train_epochs": 1}
     trainer = build_trainer(build_session(folder), curriculum, space=build_space(space), algorithm=algorithm, **sizes)
     trainer.curriculum.v.copy_(v(len(trainer.curriculum.v)))

@@ -11,7 +11,7 @@ import torch
 from builders import WORDS, build_session, build_space, build_trainer, leaves, rows
 from rounding import EXACT
 
-from cnas.curricula import CurriculumConfig
+from cnas.curricula import Uncertainty
 from cnas.errors import NonFiniteError
 from cnas.training import checkpoint
 from cnas.training.bad_steps import TRIES, Trouble, worst_loss
@@ -32,7 +32,7 @@ class KilledError(Exception):
 
 def search(folder, **config):
     sizes = {"num_train_epochs": 3, "momentum": 0.9} | config
-    return build_trainer(build_session(folder), CurriculumConfig(k=2, unit="token"), **sizes)
+    return build_trainer(build_session(folder), Uncertainty(num_candidates=2, unit="token"), **sizes)
 
 
 def retraining(folder, **config):

@@ -3,7 +3,7 @@
 import torch
 from builders import LENGTH, build_session, build_trainer
 
-from cnas.curricula import CurriculumConfig
+from cnas.curricula import Uncertainty
 
 CHUNKS, EPOCHS = 7, 2
 
@@ -21,7 +21,7 @@ def forwards(trainer):
 
 
 def test_each_chunk_starts_where_the_one_before_it_ended(tmp_path):
-    trainer = build_trainer(build_session(tmp_path), CurriculumConfig(k=2), num_train_epochs=EPOCHS)
+    trainer = build_trainer(build_session(tmp_path), Uncertainty(num_candidates=2), num_train_epochs=EPOCHS)
     seen = forwards(trainer)
     trainer.run()
     assert len(seen) == CHUNKS * EPOCHS

@@ -9,14 +9,14 @@ import torch
 from builders import ROWS, bits, build_session, build_space, build_trainer, rows
 from rounding import TRAINED, within
 
-from cnas.curricula import CurriculumConfig, normalized_weights, uncertainty
+from cnas.curricula import Uncertainty, normalized_weights, uncertainty
 from cnas.errors import Stopped, UserError
 from cnas.random import generator
 from cnas.training import SearchArguments, SearchLoop
 from cnas.training.batch import Part
 from cnas.training.scoring import unit_means
 
-CURRICULA = [CurriculumConfig(k=2), CurriculumConfig(k=2, refresh="step", unit="token")]
+CURRICULA = [Uncertainty(num_candidates=2), Uncertainty(num_candidates=2, refresh="step", unit="token")]
 EPOCHS, STEPS = 3, 7
 
 
@@ -247,7 +247,7 @@ def test_a_step_is_sgd_on_the_weighted_loss_with_clipping_and_penalty(tmp_path):
 
 @pytest.mark.parametrize("unit", ["sequence", "token"])
 def test_under_step_refresh_each_batch_is_judged_from_the_training_state(tmp_path, monkeypatch, unit):
-    trainer = build(tmp_path, CurriculumConfig(k=3, refresh="step", unit=unit), num_train_epochs=2)
+    trainer = build(tmp_path, Uncertainty(num_candidates=3, refresh="step", unit=unit), num_train_epochs=2)
     original, seen = trainer.forward, []
     mean_loss = Part.mean_loss
 
@@ -310,8 +310,10 @@ def test_weights_stay_as_they_are_between_refreshes(tmp_path):
 
 
 def test_more_judges_than_architectures_are_refused(tmp_path):
-    with pytest.raises(UserError, match=r"curriculum\.k must be at most 4, the number of architectures, got 5"):
-        build_trainer(build_session(tmp_path), CurriculumConfig(k=5), space=build_space(nodes=1))
+    with pytest.raises(
+        UserError, match=r"curriculum\.num_candidates must be at most 4, the number of architectures, got 5"
+    ):
+        build_trainer(build_session(tmp_path), Uncertainty(num_candidates=5), space=build_space(nodes=1))
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,13 @@ from builders import LENGTH, ROWS, build_session, build_trainer, tokens
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnas.curricula import CurriculumConfig
+from cnas.curricula import Uncertainty
 from cnas.data.streams import TextStreams
 from cnas.random import DropoutSeeds
 from cnas.training.batch import cut, place
 from cnas.types import Batch
 
-STEPWISE = CurriculumConfig(k=2, refresh="step")
+STEPWISE = Uncertainty(num_candidates=2, refresh="step")
 
 
 def search(folder, algorithm="darts_v2", **config):

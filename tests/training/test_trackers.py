@@ -12,7 +12,7 @@ from accelerate.tracking import GeneralTracker
 from builders import build_session, build_trainer, rows
 from launching import Fault, Launched, launch, launch_ranks, recipe
 
-from cnas.curricula import CurriculumConfig
+from cnas.curricula import Uncertainty
 from cnas.errors import UserError
 from cnas.training.metrics_log import read
 from cnas.training.trackers import LONGEST_REASON, start_trackers
@@ -50,7 +50,7 @@ def trained(folder, *failing):
     tracker = Failing(*failing)
     context = build_session(folder, log_with=tracker)
     start_trackers(context.accelerator, folder, {"seed": 1}, resume=False)
-    build_trainer(context, CurriculumConfig(k=2)).train()
+    build_trainer(context, Uncertainty(num_candidates=2)).train()
     context.accelerator.end_training()
     return tracker, rows(folder)
 
@@ -133,7 +133,7 @@ def test_trackio_keeps_every_number_of_a_run_that_was_stopped_and_resumed(home, 
 
     assert trackio(tmp_path / "store", "list", "runs")["runs"] == ["watched"]
     told = trackio(tmp_path / "store", "get", "run", "--run", "watched")
-    assert told["config"]["curriculum.k"] == 3
+    assert told["config"]["curriculum.num_candidates"] == 3
     assert told["config"]["data"] == "corpus"
     kept = read(home / "watched" / "metrics.jsonl")
     assert told["num_logs"] == len(kept) == 6
