@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from cnas.errors import StorageError, UserError
 from cnas.hub.artifacts import write_card
-from cnas.hub.model_folder import load_model
+from cnas.hub.model_folder import load_network
 from cnas.hub.push import push_run
 from cnas.runs import pipeline
 from cnas.runs.choices import choose
@@ -132,7 +132,8 @@ class CurriculumTrainer:
         if self.config.architecture is not None:
             raise UserError(f"architecture {self.config.architecture!r} is given, so nothing is searched; use retrain")
         with self._working(bool(resume_from_checkpoint)) as context:
-            return self._result(pipeline.search(self.task, context, self.folder, resume=self._resumes))
+            found = pipeline.search(self.task, context, self.folder)
+        return self._search_result(found)
 
     def retrain(
         self, architecture: Architecture | str | None = None, resume_from_checkpoint: bool | None = None
@@ -190,11 +191,11 @@ class CurriculumTrainer:
             return RunResult.load(self.folder.path)
         with self._working(resume) as context:
             task, config = self.task, self.config
-            found = pipeline.search(task, context, self.folder, resume=self._resumes)
+            found = pipeline.search(task, context, self.folder)
             trained = None
             if config.retrain.num_train_epochs:
                 architecture = config.space.parse(found["string"])
-                trained = pipeline.retrain(task, context, architecture, resume=self._resumes)
+                trained = pipeline.retrain(task, context, architecture)
                 self._network = trained.network
             return pipeline.conclude(task, context, self.folder, found, trained)
 
@@ -270,18 +271,37 @@ class CurriculumTrainer:
             model = self._finished() / "model"
             if not model.exists():
                 raise UserError(f"run {self.folder.path} has trained nothing: retrain.num_train_epochs is 0")
-            self._network = load_model(model)
+            self._network = load_network(model)
         return self._network.to(self.accelerator.device)
 
-    @property
-    def _resumes(self) -> bool:
-        """Whether the stage that is at work goes on from what is there."""
-        return self._begun
+    def _search_result(self, found: Mapping[str, Any]) -> SearchResult:
+        """The contents of ``search.json`` with what can be asked about the search."""
+        figures = dict(found["search"])
+        named = {name: figures.pop(name) for name in ("epochs", "steps", "seconds", "valid")}
+        architecture = self.config.space.parse(found["string"])
+        history = tuple(row for row in read(self.folder.path / "metrics.jsonl") if row["phase"] == "search")
+
+        def top(count: int) -> list[Candidate]:
+            return pipeline.ranked(self.task, self._looking(), architecture, count)
+
+        return SearchResult(architecture, **named, trouble=figures, history=history, ranked=top)
+
+    def _of_subnet(self, data: Any) -> dict[str, float]:
+        """The figures of the found architecture with the weights that all share."""
+        found = self.folder.read_json("search.json")
+        if found is None:
+            raise UserError(f"output_dir {self.folder.path} holds no finished search; call search, or train")
+        loop = pipeline.finished_search(self.task, self._looking())
+        return loop.measure(self.config.space.parse(found["string"]), self.task.valid_batches(data))
+
+    def _looking(self) -> RunContext:
+        """A context in which nothing is written."""
+        stamp = f"{self.folder.config_hash(self.config)}-{self.task.fingerprint}"
+        return RunContext(self.accelerator, self.folder.path, self.config.seed, stamp)
 
     def _check(self, resume: bool) -> bool:
         """Whether the run is finished; raises where the folder must not be used."""
-        known = self.folder.check(self.config, lambda: self.task.fingerprint, resume=resume)
-        return known is not None
+        return self.folder.check(self.config, lambda: self.task.fingerprint, resume=resume) is not None
 
     @contextmanager
     def _working(self, resume: bool) -> Iterator[RunContext]:
@@ -297,5 +317,5 @@ class CurriculumTrainer:
             if not self._begun:
                 for remark in task.remarks():
                     context.log(remark)
-            self._begun, begun = True, resume
+            self._begun = True
             yield context

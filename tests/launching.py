@@ -137,8 +137,8 @@ def _strike(number: int, args: Sequence[Any]) -> None:
 
 def events() -> dict[str, tuple[Any, str]]:
     """What a fault can wait for."""
-    import cnas.runs.pipeline
     import cnas.runs.text
+    import cnas.trainer
     from cnas.algorithms import ENAS
     from cnas.curricula import Curriculum
     from cnas.runs.folder import RunFolder
@@ -160,7 +160,7 @@ def events() -> dict[str, tuple[Any, str]]:
         "rename": (Path, "rename"),
         "file": (durable, "write_file"),
         "weighing": (Curriculum, "update"),
-        "data": (cnas.runs.pipeline, "load_task"),
+        "data": (cnas.trainer, "load_task"),
         "derive": (ENAS, "derive"),
         "arch": (SearchLoop, "_arch_step"),
     }

@@ -159,6 +159,17 @@ def _with_special_ids(network: PreTrainedModel, tokenizer: PreTrainedTokenizerFa
     return network
 
 
+def load_network(folder: str | Path) -> PreTrainedModel:
+    """The network of a model folder; code of its own and weights that are pickles are refused unasked."""
+    from transformers import AutoConfig, AutoModelForImageClassification
+
+    (name,) = AutoConfig.from_pretrained(folder, trust_remote_code=False).architectures
+    auto = AutoModelForImageClassification if name.endswith("ForImageClassification") else AutoModelForCausalLM
+    with _quiet():
+        found: PreTrainedModel = auto.from_pretrained(folder, use_safetensors=True, trust_remote_code=False)
+    return found
+
+
 def _load(folder: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """The network and the tokenizer of a folder; code of its own and weights that are pickles are refused unasked."""
     with _quiet():

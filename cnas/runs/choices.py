@@ -6,7 +6,8 @@ import difflib
 from dataclasses import fields, replace
 from typing import Any, TypeVar
 
-from cnas import algorithms, spaces
+from cnas import algorithms
+from cnas.curricula import Curriculum, curriculum_class, like
 from cnas.data.images import ImageConfig
 from cnas.data.text import TextConfig
 from cnas.errors import UserError
@@ -44,7 +45,7 @@ def choose(
     chosen: dict[str, Any] = {
         "trainer": _chosen(config.trainer, args),
         "retrain": _chosen(config.retrain, retrain_args),
-        "curriculum": config.curriculum if curriculum == config.curriculum_name else _curriculum(curriculum, config),
+        "curriculum": _curriculum(curriculum, config.curriculum),
         "network": _sized(config.network, (retrain_args.model_init_kwargs if retrain_args else None) or {}),
     }
     if not isinstance(space, str):
@@ -63,6 +64,15 @@ def _chosen(published: Arguments, own: Arguments | None) -> Arguments:
     return published if own is None else replace(published, **{name: getattr(own, name) for name in own.given or ()})
 
 
+def _curriculum(chosen: Any, published: Curriculum | None) -> Curriculum | None:
+    """A curriculum by its name has the unit, and where it can the number of candidates, that were published."""
+    if isinstance(chosen, str):
+        return curriculum_class(chosen)() if published is None else like(published, chosen)
+    if chosen is None or isinstance(chosen, Curriculum):
+        return chosen
+    raise UserError(f"curriculum must be a name, a Curriculum or None, got {type(chosen).__name__}")
+
+
 def _sized(network: Any, sizes: dict[str, Any]) -> Any:
     known = [each.name for each in fields(network)]
     for name in sizes:
@@ -71,3 +81,19 @@ def _sized(network: Any, sizes: dict[str, Any]) -> Any:
             hint = f"did you mean {close[0]}?" if close else f"allowed: {', '.join(known)}"
             raise ArgumentNameError(f"model_init_kwargs {name} is no size of this space's networks: {hint}")
     return replace(network, **sizes)
+
+
+def published(space: str, algorithm: str) -> RunConfig:
+    """Placeholder until presets are files."""
+    import sys
+
+    sys.path.insert(0, "recipes")
+    import nats_cl
+    import ptb_cl_darts
+    import ptb_cl_enas
+
+    made = {"enas_rnn": ptb_cl_enas.paper, "darts_rnn": ptb_cl_darts.paper}
+    config = nats_cl.paper(algorithm) if space == "nats" else made[space]()
+    return replace(
+        config, search=config.search if config.algorithm == algorithm else algorithms.default_config(algorithm)
+    )

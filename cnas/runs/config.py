@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cnas import algorithms, spaces
-from cnas.curricula import Curriculum, curriculum_class
+from cnas.curricula import Curriculum, curriculum_class, like
 from cnas.data.images import ImageConfig
 from cnas.data.paths import plainly
 from cnas.data.text import TextConfig
@@ -179,13 +179,9 @@ class RunConfig(RunSource):
         Raises:
             UserError: there is none of that name, or the run has no curriculum.
         """
-        kind, now = curriculum_class(name), self.curriculum
-        if now is None:
+        if self.curriculum is None:
             raise UserError(f"curriculum.name is {name!r:.60}, but this run has no curriculum")
-        kept: dict[str, Any] = {"refresh": now.refresh, "unit": now.unit}
-        if 0 < kind.min_candidates <= now.num_candidates:
-            kept["num_candidates"] = now.num_candidates
-        return self if type(now) is kind else replace(self, curriculum=kind(**kept))
+        return replace(self, curriculum=like(self.curriculum, name))
 
     def add_flags(self, parser: OneLineParser) -> None:
         """One flag per field, with the current value as default; those of the run as a whole need no prefix."""

@@ -20,8 +20,8 @@ from cnas.runs.devices import environment
 from cnas.runs.folder import RunFolder
 from cnas.runs.result import RunResult
 from cnas.runs.task import RetrainResult, Task
-from cnas.training.context import RunContext
 from cnas.training.batch import run_network
+from cnas.training.context import RunContext
 from cnas.training.loop import AccelerateLoop
 from cnas.training.metrics_log import json_safe
 from cnas.training.retrain import Retrainer

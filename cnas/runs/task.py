@@ -153,7 +153,7 @@ class Task(ABC):
         """Units of the search's training data, by number."""
 
 
-def load_task(config: RunConfig) -> Task:
+def load_task(config: RunConfig, *, data: Any = None, eval_data: Any = None, tokenizer: Any = None) -> Task:
     """Read the data of a run.
 
     Args:

@@ -155,7 +155,7 @@ class SearchLoop(AccelerateLoop):
         batch, order = self.fetch(index), self.algorithm.arch_order
         if self.curriculum and self.curriculum.refresh == "step":
             self._reweight_batch(batch, index)
-        parts = self.in_parts(batch, self.curriculum and self.curriculum.weights)
+        parts = self.in_parts(batch, self.curriculum.weights if self.curriculum else None)
         if order == "before":
             self._arch_step(index, parts)
         routing = self.algorithm.route(self.context.generator("route", self.progress.step))
@@ -224,6 +224,18 @@ class SearchLoop(AccelerateLoop):
             self.guard.trouble = trouble
             self.stop_here()
         return probe | figures | used
+
+    def measure(self, architecture: Architecture, batches: OrderedBatches) -> dict[str, float]:
+        """Loss in nats and perplexity, or accuracy in percent, of an architecture with the shared weights.
+
+        Args:
+            architecture: connected, of the space.
+            batches: of the kind that the search's validation batches are.
+        """
+        loss = float(self.scorer.validation([architecture], batches)[0])
+        if not self.parts.supernet.classifies:
+            return {"loss": loss, "perplexity": perplexity(loss)}
+        return {"loss": loss, "accuracy": 100 * float(self.scorer.accuracy([architecture], batches)[0])}
 
     def _probe(self) -> dict[str, Any]:
         """The validation loss of one candidate: what an architecture of the current policy is worth, shared weights."""
