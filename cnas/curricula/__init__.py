@@ -66,7 +66,7 @@ def curriculum_class(name: str) -> type[Curriculum]:
 
 
 def like(curriculum: Curriculum, name: str) -> Curriculum:
-    """The curriculum called ``name``, with what all curricula know (unit, refresh, candidates) as ``curriculum`` has it.
+    """The curriculum called ``name``, with the unit, refresh and candidates that ``curriculum`` has.
 
     Raises:
         UserError: there is none of that name.
