@@ -9,7 +9,7 @@ import pytest
 import torch
 from builders import bits, build_algorithm, build_session, build_space, build_trainer, rows
 
-from cnas import algorithms, spaces
+from cnas import algorithms, curricula, spaces
 
 WEIGHED = ("weight_", "effective_")
 KINDS = [curricula.curriculum_class(name) for name in curricula.names()]
