@@ -15,7 +15,7 @@ from cnas.curricula.permuted import Permuted
 from cnas.curricula.self_paced import SelfPaced
 from cnas.curricula.superloss import SuperLoss
 from cnas.curricula.uncertainty import Uncertainty, uncertainty
-from cnas.registry import Registry
+from cnas.registry import Registry, subclass_of
 
 __all__ = [
     "Competence",
@@ -41,7 +41,7 @@ def _offered(module: ModuleType) -> dict[str, type[Curriculum]]:
     return {found.name: found for found in classes if found.__module__ == module.__name__}
 
 
-_CURRICULA = Registry("curriculum.name", __name__, _offered)
+_CURRICULA = Registry("curriculum.name", __name__, _offered, subclass_of(Curriculum))
 
 
 def names() -> list[str]:
