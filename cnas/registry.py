@@ -94,14 +94,14 @@ def _distribution(plugin: EntryPoint) -> str:
     return plugin.dist.name if plugin.dist else "unknown"
 
 
-def subclass_of(base: type[T]) -> Callable[[Any], type[T]]:
+def subclass_of(base: Any) -> Callable[[Any], Any]:
     """For ``plugged``: a class that is one of ``base``.
 
     Args:
         base: of all that a registry offers.
     """
 
-    def check(found: Any) -> type[T]:
+    def check(found: Any) -> Any:
         if not (isinstance(found, type) and issubclass(found, base)):
             raise TypeError(f"{found!r:.60} is no subclass of {base.__module__}.{base.__name__}")
         return found

@@ -14,10 +14,11 @@ from cnas.curricula.loss import Loss
 from cnas.curricula.permuted import Permuted
 from cnas.curricula.self_paced import SelfPaced
 from cnas.curricula.superloss import SuperLoss
-from cnas.curricula.uncertainty import Uncertainty, uncertainty
+from cnas.curricula.uncertainty import CURRICULUM_NAS, Uncertainty, uncertainty
 from cnas.registry import Registry, subclass_of
 
 __all__ = [
+    "CURRICULUM_NAS",
     "Competence",
     "Curriculum",
     "DatasetInfo",
@@ -29,6 +30,7 @@ __all__ = [
     "SuperLoss",
     "Uncertainty",
     "curriculum_class",
+    "known_class",
     "names",
     "normalized_weights",
     "traced_units",
@@ -61,3 +63,12 @@ def curriculum_class(name: str) -> type[Curriculum]:
         UserError: there is none of that name; the message has those there are.
     """
     return _CURRICULA.find(name)
+
+
+def known_class(name: str | None) -> type[Curriculum] | None:
+    """The class of the curriculum called ``name``; None where it is not installed here.
+
+    Args:
+        name: as ``result.json`` has it.
+    """
+    return curriculum_class(name) if name in names() else None
