@@ -31,6 +31,7 @@ ALLOWED = {
     "cnas.runs.lock": ("cnas.errors",),
     "cnas.hub": (
         *COMMON,
+        "cnas.curricula",
         "cnas.spaces.*",
         "cnas.data.vocabulary",
         "cnas.reports.drawing",

@@ -179,7 +179,7 @@ class Curriculum:
     state: dict[str, Tensor] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        check_fields(self)
+        check_fields(self, "curriculum")
         least = self.min_candidates
         self._require("num_candidates", self.num_candidates >= 0, "at least 0")
         self._require("num_candidates", least > 0 or self.num_candidates == 0, f"0 for {self.name}, which needs none")

@@ -21,7 +21,7 @@ from cnas.random import generator
 
 @dataclass(frozen=True, kw_only=True)
 class Permuted(Uncertainty):
-    """The weights of `Uncertainty` at the wrong units: the control of an experiment."""
+    """The weights of uncertainty, each given to another unit: the control of an experiment."""
 
     name: ClassVar[str] = "permuted"
 

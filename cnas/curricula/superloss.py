@@ -48,7 +48,7 @@ def lambert_w(x: Tensor) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class SuperLoss(Curriculum):
-    """What is harder than the average so far counts less: the opposite of `Uncertainty`, against noisy data."""
+    """What is harder than the average so far counts less, against noisy data."""
 
     name: ClassVar[str] = "superloss"
     paper: ClassVar[Paper | None] = Paper(

@@ -12,7 +12,7 @@ from typing import Any
 
 import jinja2
 
-from cnas.curricula.uncertainty import CURRICULUM_NAS
+from cnas.curricula import CURRICULUM_NAS, known_class
 from cnas.errors import UserError
 from cnas.hub import _markdown
 from cnas.hub._markdown import last_part, one_line
@@ -119,10 +119,11 @@ def _template() -> jinja2.Template:
 def _facts(card: Card) -> dict[str, Any]:
     result = card.result
     curriculum = CURRICULUM_NAS if result.curriculum else None
+    kind = known_class(result.curriculum.name) if result.curriculum else None
+    weights = kind.paper if kind and kind.paper != curriculum else None
     data = known_data(card.dataset)
-    found = citations(
-        [("Curriculum", curriculum), *card.papers.items(), *card.kind.papers.items(), ("Data", data.paper)]
-    )
+    method = [("Curriculum", curriculum), ("Weights of the data", weights)]
+    found = citations([*method, *card.papers.items(), *card.kind.papers.items(), ("Data", data.paper)])
     return {
         "card": card,
         "result": result,

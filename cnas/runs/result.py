@@ -11,6 +11,7 @@ from typing import Annotated, Any, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from cnas.curricula import Uncertainty, known_class
 from cnas.errors import UserError, wrong_value
 from cnas.runs.folder import RunFolder
 from cnas.training.metrics_log import Count
@@ -96,12 +97,30 @@ class DatasetRecord(Part):
 
 
 class CurriculumSettings(Part):
-    """How the training data was reweighted; see `cnas.curricula.Curriculum`."""
+    """How the training data was reweighted, see `cnas.curricula.Curriculum`; ``k`` is ``num_candidates``."""
 
     name: str | None = None
     k: Count | None = None
+    num_candidates: Count | None = None
     refresh: str | None = None
     unit: str | None = None
+
+    @property
+    def count(self) -> int | None:
+        """K, by either of its names."""
+        return self.k if self.num_candidates is None else self.num_candidates
+
+    @property
+    def active(self) -> bool:
+        """Whether it did anything; one that needs no candidates does without K."""
+        kind = known_class(self.name)
+        return self.count != 0 or bool(kind and kind.min_candidates == 0)
+
+    @property
+    def label(self) -> str:
+        """What tells it from others in a table: K, and its name where it is not the one of the paper."""
+        title = "curriculum" if self.name in {None, Uncertainty.name} else f"curriculum {self.name}"
+        return title if self.count == 0 else f"{title}, K = {'?' if self.count is None else self.count}"
 
 
 class ArchitectureRecord(Part):

@@ -155,7 +155,7 @@ class SearchLoop(AccelerateLoop):
         batch, order = self.fetch(index), self.algorithm.arch_order
         if self.curriculum and self.curriculum.refresh == "step":
             self._reweight_batch(batch, index)
-        parts = self.in_parts(batch, self.curriculum.weights if self.curriculum else None)
+        parts = self.in_parts(batch, None if self.curriculum is None else self.curriculum.weights)
         if order == "before":
             self._arch_step(index, parts)
         routing = self.algorithm.route(self.context.generator("route", self.progress.step))
