@@ -6,12 +6,13 @@ import difflib
 from dataclasses import fields, replace
 from typing import Any, TypeVar
 
-from cnas import algorithms
+from cnas import presets
 from cnas.curricula import Curriculum, curriculum_class, like
 from cnas.data.images import ImageConfig
 from cnas.data.text import TextConfig
 from cnas.errors import UserError
 from cnas.runs.config import RunConfig
+from cnas.spaces import space_class
 from cnas.spaces.base import SearchSpace
 from cnas.training.arguments import ArgumentNameError, LoopArguments, RetrainArguments, SearchArguments
 
@@ -84,16 +85,11 @@ def _sized(network: Any, sizes: dict[str, Any]) -> Any:
 
 
 def published(space: str, algorithm: str) -> RunConfig:
-    """Placeholder until presets are files."""
-    import sys
+    """What was published for a space, with an algorithm; the defaults of the classes where nothing was.
 
-    sys.path.insert(0, "recipes")
-    import nats_cl
-    import ptb_cl_darts
-    import ptb_cl_enas
-
-    made = {"enas_rnn": ptb_cl_enas.paper, "darts_rnn": ptb_cl_darts.paper}
-    config = nats_cl.paper(algorithm) if space == "nats" else made[space]()
-    return replace(
-        config, search=config.search if config.algorithm == algorithm else algorithms.default_config(algorithm)
-    )
+    Raises:
+        UserError: there is no such space or algorithm.
+    """
+    preset = space_class(space).published
+    entries = {"space": {"name": space}} if preset is None else presets.find(preset)
+    return RunConfig.assemble(entries | {"recipe": f"{space}-{algorithm}", "preset": "custom"}, algorithm)
