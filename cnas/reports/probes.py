@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
+from cnas.reports.cell_graph import reads
 from cnas.reports.drawing import INK, SERIES, WIDTH, Drawing, finish, without_lines
 from cnas.reports.record import RunRecord
 from cnas.spaces.base import SearchSpace
@@ -50,11 +51,12 @@ def draw_probes(record: RunRecord) -> Drawing | None:
 
 
 def _column(axes: Axes, x: float, space: SearchSpace, architecture: Architecture, count: int) -> None:
-    for y, (decision, (edge, operation)) in enumerate(zip(space.decisions(), architecture.choices, strict=True)):
+    for y, (decision, (source, operation, _)) in enumerate(
+        zip(space.decisions(), reads(space, architecture), strict=True)
+    ):
         colour = SERIES[operation % len(SERIES)]
         axes.add_patch(Rectangle((x - 0.46, y - 0.44), 0.92, 0.88, facecolor=colour, alpha=0.55, linewidth=0))
         if len(decision.sources) > 1 and count <= 14:
-            source = decision.sources[decision.edges.index(edge)]
             axes.text(x, y, str(source), ha="center", va="center", fontsize=7.5, color=INK)
 
 
