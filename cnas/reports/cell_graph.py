@@ -138,11 +138,11 @@ def _arrows(axes: Axes, graph: nx.DiGraph, where: Places) -> None:
     labels = place_labels(arrows, list(points.values()), WIDTH * 72)
     # The ground behind the letters keeps them apart from an arrow that crosses.
     ground = {"boxstyle": "square,pad=0.06", "facecolor": PAPER, "edgecolor": "none"}
-    look: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 8, "shrinkA": 9, "shrinkB": 9, "linewidth": 1.5}
+    form: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 8, "shrinkA": 9, "shrinkB": 9, "linewidth": 1.5}
     for (source, target, series), arrow, label in zip(graph.edges(data="series"), arrows, labels, strict=True):
         colour, side = SERIES[series % len(SERIES)], "right" if label.left else "left"
         bent = f"arc3,rad={arrow.bend}"
-        axes.add_patch(FancyArrowPatch(where[source], where[target], connectionstyle=bent, color=colour, **look))
+        axes.add_patch(FancyArrowPatch(where[source], where[target], connectionstyle=bent, color=colour, **form))
         words: dict[str, Any] = {"ha": side, "va": "center", "fontsize": SIZE, "bbox": ground, "color": colour}
         axes.annotate(arrow.name, (label.x, label.y), xycoords="figure points", **words)
 
