@@ -14,6 +14,7 @@ COMMON = ("cnas.errors", "cnas.types", "cnas.random", "cnas.metrics", "cnas.regi
 ALLOWED = {
     "cnas": ("cnas.errors", "cnas.types", "cnas.hub.auto_hook", "cnas.data", "cnas.runs.config", "cnas.training"),
     "cnas.errors": (),
+    "cnas.durable": (),
     "cnas.random": (),
     "cnas.registry": ("cnas.errors",),
     "cnas.types": ("cnas.random",),
@@ -23,7 +24,14 @@ ALLOWED = {
     "cnas.algorithms": (*COMMON, "cnas.spaces.base"),
     "cnas.curricula": COMMON,
     "cnas.data": COMMON,
-    "cnas.training": (*COMMON, "cnas.data.base", "cnas.curricula", "cnas.algorithms.base", "cnas.spaces.base"),
+    "cnas.training": (
+        *COMMON,
+        "cnas.durable",
+        "cnas.data.base",
+        "cnas.curricula",
+        "cnas.algorithms.base",
+        "cnas.spaces.base",
+    ),
     "cnas.benchmarks": (*COMMON, "cnas.data.tables", "cnas.data.unpickle", "cnas.spaces.base", "cnas.spaces.nats.*"),
     "cnas.runs": ("cnas.*",),
     "cnas.runs.fields": ("cnas.errors",),
@@ -31,6 +39,7 @@ ALLOWED = {
     "cnas.runs.lock": ("cnas.errors",),
     "cnas.hub": (
         *COMMON,
+        "cnas.durable",
         "cnas.spaces.*",
         "cnas.data.vocabulary",
         "cnas.reports.drawing",

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from cnas.data.paths import same_content, same_place
+from cnas.durable import write_file
 from cnas.errors import StorageError, UserError
 from cnas.runs import lock
 from cnas.runs.config import EMBEDDED, RunConfig
 from cnas.training.checkpoint import newest_stamp
-from cnas.training.durable import write_file
 from cnas.training.metrics_log import json_safe
 
 OWN = (

@@ -299,7 +299,7 @@ MISTAKES = [
     Mistake(
         "a checkpoint is synced before it is renamed",
         "tests/training/test_checkpoint_faults.py::test_every_file_is_synced_before_the_rename_and_its_folder_after",
-        "cnas.training.durable:write_file",
+        "cnas.durable:write_file",
         (("os.fsync(file.fileno())", "pass"),),
     ),
     Mistake(

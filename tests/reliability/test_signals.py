@@ -56,7 +56,7 @@ def test_a_signal_at_each_kind_of_moment_saves_and_ends_with_75(home, finished, 
 
 def twice(argv, home):
     """The recipe, which asks to stop itself in a step and again while it saves."""
-    from cnas.training import durable
+    from cnas import durable
     from cnas.training.loop import AccelerateLoop
 
     step, write = AccelerateLoop.weight_step, durable.write_file

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 _BEGUN, _DOOMED = ".begun-", ".doomed-"
@@ -17,20 +18,36 @@ def write_folder(target: Path, files: Mapping[str, bytes]) -> None:
         target: the folder, which may be there already; ``.old`` is appended to its name until the new one is.
         files: contents by name, in the order in which they are written.
     """
-    stage = target.with_name(f"{_BEGUN}{target.name}")
-    try:
-        stage.mkdir()
+    old = target.with_name(f"{target.name}.old")
+    with staged(target, target.with_name(f"{_BEGUN}{target.name}"), old) as stage:
         for name, data in files.items():
             write_file(stage / name, data)
-        sync_folder(stage)
-        if target.exists():
-            old = target.with_name(f"{target.name}.old")
+        if target.exists():  # otherwise the old one may be all there is
             remove_folder(old)
+
+
+@contextlib.contextmanager
+def staged(target: Path, stage: Path, old: Path) -> Iterator[Path]:
+    """A new folder that takes the place of ``target`` when the block ends well; on failure all is as it was.
+
+    Args:
+        target: the folder, which may be there already.
+        stage: where the new one is made, on the same disk.
+        old: what ``target`` is renamed to, for the caller to remove; a folder with files cannot be renamed over.
+    """
+    try:
+        stage.mkdir()
+        yield stage
+        sync(stage)
+        if target.exists():
             target.rename(old)
         stage.rename(target)
-        sync_folder(target.parent)
+        sync(target.parent)
     except BaseException:
         shutil.rmtree(stage, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            if not target.exists():
+                old.rename(target)
         raise
 
 
@@ -47,12 +64,12 @@ def make_folder(root: Path) -> None:
     missing = [folder for folder in (root, *root.parents) if not folder.exists()]
     root.mkdir(parents=True, exist_ok=True)
     for folder in missing:
-        sync_folder(folder.parent)
+        sync(folder.parent)
 
 
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable; syncing a file does not do that."""
-    handle = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Make a file durable, or the names in a folder; syncing a file does not do that."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
