@@ -11,8 +11,10 @@ from kill_points import undrawn
 from launching import SAVING, Fault, Launched, recipe
 from outcome import outcome
 
+from cnas.cli.main import exit_code
 from cnas.errors import Stopped
 from cnas.runs.lock import holder
+from cnas.training.context import StopSignal
 
 MOMENTS = [
     ("amid a step", Fault("step", 3, signal.SIGTERM, after=True)),
@@ -52,6 +54,18 @@ def test_a_signal_at_each_kind_of_moment_saves_and_ends_with_75(home, finished, 
         stopped(ended)
     same(home, "moments", finished)
     measured(f"{len(moments)} of {len(moments)} moments: code 75; equal to the bit")
+
+
+def test_a_signal_asks_for_a_stop_which_ends_with_75(capsys):
+    stop = StopSignal()
+
+    def work():
+        with stop.on_signals():
+            os.kill(os.getpid(), signal.SIGTERM)
+        raise Stopped(str(stop.reason))
+
+    assert exit_code(work) == 75
+    assert "SIGTERM" in capsys.readouterr().err
 
 
 def twice(argv, home):
