@@ -8,7 +8,35 @@ import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from cnas.errors import StorageError
+
 _BEGUN, _DOOMED = ".begun-", ".doomed-"
+
+
+@contextlib.contextmanager
+def storage_errors(what: str) -> Iterator[None]:
+    """Turn an `OSError` of the block into a `StorageError` that says what cannot be written, and why."""
+    try:
+        yield
+    except OSError as problem:
+        raise StorageError(f"cannot write {what}: {problem.strerror or problem}") from problem
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all; its folder must be there.
+
+    Raises:
+        StorageError: the disk refuses; what was there before is untouched.
+    """
+    stage = path.with_name(f".{path.name}.tmp")
+    with storage_errors(str(path)):
+        try:
+            write_file(stage, data)
+            stage.replace(path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                stage.unlink()
+            raise
 
 
 def write_folder(target: Path, files: Mapping[str, bytes]) -> None:

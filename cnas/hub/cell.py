@@ -61,7 +61,6 @@ def save_cell_picture(space: SearchSpace, architecture: Architecture, folder: Pa
     """
     with style():
         drawing = draw_architecture(space, architecture)
-    folder.mkdir(parents=True, exist_ok=True)
     drawing.save(folder, "cell")
     return f"{drawing.alternative} {drawing.caption}".strip()
 

@@ -22,7 +22,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
-from cnas.errors import StorageError
+from cnas.durable import storage_errors
 
 PAPER, INK, MUTED, GRID = "#fefefe", "#1f2328", "#59636e", "#dfe3e8"
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#b5599a", "#b98900", "#3d9fd8", "#7a8b1c", "#7d8590")
@@ -108,7 +108,8 @@ class Drawing:
     png: bytes
 
     def save(self, folder: Path, name: str) -> None:
-        """Write ``name.svg`` and ``name.png``."""
+        """Write ``name.svg`` and ``name.png``, and the folder where there is none."""
+        folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{name}.svg").write_text(self.svg, "utf-8")
         (folder / f"{name}.png").write_bytes(self.png)
 
@@ -286,10 +287,7 @@ def save(values: Any, drawing: Drawing, folder: str | Path) -> list[Path]:
     folder = Path(folder)
     plain = [dataclasses.asdict(each) for each in values] if isinstance(values, list) else dataclasses.asdict(values)
     numbers = folder / f"{drawing.name}.json"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        numbers.write_text(f"{json.dumps(plain, indent=2, ensure_ascii=False)}\n", "utf-8")
+    with storage_errors(f"the analysis to {folder}"):
         drawing.save(folder, drawing.name)
-    except OSError as problem:
-        raise StorageError(f"cannot write the analysis to {folder}: {problem.strerror}") from problem
+        numbers.write_text(f"{json.dumps(plain, indent=2, ensure_ascii=False)}\n", "utf-8")
     return [numbers, *(folder / f"{drawing.name}.{kind}" for kind in ("png", "svg"))]

@@ -16,7 +16,8 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from pydantic import TypeAdapter
 
-from cnas.errors import StorageError, UserError
+from cnas.durable import replace_file
+from cnas.errors import UserError
 from cnas.reports.drawing import BLUE, INK, PAPER, WIDTH, Drawing, finish, new_figure, style, without_lines
 
 FILE = "misclassified.json"
@@ -53,10 +54,7 @@ def write_misclassified(run: str | Path, splits: Mapping[str, tuple[int, Sequenc
     """
     path = Path(run) / FILE
     values = {name: asdict(Misclassified(samples, tuple(sorted(wrong)))) for name, (samples, wrong) in splits.items()}
-    try:
-        path.write_text(json.dumps(values) + "\n", "utf-8")
-    except OSError as problem:
-        raise StorageError(f"cannot write {path}: {problem.strerror}") from problem
+    replace_file(path, f"{json.dumps(values)}\n".encode())
     return path
 
 
