@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cnas.errors import StorageError, UserError
+from cnas.durable import storage_errors
+from cnas.errors import UserError
 from cnas.hub.auto import image_processor
 from cnas.hub.card import Card, render_card
 from cnas.hub.cell import draw_cell, save_cell_picture
@@ -203,12 +204,10 @@ def write_card(run: Path | str, seeds: Sequence[Path | str] = (), licence: str =
     others = _further(folder, seeds) if seeds else []
     config = RunConfig.from_json(values)
     paper = config.search.build(config.space, config.seed).paper
-    try:
+    with storage_errors(f"the card to {folder}"):
         describe_run(
             folder, result, space=config.space, paper=paper, kind=kind_of(result), others=others, licence=licence
         )
-    except OSError as problem:
-        raise StorageError(f"cannot write the card to {folder}: {problem.strerror}") from problem
     return folder / "README.md"
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import itertools
-import os
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
@@ -16,6 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from transformers.image_processing_utils import BaseImageProcessor
 from transformers.utils import logging
 
+from cnas.durable import staged, sync
 from cnas.errors import StorageError, UserError
 from cnas.hub.remote_code import write_remote_code
 from cnas.hub.tokenizer import build_tokenizer
@@ -73,13 +73,19 @@ def save_network(
         StorageError: the disk refused; an earlier folder is untouched.
     """
     folder = Path(folder)
+    stage = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.partial")
+    old = stage.with_suffix(".old")
     try:
-        with _staged(folder) as stage, _quiet():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with staged(folder, stage, old), _quiet():
             network.save_pretrained(stage)
             reader.save_pretrained(stage)
             write_remote_code(stage, network, reader)
+            for file in stage.iterdir():
+                sync(file)
     except OSError as error:
         raise StorageError(f"model folder {folder.name} could not be written: {error.strerror or error}") from error
+    shutil.rmtree(old, ignore_errors=True)
     return folder
 
 
@@ -202,42 +208,3 @@ def _quiet() -> Iterator[None]:
     finally:
         if enabled:
             logging.enable_progress_bar()
-
-
-@contextlib.contextmanager
-def _staged(folder: Path) -> Iterator[Path]:
-    """A new folder beside ``folder`` that takes its place when the block ends well, and is removed when it does not."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    stage = folder.parent / f".{folder.name}.{uuid.uuid4().hex[:8]}.partial"
-    stage.mkdir()
-    try:
-        yield stage
-        for path in [*stage.iterdir(), stage]:
-            _flush(path)
-        _replace(folder, stage)
-        _flush(folder.parent)
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
-
-
-def _replace(folder: Path, stage: Path) -> None:
-    if not folder.exists():
-        stage.rename(folder)
-        return
-    # A folder with files in it cannot be renamed over, so the old one steps aside first.
-    old = stage.with_suffix(".old")
-    folder.rename(old)
-    try:
-        stage.rename(folder)
-    except OSError:
-        old.rename(folder)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -42,14 +42,6 @@ class Table:
     beside: bool = False
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Runs compared with each other: tables, and sentences about them."""
-
-    tables: tuple[Table, ...] = ()
-    notes: tuple[str, ...] = ()
-
-
 def headlines(record: RunRecord) -> list[tuple[str, str]]:
     """(name, value) of what a reader wants to know first: test before validation, size, time."""
     result = record.result
