@@ -149,6 +149,8 @@ class RetrainFigures(PhaseFigures):
     averaged_from_step: Count | None = None
     valid_perplexity: Measured | None = None
     test_perplexity: Measured | None = None
+    valid_word_perplexity: Measured | None = None
+    test_word_perplexity: Measured | None = None
     valid_accuracy: Measured | None = None
     test_accuracy: Measured | None = None
 
