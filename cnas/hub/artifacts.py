@@ -13,7 +13,7 @@ from cnas.hub.card import Card, render_card
 from cnas.hub.cell import draw_cell, save_cell_picture
 from cnas.hub.metadata import eval_results, measured
 from cnas.hub.model_folder import TokenSource, generate_lines, save_model, save_network
-from cnas.hub.model_kind import IMAGE_CLASSIFIER, LANGUAGE_MODEL, ModelKind, kind_of
+from cnas.hub.model_kind import IMAGE_CLASSIFIER, ModelKind, kind_of
 from cnas.reports.comparison import group_runs, load_runs
 from cnas.runs.config import RunConfig
 from cnas.runs.folder import RunFolder, refuse_links
@@ -58,7 +58,7 @@ def export_run(
     save_model(network, tokens, folder / "model")
     samples = generate_lines(folder / "model", LINES, result.seed)
     _write(folder / "samples.txt", "\n".join(samples))
-    describe_run(folder, result, space=space, paper=paper, kind=LANGUAGE_MODEL)
+    describe_run(folder, result, space=space, paper=paper, kind=kind_of(result))
 
 
 def export_classifier(

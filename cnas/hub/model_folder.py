@@ -10,6 +10,7 @@ import shutil
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
@@ -25,7 +26,7 @@ TEMPERATURE = 0.8
 TOP_K = 50
 
 
-TokenSource = Sequence[str] | PreTrainedTokenizerFast
+TokenSource: TypeAlias = Sequence[str] | PreTrainedTokenizerFast
 """The words of a vocabulary, or a tokenizer."""
 
 

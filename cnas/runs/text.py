@@ -14,6 +14,7 @@ from torch import Tensor
 from cnas.data.base import OrderedBatches
 from cnas.data.streams import TextStreams, VariableStreams, halving_lengths, scattered_lengths
 from cnas.data.text import TextConfig, TextData, load_text
+from cnas.data.tokenizers import WORD
 from cnas.errors import UserError
 from cnas.hub.artifacts import export_run
 from cnas.metrics import perplexity
@@ -62,6 +63,16 @@ class TextTask(Task):
         """How the text is cut into batches."""
         assert self.config.text is not None
         return self.config.text
+
+    @property
+    def fingerprint(self) -> str:
+        """See `Task.fingerprint`; a tokenizer that is not made from the text counts as well."""
+        cut_by = self.data.tokenizer
+        return f"{self.data.fingerprint}{f'-{cut_by}' if cut_by.startswith('fast:') else ''}"
+
+    def dataset(self) -> dict[str, Any]:
+        """See `Task.dataset`; where tokens are no words, what cut the text as well."""
+        return super().dataset() | ({} if self.data.tokenizer == WORD else {"tokenizer": self.data.tokenizer})
 
     def check(self, processes: int) -> None:
         """See `Task.check`; a text may also be too short for its batches."""
