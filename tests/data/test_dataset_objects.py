@@ -26,11 +26,8 @@ SPLITS = {"train": made(12), "validation": made(6, seed=2), "test": made(6, seed
 
 
 def texts(*splits, column="text", rows=ROWS):
-    found = {
-        split: datasets.Dataset.from_dict({"id": list(range(len(rows[split]))), column: rows[split]})
-        for split in splits
-    }
-    return datasets.DatasetDict(found)
+    found = {split: {"id": list(range(len(rows[split]))), column: rows[split]} for split in splits}
+    return datasets.DatasetDict({split: datasets.Dataset.from_dict(table) for split, table in found.items()})
 
 
 def images(*splits, column="image", names=("a", "b", "c")):
@@ -54,9 +51,8 @@ def refused(load, *data, **options):
 
 def same_text(one, other):
     assert (one.fingerprint, one.splits, one.vocabulary) == (other.fingerprint, other.splits, other.vocabulary)
-    assert all(
-        torch.equal(getattr(one, name), getattr(other, name)) for name in ("train", "validation", "test", "search")
-    )
+    splits = ("train", "validation", "test", "search")
+    assert all(torch.equal(getattr(one, split), getattr(other, split)) for split in splits)
 
 
 def test_text_in_memory_is_the_same_as_in_files(tmp_path):

@@ -20,7 +20,7 @@ from cnas.runs.task import load_task
 PRINTED = """
 import sys
 from cnas.data import TextConfig, load_text
-text = load_text(sys.argv[1], TextConfig(tokenizer="bpe:320"))
+text = load_text(sys.argv[1], TextConfig(tokenizer="bpe:280"))
 print(text.vocabulary.fingerprint)
 """
 
@@ -51,7 +51,7 @@ def test_words_are_the_default(corpus):
 
 
 def test_a_bpe_is_the_same_in_every_process_and_with_every_number_of_threads(corpus):
-    found = {load_text(corpus, TextConfig(tokenizer="bpe:320")).vocabulary.fingerprint for _ in range(2)}
+    found = {load_text(corpus, TextConfig(tokenizer="bpe:280")).vocabulary.fingerprint for _ in range(2)}
     for threads in ("1", "3"):
         environment = {**os.environ, "RAYON_NUM_THREADS": threads, "PYTHONHASHSEED": threads}
         command = [sys.executable, "-c", PRINTED, corpus]
@@ -60,9 +60,9 @@ def test_a_bpe_is_the_same_in_every_process_and_with_every_number_of_threads(cor
 
 
 def test_a_bpe_cuts_lines_and_gives_them_back(corpus):
-    text, by_words = (load_text(corpus, TextConfig(tokenizer=name)) for name in ("bpe:320", "word"))
+    text, by_words = (load_text(corpus, TextConfig(tokenizer=name)) for name in ("bpe:280", "word"))
     codec = text.vocabulary
-    assert (len(codec), text.tokenizer, text.fingerprint) == (320, "bpe:320", by_words.fingerprint)
+    assert (len(codec), text.tokenizer, text.fingerprint) == (280, "bpe:280", by_words.fingerprint)
     assert (
         codec.decode(text.validation).replace("<eos>", " <eos>").split()
         == by_words.vocabulary.decode(by_words.validation).split()
