@@ -17,7 +17,7 @@ from cnas.runs.folder import scalars
 MISSING = "–"
 PICTURE = "data:image/png;base64,"
 """How the cell of a picture starts, and no other: the page's template shows it."""
-_FORMS = {"perplexity": "{:.2f}", "accuracy": "{:.2f} %"}
+_FORMS = {"perplexity": "{:.2f}", "word_perplexity": "{:.2f}", "accuracy": "{:.2f} %"}
 """By the name of a metric, how its number is written."""
 
 
