@@ -17,7 +17,7 @@ from cnas.data.image_folder import read_folder
 from cnas.data.image_set import ChannelStatistics, ImageSet, ImageSource, check, check_classes
 from cnas.data.paths import named, named_folder
 from cnas.data.published_images import is_imagenet16, load_digits, read_hub, read_imagenet16
-from cnas.data.tables import IN_MEMORY, SPLITS, check_named, object_tables
+from cnas.data.tables import IN_MEMORY, SPLITS, check_named, evaluation_pair, object_tables
 from cnas.errors import UserError
 from cnas.random import generator
 
@@ -170,6 +170,27 @@ def _read(data: Any, columns: Columns, eval_dataset: Any) -> ImageSource:
     if folder is not None:
         return read_imagenet16(folder) if is_imagenet16(folder) else read_folder(folder, columns)
     return read_hub(data, columns)
+
+
+def read_evaluation(data: Any, config: ImageConfig, known: ImageData) -> ImageSet:
+    """Other images of a run's classes.
+
+    Args:
+        data: a name or path, of which the validation images are read, or the test images where there are none; a
+            `datasets.Dataset`, or a `DatasetDict`.
+        config: of the run.
+        known: the images of the run.
+
+    Raises:
+        UserError: as `load_images`, or there are other classes or sizes.
+    """
+    train, evaluation = evaluation_pair(data)
+    source = check(_read(train, (config.image_column, config.label_column), evaluation))
+    found = source.splits["validation" if "validation" in source.splits else "test"]
+    for what, here, there in (("classes", source.classes, known.classes), ("size", found.shape, known.train.shape)):
+        if here != there:
+            raise UserError(f"eval_dataset must have the run's {what} {there!r:.80}, got {here!r:.80}")
+    return found
 
 
 def _some(images: ImageSet, count: int | None, purpose: str, seed: int) -> ImageSet:

@@ -273,6 +273,17 @@ def object_tables(data: Any, eval_dataset: Any) -> dict[str, Table]:
     return {split: tables[split] for split in SPLITS if split in tables}
 
 
+def evaluation_pair(data: Any) -> tuple[Any, Any]:
+    """(training data, evaluation data) for a reader, where only ``data`` is to be evaluated on.
+
+    Args:
+        data: a name or path; a `datasets.Dataset`; or a `DatasetDict` with ``validation``.
+    """
+    if isinstance(data, str):
+        return data, None
+    return next(iter(data.values())) if isinstance(data, dict) and data else data, data
+
+
 def _as_splits(data: Any, field: str, alone: str) -> Mapping[str, Any]:
     """The `datasets.Dataset` of each split; one that is no mapping is that of the split ``alone``."""
     import datasets

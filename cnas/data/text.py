@@ -18,6 +18,7 @@ from cnas.data.tables import (
     SPLITS,
     Table,
     check_named,
+    evaluation_pair,
     hub_tables,
     missing,
     object_tables,
@@ -158,6 +159,21 @@ def load_text(data: Any, config: TextConfig, *, eval_dataset: Any = None, tokeni
         splits={split: _sizes(texts[split], ids, cut_by) for split, ids in tokens.items()},
         tokenizer=cut_by,
     )
+
+
+def read_evaluation(data: Any, config: TextConfig, vocabulary: TokenCodec) -> Tensor:
+    """The token ids of other text, cut as a run's own: int64 [N].
+
+    Args:
+        data: a name or path, of which the validation split is read; a `datasets.Dataset`, or a `DatasetDict`.
+        config: of the run.
+        vocabulary: of the run.
+
+    Raises:
+        UserError: as `load_text`.
+    """
+    name, rows = _read(*evaluation_pair(data), config.text_column)
+    return vocabulary.encode(_sentences(rows["validation"], f"eval_dataset {name}"))[: config.valid_tokens]
 
 
 def _sizes(sentences: list[str], ids: Tensor, cut_by: str) -> dict[str, int]:

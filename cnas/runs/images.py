@@ -16,7 +16,7 @@ from cnas.data.base import OrderedBatches
 from cnas.data.image_batches import Augment, ImageBatches
 from cnas.data.image_folder import passed_over_line
 from cnas.data.image_set import ImageSet
-from cnas.data.images import ImageData, load_images
+from cnas.data.images import ImageData, load_images, read_evaluation
 from cnas.data.paths import named
 from cnas.errors import UserError
 from cnas.hub.artifacts import ImageInputs, export_classifier
@@ -100,9 +100,24 @@ class ImageTask(Task):
         images, loop = self.data, self.config.trainer
         return SearchData(
             train=self._batches(images.search, loop.global_batch_size, "search/train", images.augment),
-            valid=self._batches(images.validation, loop.eval_batch_size, "search/valid"),
+            valid=self.valid_batches(),
             arch=self._batches(images.validation, loop.global_batch_size, "search/arch", images.augment),
         )
+
+    def read(self, data: Any) -> ImageSet:
+        """See `Task.read`."""
+        assert self.config.images is not None
+        return read_evaluation(data, self.config.images, self.data)
+
+    def evaluate(self, network: Any, data: Any = None) -> dict[str, float]:
+        """See `Task.evaluate`."""
+        loss, correct_N = classify(network, self._in_order(self.data.validation if data is None else data))
+        return {"loss": loss, "accuracy": 100 * float(correct_N.double().mean())}
+
+    def valid_batches(self, data: Any = None) -> ImageBatches:
+        """See `Task.valid_batches`."""
+        images = self.data.validation if data is None else data
+        return self._batches(images, self.config.trainer.eval_batch_size, "search/valid")
 
     def _batches(
         self, images: ImageSet, batch_size: int, stream: str, augment: Augment | None = None, *, shuffle: bool = True
@@ -124,13 +139,7 @@ class ImageTask(Task):
         """All training images, augmented; loss and accuracy in percent on those of validation."""
         images = self.data
         train = self._batches(images.train, self.config.retrain.global_batch_size, "retrain/train", images.augment)
-        probe = self._in_order(images.validation)
-
-        def validate(network: Any) -> dict[str, float]:
-            loss, correct_N = classify(network, probe)
-            return {"valid_loss": loss, "valid_accuracy": 100 * float(correct_N.double().mean())}
-
-        return train, validate
+        return train, lambda network: {f"valid_{name}": value for name, value in self.evaluate(network).items()}
 
     def measure(self, network: Any) -> RetrainResult:
         """Accuracies in percent on all images of validation and test; which images of every split it gets right."""

@@ -131,6 +131,23 @@ class Task(ABC):
     def measure(self, network: Any) -> RetrainResult:
         """The measurements of a trained network; their names begin with ``valid_`` and ``test_``."""
 
+    @abstractmethod
+    def read(self, data: Any) -> Any:
+        """Other data to evaluate on, read as the run's own: a name, a path, a `Dataset` or a `DatasetDict`."""
+
+    @abstractmethod
+    def evaluate(self, network: Any, data: Any = None) -> dict[str, float]:
+        """Loss in nats, and perplexity per token or accuracy in percent, of a trained network.
+
+        Args:
+            network: on its device.
+            data: what `read` gave; None is the validation split.
+        """
+
+    @abstractmethod
+    def valid_batches(self, data: Any = None) -> OrderedBatches:
+        """The batches on which a search compares architectures, of ``data`` (what `read` gave) where it is given."""
+
     @property
     def has_benchmark(self) -> bool:
         """Whether architectures can be looked up."""

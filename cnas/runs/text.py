@@ -13,7 +13,7 @@ from torch import Tensor
 
 from cnas.data.base import OrderedBatches
 from cnas.data.streams import TextStreams, VariableStreams, halving_lengths, scattered_lengths
-from cnas.data.text import TextConfig, TextData, load_text
+from cnas.data.text import TextConfig, TextData, load_text, read_evaluation
 from cnas.data.tokenizers import WORD
 from cnas.errors import UserError
 from cnas.hub.artifacts import export_run
@@ -97,7 +97,7 @@ class TextTask(Task):
     def search_data(self) -> SearchData:
         """Chunks of the text; architecture steps read the validation text in order, in chunks of a fixed length."""
         config, length, tokens = self.config.trainer, self.text.length, self.data.search
-        valid = TextStreams(self.data.validation, config.eval_batch_size, length)
+        valid = self.valid_batches()
         if self.text.variable_length:
             seed = self.config.seed
             return SearchData(VariableStreams(tokens, config.global_batch_size, length, seed, halving_lengths), valid)
@@ -105,6 +105,20 @@ class TextTask(Task):
         if unit == "sample":
             raise UserError("curriculum.unit must be sequence or token for text, got 'sample'")
         return SearchData(TextStreams(tokens, config.global_batch_size, length, unit), valid)
+
+    def read(self, data: Any) -> Tensor:
+        """See `Task.read`: token ids, int64 [N]."""
+        return read_evaluation(data, self.text, self.data.vocabulary)
+
+    def evaluate(self, network: Any, data: Any = None) -> dict[str, float]:
+        """See `Task.evaluate`; the text is one stream, so that every token is predicted once."""
+        loss = mean_loss(network, self._whole(self.data.validation if data is None else data, 1))
+        return {"loss": loss, "perplexity": perplexity(loss)}
+
+    def valid_batches(self, data: Any = None) -> TextStreams:
+        """See `Task.valid_batches`."""
+        tokens = self.data.validation if data is None else data
+        return TextStreams(tokens, self.config.trainer.eval_batch_size, self.text.length)
 
     def training(self) -> tuple[OrderedBatches, Callable[[Any], dict[str, float]]]:
         """Chunks of the whole training text; validation on a few parallel streams."""
