@@ -33,12 +33,19 @@ def small(folder, data, *, epochs=3, retrained=1, **options):
 
 
 @pytest.fixture(scope="module")
-def done(corpus, tmp_path_factory):
+def ended(corpus, tmp_path_factory):
     """A trainer that has searched and retrained, with what it returned."""
     trainer = small(tmp_path_factory.mktemp("runs") / "done", str(corpus))
     found = trainer.search()
     before = trainer.evaluate()
     return trainer, found, before, trainer.retrain()
+
+
+@pytest.fixture
+def done(ended):
+    """The same, after the state that accelerators share was forgotten, as it is before every test."""
+    vars(ended[0]).pop("accelerator", None)
+    return ended
 
 
 def test_a_search_tells_what_it_found_and_how(done):
@@ -83,7 +90,8 @@ def test_a_new_process_finds_search_network_and_figures(done, corpus):
     assert (known.architecture, known.metrics, known.history) == (found.architecture, found.metrics, found.history)
     loaded = again.retrain()
     for name, value in network.state_dict().items():
-        assert torch.equal(loaded.state_dict()[name].cpu(), value.cpu()), name
+        # A model folder has one row more, for padding.
+        assert torch.equal(loaded.state_dict()[name][: len(value)].cpu(), value.cpu()), name
     assert again.evaluate() == trainer.evaluate()
     assert again.train(resume_from_checkpoint=True) == trainer.result
 
@@ -146,8 +154,8 @@ def test_data_in_memory_is_the_data_of_the_files(done, corpus, tmp_path):
     memory.retrain()
     assert memory.result.retrain.test_perplexity == trainer.result.retrain.test_perplexity
     assert memory.config.data == f"dataset:{trainer.result.dataset.fingerprint}"
-    with pytest.raises(UserError, match="Dataset"):
-        CurriculumTrainer.from_config(memory.config, tmp_path / "memory").train(resume_from_checkpoint=True)
+    with pytest.raises(UserError, match="was a Dataset of a Python script"):
+        CurriculumTrainer.from_config(memory.config, tmp_path / "new").train()
 
 
 @pytest.mark.parametrize(
