@@ -99,6 +99,18 @@ MISTAKES = [
         (("progress.epoch + 1 <", "progress.epoch <"),),
     ),
     Mistake(
+        "rows record the median of v",
+        f"{CURRICULA}test_curriculum.py::test_statistics_are_those_of_the_weights",
+        "cnas.curricula:Curriculum.statistics",
+        (("v.median()", "v.mean()"),),
+    ),
+    Mistake(
+        "rows record the effective sample size as a share of N",
+        f"{CURRICULA}test_curriculum.py::test_statistics_are_those_of_the_weights",
+        "cnas.curricula:Curriculum.statistics",
+        (("v.square().sum() / len(v)", "v.square().sum()"),),
+    ),
+    Mistake(
         "a unit keeps its weight until it is scored",
         f"{CURRICULA}test_curriculum.py::test_an_update_leaves_the_other_units_alone",
         "cnas.curricula:Curriculum.update",
