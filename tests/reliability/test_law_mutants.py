@@ -88,9 +88,10 @@ MISTAKES = [
     ),
     Mistake(
         "K = 0 is the plain algorithm",
-        f"{CURRICULA}test_curriculum.py::test_nobody_judges_without_a_curriculum",
-        "cnas.curricula:Curriculum.active.fget",
-        (("self.num_candidates > 0 or self.min_candidates == 0", "True"),),
+        "tests/contract/test_search.py::test_without_judges_it_is_the_plain_algorithm"
+        "[enas-enas_rnn-uncertainty-sequence-epoch]",
+        "cnas.training.search:SearchLoop.__init__",
+        (("parts.curriculum and parts.curriculum.active", "parts.curriculum"),),
     ),
     Mistake(
         "v is refreshed after every epoch but the last",
