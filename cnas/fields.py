@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import difflib
 import inspect
 import itertools
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin
 
@@ -74,7 +75,9 @@ def from_dict(cls: type[T], mapping: Mapping[str, Any], where: str = "", base: T
     for key in mapping:
         if key not in names:
             found = dotted_name(where, key if str(key).isprintable() else repr(key))
-            raise UserError(f"{found} is not a field, got {display(mapping[key])}; allowed: {', '.join(names)}")
+            raise UserError(
+                f"{found} is not a field, got {display(mapping[key])}; allowed: {', '.join(names)}{nearest(key, names)}"
+            )
     for name in names:
         if name not in mapping and base is None:
             raise UserError(f"{dotted_name(where, name)} is missing; it must be {described(hints[name])}")
@@ -126,6 +129,17 @@ def display(value: Any) -> str:
     except ValueError:  # Python does not print numbers of thousands of digits
         return f"a {type(value).__name__} too long to be shown"
     return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def nearest(name: Any, known: Iterable[str]) -> str:
+    """The end of a message about a name that there is none of: the most similar one, if any is similar.
+
+    Example:
+        >>> nearest("learning-rate", ["learning_rate", "seed"])
+        '; did you mean learning_rate?'
+    """
+    close = difflib.get_close_matches(str(name)[:60], known, n=1)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def checked(hint: Any, value: Any, where: str) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cnas.errors import UserError
 from cnas.random import DropoutSeeds
 
 Choice = tuple[int, int]
@@ -141,6 +142,23 @@ class Output:
 
 
 @dataclass(frozen=True)
+class Candidate:
+    """An architecture among others of a finished search.
+
+    Args:
+        architecture: of the space.
+        loss: mean validation loss in nats, with the weights that all architectures share.
+        parameters: how many numbers the network made of it learns.
+        flops: floating-point operations of one forward pass, for one token or one image.
+    """
+
+    architecture: Architecture
+    loss: float
+    parameters: int
+    flops: int
+
+
+@dataclass(frozen=True)
 class SearchResult:
     """The result of a search.
 
@@ -151,6 +169,8 @@ class SearchResult:
         seconds: wall-clock time, over all parts of a resumed run.
         valid: what the algorithm reports about its choice, e.g. the validation loss in nats.
         trouble: ``bad_steps``, ``recoveries``, ``left_out``: how often numbers were not finite, and what came of it.
+        history: a row for every epoch, as ``metrics.jsonl`` has them.
+        ranked: n architectures, best first; see `top`.
     """
 
     architecture: Architecture
@@ -159,6 +179,28 @@ class SearchResult:
     seconds: float
     valid: dict[str, Any]
     trouble: dict[str, int] = field(default_factory=dict)
+    history: tuple[dict[str, Any], ...] = field(default=(), repr=False)
+    ranked: Callable[[int], list[Candidate]] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """All figures of the search by name."""
+        return {"epochs": self.epochs, "steps": self.steps, "seconds": self.seconds, **self.valid, **self.trouble}
+
+    def top(self, count: int) -> list[Candidate]:
+        """The best architectures among the found one and those the algorithm now proposes.
+
+        Each is scored on all validation data with the shared weights, so this takes a pass for every ten.
+
+        Args:
+            count: how many.
+
+        Raises:
+            UserError: ``count`` is below 1 or above the number of architectures, or the result has no search behind it.
+        """
+        if self.ranked is None:
+            raise UserError("top needs the result of CurriculumTrainer.search")
+        return self.ranked(count)
 
 
 @dataclass(frozen=True)

@@ -137,12 +137,13 @@ def _strike(number: int, args: Sequence[Any]) -> None:
 
 def events() -> dict[str, tuple[Any, str]]:
     """What a fault can wait for."""
-    import cnas.runs.pipeline
     import cnas.runs.text
+    import cnas.trainer
+    from cnas import durable
     from cnas.algorithms import ENAS
     from cnas.curricula import Curriculum
     from cnas.runs.folder import RunFolder
-    from cnas.training import checkpoint, durable
+    from cnas.training import checkpoint
     from cnas.training.loop import AccelerateLoop
     from cnas.training.metrics_log import MetricsLog
     from cnas.training.scoring import Scorer
@@ -160,7 +161,7 @@ def events() -> dict[str, tuple[Any, str]]:
         "rename": (Path, "rename"),
         "file": (durable, "write_file"),
         "weighing": (Curriculum, "update"),
-        "data": (cnas.runs.pipeline, "load_task"),
+        "data": (cnas.trainer, "load_task"),
         "derive": (ENAS, "derive"),
         "arch": (SearchLoop, "_arch_step"),
     }

@@ -18,7 +18,7 @@ from builders import algorithm_config, build_space
 from cnas.curricula import Uncertainty
 from cnas.errors import Stopped
 from cnas.runs.config import RunConfig
-from cnas.runs.pipeline import build_trainer
+from cnas.runs.pipeline import search_loop
 from cnas.runs.task import Task, load_task
 from cnas.training.context import RunContext
 from cnas.training.loop import AccelerateLoop
@@ -122,7 +122,7 @@ def build(case: str, dtype: torch.dtype, context: RunContext) -> AccelerateLoop:
     task = load_task(config)
     if case == "retrain":
         return _retrainer(task, dtype, context)
-    loop = build_trainer(task, context)
+    loop = search_loop(task, context)
     _convert(loop, dtype)
     if loop.curriculum is not None:
         loop.curriculum.state["v"] = loop.curriculum.v.to(dtype)

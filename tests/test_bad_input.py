@@ -197,8 +197,8 @@ def test_a_resume_with_another_configuration_names_the_field(capsys, used):
 
 
 CONFIGS = [
-    (lambda values: {**values, "version": 99}, ["version must be 2, got 99"]),
-    (lambda values: {name: values[name] for name in values if name != "version"}, ["version must be 2, got None"]),
+    (lambda values: {**values, "version": 99}, ["version must be 3, got 99"]),
+    (lambda values: {name: values[name] for name in values if name != "version"}, ["version must be 3, got None"]),
     (lambda values: [values], ["must hold a JSON object, got list"]),
     (lambda values: {name: values[name] for name in values if name != "trainer"}, ["trainer"]),
     (lambda values: {**values, "trainer": {**values["trainer"], "speed": 1}}, ["trainer.speed"]),

@@ -53,8 +53,6 @@ class DARTS(Relaxed):
 
         learning_rate: float = 3e-3
         """Of the Adam on α (`darts`: 3e-3; NATS-Bench: 3e-4)."""
-        weight_decay: float = 1e-3
-        """Of the Adam on α (`darts`: 1e-3)."""
         betas: tuple[float, float] = (0.9, 0.999)
         """Decays of that Adam's moments (`darts`: 0.9, 0.999; NATS-Bench: 0.5, 0.999)."""
         order: Literal["before", "after"] = "before"

@@ -5,6 +5,7 @@ Legend: A architectures (15,625), in the benchmark's own order.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from numpy.typing import NDArray
 
 from cnas.benchmarks.base import Record, check_data_set
 from cnas.data.tables import opened_parquet
-from cnas.errors import StorageError, UserError
+from cnas.durable import replace_file
+from cnas.errors import UserError
 from cnas.spaces.base import SearchSpace
 from cnas.spaces.nats.space import NatsSpace, read
 from cnas.types import Architecture
@@ -232,11 +234,6 @@ def write_columns(columns: Mapping[str, Sequence[Any]], path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    stage = path.with_name(f".{path.name}.partial")
-    try:
-        with stage.open("wb") as stream:
-            pq.write_table(pa.table({name: list(values) for name, values in columns.items()}), stream)
-        stage.replace(path)
-    except OSError as problem:
-        stage.unlink(missing_ok=True)
-        raise StorageError(f"cannot write {path}: {problem.strerror or problem}") from problem
+    stream = io.BytesIO()
+    pq.write_table(pa.table({name: list(values) for name, values in columns.items()}), stream)
+    replace_file(path, stream.getvalue())

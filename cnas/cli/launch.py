@@ -20,7 +20,7 @@ from cnas.errors import UserError
 from cnas.hub.artifacts import summary
 from cnas.runs.config import RunConfig
 from cnas.runs.flags import OneLineParser
-from cnas.runs.pipeline import run
+from cnas.trainer import CurriculumTrainer
 
 Preset = Callable[[], RunConfig]
 Parse = Callable[[Sequence[str]], tuple[RunConfig, Path, bool]]
@@ -42,7 +42,11 @@ def main(
     def action() -> None:
         config, folder, resume = parse(presets, words, default) if own is None else own(words)
         _log(f"preset {config.preset} · data {config.data} · output {folder}")
-        run(config, folder, resume=resume)
+        trainer = CurriculumTrainer.from_config(config, folder)
+        try:
+            trainer.train(resume)
+        finally:
+            trainer.close()
         _log(summary(folder))
 
     return exit_code(action)

@@ -6,6 +6,7 @@ A new curriculum is a new file here, or an entry point ``cnas.curricula`` of ano
 from __future__ import annotations
 
 from types import ModuleType
+from typing import Any
 
 from cnas.curricula.base import Curriculum, DatasetInfo, Progress, normalized_weights, traced_units
 from cnas.curricula.competence import Competence
@@ -31,6 +32,7 @@ __all__ = [
     "Uncertainty",
     "curriculum_class",
     "known_class",
+    "like",
     "names",
     "normalized_weights",
     "traced_units",
@@ -63,6 +65,21 @@ def curriculum_class(name: str) -> type[Curriculum]:
         UserError: there is none of that name; the message has those there are.
     """
     return _CURRICULA.find(name)
+
+
+def like(curriculum: Curriculum, name: str) -> Curriculum:
+    """The curriculum called ``name``, with the unit, refresh and candidates that ``curriculum`` has.
+
+    Raises:
+        UserError: there is none of that name.
+    """
+    kind = curriculum_class(name)
+    if type(curriculum) is kind:
+        return curriculum
+    kept: dict[str, Any] = {"refresh": curriculum.refresh, "unit": curriculum.unit}
+    if 0 < kind.min_candidates <= curriculum.num_candidates:
+        kept["num_candidates"] = curriculum.num_candidates
+    return kind(**kept)
 
 
 def known_class(name: str | None) -> type[Curriculum] | None:

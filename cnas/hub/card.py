@@ -19,7 +19,7 @@ from cnas.hub._markdown import last_part, one_line
 from cnas.hub.card_rows import benchmark_rows, benchmark_spreads, flat, procedure, settings, spread, trouble
 from cnas.hub.metadata import front_matter, known_data, measured
 from cnas.hub.model_kind import LANGUAGE_MODEL, ModelKind
-from cnas.runs.result import RunResult
+from cnas.runs.result import WORD_PERPLEXITY, RunResult
 from cnas.types import Paper
 
 CELL_PICTURE = "figures/cell.svg"
@@ -153,8 +153,9 @@ def _kin(result: RunResult) -> list[Any]:
 
 def _results(card: Card) -> list[dict[str, str]]:
     """A row for each split; the mean is that of all seeds, and empty where one alone was measured."""
-    metric, rows = card.kind.metric, []
-    for split, value in measured(card.result, metric).items():
+    rows = []
+    found_by = [(metric, measured(card.result, metric)) for metric in (card.kind.metric, WORD_PERPLEXITY)]
+    for metric, split, value in ((metric, *each) for metric, found in found_by for each in found.items()):
         part = card.result.dataset.first_part(split)
         values = [found[split] for run in card.runs if split in (found := measured(run, metric))]
         rows.append(

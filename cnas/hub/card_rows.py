@@ -59,17 +59,16 @@ def trouble(result: RunResult) -> str:
 
 
 def settings(config: Mapping[str, Any]) -> Rows:
-    """Every field of the parts of a configuration by its flag's name, and the arithmetic; never where the data is.
+    """Every field of the parts of a configuration by its flag's name; never where the data is.
 
     Args:
         config: the contents of ``config.json``.
 
     Example:
-        >>> settings({"data": "/home/ada/novel", "seed": 1, "trainer": {"epochs": 8, "clip_norm": None}})
+        >>> settings({"data": "/home/ada/novel", "trainer": {"num_train_epochs": 8, "max_grad_norm": None}})
         [('trainer.num_train_epochs', '8'), ('trainer.max_grad_norm', 'none')]
     """
-    parts = {key: value for key, value in config.items() if isinstance(value, Mapping) or key == "mixed_precision"}
-    return flat(parts)
+    return flat({key: value for key, value in config.items() if isinstance(value, Mapping)})
 
 
 def benchmark_rows(result: RunResult) -> Rows:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from cnas.reports.cell_graph import reads
 from cnas.spaces.base import SearchSpace
 from cnas.types import Architecture
 
@@ -75,11 +76,7 @@ def _empty(space: SearchSpace, architecture: Architecture) -> list[str]:
 
 
 def _shallow(space: SearchSpace, architecture: Architecture) -> list[str]:
-    reads = [
-        decision.sources[decision.edges.index(edge)]
-        for decision, (edge, _) in zip(space.decisions(), architecture.choices, strict=True)
-    ]
     free = [decision for decision in space.decisions() if len(decision.sources) > 1]
-    if len(free) >= 3 and not any(reads):
+    if len(free) >= 3 and not any(source for source, _, _ in reads(space, architecture)):
         return ["Every node reads the input alone: the cell is as shallow as it can be."]
     return []

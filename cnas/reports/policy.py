@@ -196,8 +196,7 @@ def _label(axes: Axes, rows: list[str], columns: tuple[str, ...]) -> None:
     axes.set_xticks(range(len(columns)), columns)
     axes.set_yticks(range(len(rows)), rows)
     axes.xaxis.tick_top()
-    axes.tick_params(length=0, labelsize=8)
-    axes.spines[:].set_visible(False)
+    drawing.without_lines(axes)
 
 
 def _in_words(space: SearchSpace, table: Table) -> str:

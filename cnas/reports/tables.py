@@ -17,7 +17,7 @@ from cnas.runs.folder import scalars
 MISSING = "–"
 PICTURE = "data:image/png;base64,"
 """How the cell of a picture starts, and no other: the page's template shows it."""
-_FORMS = {"perplexity": "{:.2f}", "accuracy": "{:.2f} %"}
+_FORMS = {"perplexity": "{:.2f}", "word_perplexity": "{:.2f}", "accuracy": "{:.2f} %"}
 """By the name of a metric, how its number is written."""
 
 
@@ -40,14 +40,6 @@ class Table:
     numeric: tuple[int, ...] = ()
     wide: bool = False
     beside: bool = False
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Runs compared with each other: tables, and sentences about them."""
-
-    tables: tuple[Table, ...] = ()
-    notes: tuple[str, ...] = ()
 
 
 def headlines(record: RunRecord) -> list[tuple[str, str]]:

@@ -149,7 +149,6 @@ def draw_histogram(weights: SampleWeights, unit: str) -> Drawing:
     axes.set_xlabel("weight v")
     axes.set_ylabel(unit)
     axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
-    drawing.tidy(axes)
     quantiles = [float(value) for value in np.quantile(values, (0.05, 0.5, 0.95))]
     words = (
         f"A histogram of the weights of {len(values):,} {unit}: from {low:.3g} to {high:.3g}, "

@@ -47,8 +47,8 @@ class ImageTask(Task):
     cut: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, config: RunConfig) -> ImageTask:
-        """Read the images, and the table where there is one.
+    def load(cls, config: RunConfig, *, data: Any = None, eval_data: Any = None, tokenizer: Any = None) -> ImageTask:
+        """Read the images, and the table where there is one; the arguments are those of `cnas.runs.task.load_task`.
 
         Raises:
             UserError: one of them cannot be used, or the space is none of image classifiers.
@@ -57,8 +57,11 @@ class ImageTask(Task):
         table = None if file is None else NatsTable.load(named(file) or file)
         if file is not None and table is not None and not table.covers(config.space):
             raise UserError(f"table {Path(file).name} does not cover the space {config.space.name}")
+        if tokenizer is not None:
+            raise UserError(f"tokenizer must be none for images, got {type(tokenizer).__name__}")
         assert config.images is not None
-        images = load_images(config.data, config.images)
+        named_data = config.data if data is None else data
+        images = load_images(named_data, config.images, eval_dataset=eval_data)
         space = replace(config.space, classes=len(images.classes), image_channels=images.train.shape[0])  # type: ignore[type-var]
         config, cut = _fitted(replace(config, space=space), images)
         return cls(config, images, table, cut)
@@ -133,9 +136,15 @@ class ImageTask(Task):
         """Accuracies in percent on all images of validation and test; which images of every split it gets right."""
         images = self.data
         splits = {"train": images.train, "validation": images.validation, "test": images.test}
-        correct = {name: classify(network, self._in_order(split))[1] for name, split in splits.items()}
+        correct = {
+            name: classify(network, self._in_order(split))[1] for name, split in splits.items() if split is not None
+        }
         names = {"valid": "validation", "test": "test"}
-        accuracies = {f"{name}_accuracy": 100 * float(correct[split].double().mean()) for name, split in names.items()}
+        accuracies = {
+            f"{name}_accuracy": 100 * float(correct[split].double().mean())
+            for name, split in names.items()
+            if split in correct
+        }
         return RetrainResult(network, accuracies, correct)
 
     @property

@@ -2,126 +2,55 @@
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
-from cnas.errors import CnasError, StorageError, UserError
+from cnas.errors import StorageError, UserError
 from cnas.random import generator
 from cnas.reports.report import report_run
 from cnas.runs.config import RunConfig
-from cnas.runs.devices import environment, make_accelerator
-from cnas.runs.folder import RunFolder, scalars
-from cnas.runs.lock import lock
+from cnas.runs.devices import environment
+from cnas.runs.folder import RunFolder
 from cnas.runs.result import RunResult
-from cnas.runs.task import RetrainResult, Task, load_task
-from cnas.training.context import RunContext, StopSignal
-from cnas.training.distributed import ProcessGroup
+from cnas.runs.task import RetrainResult, Task
+from cnas.training.batch import run_network
+from cnas.training.context import RunContext
 from cnas.training.loop import AccelerateLoop
 from cnas.training.metrics_log import json_safe
 from cnas.training.retrain import Retrainer
 from cnas.training.search import SearchLoop, SearchParts
-from cnas.training.trackers import start_trackers
-from cnas.types import Architecture
+from cnas.types import Architecture, Candidate
 
+ATTEMPTS = 10
+"""So often an algorithm is asked for architectures, where it proposes the same ones again."""
 RANKED = 100
 """So many random architectures show how well the shared weights rank, where a benchmark knows the true order."""
 
 
-def run(
-    config: RunConfig,
-    folder: Path | str | None = None,
-    *,
-    resume: bool = False,
-) -> dict[str, Any]:
-    """Do everything a configuration says; returns what ``result.json`` holds.
+def conclude(
+    task: Task, context: RunContext, home: RunFolder, found: dict[str, Any], trained: RetrainResult | None
+) -> RunResult:
+    """Write the model folder, card, pictures and report of a run, and ``result.json`` last.
 
     Args:
-        config: e.g. what a recipe's preset returns.
-        folder: of the run; ``config.default_folder`` where None.
-        resume: go on from the newest checkpoint, or start where there is none.
+        task: the run's data and configuration.
+        context: accelerator, run folder, seed.
+        home: the run folder.
+        found: what `search` returned.
+        trained: what `retrain` returned; None where nothing was trained.
 
     Raises:
-        UserError: a field, a file or the folder is wrong, or another process is at work in it; raised before any
-            training.
-        CheckpointError, NonFiniteError, ProcessGroupError, StorageError, Stopped: see `cnas.errors`.
+        StorageError: the disk refuses.
     """
-    home = RunFolder(Path(folder or config.default_folder))
-    accelerator = make_accelerator(config, home.path)
-
-    @functools.cache
-    def task() -> Task:
-        return load_task(config)
-
-    def check() -> dict[str, Any] | None:
-        return home.check(config, lambda: task().fingerprint, resume=resume)
-
-    finished = check()
-    if finished is not None:
-        if accelerator.is_main_process:
-            print(f"finished already: {home.path / 'result.json'}", flush=True)
-        return finished
-    home.check_data(config, task().fingerprint)
-    task().check(accelerator.num_processes)
-    stop = StopSignal()
-    # Signals first, so that no moment is left in which one takes the process and leaves the lock.
-    with stop.on_signals(), stop.on_launcher_exit(), _locked(home, accelerator, check):
-        _start(home, config, accelerator, resume)
-        stamp = f"{home.config_hash(config)}-{task().fingerprint}"
-        context = RunContext(accelerator, home.path, config.seed, stamp, stop, config.trainer.check_ranks)
-        for remark in task().remarks():
-            context.log(remark)
-        try:
-            result = _pipeline(task(), context, home, resume)
-        finally:
-            accelerator.end_training()
-    return result
-
-
-@contextmanager
-def _locked(home: RunFolder, accelerator: Accelerator, check: Callable[[], dict[str, Any] | None]) -> Iterator[None]:
-    """The main process has the lock of the folder while the context lasts; every process learns whether it got it."""
-    # Nobody may meet a folder that the main process has just filled, so all have checked it before it writes.
-    processes = ProcessGroup(accelerator)
-    processes.wait()
-    problem: CnasError | None = None
-    with ExitStack() as stack:
-        if accelerator.is_main_process:
-            try:
-                stack.enter_context(lock(home.path))
-                # Another run may have begun and ended here since the first check.
-                if check() is not None:
-                    raise UserError(f"run {home.path} was finished by another process meanwhile")
-            except CnasError as error:
-                problem = error
-        (failed,) = processes.sum_numbers(float(problem is not None))
-        if failed:
-            raise problem or UserError(f"the main process could not begin the run in {home.path}")
-        yield
-
-
-def _start(home: RunFolder, config: RunConfig, accelerator: Accelerator, resume: bool) -> None:
-    # Before the folder holds a run: a tracker that does not start leaves it free for the next try.
-    start_trackers(accelerator, home.path, scalars(config.to_json()), resume=resume)
-    if accelerator.is_main_process:
-        home.start(config)
-        if resume and not home.has_progress():
-            print(f"nothing to resume in {home.path}: starting from the beginning", flush=True)
-
-
-def _pipeline(task: Task, context: RunContext, home: RunFolder, resume: bool) -> dict[str, Any]:
     config = task.config
-    found = search(task, context, home, resume=resume)
     architecture = config.space.parse(found["string"])
-    trained = retrain(task, context, architecture, resume=resume) if config.retrain.num_train_epochs else None
     reweighted = found["search"] and config.curriculum is not None and config.curriculum.active
     record = task.look_up(architecture, found.get("supernet_losses", {}))
     values = {
@@ -147,17 +76,16 @@ def _pipeline(task: Task, context: RunContext, home: RunFolder, resume: bool) ->
             raise StorageError(f"cannot write the model and card to {home.path}: {problem.strerror}") from problem
         result.save(home.path)
     context.processes.wait()
-    return result.to_json()
+    return result
 
 
-def search(task: Task, context: RunContext, home: RunFolder, *, resume: bool) -> dict[str, Any]:
-    """The architecture's string and the search's figures, from ``search.json`` where the search is over.
+def search(task: Task, context: RunContext, home: RunFolder) -> dict[str, Any]:
+    """Search, from the newest checkpoint where there is one; ``search.json`` where the search is over.
 
     Args:
         task: the run's data and configuration, see `cnas.runs.task.load_task`.
         context: accelerator, run folder, seed.
         home: the run folder; ``search.json`` is written there by the main process.
-        resume: go on from the newest checkpoint of the search, where there is one.
 
     Returns:
         ``{"string": ..., "search": ...}``; where nothing is searched (``options.architecture``) the latter is None.
@@ -169,8 +97,8 @@ def search(task: Task, context: RunContext, home: RunFolder, *, resume: bool) ->
     if known is not None:
         context.log(f"the search is finished: found {known['string']}")
         return known
-    trainer = build_trainer(task, context)
-    if not (resume and trainer.resume()):
+    trainer = search_loop(task, context)
+    if not trainer.resume():
         context.log(
             f"search: {trainer.config.num_train_epochs} epochs of {_steps(config, trainer)}, {_candidates(config)}"
         )
@@ -186,6 +114,7 @@ def search(task: Task, context: RunContext, home: RunFolder, *, resume: bool) ->
     context.accelerator.free_memory()
     if context.accelerator.is_main_process:
         home.write_json("search.json", found)
+    context.processes.wait()
     context.log(f"found {found['string']}")
     return found
 
@@ -199,6 +128,55 @@ def _supernet_losses(task: Task, trainer: SearchLoop) -> dict[str, float]:
     distinct = list(dict.fromkeys(drawn))
     losses = zip(distinct, trainer.validation_losses(distinct), strict=True)
     return {architecture.to_str(): loss for architecture, loss in losses if math.isfinite(loss)}
+
+
+def finished_search(task: Task, context: RunContext) -> SearchLoop:
+    """A search as it ended, with the weights that all architectures share; nothing is written.
+
+    Args:
+        task: the run's data and configuration.
+        context: accelerator, run folder, seed.
+
+    Raises:
+        UserError: its checkpoints are gone.
+    """
+    loop = search_loop(task, context)
+    if not loop.restore():
+        raise UserError(f"run {context.folder} has no checkpoints of its search any more")
+    return loop
+
+
+def ranked(task: Task, context: RunContext, found: Architecture, count: int) -> list[Candidate]:
+    """The best of the found architecture and those the algorithm proposes, by validation loss with shared weights.
+
+    Args:
+        task: the run's data and configuration.
+        context: accelerator, run folder, seed.
+        found: by the search.
+        count: how many.
+
+    Raises:
+        UserError: ``count`` is below 1 or above the number of architectures.
+    """
+    space = task.config.space
+    if not 1 <= count <= space.size:
+        raise UserError(f"count must be between 1 and {space.size}, the number of architectures, got {count}")
+    loop, distinct = finished_search(task, context), {found: None}
+    for attempt in range(ATTEMPTS):
+        if len(distinct) <= count:
+            distinct |= dict.fromkeys(loop.algorithm.candidates(count, context.generator("top", attempt)))
+    losses = sorted(zip(loop.validation_losses([*distinct]), distinct, strict=True), key=lambda pair: pair[0])
+    return [Candidate(architecture, loss, *_size(task, architecture)) for loss, architecture in losses[:count]]
+
+
+def _size(task: Task, architecture: Architecture) -> tuple[int, int]:
+    """Parameters of the network of an architecture, and operations of its matrix products for one token or image."""
+    with seeded(task.config.seed, "network"):
+        network = task.config.space.build_network(architecture, **asdict(task.config.network)).eval()
+    batch = task.search_data().valid.batch(0, slice(0, 1))
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        run_network(network, batch)
+    return parameters(network), counter.get_total_flops() // batch.labels.numel()
 
 
 def _steps(config: RunConfig, trainer: AccelerateLoop) -> str:
@@ -215,8 +193,8 @@ def _candidates(config: RunConfig) -> str:
     return f"{count} subnets score {refreshed}" if count else f"{curriculum.name} reweights {refreshed}"
 
 
-def build_trainer(task: Task, context: RunContext) -> SearchLoop:
-    """The trainer of a configuration, at its beginning.
+def search_loop(task: Task, context: RunContext) -> SearchLoop:
+    """The search of a configuration, at its beginning.
 
     Args:
         task: the run's data and configuration, see `cnas.runs.task.load_task`.
@@ -247,14 +225,13 @@ def _algorithm(config: RunConfig) -> Any:
     return config.search.build(config.space, config.seed)
 
 
-def retrain(task: Task, context: RunContext, architecture: Architecture, *, resume: bool) -> RetrainResult:
+def retrain(task: Task, context: RunContext, architecture: Architecture) -> RetrainResult:
     """Train the derived network from scratch and measure it.
 
     Args:
         task: the run's data and configuration, see `cnas.runs.task.load_task`.
         context: accelerator, run folder, seed.
         architecture: which network of the space.
-        resume: go on from the newest checkpoint of the retraining, where there is one.
 
     Returns:
         The network with its best weights, and its figures: perplexities are per word, accuracies in percent.
@@ -264,7 +241,7 @@ def retrain(task: Task, context: RunContext, architecture: Architecture, *, resu
         network = config.space.build_network(architecture, **asdict(config.network))
     train, validate = task.training()
     trainer = Retrainer(network, train, config.retrain, context, validate)
-    if not (resume and trainer.resume()):
+    if not trainer.resume():
         context.log(
             f"retrain: {config.retrain.num_train_epochs} epochs of {_steps(config, trainer)}, "
             f"{parameters(network):,} parameters"

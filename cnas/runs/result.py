@@ -39,6 +39,10 @@ class Metric(NamedTuple):
 
 
 PERPLEXITY = Metric("perplexity", "per word", higher_is_better=False)
+PER_TOKEN = PERPLEXITY._replace(unit="per token")
+"""Of text whose tokens are no words."""
+WORD_PERPLEXITY = Metric("word_perplexity", "per word", higher_is_better=False)
+"""Of the same text, where a split was used whole."""
 ACCURACY = Metric("accuracy", "%", higher_is_better=True)
 
 
@@ -76,6 +80,7 @@ class DatasetRecord(Part):
         used: how many units of each split the run used.
         cut: batch sizes that were larger than the data, and what they became.
         passed_over: by reason, how many entries of a folder were not read, and the first of them.
+        tokenizer: what cut a text: ``word``, ``bpe:`` and a size, or ``fast:`` and a fingerprint.
     """
 
     name: Text
@@ -84,6 +89,7 @@ class DatasetRecord(Part):
     used: dict[str, Count] = {}
     cut: dict[str, Count] = {}
     passed_over: dict[str, dict[str, Any]] = {}
+    tokenizer: Text = "word"
 
     def first_part(self, split: str) -> tuple[int, int] | None:
         """(used, size) of a split of which only the beginning was used; None where all of it was, or nobody knows.
@@ -168,6 +174,8 @@ class RetrainFigures(PhaseFigures):
     averaged_from_step: Count | None = None
     valid_perplexity: Measured | None = None
     test_perplexity: Measured | None = None
+    valid_word_perplexity: Measured | None = None
+    test_word_perplexity: Measured | None = None
     valid_accuracy: Measured | None = None
     test_accuracy: Measured | None = None
 
@@ -291,7 +299,9 @@ class RunResult(Part):
         keys |= set() if self.search is None else self.search.valid.keys()
         keys |= set() if self.benchmark is None else {"test_accuracy"}
         classifies = any(key.endswith(ACCURACY.name) for key in keys)
-        return ACCURACY if classifies and not any(key.endswith(PERPLEXITY.name) for key in keys) else PERPLEXITY
+        if classifies and not any(key.endswith(PERPLEXITY.name) for key in keys):
+            return ACCURACY
+        return PERPLEXITY if self.dataset.tokenizer == "word" else PER_TOKEN
 
     def metrics(self, split: str) -> dict[str, float]:
         """The finite measurements of the retrained network, by the name of the metric.

@@ -83,7 +83,8 @@ class Task(ABC):
     def dataset(self) -> dict[str, Any]:
         """Name, fingerprint, splits, and how much of each is used, as ``result.json`` has them."""
         data = self.data
-        used = {name: len(getattr(data, name)) for name in ("search", "train", "validation", "test")}
+        splits = {name: getattr(data, name) for name in ("search", "train", "validation", "test")}
+        used = {name: len(split) for name, split in splits.items() if split is not None}
         return {"name": data.name, "fingerprint": data.fingerprint, "splits": data.splits, "used": used}
 
     def remarks(self) -> list[str]:
@@ -153,11 +154,14 @@ class Task(ABC):
         """Units of the search's training data, by number."""
 
 
-def load_task(config: RunConfig) -> Task:
+def load_task(config: RunConfig, *, data: Any = None, eval_data: Any = None, tokenizer: Any = None) -> Task:
     """Read the data of a run.
 
     Args:
         config: of the run; where it has ``images`` the data are images, else text.
+        data: in place of the data that the configuration names, e.g. a `datasets.DatasetDict`.
+        eval_data: what is evaluated on, where ``data`` has no validation split.
+        tokenizer: a fast tokenizer for text, in place of the one of the configuration.
 
     Raises:
         UserError: the data cannot be used, or is out of reach.
@@ -166,4 +170,6 @@ def load_task(config: RunConfig) -> Task:
     from cnas.runs.images import ImageTask
     from cnas.runs.text import TextTask
 
-    return TextTask.load(config) if config.images is None else ImageTask.load(config)
+    if config.images is None:
+        return TextTask.load(config, data=data, eval_data=eval_data, tokenizer=tokenizer)
+    return ImageTask.load(config, data=data, eval_data=eval_data, tokenizer=tokenizer)

@@ -97,7 +97,6 @@ class AccelerateLoop(ABC):
         self.hidden_state = self.processes.local_rows(state["carry"], self.batches.batch_size)
         if self.accelerator.scaler is not None and state["scaler"] is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
-        self.log.truncate(state["rows"])
 
     def run(self) -> None:
         """Train to the last epoch, from wherever `progress` is.
@@ -283,6 +282,7 @@ class AccelerateLoop(ABC):
         state["position"] |= {"step": place.step, "seconds": self.count_time()}
         self.checkpoints.write(state)
         self.load_state(state)
+        self.log.truncate(state["rows"])
         self.context.log(
             f"warning: {problem}; back to the start of epoch {self.progress.epoch + 1}, "
             f"learning rate times {now.factor:g}"
@@ -298,12 +298,23 @@ class AccelerateLoop(ABC):
         self.count_time()
         self.checkpoints.write(self.state())
 
+    def restore(self) -> bool:
+        """Load the newest whole checkpoint to look at it; nothing is written. False where there is none."""
+        state = self.checkpoints.load_newest()
+        if state is not None:
+            self.load_state(state)
+        return state is not None
+
     def resume(self) -> bool:
-        """Load the newest whole checkpoint, see `PhaseCheckpoints.load_newest`; False where there is none yet."""
+        """Go on from the newest whole checkpoint, see `PhaseCheckpoints.load_newest`; False where there is none yet.
+
+        Rows of ``metrics.jsonl`` that it does not count are cut off.
+        """
         state = self.checkpoints.load_newest()
         if state is None:
             self.log.forget()
             return False
         self.load_state(state)
+        self.log.truncate(state["rows"])
         self.context.log(f"resumed from step {self.progress.step} of the {self.phase}")
         return True

@@ -225,6 +225,18 @@ class SearchLoop(AccelerateLoop):
             self.stop_here()
         return probe | figures | used
 
+    def measure(self, architecture: Architecture, batches: OrderedBatches) -> dict[str, float]:
+        """Loss in nats and perplexity, or accuracy in percent, of an architecture with the shared weights.
+
+        Args:
+            architecture: connected, of the space.
+            batches: of the kind that the search's validation batches are.
+        """
+        loss = float(self.scorer.validation([architecture], batches)[0])
+        if not self.parts.supernet.classifies:
+            return {"loss": loss, "perplexity": perplexity(loss)}
+        return {"loss": loss, "accuracy": 100 * float(self.scorer.accuracy([architecture], batches)[0])}
+
     def _probe(self) -> dict[str, Any]:
         """The validation loss of one candidate: what an architecture of the current policy is worth, shared weights."""
         (probe,) = self.algorithm.candidates(1, self.context.generator("probe", self.progress.epoch))

@@ -19,10 +19,15 @@ from cnas.reports.comparison.groups import identity
 from cnas.reports.comparison.runs import load_run
 from cnas.runs.config import RunConfig
 from cnas.runs.folder import RunFolder
-from cnas.runs.pipeline import run
 from cnas.sweeps import Job, run_many
+from cnas.trainer import CurriculumTrainer
 
 HEX = r"[0-9a-f]{16}"
+
+
+def run(config, folder):
+    """The result of a run that goes on in ``folder``."""
+    return CurriculumTrainer.from_config(config, folder).train(resume_from_checkpoint=True)
 
 
 def on(config, data):
@@ -92,7 +97,7 @@ def test_a_copy_elsewhere_is_told_by_its_fingerprint(home, killed, finished, tmp
         place.check_data(config, load_text(config.data, TextConfig()).fingerprint)
         with pytest.raises(UserError, match="on other data"):
             place.check(config, lambda: "0" * 16, resume=True)
-    assert run(on(config_of(finished), tmp_path / "moved"), finished, resume=True)["dataset"]["name"] == "corpus"
+    assert run(on(config_of(finished), tmp_path / "moved"), finished).dataset.name == "corpus"
     RunFolder(tmp_path / "begun").start(tiny)
     with pytest.raises(UserError, match="another configuration: data is 'corpus' there and "):
         RunFolder(tmp_path / "begun").check(on(tiny, tmp_path / "moved"), unread, resume=True)
@@ -105,7 +110,7 @@ def test_other_data_are_named_with_both_fingerprints(state, home, killed, finish
     (other / "test.txt").write_text("w1 w2 w3\n" * 40, "utf-8")
     fingerprints = [load_text(str(data), TextConfig()).fingerprint for data in ("corpus", other)]
     with pytest.raises(UserError) as caught:
-        run(on(config_of(folder), other), folder, resume=True)
+        run(on(config_of(folder), other), folder)
     message = str(caught.value)
     assert re.findall(HEX, message) == fingerprints
     assert "holds a run on other data: 'corpus' with the fingerprint" in message

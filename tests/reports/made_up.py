@@ -27,7 +27,7 @@ def config(home: Path, *, curriculum: bool = True, seed: int = 1, unit: str = "s
     """The tiny configuration, on the corpus of ``home``."""
     found = tiny()
     judged = replace(found.curriculum, unit=unit) if curriculum else None
-    return replace(found, data=str(home / "corpus"), seed=seed, curriculum=judged)
+    return replace(found.with_seed(seed), data=str(home / "corpus"), curriculum=judged)
 
 
 def search_rows(epochs: int, space: Any, *, curriculum: bool, offset: float = 0.0) -> list[dict[str, Any]]:

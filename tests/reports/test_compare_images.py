@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from image_folders import benchmark_metrics, image_result, trained, with_options, write_image_run
+from image_folders import benchmark_metrics, image_result, trained, write_image_run
 
 from cnas.errors import UserError
 from cnas.hub import write_card
@@ -32,7 +32,7 @@ def made(tmp_path):
 
     def make(config, seed=1, **changes):
         folder = tmp_path / f"run-{len([*tmp_path.iterdir()])}"
-        return write_image_run(folder, with_options(config, seed=seed), **changes)
+        return write_image_run(folder, config.with_seed(seed), **changes)
 
     return make
 
@@ -49,7 +49,7 @@ def random_cells(made):
 
 
 def given_cell(cell):
-    return with_options(PLAIN, architecture=cell)
+    return replace(PLAIN, architecture=cell)
 
 
 def compared(folders, random=()):
@@ -63,7 +63,7 @@ def rows(text, start):
 
 
 def test_every_kind_of_model_has_its_measures():
-    assert set(TRAINED) == {kind.metric for kind in (LANGUAGE_MODEL, IMAGE_CLASSIFIER)}
+    assert set(TRAINED) == {kind.metric.name for kind in (LANGUAGE_MODEL, IMAGE_CLASSIFIER)}
 
 
 def test_a_run_has_what_was_looked_up_and_what_was_measured(made):
@@ -226,9 +226,7 @@ def test_other_images_and_other_tables_are_flagged_and_never_averaged(made, line
 
 
 def test_where_the_table_lies_does_not_part_a_group(made):
-    folders = [
-        made(with_options(PLAIN, table=f"/{seed}/tss"), seed, benchmark=benchmark_metrics(90.0)) for seed in (1, 2)
-    ]
+    folders = [made(replace(PLAIN, table=f"/{seed}/tss"), seed, benchmark=benchmark_metrics(90.0)) for seed in (1, 2)]
     (group,) = compared(folders)
     assert group.seeds == [1, 2]
 

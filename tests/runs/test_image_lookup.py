@@ -13,7 +13,7 @@ from cnas.algorithms.base import GROUP
 from cnas.cli.launch import main
 from cnas.hub.artifacts import summary
 from cnas.runs import images as run_images
-from cnas.runs.pipeline import _supernet_losses, build_trainer
+from cnas.runs.pipeline import _supernet_losses, search_loop
 from cnas.runs.task import load_task
 from cnas.training.context import RunContext
 
@@ -85,7 +85,7 @@ def test_the_trained_network_goes_over_every_split_once(benchmark_metrics):
 def test_architectures_are_scored_in_groups_as_each_would_be_alone(table, tmp_path, monkeypatch):
     config = nats_cl.smoke()
     task = load_task(replace(config, table=table))
-    trainer = build_trainer(task, RunContext(Accelerator(cpu=True), tmp_path, 1, "same"))
+    trainer = search_loop(task, RunContext(Accelerator(cpu=True), tmp_path, 1, "same"))
     score, sizes = trainer.scorer.validation, []
     monkeypatch.setattr(trainer.scorer, "validation", lambda *args: sizes.append(len(args[0])) or score(*args))
     losses = _supernet_losses(task, trainer)

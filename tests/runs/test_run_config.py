@@ -69,10 +69,11 @@ def changed(values, path):
     return copy
 
 
-CHOICES = {"refresh": "step", "unit": "token", "mixed_precision": "bf16", "penalised_output": "dropped"}
+CHOICES = {"refresh": "step", "unit": "token", "penalised_output": "dropped"}
 TEXTS = {
-    "log_with": "tensorboard",
-    "schedule": "cosine",
+    "report_to": ["tensorboard"],
+    "logging_dir": "elsewhere",
+    "lr_scheduler_type": "cosine_by_epoch",
     "table": "table.parquet",
     "architecture": "0 1 1 2",
     "recipe": "other",

@@ -115,7 +115,7 @@ def test_every_combination_is_one_run_with_these_values(axes, tmp_path_factory):
 
 
 @given(st.dictionaries(
-    st.sampled_from(["seed", "log_with", "trainer.num_train_epochs", "curriculum.k"]), st.integers(1, 99), max_size=4
+    st.sampled_from(["seed", "report_to", "trainer.num_train_epochs", "curriculum.k"]), st.integers(1, 99), max_size=4
 ))  # fmt: skip
 @settings(derandomize=True, deadline=None, max_examples=8)
 def test_flags_mean_what_they_mean_on_a_command_line(flags):

@@ -18,7 +18,7 @@ RECIPE = Path(__file__).parents[2] / "recipes" / "ptb_cl_enas.py"
 
 def config(**options):
     smoke = runpy.run_path(str(RECIPE))["PRESETS"]["smoke"]()
-    return replace(smoke, **options)
+    return replace(smoke, trainer=replace(smoke.trainer, **options))
 
 
 def test_bfloat16_trains_with_float32_losses_and_weights(tmp_path):
@@ -53,15 +53,15 @@ def test_bfloat16_trains_with_float32_losses_and_weights(tmp_path):
 
 def test_fp16_needs_an_accelerator(tmp_path):
     if torch.accelerator.is_available():
-        assert make_accelerator(config(mixed_precision="fp16"), tmp_path).mixed_precision == "fp16"
+        assert make_accelerator(config(fp16=True), tmp_path).mixed_precision == "fp16"
         return
     with pytest.raises(UserError, match=r"mixed_precision must be no or bf16 on cpu, got 'fp16'"):
-        make_accelerator(config(mixed_precision="fp16"), tmp_path)
+        make_accelerator(config(fp16=True), tmp_path)
 
 
 def test_an_unknown_tracker_is_refused(tmp_path):
-    with pytest.raises(UserError, match="log_with"):
-        make_accelerator(config(log_with="abacus"), tmp_path)
+    with pytest.raises(UserError, match="report_to"):
+        make_accelerator(config(report_to="abacus"), tmp_path)
 
 
 def test_tensorboard_gets_every_number_of_every_row(tmp_path):

@@ -18,7 +18,7 @@ from cnas.cli import launch
 from cnas.errors import UserError
 from cnas.runs.config import RunConfig
 from cnas.runs.devices import make_accelerator
-from cnas.runs.pipeline import run
+from cnas.trainer import CurriculumTrainer
 from cnas.training import SearchArguments
 from cnas.training.launcher_flags import HONOURED, PRECISION, REFUSED, refuse_unmet
 
@@ -101,7 +101,7 @@ def test_a_precision_in_two_places_is_refused(said, other, monkeypatch):
 def test_a_precision_that_a_run_does_not_have_is_refused(monkeypatch, tmp_path):
     monkeypatch.setenv(PRECISION, "fp8")
     with pytest.raises(UserError, match="mixed_precision is no here and fp8 in accelerate launch"):
-        run(tiny_recipe.tiny(), tmp_path / "out")
+        CurriculumTrainer.from_config(tiny_recipe.tiny(), tmp_path / "out").train()
     assert [*tmp_path.iterdir()] == []
 
 
@@ -153,7 +153,7 @@ def test_what_a_file_of_settings_brings_is_refused_before_anything_is_written(va
         refuse_unmet("no", [])
     monkeypatch.setenv(variable, "true")
     with pytest.raises(UserError, match=f"^--{flag} of accelerate launch must be left out, got 'true'"):
-        run(tiny_recipe.tiny(), tmp_path / "out")
+        CurriculumTrainer.from_config(tiny_recipe.tiny(), tmp_path / "out").train()
     assert [*tmp_path.iterdir()] == []
 
 

@@ -16,8 +16,9 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from pydantic import TypeAdapter
 
-from cnas.errors import StorageError, UserError
-from cnas.reports.drawing import BLUE, INK, PAPER, WIDTH, Drawing, finish, new_figure, style
+from cnas.durable import replace_file
+from cnas.errors import UserError
+from cnas.reports.drawing import BLUE, INK, PAPER, WIDTH, Drawing, finish, new_figure, style, without_lines
 
 FILE = "misclassified.json"
 LONGEST_NAME = 18
@@ -53,10 +54,7 @@ def write_misclassified(run: str | Path, splits: Mapping[str, tuple[int, Sequenc
     """
     path = Path(run) / FILE
     values = {name: asdict(Misclassified(samples, tuple(sorted(wrong)))) for name, (samples, wrong) in splits.items()}
-    try:
-        path.write_text(json.dumps(values) + "\n", "utf-8")
-    except OSError as problem:
-        raise StorageError(f"cannot write {path}: {problem.strerror}") from problem
+    replace_file(path, f"{json.dumps(values)}\n".encode())
     return path
 
 
@@ -150,8 +148,7 @@ def draw_similarity(found: Similarity) -> Drawing:
             axes.text(j, i, f"{values[i, j]:.2f}", ha="center", va="center", color=PAPER if values[i, j] > 0.6 else INK)
         axes.set_xticks(range(count), labels)
         _name_rows(figure, axes, found.names)
-        axes.tick_params(length=0)
-        axes.spines[:].set_visible(False)
+        without_lines(axes)
         off = values[~np.eye(count, dtype=bool)]
         numbered = ", ".join(f"{label} {name}" for label, name in zip(labels, found.names, strict=True))
         words = f"{numbered}: between {off.min():.2f} and {off.max():.2f}, mean {off.mean():.2f}"

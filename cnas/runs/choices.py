@@ -1,0 +1,95 @@
+"""The configuration that somebody's choices make, where all that is left open is as it was published."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import fields, replace
+from typing import Any, TypeVar
+
+from cnas import presets
+from cnas.curricula import Curriculum, curriculum_class, like
+from cnas.data.images import ImageConfig
+from cnas.data.text import TextConfig
+from cnas.errors import UserError
+from cnas.runs.config import RunConfig
+from cnas.spaces import space_class
+from cnas.spaces.base import SearchSpace
+from cnas.training.arguments import ArgumentNameError, LoopArguments, RetrainArguments, SearchArguments
+
+Arguments = TypeVar("Arguments", bound=LoopArguments)
+
+
+def choose(
+    space: str | SearchSpace,
+    algorithm: Any,
+    curriculum: Any,
+    args: SearchArguments | None = None,
+    retrain_args: RetrainArguments | None = None,
+    data_args: TextConfig | ImageConfig | None = None,
+) -> RunConfig:
+    """The configuration of a run: what was published for the space, but for what is chosen.
+
+    Args:
+        space: a name, or a space with its sizes.
+        algorithm: a name, or the ``Config`` of an algorithm.
+        curriculum: a name, a `Curriculum`, or None for the plain algorithm.
+        args: of the search; fields that were not given are open.
+        retrain_args: of the training, likewise; ``model_init_kwargs`` are sizes of the network.
+        data_args: how the data is cut.
+
+    Raises:
+        UserError: there is no such space, algorithm or curriculum, or the data is of another kind.
+        ArgumentNameError: the network has no such size.
+    """
+    name = space if isinstance(space, str) else space.name
+    config = published(name, algorithm if isinstance(algorithm, str) else algorithm.name)
+    chosen: dict[str, Any] = {
+        "trainer": _chosen(config.trainer, args),
+        "retrain": _chosen(config.retrain, retrain_args),
+        "curriculum": _curriculum(curriculum, config.curriculum),
+        "network": _sized(config.network, (retrain_args.model_init_kwargs if retrain_args else None) or {}),
+    }
+    if not isinstance(space, str):
+        chosen["space"] = space
+    if not isinstance(algorithm, str):
+        chosen["search"] = algorithm
+    if data_args is not None:
+        chosen["text" if isinstance(data_args, TextConfig) else "images"] = data_args
+    config = replace(config, recipe=f"{name}-{config.algorithm}", preset="custom", **chosen)
+    config.to_json()  # checks the type of every field
+    return config
+
+
+def _chosen(published: Arguments, own: Arguments | None) -> Arguments:
+    """The published arguments, but for those that were given."""
+    return published if own is None else replace(published, **{name: getattr(own, name) for name in own.given or ()})
+
+
+def _curriculum(chosen: Any, published: Curriculum | None) -> Curriculum | None:
+    """A curriculum by its name has the unit, and where it can the number of candidates, that were published."""
+    if isinstance(chosen, str):
+        return curriculum_class(chosen)() if published is None else like(published, chosen)
+    if chosen is None or isinstance(chosen, Curriculum):
+        return chosen
+    raise UserError(f"curriculum must be a name, a Curriculum or None, got {type(chosen).__name__}")
+
+
+def _sized(network: Any, sizes: dict[str, Any]) -> Any:
+    known = [each.name for each in fields(network)]
+    for name in sizes:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"allowed: {', '.join(known)}"
+            raise ArgumentNameError(f"model_init_kwargs {name} is no size of this space's networks: {hint}")
+    return replace(network, **sizes)
+
+
+def published(space: str, algorithm: str) -> RunConfig:
+    """What was published for a space, with an algorithm; the defaults of the classes where nothing was.
+
+    Raises:
+        UserError: there is no such space or algorithm.
+    """
+    preset = space_class(space).published
+    entries = {"space": {"name": space}} if preset is None else presets.find(preset)
+    return RunConfig.assemble(entries | {"recipe": f"{space}-{algorithm}", "preset": "custom"}, algorithm)

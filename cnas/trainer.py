@@ -1,0 +1,321 @@
+"""`CurriculumTrainer`: search an architecture on reweighted data, train it, measure it, leave a model."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from cnas.errors import StorageError, UserError
+from cnas.hub.artifacts import write_card
+from cnas.hub.model_folder import load_network
+from cnas.hub.push import push_run
+from cnas.runs import pipeline
+from cnas.runs.choices import choose
+from cnas.runs.config import RunConfig
+from cnas.runs.devices import make_accelerator
+from cnas.runs.folder import RunFolder
+from cnas.runs.result import RunResult
+from cnas.runs.session import at_work
+from cnas.runs.task import Task, load_task
+from cnas.training.arguments import RetrainArguments, SearchArguments
+from cnas.training.context import RunContext
+from cnas.training.metrics_log import read
+from cnas.types import Architecture, Candidate, SearchResult
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+class CurriculumTrainer:
+    """Searches an architecture, trains it and leaves a model; the counterpart of `transformers.Trainer`.
+
+    What is left open is as it was published for the space. Everything is kept in one folder,
+    ``SearchArguments.output_dir``; a run that was stopped or killed goes on from it exactly, also in a new process.
+
+    Args:
+        space: a search space: its name or e.g. ``EnasRnnSpace(hidden_size=64)``.
+        algorithm: a search algorithm: its name or its configuration, e.g. ``ENAS.Config(samples=5)``.
+        curriculum: how the training data is reweighted: a name or e.g. ``Uncertainty(num_candidates=5)``; None is the
+            plain algorithm.
+        args: of the search and of the run.
+        retrain_args: of the training of the found network.
+        train_dataset: a name or path of data, a `datasets.Dataset`, or a `DatasetDict` whose other splits are used.
+        eval_dataset: what is measured on, where ``train_dataset`` has no validation split.
+        processing_class: a fast tokenizer; None is the vocabulary of the training text.
+        data_args: length of a chunk, sizes of the splits and the like: a `TextConfig` or an `ImageConfig`.
+
+    Raises:
+        UserError: a name, a field or the data is wrong; nothing is written by then.
+
+    Example:
+        >>> trainer = CurriculumTrainer(
+        ...     "enas_rnn", "rsps", args=SearchArguments(output_dir="runs/doc"), train_dataset="pydoc"
+        ... )
+        >>> trainer.config.trainer.global_batch_size, trainer.config.curriculum.name
+        (128, 'uncertainty')
+    """
+
+    def __init__(
+        self,
+        space: Any,
+        algorithm: Any,
+        curriculum: Any = "uncertainty",
+        args: SearchArguments | None = None,
+        *,
+        retrain_args: RetrainArguments | None = None,
+        train_dataset: Any = None,
+        eval_dataset: Any = None,
+        processing_class: Any = None,
+        data_args: Any = None,
+    ) -> None:
+        if train_dataset is None:
+            raise UserError("train_dataset must be a name, a path, a Dataset or a DatasetDict, got None")
+        config = choose(space, algorithm, curriculum, args, retrain_args, data_args)
+        self._set_up(config, None, train_dataset, eval_dataset, processing_class)
+
+    @classmethod
+    def from_config(cls, config: RunConfig, output_dir: Path | str | None = None, **data: Any) -> Self:
+        """The trainer of a complete configuration, e.g. of the one that a run has left.
+
+        Args:
+            config: of the run.
+            output_dir: of the run; that of ``config.trainer``, or one below ``runs``, where None.
+            data: ``train_dataset``, ``eval_dataset``, ``processing_class``, where the data is no name or path.
+        """
+        trainer = cls.__new__(cls)
+        trainer._set_up(config, output_dir, **{"train_dataset": config.data, **data})
+        return trainer
+
+    def _set_up(
+        self,
+        config: RunConfig,
+        output_dir: Path | str | None,
+        train_dataset: Any,
+        eval_dataset: Any = None,
+        processing_class: Any = None,
+    ) -> None:
+        self._data = {"data": train_dataset, "eval_data": eval_dataset, "tokenizer": processing_class}
+        self.config = replace(config, data=train_dataset) if isinstance(train_dataset, str) else config
+        if not isinstance(train_dataset, str):
+            self.config = replace(config, data=self.task.data.name)
+            del self.task
+        self.folder = RunFolder(Path(output_dir or config.trainer.output_dir or self.config.default_folder))
+        self._context: RunContext | None = None
+        self._begun = False
+        self._network: PreTrainedModel | None = None
+
+    @cached_property
+    def task(self) -> Task:
+        """The data, with what a run does differently for text and images."""
+        return load_task(self.config, **self._data)
+
+    @cached_property
+    def accelerator(self) -> Any:
+        """Devices, processes, precision and trackers."""
+        return make_accelerator(self.config, self.folder.path)
+
+    def search(self, resume_from_checkpoint: bool | None = None) -> SearchResult:
+        """Search an architecture.
+
+        Args:
+            resume_from_checkpoint: go on from the newest checkpoint in the folder, or from a finished search.
+
+        Raises:
+            UserError: the folder holds files and is not to be resumed, or a field does not fit the data.
+            CheckpointError, NonFiniteError, ProcessGroupError, StorageError, Stopped: see `cnas.errors`.
+        """
+        if self.config.architecture is not None:
+            raise UserError(f"architecture {self.config.architecture!r} is given, so nothing is searched; use retrain")
+        with self._working(bool(resume_from_checkpoint)) as context:
+            found = pipeline.search(self.task, context, self.folder)
+        return self._search_result(found)
+
+    def retrain(
+        self, architecture: Architecture | str | None = None, resume_from_checkpoint: bool | None = None
+    ) -> PreTrainedModel:
+        """Train the found network from new weights, measure it, and write model, card and report.
+
+        In a new process too this goes on from the search that is in the folder.
+
+        Args:
+            architecture: train this one instead, without a search; in a folder of its own.
+            resume_from_checkpoint: go on from the newest checkpoint of the training.
+
+        Returns:
+            The network with its best weights.
+
+        Raises:
+            UserError: nothing was searched yet, or the folder holds a training that is not to be resumed.
+            CheckpointError, NonFiniteError, ProcessGroupError, StorageError, Stopped: see `cnas.errors`.
+        """
+        found = self.folder.read_json("search.json")
+        if architecture is not None and (found or {}).get("string") != str(architecture):
+            if found is not None:
+                raise UserError(
+                    f"output_dir {self.folder.path} has found {found['string']!r}; train {str(architecture)!r} in a "
+                    "folder of its own"
+                )
+            self.config = replace(self.config, architecture=str(architecture))
+            self.__dict__.pop("task", None)
+        if self.config.architecture is None and found is None:
+            raise UserError(f"output_dir {self.folder.path} holds no finished search; call search first")
+        if not resume_from_checkpoint and any(self.folder.path.glob("checkpoints/retrain/step-*")) and not self.result:
+            raise UserError(
+                f"output_dir {self.folder.path} holds a training already; resume_from_checkpoint=True goes on with it"
+            )
+        self._begun |= found is not None
+        self.train(resume_from_checkpoint)
+        return self._trained()
+
+    def train(self, resume_from_checkpoint: bool | None = None) -> RunResult:
+        """Search, retrain, measure; write model, card and report. A finished run is not done again.
+
+        Args:
+            resume_from_checkpoint: go on from what the folder holds, or start where that is nothing.
+
+        Raises:
+            UserError: a field, a file or the folder is wrong, or another process is at work in it; raised before any
+                training.
+            CheckpointError, NonFiniteError, ProcessGroupError, StorageError, Stopped: see `cnas.errors`.
+        """
+        resume = bool(resume_from_checkpoint) or self._begun
+        accelerator = self.accelerator
+        if self._check(resume):
+            if accelerator.is_main_process:
+                print(f"finished already: {self.folder.path / 'result.json'}", flush=True)
+            return RunResult.load(self.folder.path)
+        with self._working(resume) as context:
+            task, config = self.task, self.config
+            found = pipeline.search(task, context, self.folder)
+            trained = None
+            if config.retrain.num_train_epochs:
+                architecture = config.space.parse(found["string"])
+                trained = pipeline.retrain(task, context, architecture)
+                self._network = trained.network
+            return pipeline.conclude(task, context, self.folder, found, trained)
+
+    def evaluate(self, eval_dataset: Any = None, metric_key_prefix: str = "eval") -> dict[str, float]:
+        """Measure the trained network, or the found subnet with the shared weights where nothing was trained yet.
+
+        Args:
+            eval_dataset: other data than the validation split; text is cut into tokens as the training text was.
+            metric_key_prefix: of the names of the figures.
+
+        Returns:
+            Loss in nats, and perplexity or accuracy in percent.
+        """
+        data = None if eval_dataset is None else self.task.read(eval_dataset)
+        if self._network is not None or self.result is not None:
+            figures = self.task.evaluate(self._trained(), data)
+        else:
+            figures = self._of_subnet(data)
+        return {f"{metric_key_prefix}_{name}": value for name, value in figures.items()}
+
+    def save_model(self, output_dir: Path | str) -> Path:
+        """Copy the model folder of the finished run: weights, configuration and tokenizer or image processor.
+
+        Args:
+            output_dir: a folder that is not there yet, or empty.
+
+        Raises:
+            UserError: the run is not finished, or the folder holds something.
+        """
+        out, model = Path(output_dir), self._finished() / "model"
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise UserError(f"output_dir {out} is there already; name a new folder")
+        try:
+            return Path(shutil.copytree(model, out, dirs_exist_ok=True))
+        except OSError as problem:
+            raise StorageError(f"cannot write {out}: {problem}") from problem
+
+    def create_model_card(self, **options: Any) -> Path:
+        """Write the model card of the finished run anew; its path.
+
+        Args:
+            options: ``licence`` and ``seeds``, see `cnas.hub.artifacts.write_card`.
+        """
+        return write_card(self._finished(), **options)
+
+    def push_to_hub(self, repo_id: str, **options: Any) -> str:
+        """Upload model, card and results of the finished run; the address of the commit.
+
+        Args:
+            repo_id: ``owner/name``.
+            options: see `cnas.hub.push.push_run`.
+        """
+        return push_run(self._finished(), repo_id, **options)
+
+    def close(self) -> None:
+        """Leave the group of processes; nothing is trained afterwards."""
+        if "accelerator" in self.__dict__:
+            self.accelerator.end_training()
+
+    @property
+    def result(self) -> RunResult | None:
+        """What the finished run has measured; None before."""
+        return RunResult.load_if_finished(self.folder.path)
+
+    def _finished(self) -> Path:
+        if self.result is None:
+            raise UserError(f"output_dir {self.folder.path} holds no finished run; call train, or search and retrain")
+        return self.folder.path
+
+    def _trained(self) -> PreTrainedModel:
+        """The trained network, from the model folder where this process has not trained it."""
+        if self._network is None:
+            model = self._finished() / "model"
+            if not model.exists():
+                raise UserError(f"run {self.folder.path} has trained nothing: retrain.num_train_epochs is 0")
+            self._network = load_network(model)
+        return self._network.to(self.accelerator.device)
+
+    def _search_result(self, found: Mapping[str, Any]) -> SearchResult:
+        """The contents of ``search.json`` with what can be asked about the search."""
+        figures = dict(found["search"])
+        named = {name: figures.pop(name) for name in ("epochs", "steps", "seconds", "valid")}
+        architecture = self.config.space.parse(found["string"])
+        history = tuple(row for row in read(self.folder.path / "metrics.jsonl") if row["phase"] == "search")
+
+        def top(count: int) -> list[Candidate]:
+            return pipeline.ranked(self.task, self._looking(), architecture, count)
+
+        return SearchResult(architecture, **named, trouble=figures, history=history, ranked=top)
+
+    def _of_subnet(self, data: Any) -> dict[str, float]:
+        """The figures of the found architecture with the weights that all share."""
+        found = self.folder.read_json("search.json")
+        if found is None:
+            raise UserError(f"output_dir {self.folder.path} holds no finished search; call search, or train")
+        loop = pipeline.finished_search(self.task, self._looking())
+        return loop.measure(self.config.space.parse(found["string"]), self.task.valid_batches(data))
+
+    def _looking(self) -> RunContext:
+        """A context in which nothing is written."""
+        stamp = f"{self.folder.config_hash(self.config)}-{self.task.fingerprint}"
+        return RunContext(self.accelerator, self.folder.path, self.config.seed, stamp)
+
+    def _check(self, resume: bool) -> bool:
+        """Whether the run is finished; raises where the folder must not be used."""
+        return self.folder.check(self.config, lambda: self.task.fingerprint, resume=resume) is not None
+
+    @contextmanager
+    def _working(self, resume: bool) -> Iterator[RunContext]:
+        """Everything is checked and the folder is locked; what several stages share is made once."""
+        resume = resume or self._begun
+        accelerator = self.accelerator
+        self._check(resume)
+        task = self.task
+        self.folder.check_data(self.config, task.fingerprint)
+        task.check(accelerator.num_processes)
+        parts = (self.folder, self.config, accelerator, task.fingerprint, lambda: self._check(resume))
+        with at_work(*parts, resume=resume) as context:
+            if not self._begun:
+                for remark in task.remarks():
+                    context.log(remark)
+            self._begun = True
+            yield context
