@@ -25,9 +25,10 @@ from cnas.training.arguments import LoopArguments
 from cnas.training.bad_steps import READ_EVERY, TRIES, Loss, StepGuard, Trouble
 from cnas.training.batch import Part, cut, fetch, mean
 from cnas.training.context import RunContext
-from cnas.training.optimizers import set_learning_rate, sgd
+from cnas.training.optimizers import make_optimizer, set_learning_rate
 from cnas.training.progress import EpochLog, TrainingProgress
 from cnas.training.saving import PhaseCheckpoints
+from cnas.training.schedules import learning_rate
 from cnas.types import Batch, Output
 
 
@@ -68,7 +69,7 @@ class AccelerateLoop(ABC):
 
     def make_optimizer(self) -> Any:
         """The optimiser of the weights, prepared."""
-        return self.accelerator.prepare(sgd(self.model, self.config))
+        return self.accelerator.prepare(make_optimizer(self.model.parameters(), self.config))
 
     def state(self) -> dict[str, Any]:
         """All that a resumed run needs, in global order; subclasses add to it."""
@@ -239,7 +240,8 @@ class AccelerateLoop(ABC):
     def learning_rate(self, index: int) -> float:
         """Of the step on batch ``index`` of this epoch."""
         scale = self.batches.learning_rate_scale(index)
-        return self.config.rate(self.progress.epoch) * scale * self.guard.trouble.factor
+        rate = learning_rate(self.config, self.progress.epoch, index, len(self.batches))
+        return rate * scale * self.guard.trouble.factor
 
     def _clip(self, parameters: Sequence[Tensor]) -> Tensor:
         """Sum the gradients over processes and clip them; their norm, a scalar on the device."""

@@ -104,7 +104,7 @@ class Retrainer(AccelerateLoop):
         """SGD until averaging starts, averaged SGD from there on."""
         if self.averaging_since is None:
             return super().make_optimizer()
-        return self.accelerator.prepare(averaged_sgd(self.model, self.config))
+        return self.accelerator.prepare(averaged_sgd(self.model.parameters(), self.config))
 
     @contextmanager
     def averaged_weights(self) -> Iterator[None]:

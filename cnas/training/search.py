@@ -65,6 +65,13 @@ def check_candidates(curriculum: Curriculum, space: SearchSpace) -> None:
         raise UserError(f"curriculum.num_candidates must be {allowed}, got {count}")
 
 
+def check_optimizer_fits(algorithm: Any, config: SearchArguments) -> None:
+    """Raise a `UserError` where an algorithm, or its configuration, does not know the steps of the optimiser."""
+    if algorithm.needs_sgd and (config.optim != "sgd" or config.optim_args):
+        got = f"optim {config.optim}" if config.optim != "sgd" else f"optim_args {config.optim_args}"
+        raise UserError(f"trainer.optim must be sgd, without optim_args, with {algorithm.name}, got {got}")
+
+
 def dataset_info(batches: OrderedBatches, *, words: bool) -> DatasetInfo:
     """What a curriculum may know of the training data: the same on every process.
 
@@ -100,6 +107,7 @@ class SearchLoop(AccelerateLoop):
     def __init__(self, parts: SearchParts, config: SearchArguments, context: RunContext) -> None:
         if parts.curriculum:
             check_candidates(parts.curriculum, parts.space)
+        check_optimizer_fits(parts.algorithm, config)
         if parts.supernet.batch_statistics:
             config.check_whole_batches("trainer.", "supernet")
         super().__init__(parts.supernet, parts.train, config, context)
