@@ -16,7 +16,7 @@ from cnas.data.images import ImageData
 from cnas.data.text import TextData
 from cnas.runs.config import RunConfig
 from cnas.runs.result import RunResult
-from cnas.training.search import check_candidates, check_optimizer_fits, dataset_info
+from cnas.training.search_parts import check_candidates, check_optimizer_fits, dataset_info
 from cnas.types import Architecture, Paper
 
 

@@ -7,20 +7,13 @@ of them, and the curve is the same.
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cnas.training.arguments import LoopArguments
 
 
-class Schedule(Protocol):
-    """The arguments that a learning rate follows from, see `cnas.training.LoopArguments`."""
-
-    num_train_epochs: int
-    learning_rate: float
-    lr_scheduler_type: str
-    final_learning_rate: float
-    warmup_steps: int
-
-
-def learning_rate(schedule: Schedule, epoch: int, batch: int = 0, batches: int = 1) -> float:
+def learning_rate(schedule: LoopArguments, epoch: int, batch: int = 0, batches: int = 1) -> float:
     """The learning rate of a step; ``cosine`` and ``linear`` are those of `transformers.get_scheduler`.
 
     Args:
@@ -46,6 +39,6 @@ def learning_rate(schedule: Schedule, epoch: int, batch: int = 0, batches: int =
     return _towards_the_end(schedule, max(0.0, left))
 
 
-def _towards_the_end(schedule: Schedule, left: float) -> float:
+def _towards_the_end(schedule: LoopArguments, left: float) -> float:
     """The rate with a share ``left`` of the way to the final one before it."""
     return schedule.final_learning_rate + (schedule.learning_rate - schedule.final_learning_rate) * left
