@@ -17,7 +17,7 @@ from cnas.data.text import TextData
 from cnas.errors import UserError
 from cnas.runs.config import RunConfig
 from cnas.runs.result import RunResult
-from cnas.training.search import check_candidates, dataset_info
+from cnas.training.search_parts import check_candidates, check_optimizer_fits, dataset_info
 from cnas.types import Architecture, Paper
 
 IN_PYTHON = "dataset:"
@@ -115,6 +115,7 @@ class Task(ABC):
     def _check_search(self, processes: int) -> None:
         config = self.config
         config.trainer.check_processes(processes, "trainer.")
+        check_optimizer_fits(config.search, config.trainer)
         if config.space.batch_statistics:
             config.trainer.check_whole_batches("trainer.", "supernet")
         if config.curriculum:
