@@ -129,14 +129,14 @@ def _text(value: Any) -> str:
 
 def _curriculum(curriculum: CurriculumSettings | None) -> Rows:
     if curriculum is None:
-        return [("Curriculum", "none; every training sample weighs the same")]
+        return [("Curriculum", "none; every training sample has the same weight")]
     name, k, unit, refresh = (
         "unknown" if value is None else last_part(value)
         for value in (curriculum.name, curriculum.k, curriculum.unit, curriculum.refresh)
     )
     return [
-        ("Curriculum", f"{name}: what the judging subnets are least sure of weighs most"),
-        ("Judging subnets", f"K = {k}"),
+        ("Curriculum", f"{name}: what the candidates are least sure of has the largest weights"),
+        ("Candidates that score the data", f"K = {k}"),
         ("Unit that has a weight of its own", unit),
         ("Refresh of the weights", f"once per {refresh}"),
     ]
