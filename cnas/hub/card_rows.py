@@ -129,7 +129,7 @@ def _text(value: Any) -> str:
 
 def _curriculum(curriculum: CurriculumSettings | None) -> Rows:
     if curriculum is None:
-        return [("Curriculum", "none; every training sample weighs the same")]
+        return [("Curriculum", "none; every training sample has the same weight")]
     name, k, unit, refresh = (
         "unknown" if value is None else last_part(value)
         for value in (curriculum.name, curriculum.k, curriculum.unit, curriculum.refresh)
@@ -138,7 +138,7 @@ def _curriculum(curriculum: CurriculumSettings | None) -> Rows:
     about = f": {(kind.__doc__ or '').splitlines()[0].rstrip('.').replace('`', '')}" if kind else ""
     return [
         ("Curriculum", f"{name}{about}"),
-        ("Scoring subnets", f"K = {k}"),
+        ("Candidates that score the data", f"K = {k}"),
         ("Unit that has a weight of its own", unit),
         ("Refresh of the weights", f"once per {refresh}"),
     ]
