@@ -109,9 +109,8 @@ class CurriculumTrainer:
             >>> trainer.config.retrain.num_train_epochs, trainer.folder.path.name[:21]
             (1, 'ptb_cl_enas-smoke-s2-')
         """
-        data: dict[str, Any] = {
-            name: changes.pop(name) for name in ("eval_dataset", "processing_class") if name in changes
-        }
+        names = changes.keys() & {"eval_dataset", "processing_class"}
+        data = {name: changes.pop(name) for name in names}
         if train_dataset is not None:
             data["train_dataset"] = train_dataset
         return cls.from_config(preset_with(preset, algorithm, changes), **data)
@@ -124,11 +123,8 @@ class CurriculumTrainer:
         eval_dataset: Any = None,
         processing_class: Any = None,
     ) -> None:
-        self._data = {
-            "data": None if isinstance(train_dataset, str) else train_dataset,
-            "eval_data": eval_dataset,
-            "tokenizer": processing_class,
-        }
+        given = None if isinstance(train_dataset, str) else train_dataset
+        self._data = {"data": given, "eval_data": eval_dataset, "tokenizer": processing_class}
         self.config = replace(config, data=train_dataset) if isinstance(train_dataset, str) else config
         if not isinstance(train_dataset, str):
             self.config = replace(config, data=self.task.data.name)
