@@ -85,14 +85,14 @@ def from_dict(cls: type[T], mapping: Mapping[str, Any], where: str = "", base: T
     return cls(**values) if base is None else dataclasses.replace(base, **values)
 
 
-def check_fields(config: DataclassInstance) -> None:
+def check_fields(config: DataclassInstance, where: str = "") -> None:
     """Raise a `UserError` where a field of a frozen dataclass does not hold what its annotation says.
 
     Lists become tuples and integers floats, where these are meant.
     """
     hints = typing.get_type_hints(type(config))
     for name in flag_names(type(config)):
-        object.__setattr__(config, name, checked(hints[name], getattr(config, name), name))
+        object.__setattr__(config, name, checked(hints[name], getattr(config, name), dotted_name(where, name)))
 
 
 def field_docs(cls: type) -> dict[str, str]:

@@ -100,7 +100,7 @@ def _parsers() -> tuple[OneLineParser, dict[str, OneLineParser]]:
         prog="cnas",
         usage="cnas COMMAND …",
         description="Curriculum neural architecture search.",
-        epilog="examples:\n  cnas search --preset ptb_cl_enas/smoke\n  cnas compare runs/first runs/second\n  cnas COMMAND --help",
+        epilog="examples:\n  cnas search --preset ptb_cl_enas/smoke\n  cnas COMMAND --help",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"cnas {cnas.__version__}")

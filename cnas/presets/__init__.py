@@ -67,9 +67,12 @@ def merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     """
     if "name" in own and own["name"] != base.get("name", own["name"]):
         return dict(own)
-    pairs = {key: (base.get(key), value) for key, value in own.items()}
-    both = {key: all(isinstance(each, Mapping) for each in pair) for key, pair in pairs.items()}
-    return {**base, **{key: merged(*pair) if both[key] else pair[1] for key, pair in pairs.items()}}
+    found = dict(base)
+    for key, value in own.items():
+        before = found.get(key)
+        both = isinstance(before, Mapping) and isinstance(value, Mapping)
+        found[key] = merged(before, value) if both else value  # type: ignore[arg-type]
+    return found
 
 
 def _entries(name: str, seen: Sequence[str] = ()) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any, TypeVar
 
@@ -11,7 +12,7 @@ from cnas.curricula import Curriculum, curriculum_class, like
 from cnas.data.images import ImageConfig
 from cnas.data.text import TextConfig
 from cnas.errors import UserError
-from cnas.runs.config import RunConfig
+from cnas.runs.config import SECTIONS, RunConfig
 from cnas.spaces import space_class
 from cnas.spaces.base import SearchSpace
 from cnas.training.arguments import ArgumentNameError, LoopArguments, RetrainArguments, SearchArguments
@@ -82,6 +83,26 @@ def _sized(network: Any, sizes: dict[str, Any]) -> Any:
             hint = f"did you mean {close[0]}?" if close else f"allowed: {', '.join(known)}"
             raise ArgumentNameError(f"model_init_kwargs {name} is no size of this space's networks: {hint}")
     return replace(network, **sizes)
+
+
+def preset_with(name: str, algorithm: str | None, changes: Mapping[str, Any]) -> RunConfig:
+    """The configuration of a preset with changes.
+
+    Args:
+        name: of the preset, e.g. ``"ptb_cl_enas/smoke"``.
+        algorithm: searches in place of the preset's own.
+        changes: fields of `SearchArguments`; or sections, each a mapping of what changes in it, or a whole one:
+            ``space={"hidden_size": 16}``, ``curriculum=None``, ``retrain=RetrainArguments(...)``.
+
+    Raises:
+        UserError: there is no such preset, field or value.
+    """
+    sections = {key: value for key, value in changes.items() if key in SECTIONS}
+    parts = {key: value for key, value in sections.items() if value is None or isinstance(value, Mapping)}
+    config = RunConfig.assemble(presets.merged(presets.find(name), parts), algorithm)
+    config = replace(config, **{key: value for key, value in sections.items() if key not in parts})
+    own = {key: value for key, value in changes.items() if key not in SECTIONS}
+    return replace(config, trainer=replace(config.trainer, **own)) if own else config
 
 
 def published(space: str, algorithm: str | None = None) -> RunConfig:

@@ -103,7 +103,7 @@ class RunConfig(RunSource):
 
     def sections(self) -> dict[str, Any]:
         """The parts that have flags, by the prefix of these; those that a run does without have none."""
-        named = {name: getattr(self, name) for name in _SECTIONS}
+        named = {name: getattr(self, name) for name in SECTIONS}
         return {name: part for name, part in named.items() if part is not None}
 
     def to_json(self) -> dict[str, Any]:
@@ -216,7 +216,7 @@ class RunConfig(RunSource):
         if curriculum is not None:
             parts["curriculum"] = curriculum_class(curriculum.pop("name")).from_json(curriculum)
         head = {name: given[name] for name in ("recipe", "preset")}
-        source = {name: value for name, value in given.items() if name not in {"version", *head, *_SECTIONS}}
+        source = {name: value for name, value in given.items() if name not in {"version", *head, *SECTIONS}}
         return cls(**head, **{"curriculum": None, **parts}, **vars(from_dict(RunSource, source)))
 
     @property
@@ -297,11 +297,11 @@ def _check_entries(values: Any) -> None:
     """Refuse what can be no part of a configuration."""
     if not isinstance(values, Mapping):
         raise UserError(f"a configuration must be a mapping, got {display(values)}")
-    known = [*field_names(RunSource), *_SECTIONS, "algorithms", "recipe", "preset", "version"]
+    known = [*field_names(RunSource), *SECTIONS, "algorithms", "recipe", "preset", "version"]
     for name, value in values.items():
         if name not in known:
             raise UserError(f"{str(name)[:60]} is no entry; allowed: {', '.join(known)}{nearest(name, known)}")
-        if name in (*_SECTIONS, "algorithms") and not (
+        if name in (*SECTIONS, "algorithms") and not (
             isinstance(value, Mapping) or (value is None and name in _OPTIONAL)
         ):
             raise UserError(f"{name} must be a mapping, got {display(value)}")
@@ -326,5 +326,5 @@ _KINDS: dict[str, Any] = {
     "retrain": RetrainArguments,
 }
 _OPTIONAL = ("text", "images", "curriculum")
-_SECTIONS = ("text", "images", "space", "search", "trainer", "curriculum", "retrain", "network")
+SECTIONS = ("text", "images", "space", "search", "trainer", "curriculum", "retrain", "network")
 """The parts of a `RunConfig`, which are also the prefixes of its flags."""

@@ -102,6 +102,7 @@ class OneLineParser(argparse.ArgumentParser):
         super().__init__(*args, **{"allow_abbrev": False, **kwargs})
         self._renamed: dict[str, str] = {}
         self._refused: dict[str, str] = {}
+        self._written: dict[str, str] = {}
 
     def rename(self, other: str, flag: str) -> None:
         """Let a flag be written in another way.
@@ -118,7 +119,7 @@ class OneLineParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise a `UserError` instead of printing the usage and leaving the process."""
-        raise UserError(" ".join(message.split()))
+        raise UserError(self.as_written(" ".join(message.split())))
 
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
         """Like the base class, but a flag may be written with underscores, or in another way that it has.
@@ -131,8 +132,16 @@ class OneLineParser(argparse.ArgumentParser):
         return super().parse_known_args([re.sub("^--(no-)?([^=]+)", self._known, word) for word in words], namespace)
 
     def _known(self, flag: re.Match[str]) -> str:
-        name = _dashed(flag[2])
-        return f"--{flag[1] or ''}{self._renamed.get(name, name)}"
+        name, no = _dashed(flag[2]), flag[1] or ""
+        known = f"--{no}{self._renamed.get(name, name)}"
+        self._written[known] = f"--{no}{name}"
+        return known
+
+    def as_written(self, message: str) -> str:
+        """A message about a flag, with the flag as it was written on the command line."""
+        for known, written in self._written.items():
+            message = re.sub(rf"{re.escape(known)}(?![\w.-])", written, message)
+        return message
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
         """Like the base class, but an unknown flag is named together with the closest known one.
@@ -166,8 +175,8 @@ class _Store(argparse.Action):
         super().__init__(**kwargs)
         self.hint = hint
 
-    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:  # noqa: ARG002
-        setattr(namespace, self.dest, checked(self.hint, _parsed(self.hint, values), option_string))
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
+        setattr(namespace, self.dest, checked(self.hint, _parsed(self.hint, values), parser.as_written(option_string)))
 
 
 def _add_flag(group: argparse._ArgumentGroup, dotted: str, hint: Any, doc: str, default: Any) -> None:

@@ -86,7 +86,7 @@ WRONG = [
     ({"spice": {}}, "did you mean space?"),
     ({"space": None}, "space must be a mapping, got None"),
     ({"space": {}}, "space must be a mapping with a name"),
-    ({"space": {"name": "enas"}}, "one of darts_rnn, enas_rnn, nats, got 'enas'; did you mean enas_rnn?"),
+    ({"space": {"name": "enasrnn"}}, "one of darts_rnn, enas_rnn, nats, got 'enasrnn'; did you mean enas_rnn?"),
     ({"search": {"name": "enass"}}, "got 'enass'; did you mean enas?"),
     ({"search": {"name": "enas", "update": 3}}, "search.update is not a field, got 3; allowed: controller_size"),
     ({"search": {"name": "enas", "update": 3}}, "did you mean updates?"),

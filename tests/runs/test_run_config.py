@@ -74,6 +74,8 @@ TEXTS = {
     "recipe": "other",
     "preset": "other",
     "data": "other",
+    "tokenizer": "bpe:300",
+    "text_column": "other",
 }
 
 
@@ -146,7 +148,7 @@ def test_no_flag_changes_nothing():
 
 
 def test_every_field_has_a_flag():
-    parser = argparse.ArgumentParser()
+    parser = OneLineParser()
     config = PRESETS["tiny"]()
     config.add_flags(parser)
     known = {option for action in parser._actions for option in action.option_strings}

@@ -9,7 +9,7 @@ from pathlib import Path
 from cnas.errors import UserError
 from cnas.hub._markdown import name
 from cnas.reports.comparison import summarize
-from cnas.reports.drawing import BLUE, MUTED, Drawing, finish, legend, new_figure, style, tidy
+from cnas.reports.drawing import BLUE, MUTED, Drawing, finish, legend, new_figure, style
 from cnas.runs.result import RunResult
 
 
@@ -103,7 +103,7 @@ def draw_k_sweep(sweep: KSweep) -> Drawing:
         if points:
             xs, means = [point.k for point in points], [point.mean for point in points]
             stds = [point.std or 0.0 for point in points]
-            axes.errorbar(xs, means, stds, color=BLUE, marker="o", markersize=3.2, capsize=2, label="curriculum")
+            axes.errorbar(xs, means, stds, color=BLUE, marker="o", capsize=2, label="curriculum")
             axes.set_xticks(xs)
         if sweep.plain is not None:
             mean, std = sweep.plain.mean, sweep.plain.std or 0.0
@@ -112,7 +112,6 @@ def draw_k_sweep(sweep: KSweep) -> Drawing:
         axes.margins(y=0.15)
         axes.set_xlabel("K, subnets that score the data")
         axes.set_ylabel("test accuracy (%)")
-        tidy(axes)
         legend(axes)
         words = "; ".join(map(_in_words, sweep.points))
         title = f"Accuracy against K ({sweep.algorithm}, {sweep.measure})"
