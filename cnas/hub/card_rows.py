@@ -131,7 +131,7 @@ def _curriculum(curriculum: CurriculumSettings | None) -> Rows:
         return [("Curriculum", "none; every training sample weighs the same")]
     name, k, unit, refresh = (
         "unknown" if value is None else last_part(value)
-        for value in (curriculum.name, curriculum.k, curriculum.unit, curriculum.refresh)
+        for value in (curriculum.name, curriculum.candidates, curriculum.unit, curriculum.refresh)
     )
     return [
         ("Curriculum", f"{name}: what the judging subnets are least sure of weighs most"),

@@ -96,12 +96,26 @@ class DatasetRecord(Part):
 
 
 class CurriculumSettings(Part):
-    """How the training data was reweighted; see `cnas.curricula.Curriculum`."""
+    """How the training data was reweighted; see `cnas.curricula.Curriculum`.
+
+    Attributes:
+        name: of the curriculum.
+        num_candidates: how many subnets scored the data.
+        k: the same, as 0.1.0 calls it.
+        refresh: when.
+        unit: what had a weight.
+    """
 
     name: str | None = None
+    num_candidates: Count | None = None
     k: Count | None = None
     refresh: str | None = None
     unit: str | None = None
+
+    @property
+    def candidates(self) -> int | None:
+        """How many subnets scored the data, by either name; None where the file says nothing of it."""
+        return self.k if self.num_candidates is None else self.num_candidates
 
 
 class ArchitectureRecord(Part):

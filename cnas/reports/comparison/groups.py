@@ -198,7 +198,7 @@ def _label(run: FinishedRun, random: bool) -> str:
     result = run.result
     if not run.searched:
         return f"{'random' if random else 'given'} cells of {result.space}"
-    k = None if result.curriculum is None else result.curriculum.k
+    k = None if result.curriculum is None else result.curriculum.candidates
     how = "plain" if result.curriculum is None else f"curriculum, K = {'?' if k is None else k}"
     return f"{result.algorithm or 'unnamed'} on {result.space}, {how}"
 
