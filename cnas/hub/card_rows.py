@@ -58,7 +58,7 @@ def trouble(result: RunResult) -> str:
 
 
 def settings(config: Mapping[str, Any]) -> Rows:
-    """Every field of the parts of a configuration by its flag's name; never where the data is.
+    """Every field of the parts of a configuration by its flag's name; never where data or logs are.
 
     Args:
         config: the contents of ``config.json``.
@@ -67,7 +67,8 @@ def settings(config: Mapping[str, Any]) -> Rows:
         >>> settings({"data": "/home/ada/novel", "trainer": {"num_train_epochs": 8, "max_grad_norm": None}})
         [('trainer.num_train_epochs', '8'), ('trainer.max_grad_norm', 'none')]
     """
-    return flat({key: value for key, value in config.items() if isinstance(value, Mapping)})
+    parts = {key: value for key, value in config.items() if isinstance(value, Mapping)}
+    return [row for row in flat(parts) if row[0] != "trainer.logging_dir"]
 
 
 def benchmark_rows(result: RunResult) -> Rows:
