@@ -34,7 +34,7 @@ def test_a_preset_names_itself_and_is_read_back_from_json(name):
 
 def test_every_recipe_has_the_three_presets():
     recipes = ("nats_cl", "nats_train", "ptb_cl_darts", "ptb_cl_enas")
-    assert NAMES == [f"{recipe}/{preset}" for recipe in recipes for preset in ("cpu", "paper", "smoke")]
+    assert [f"{recipe}/{preset}" for recipe in recipes for preset in ("cpu", "paper", "smoke")] == NAMES
 
 
 @pytest.mark.parametrize("algorithm", algorithms.names())
