@@ -133,7 +133,7 @@ def _curriculum(curriculum: CurriculumSettings | None) -> Rows:
         return [("Curriculum", "none; every training sample has the same weight")]
     name, k, unit, refresh = (
         "unknown" if value is None else last_part(value)
-        for value in (curriculum.name, curriculum.candidates, curriculum.unit, curriculum.refresh)
+        for value in (curriculum.name, curriculum.count, curriculum.unit, curriculum.refresh)
     )
     kind = known_class(curriculum.name)
     about = f": {(kind.__doc__ or '').splitlines()[0].rstrip('.').replace('`', '')}" if kind else ""

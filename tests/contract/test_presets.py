@@ -110,7 +110,7 @@ def test_a_wrong_entry_is_one_line_that_names_it(entries, message):
 
 def test_a_preset_that_is_not_there_is_named_with_the_nearest():
     with pytest.raises(
-        UserError, match="preset must be one of .*, got 'ptb_cl_enas/smok'; did you mean ptb_cl_enas/smoke"
+        UserError, match=r"preset must be one of .*, got 'ptb_cl_enas/smok'; did you mean ptb_cl_enas/smoke"
     ):
         presets.find("ptb_cl_enas/smok")
 
