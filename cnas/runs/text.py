@@ -20,7 +20,7 @@ from cnas.metrics import perplexity
 from cnas.runs.config import RunConfig
 from cnas.runs.result import RunResult
 from cnas.runs.task import RetrainResult, SampleView, SearchData, Task
-from cnas.training.evaluate import mean_loss
+from cnas.training.evaluate import mean_loss, probed
 from cnas.types import Paper
 
 PROBE_STREAMS = 10
@@ -94,7 +94,7 @@ class TextTask(Task):
             raise UserError("curriculum.unit must be sequence or token for text, got 'sample'")
         return SearchData(TextStreams(tokens, config.global_batch_size, length, unit), valid)
 
-    def training(self) -> tuple[OrderedBatches, Callable[[Any], dict[str, float]]]:
+    def training(self) -> tuple[OrderedBatches, Callable[..., dict[str, float]]]:
         """Chunks of the whole training text; validation on a few parallel streams."""
         tokens, batch_size, length = self.data.train, self.config.retrain.global_batch_size, self.text.length
         probe = self._whole(self.data.validation, PROBE_STREAMS)
@@ -103,7 +103,7 @@ class TextTask(Task):
             if self.text.variable_length
             else TextStreams(tokens, batch_size, length)
         )
-        return train, lambda network: probed(network, probe)
+        return train, lambda network, **metrics: probed(network, probe, **metrics)
 
     def measure(self, network: Any) -> RetrainResult:
         """The exact perplexity per word of both splits: one stream each, so that every token is predicted once."""
@@ -137,12 +137,6 @@ def _words(unit: int, ids: list[int], inputs: list[str], labels: list[str]) -> S
     if len(places) > 1 or len(ids) == 1:
         return SampleView(" ".join(labels[place] for place in places))
     return SampleView(" ".join(inputs[max(0, places[0] + 1 - CONTEXT) : places[0] + 1]), labels[places[0]])
-
-
-def probed(network: Any, streams: OrderedBatches) -> dict[str, float]:
-    """Mean loss in nats and perplexity per word, as a row of the training has them."""
-    loss = mean_loss(network, streams)
-    return {"valid_loss": loss, "valid_perplexity": perplexity(loss)}
 
 
 @contextmanager
