@@ -261,6 +261,7 @@ def retrain(task: Task, context: RunContext, architecture: Architecture, hooks: 
         "seconds": trainer.progress.seconds,
         "parameters": parameters(network),
         "averaged_from_step": trainer.averaging_since,
+        **({} if config.retrain.curriculum is None else {"curriculum": config.retrain.curriculum}),
         **trainer.guard.trouble.counts,
     }
     return measured._replace(figures=training | measured.figures)

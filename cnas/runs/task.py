@@ -18,6 +18,7 @@ from cnas.errors import UserError
 from cnas.runs.config import RunConfig
 from cnas.runs.result import RunResult
 from cnas.training.evaluate import Compute, Preprocess
+from cnas.training.retrain import retrain_curriculum
 from cnas.training.search_parts import check_candidates, check_optimizer_fits, dataset_info
 from cnas.types import Architecture, Paper
 
@@ -133,6 +134,8 @@ class Task(ABC):
             self._check_search(processes)
         if config.retrain.num_train_epochs:
             config.retrain.check_processes(processes, "retrain.")
+            if config.retrain.curriculum is not None:
+                retrain_curriculum(config.retrain.curriculum, words=config.images is None)
 
     def _check_search(self, processes: int) -> None:
         config = self.config

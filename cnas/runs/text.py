@@ -77,6 +77,8 @@ class TextTask(Task):
     def check(self, processes: int) -> None:
         """See `Task.check`; a text may also be too short for its batches."""
         config = self.config
+        if self.text.variable_length and config.retrain.curriculum is not None:
+            raise UserError("text.variable_length must be off with retrain.curriculum, whose unit is a fixed chunk")
         if self.text.variable_length and config.curriculum and config.curriculum.active:
             raise UserError(
                 "text.variable_length must be off with a curriculum, whose unit must be the same chunk in every epoch; "

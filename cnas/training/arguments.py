@@ -281,6 +281,9 @@ class RetrainArguments(LoopArguments):
     average_from: int | None = None
     """Start averaging at this epoch (from 1) at the latest; none leaves it to the rule."""
     load_best_model_at_end: bool = True
+    curriculum: str | None = None
+    """A curriculum by which the data is reweighted here too, the network's own losses as the only candidate; none
+    trains as published."""
     model_init_kwargs: dict[str, Any] | None = field(default=None, metadata={"flag": False})
     """Sizes of the network, e.g. ``{"hidden_size": 48}``; they become the run's section ``network``."""
 

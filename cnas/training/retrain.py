@@ -2,7 +2,7 @@
 
 NT-ASGD is Merity et al. (2018): averaging starts when the validation loss is worse than the best of all but the last
 ``nonmonotone`` epochs; from then on the averaged weights are evaluated and kept. No sample is reweighted here (paper,
-§3.5).
+§3.5), unless ``RetrainArguments.curriculum`` names a curriculum, for which the network's own losses count.
 
 Legend: b rows of this process, T tokens, H hidden units.
 """
@@ -17,15 +17,36 @@ from typing import Any
 from torch import Tensor
 from transformers import TrainerCallback
 
+from cnas.curricula import Curriculum, Progress, curriculum_class
 from cnas.data.base import OrderedBatches
-from cnas.errors import NonFiniteError
+from cnas.errors import NonFiniteError, UserError
 from cnas.training.arguments import RetrainArguments
 from cnas.training.batch import run_network
 from cnas.training.callbacks import Requests, evaluation
 from cnas.training.context import RunContext
 from cnas.training.loop import AccelerateLoop
 from cnas.training.optimizers import averaged_sgd
+from cnas.training.scoring import network_units
+from cnas.training.search_parts import dataset_info
 from cnas.types import Batch, Output
+
+
+def retrain_curriculum(name: str, *, words: bool) -> Curriculum:
+    """A curriculum whose only candidate, where it needs one, is the network that is trained.
+
+    Args:
+        name: of the curriculum.
+        words: whether the data is text.
+
+    Raises:
+        UserError: there is none of that name, or it needs several candidates.
+    """
+    kind = curriculum_class(name)
+    if kind.min_candidates > 1:
+        raise UserError(f"retrain.curriculum must do with one candidate, the network itself, got {name!r}")
+    if kind.needs_words and not words:
+        raise UserError(f"retrain.curriculum {name!r} is for text; the data is images")
+    return kind(num_candidates=kind.min_candidates, unit="sequence" if words else "sample")
 
 
 class Retrainer(AccelerateLoop):
@@ -61,6 +82,12 @@ class Retrainer(AccelerateLoop):
             config.check_whole_batches("retrain.")
         super().__init__(network, train, config, context, callbacks)
         self.network, self.validate = network, validate
+        self.curriculum: Curriculum | None = None
+        if config.curriculum is not None:
+            words = train.batch(0, slice(0, 1)).labels.dim() > 1
+            info = dataset_info(train, words=words)
+            ready = retrain_curriculum(config.curriculum, words=words)
+            self.curriculum = ready.setup(train.num_units, info, context.seed, context.device)
         self.history: list[float] = []
         self.best: dict[str, Tensor] = {}
 
@@ -79,8 +106,9 @@ class Retrainer(AccelerateLoop):
         return self.network
 
     def train_step(self, index: int) -> Requests:
-        """One update of the weights, in which every unit counts the same."""
-        return self.weight_step(index, self.in_parts(self.fetch(index)), self.forward)
+        """One update of the weights, in which every unit counts the same, or as the curriculum says."""
+        weights = None if self.curriculum is None else self.curriculum.weights
+        return self.weight_step(index, self.in_parts(self.fetch(index), weights), self.forward)
 
     def forward(self, batch: Batch) -> Output:
         """Run the network."""
@@ -102,7 +130,20 @@ class Retrainer(AccelerateLoop):
         if not averaged and self._time_to_average():
             self.averaging_since = self.progress.step
             self.optimizer = self.make_optimizer()
-        return {**figures, "averaged": averaged}
+        return {**figures, "averaged": averaged, **self._reweight()}
+
+    def _reweight(self) -> dict[str, Any]:
+        """Let the curriculum look at the network's losses; the weights that the epoch was trained with."""
+        if self.curriculum is None:
+            return {}
+        used = self.curriculum.statistics() | self.curriculum.traces()
+        place, batches = self.progress, len(self.batches)
+        progress = Progress(place.epoch, self.config.num_train_epochs, place.step, batches, batches)
+        if self.curriculum.due(progress):
+            scored = network_units(self.network, self.batches.scoring_view(), self.context)
+            ids_U, losses_KU = scored if self.curriculum.num_candidates else (scored[0], scored[1][:0])
+            self.guard.trouble = self.guard.trouble.without(self.curriculum.update(ids_U, losses_KU, progress))
+        return used
 
     def _figures(self) -> dict[str, float]:
         """What `validate` says: on every process what it says on the main one, so that no rounding parts their ways."""
@@ -142,7 +183,8 @@ class Retrainer(AccelerateLoop):
     def state(self) -> dict[str, Any]:
         """The loop's state, the validation history, the trigger of averaging and the best weights."""
         own = {"history": self.history, "averaging_since": self.averaging_since, "best": self.best}
-        return super().state() | own
+        curriculum = {} if self.curriculum is None else {"curriculum": self.curriculum.state_dict()}
+        return super().state() | own | curriculum
 
     def load_state(self, state: dict[str, Any]) -> None:
         """The inverse of `state`; the optimiser of the right kind is made before its state is loaded."""
@@ -150,4 +192,6 @@ class Retrainer(AccelerateLoop):
         self.optimizer = self.make_optimizer()
         super().load_state(state)
         self.history = list(state["history"])
+        if self.curriculum is not None:
+            self.curriculum.load_state_dict(state["curriculum"])
         self.best = {name: value.to(self.context.device) for name, value in state["best"].items()}

@@ -8,7 +8,8 @@ Legend: K candidates, B rows of the global batch, T tokens, U units.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ from cnas.data.base import OrderedBatches
 from cnas.errors import UserError
 from cnas.random import HOST
 from cnas.spaces.base import SearchSpace, SuperNet
-from cnas.training.batch import fetch, place
+from cnas.training.batch import fetch, place, run_network
 from cnas.training.context import RunContext
 from cnas.training.evaluate import Predictions
 from cnas.types import Architecture, Batch
@@ -52,13 +53,7 @@ class Scorer:
         self, architectures: Sequence[Architecture], batches: OrderedBatches, between: Callable[[], None]
     ) -> tuple[Tensor, Tensor]:
         """Mean loss per unit of all data: (unit_ids [U], losses [K, U]); ``between`` is called after each batch."""
-        ids, losses = [], []
-        for losses_KBT, unit_ids in self.sweep(architectures, batches, range(len(batches))):
-            unit_ids_U, losses_KU = unit_means(losses_KBT, unit_ids)
-            ids.append(unit_ids_U)
-            losses.append(losses_KU)
-            between()
-        return torch.cat(ids), torch.cat(losses, dim=1)
+        return _of_units(self.sweep(architectures, batches, range(len(batches))), between)
 
     def validation(
         self, architectures: Sequence[Architecture], batches: OrderedBatches, index: int | None = None
@@ -102,6 +97,43 @@ class Scorer:
                 (output,) = self.supernet.evaluated(placed, [routing], [hidden_state])
             hidden_state = output.hidden_state
             kept.add(batch, output)
+
+
+def network_units(network: Any, batches: OrderedBatches, context: RunContext) -> tuple[Tensor, Tensor]:
+    """Mean loss per unit of a stand-alone network on all data, without dropout: (unit_ids [U], losses [1, U]).
+
+    Args:
+        network: a derived network (it has ``run``), on its device.
+        batches: global ones; each process runs its rows.
+        context: of the run.
+    """
+
+    def sweep() -> Iterator[tuple[Tensor, Tensor]]:
+        hidden_state = None
+        for index in range(len(batches)):
+            total, batch = batches.rows(index), fetch(batches, index, context, hidden_state)
+            with torch.no_grad(), context.autocast():
+                output = run_network(network, batch)
+            hidden_state = output.hidden_state
+            gathered = [context.processes.gather_rows(each, total) for each in (output.losses, batch.unit_ids)]
+            yield gathered[0][None], gathered[1]
+
+    was_training = network.training
+    network.eval()
+    try:
+        return _of_units(sweep(), lambda: None)
+    finally:
+        network.train(was_training)
+
+
+def _of_units(swept: Iterable[tuple[Tensor, Tensor]], between: Callable[[], None]) -> tuple[Tensor, Tensor]:
+    ids, losses = [], []
+    for losses_KBT, unit_ids in swept:
+        unit_ids_U, losses_KU = unit_means(losses_KBT, unit_ids)
+        ids.append(unit_ids_U)
+        losses.append(losses_KU)
+        between()
+    return torch.cat(ids), torch.cat(losses, dim=1)
 
 
 def _indices(batches: OrderedBatches, index: int | None) -> Sequence[int]:

@@ -8,10 +8,12 @@ from builders import LENGTH, bits, build_session, build_space, rows, tokens
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cnas import curricula
 from cnas.data.streams import TextStreams
 from cnas.errors import Stopped, UserError
 from cnas.training import RetrainArguments, Retrainer
-from cnas.training.evaluate import probed
+from cnas.training.evaluate import mean_loss, probed
+from cnas.training.scoring import network_units
 
 STEPS = 7
 PROBE = TextStreams(tokens(60, seed=1), 2, LENGTH)
@@ -201,3 +203,45 @@ def test_a_scaled_gradient_is_unscaled_once_however_many_optimizers_there_were(t
     assert scaler.get_scale() == 2.0**12
     assert scaled.averaging_since == plain.averaging_since is not None
     torch.testing.assert_close(weights(scaled.network), weights(plain.network), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", sorted(set(curricula.names()) - {"disagreement"}))
+def test_a_curriculum_reweights_by_the_network_s_own_losses(tmp_path, name):
+    plain, other = (build(tmp_path / str(each), num_train_epochs=3, curriculum=each) for each in (None, name))
+    for loop in (plain, other):
+        loop.run()
+    first, *later = rows(other.context.folder)
+    assert (first["weight_min"], first["weight_max"]) == (1.0, 1.0)
+    assert first["train_loss"] == rows(plain.context.folder)[0]["train_loss"]
+    assert all(row["weight_min"] < 1 < row["weight_max"] for row in later)
+    assert "weight_min" not in rows(plain.context.folder)[-1]
+
+
+def test_the_network_scores_every_unit_once_without_dropout(tmp_path):
+    loop = build(tmp_path)
+    ids_U, losses_1U = network_units(loop.network, loop.batches, loop.context)
+    assert sorted(ids_U.tolist()) == list(range(loop.batches.num_units))
+    assert float(losses_1U.mean()) == pytest.approx(mean_loss(loop.network, loop.batches), rel=1e-6)
+
+
+def test_a_reweighted_training_is_resumed_exactly(tmp_path):
+    whole = build(tmp_path / "whole", curriculum="loss", num_train_epochs=3)
+    whole.run()
+    loop = build(tmp_path / "cut", curriculum="loss", num_train_epochs=3)
+    steps, train_step = iter(range(len(loop.batches) + 2)), loop.train_step
+    loop.train_step = lambda index: train_step(index) if next(steps, None) is not None else loop.stop_here()
+    with pytest.raises(Stopped):
+        loop.run()
+    again = build(tmp_path / "cut", curriculum="loss", num_train_epochs=3)
+    assert again.resume()
+    again.run()
+    assert bits(again) == bits(whole)
+    assert rows(again.context.folder) == rows(whole.context.folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "line"), [("disagreement", "must do with one candidate"), ("los", "did you mean loss")]
+)
+def test_a_curriculum_that_cannot_be_is_refused(name, line, tmp_path):
+    with pytest.raises(UserError, match=line):
+        build(tmp_path, curriculum=name)
