@@ -7,10 +7,10 @@ import pytest
 
 from cnas.cli.launch import parse
 from cnas.errors import UserError
+from cnas.runs.config import RunConfig
 
 ROOT = Path(__file__).parents[1]
 DEMO = runpy.run_path(str(ROOT / "recipes" / "demo.py"))
-PRESETS = runpy.run_path(str(ROOT / "recipes" / "ptb_cl_enas.py"))["PRESETS"]
 CELL = "node 1 = tanh(input)\n\ninput\n└─ tanh → node 1\n"
 
 FAKE_RECIPE = f"""
@@ -43,9 +43,9 @@ def fake(tmp_path, monkeypatch):
 
 
 def test_both_runs_are_the_smoke_preset_and_differ_in_the_curriculum_alone():
-    configs = {name: parse(PRESETS, [*DEMO["FLAGS"], *flags], "cpu")[0] for name, flags in DEMO["RUNS"].items()}
+    configs = {name: parse("ptb_cl_enas", [*DEMO["FLAGS"], *flags])[0] for name, flags in DEMO["RUNS"].items()}
     with_curriculum, plain = configs["demo-curriculum"].to_json(), configs["demo-plain"].to_json()
-    assert with_curriculum == PRESETS["smoke"]().to_json()
+    assert with_curriculum == RunConfig.from_preset("ptb_cl_enas/smoke").to_json()
     assert plain == {**with_curriculum, "curriculum": None}
 
 

@@ -1,6 +1,5 @@
 """The complete configuration: JSON and back, its hash, its flags."""
 
-import argparse
 import json
 from dataclasses import replace
 from functools import partial

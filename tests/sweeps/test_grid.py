@@ -109,7 +109,7 @@ def test_every_combination_is_one_run_with_these_values(axes, tmp_path_factory):
     flat = [job.config.to_json() for job in grid.jobs]
     for name, values in axes.items():
         part, _, field = name.rpartition(".")
-        found = [config[part][field] if part else config[field] for config in flat]
+        found = [config[part or "trainer"][field] for config in flat]
         assert {value: found.count(value) for value in values} == dict.fromkeys(values, expected // len(values))
 
 
@@ -178,7 +178,7 @@ BAD = {
     "TINY\ngrid: [seed]": "grid must be a mapping, got ['seed']",
     "TINY\ngrid: {seed: 1}": "grid.seed must be a list of values, got 1",
     "TINY\ngrid: {seed: []}": "grid.seed must be a list of values, got []",
-    "TINY\ngrid: {seed: [one]}": "--seed must be an integer, got 'one'",
+    "TINY\ngrid: {seed: [one]}": "seed must be an integer, got 'one'",
     "TINY\ngrid: {seed: [{a: 1}]}": "grid.seed[0] must be a number, a text, true, false, null",
     "TINY\ngrid: {seed: [2020-01-01]}": "grid.seed[0] must be a number, a text",
     "TINY\ngrid: {sead: [1]}": "unknown flag --sead; did you mean --seed?",
