@@ -1,20 +1,19 @@
 """The documentation says what is: links, code blocks, command lines and tables are held against the project."""
 
 import ast
-import importlib
 import json
 import re
 import runpy
 import shlex
 import tomllib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from cnas import errors
+from cnas import errors, presets
 from cnas.cli import main as cli
 from cnas.cli.launch import parse
 from cnas.runs.config import RunConfig
@@ -111,16 +110,14 @@ def test_python_blocks_run(block, tmp_path, monkeypatch):
 def test_long_python_blocks_run_at_a_smaller_size(block, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(ROOT))
-    recipe = importlib.import_module("recipes.ptb_cl_enas")
-    small = recipe.smoke()
-    small = replace(
-        small,
-        text=replace(small.text, search_tokens=800, train_tokens=1500, valid_tokens=300, test_tokens=300),
-        search=replace(small.search, updates=2, derive_samples=2),
-        trainer=replace(small.trainer, num_train_epochs=1),
-        retrain=replace(small.retrain, num_train_epochs=1),
-    )
-    monkeypatch.setattr(recipe, "smoke", lambda: small)
+    smaller = {
+        "text": {"search_tokens": 800, "train_tokens": 1500, "valid_tokens": 300, "test_tokens": 300},
+        "search": {"updates": 2, "derive_samples": 2},
+        "trainer": {"num_train_epochs": 1},
+        "retrain": {"num_train_epochs": 1},
+    }
+    found = presets.find
+    monkeypatch.setattr(presets, "find", lambda name: presets.merged(found(name), smaller))
     exec(compile(block.code, str(block), "exec"), {"__name__": "block"})
     assert capsys.readouterr().out.splitlines()[-1]
     assert [*tmp_path.glob("runs/*/result.json")]

@@ -34,7 +34,7 @@ def test_a_preset_names_itself_and_is_read_back_from_json(name):
 
 def test_every_recipe_has_the_three_presets():
     recipes = ("nats_cl", "nats_train", "ptb_cl_darts", "ptb_cl_enas")
-    assert NAMES == [f"{recipe}/{preset}" for recipe in recipes for preset in ("cpu", "paper", "smoke")]
+    assert [f"{recipe}/{preset}" for recipe in recipes for preset in ("cpu", "paper", "smoke")] == NAMES
 
 
 @pytest.mark.parametrize("algorithm", algorithms.names())
@@ -110,7 +110,7 @@ def test_a_wrong_entry_is_one_line_that_names_it(entries, message):
 
 def test_a_preset_that_is_not_there_is_named_with_the_nearest():
     with pytest.raises(
-        UserError, match="preset must be one of .*, got 'ptb_cl_enas/smok'; did you mean ptb_cl_enas/smoke"
+        UserError, match=r"preset must be one of .*, got 'ptb_cl_enas/smok'; did you mean ptb_cl_enas/smoke"
     ):
         presets.find("ptb_cl_enas/smok")
 

@@ -1,6 +1,7 @@
 """Comparisons of image runs: what is measured and looked up of them, which way is better, what is not comparable."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
