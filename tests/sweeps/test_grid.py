@@ -165,7 +165,7 @@ BAD = {
     "recipe: [": "it is not YAML: ",
     "preset: a\npreset: b": "key 'preset' is there twice in",
     "!!python/object/apply:os.getcwd []": "it is not YAML: could not determine a constructor",
-    "recipe: 3": "recipe must be the path of a recipe, relative to the grid file, or preset e.g. ptb_cl_enas/smoke, got 3",
+    "recipe: 3": "relative to the grid file, or preset e.g. ptb_cl_enas/smoke, got 3",
     "preset: tiny": "relative to the grid file, or preset e.g. ptb_cl_enas/smoke, got None",
     "preset: tiny_recipe/tinny": "got 'tiny_recipe/tinny'; did you mean tiny_recipe/tiny?",
     "recipe: nowhere.py": "nowhere.py is no file; its path is relative to the grid file",
