@@ -118,11 +118,11 @@ def test_retraining_in_a_new_process_goes_on_from_the_search(corpus, tmp_path):
 
 def test_a_given_architecture_is_trained_without_a_search(corpus, tmp_path):
     trainer = small(tmp_path / "run", str(corpus))
-    with pytest.raises(UserError, match="holds no finished search; call search first$"):
+    with pytest.raises(UserError, match=r"holds no finished search; call search first$"):
         trainer.retrain()
     trainer.retrain("0 1 1 2")
     assert trainer.result.search is None
-    with pytest.raises(UserError, match="is given, so nothing is searched; use retrain$"):
+    with pytest.raises(UserError, match=r"is given, so nothing is searched; use retrain$"):
         trainer.search()
 
 
@@ -137,7 +137,7 @@ def test_model_and_card_can_be_taken_elsewhere(done, tmp_path):
     trainer, _, _, network = done
     copy = trainer.save_model(tmp_path / "copy")
     assert (copy / "config.json").read_bytes() == (trainer.folder.path / "model" / "config.json").read_bytes()
-    with pytest.raises(UserError, match="is there already; name a new folder$"):
+    with pytest.raises(UserError, match=r"is there already; name a new folder$"):
         trainer.save_model(copy)
     card = trainer.create_model_card(licence="mit").read_text("utf-8")
     assert "license: mit" in card

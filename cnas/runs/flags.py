@@ -65,14 +65,14 @@ def add_flags(parser: OneLineParser, config: DataclassInstance, prefix: str = ""
     """
     hints, docs = typing.get_type_hints(type(config)), field_docs(type(config))
     group = parser.add_argument_group(title or prefix or "configuration")
-    for old, new in getattr(config, "renamed", {}).items():
-        parser.rename(dotted_name(prefix, old), dotted_name(prefix, new))
     for name in flag_names(type(config)):
         value, dotted = getattr(config, name), dotted_name(prefix, name)
         if is_config(value):
             add_flags(parser, value, dotted)
         elif not any(map(dataclasses.is_dataclass, union_members(hints[name]))):
             _add_flag(group, dotted, hints[name], docs.get(name, ""), value)
+    for old, new in getattr(config, "renamed", {}).items():
+        parser.rename(dotted_name(prefix, old), dotted_name(prefix, new))
 
 
 def apply_flags(config: T, namespace: argparse.Namespace, prefix: str = "") -> T:
@@ -105,13 +105,16 @@ class OneLineParser(argparse.ArgumentParser):
         self._written: dict[str, str] = {}
 
     def rename(self, other: str, flag: str) -> None:
-        """Let a flag be written in another way.
+        """Let a flag be written in another way, which its help names.
 
         Args:
             other: the other way, without the dashes before it.
             flag: what the parser knows, likewise.
         """
         self._renamed[_dashed(other)] = _dashed(flag)
+        action = self._option_string_actions.get(f"--{_dashed(flag)}")
+        if action is not None:
+            action.help = f"{action.help}; also --{_dashed(other)}"
 
     def refuse(self, name: str, why: str) -> None:
         """Say why there is no flag of a name that somebody may expect, with whatever prefix."""
