@@ -2,86 +2,13 @@
 
 python recipes/demo.py          # what `make demo` runs; a few minutes on two cores, no network
 
-The runs are those of ``recipes/ptb_cl_enas.py --preset smoke --data pydoc``. They stay in ``runs/demo-curriculum`` and
+The runs are those of ``cnas search --preset ptb_cl_enas/smoke --data pydoc``. They stay in ``runs/demo-curriculum`` and
 ``runs/demo-plain``; a second call finds them finished, one that was interrupted goes on.
 """
 
-from __future__ import annotations
-
-import subprocess
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from cnas.runs.result import RunResult
-
-BAD_INPUT = 2
-"""Exit code of `cnas.errors.UserError`; importing it would load torch here for this number alone."""
-RECIPE = Path(__file__).with_name("ptb_cl_enas.py")
-FLAGS = ("--preset", "smoke", "--data", "pydoc", "--seed", "1", "--resume")
-RUNS: dict[str, tuple[str, ...]] = {"demo-curriculum": (), "demo-plain": ("--no-curriculum",)}
-"""The folder of each run and the flags in which they differ; the first is the one with the curriculum."""
-
-
-def main(recipe: Path = RECIPE, home: Path = Path("runs")) -> int:
-    """Make both runs and print what they found; returns the exit code of the first that fails, or 0."""
-    folders = [home / name for name in RUNS]
-    for folder, flags in zip(folders, RUNS.values(), strict=True):
-        print(f"\n--- {folder}", flush=True)
-        code = _wait(subprocess.Popen([sys.executable, recipe, *FLAGS, *flags, "--output-dir", folder]))
-        if code:
-            if code == BAD_INPUT:
-                print(f"to start the demo anew, delete {folder}", file=sys.stderr)
-            return code
-    print(f"\n{side_by_side(*folders)}")
-    return 0
-
-
-def _wait(program: subprocess.Popen[bytes]) -> int:
-    """The exit code; on Ctrl-C, which the run has got too, it is given the time to save."""
-    while True:
-        try:
-            return program.wait()
-        except KeyboardInterrupt:
-            continue
-
-
-def side_by_side(curriculum: Path, plain: Path) -> str:
-    """The cell found with the curriculum, the perplexities with and without it, three lines, the model card.
-
-    Args:
-        curriculum: a finished run folder.
-        plain: the run folder of the same search without a curriculum.
-    """
-    from cnas.runs.result import RunResult
-
-    found, other = (RunResult.load(folder) for folder in (curriculum, plain))
-    candidates = found.curriculum.k if found.curriculum else 0
-    return "\n".join(
-        [
-            f"Cell found with the curriculum: {found.architecture.string}",
-            "",
-            (curriculum / "cell.txt").read_text("utf-8").rstrip("\n"),
-            "",
-            f"Perplexity per word on {found.dataset.name}, seed {found.seed}",
-            f"{'':24}{'valid':>8}{'test':>9}",
-            _row(f"curriculum, K = {candidates}", found),
-            _row("no curriculum", other),
-            "One seed of a smoke run proves nothing: which of the two is ahead is a matter of chance at this size.",
-            "",
-            "Three lines by the model found with the curriculum",
-            *(f"  {line}" for line in (curriculum / "samples.txt").read_text("utf-8").splitlines()[:3]),
-            "",
-            f"Model card: {curriculum / 'README.md'}",
-        ]
-    )
-
-
-def _row(label: str, result: RunResult) -> str:
-    valid, test = (result.metrics(split).get("perplexity", float("nan")) for split in ("valid", "test"))
-    return f"  {label:22}{valid:8.2f} {test:8.2f}"
-
+from cnas.sweeps.demo import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -11,8 +11,9 @@ The same runs on a cluster: cnas sweep recipes/grids/nats_table2.yaml --executor
 
 import sys
 
-from cnas.sweeps.nats_table2 import PRESETS as PRESETS
 from cnas.sweeps.nats_table2 import TABLE
+
+PRESETS = TABLE.presets
 
 if __name__ == "__main__":
     sys.exit(TABLE.main(description=__doc__ or ""))

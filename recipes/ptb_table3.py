@@ -10,8 +10,9 @@ The same runs on a cluster: cnas sweep recipes/grids/ptb_table3.yaml --executor 
 
 import sys
 
-from cnas.sweeps.ptb_table3 import PRESETS as PRESETS
 from cnas.sweeps.ptb_table3 import TABLE
+
+PRESETS = TABLE.presets
 
 if __name__ == "__main__":
     sys.exit(TABLE.main(description=__doc__ or ""))

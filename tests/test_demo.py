@@ -6,11 +6,10 @@ from pathlib import Path
 import pytest
 
 from cnas.cli.launch import parse
-from cnas.errors import UserError
+from cnas.runs.config import RunConfig
+from cnas.sweeps import demo
 
 ROOT = Path(__file__).parents[1]
-DEMO = runpy.run_path(str(ROOT / "recipes" / "demo.py"))
-PRESETS = runpy.run_path(str(ROOT / "recipes" / "ptb_cl_enas.py"))["PRESETS"]
 CELL = "node 1 = tanh(input)\n\ninput\n└─ tanh → node 1\n"
 
 FAKE_RECIPE = f"""
@@ -43,14 +42,14 @@ def fake(tmp_path, monkeypatch):
 
 
 def test_both_runs_are_the_smoke_preset_and_differ_in_the_curriculum_alone():
-    configs = {name: parse(PRESETS, [*DEMO["FLAGS"], *flags], "cpu")[0] for name, flags in DEMO["RUNS"].items()}
+    configs = {name: parse(None, [*demo.FLAGS, *flags])[0] for name, flags in demo.RUNS.items()}
     with_curriculum, plain = configs["demo-curriculum"].to_json(), configs["demo-plain"].to_json()
-    assert with_curriculum == PRESETS["smoke"]().to_json()
+    assert with_curriculum == RunConfig.from_preset("ptb_cl_enas/smoke").to_json()
     assert plain == {**with_curriculum, "curriculum": None}
 
 
 def test_the_end_shows_the_cell_both_perplexities_three_lines_and_the_card(fake, capfd):
-    assert DEMO["main"](fake) == 0
+    assert demo.main([fake]) == 0
     out = capfd.readouterr().out
     end = out[out.index("Cell found with the curriculum") :]
     assert "curriculum: 0 0\n" in end
@@ -62,8 +61,8 @@ def test_the_end_shows_the_cell_both_perplexities_three_lines_and_the_card(fake,
 
 
 def test_both_runs_can_be_called_again(fake, capfd):
-    assert [DEMO["main"](fake), DEMO["main"](fake)] == [0, 0]
-    calls = [json.loads(Path("runs", name, "argv.json").read_text("utf-8")) for name in DEMO["RUNS"]]
+    assert [demo.main([fake]), demo.main([fake])] == [0, 0]
+    calls = [json.loads(Path("runs", name, "argv.json").read_text("utf-8")) for name in demo.RUNS]
     assert all("--resume" in call for call in calls)
     assert ["--no-curriculum" in call for call in calls] == [False, True]
 
@@ -71,11 +70,12 @@ def test_both_runs_can_be_called_again(fake, capfd):
 @pytest.mark.parametrize(("code", "hint"), [(2, True), (75, False)])
 def test_a_run_that_fails_ends_the_demo_with_its_code(fake, capfd, code, hint):
     Path("code").write_text(str(code), "utf-8")
-    assert DEMO["main"](fake) == code
+    assert demo.main([fake]) == code
     captured = capfd.readouterr()
     assert "Cell found" not in captured.out
     assert ("delete" in captured.err) == hint
 
 
-def test_the_hint_is_for_bad_input():
-    assert DEMO["BAD_INPUT"] == UserError.exit_code
+def test_the_recipe_is_the_demo_and_uses_the_command():
+    assert runpy.run_path(str(ROOT / "recipes" / "demo.py"))["main"] is demo.main
+    assert demo.COMMAND == ("-m", "cnas", "search")

@@ -1,19 +1,19 @@
 """The documentation says what is: links, code blocks, command lines and tables are held against the project."""
 
 import ast
-import importlib
 import json
 import re
 import runpy
 import shlex
 import tomllib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from cnas import errors
+from cnas import errors, presets
 from cnas.cli import main as cli
 from cnas.cli.launch import parse
 from cnas.runs.config import RunConfig
@@ -27,7 +27,7 @@ def load_recipes():
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(ROOT / "recipes"))
         found = {path.stem: runpy.run_path(str(path)) for path in sorted((ROOT / "recipes").glob("*.py"))}
-    return {name: recipe for name, recipe in found.items() if "PRESETS" in recipe}
+    return {name: recipe for name, recipe in found.items() if {"RECIPE", "PRESETS"} & recipe.keys()}
 
 
 RECIPES = load_recipes()
@@ -110,16 +110,14 @@ def test_python_blocks_run(block, tmp_path, monkeypatch):
 def test_long_python_blocks_run_at_a_smaller_size(block, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(ROOT))
-    recipe = importlib.import_module("recipes.ptb_cl_enas")
-    small = recipe.smoke()
-    small = replace(
-        small,
-        text=replace(small.text, search_tokens=800, train_tokens=1500, valid_tokens=300, test_tokens=300),
-        search=replace(small.search, updates=2, derive_samples=2),
-        trainer=replace(small.trainer, num_train_epochs=1),
-        retrain=replace(small.retrain, num_train_epochs=1),
-    )
-    monkeypatch.setattr(recipe, "smoke", lambda: small)
+    smaller = {
+        "text": {"search_tokens": 800, "train_tokens": 1500, "valid_tokens": 300, "test_tokens": 300},
+        "search": {"updates": 2, "derive_samples": 2},
+        "trainer": {"num_train_epochs": 1},
+        "retrain": {"num_train_epochs": 1},
+    }
+    found = presets.find
+    monkeypatch.setattr(presets, "find", lambda name: presets.merged(found(name), smaller))
     exec(compile(block.code, str(block), "exec"), {"__name__": "block"})
     assert capsys.readouterr().out.splitlines()[-1]
     assert [*tmp_path.glob("runs/*/result.json")]
@@ -163,8 +161,15 @@ def recipe_lines() -> list[tuple[str, str, list[str]]]:
 
 def parse_for(recipe: str, argv: list[str]) -> object:
     """What a recipe's own parser makes of a command line."""
-    own = RECIPES[recipe].get("parse")
-    return own(argv) if own else parse(RECIPES[recipe]["PRESETS"], argv, "cpu")
+    table = RECIPES[recipe].get("TABLE")
+    return table.parse(argv) if table else parse(RECIPES[recipe]["RECIPE"], argv)
+
+
+def presets_of(recipe: str) -> dict[str, object]:
+    """What makes the configurations of a recipe, by the names of its presets."""
+    names = ("smoke", "cpu", "paper")
+    table = {name: partial(RunConfig.from_preset, f"{recipe}/{name}") for name in names}
+    return RECIPES[recipe].get("PRESETS", table)
 
 
 def test_there_are_recipe_lines_to_check():
@@ -184,7 +189,7 @@ def test_command_lines_are_accepted_by_the_recipe(page, recipe, argv, tmp_path, 
     if "--config" in argv:
         file = Path(argv[argv.index("--config") + 1])
         file.parent.mkdir(parents=True)
-        file.write_text(json.dumps(RECIPES[recipe]["smoke"]().to_json()), "utf-8")
+        file.write_text(json.dumps(presets_of(recipe)["smoke"]().to_json()), "utf-8")
     if "--help" in argv:
         with pytest.raises(SystemExit, match="0"):
             parse_for(recipe, argv)
@@ -217,7 +222,9 @@ def test_command_lines_are_accepted_by_cnas(page, words, capsys):
             cli.parse(words)
         assert capsys.readouterr().out
         return
-    command, _ = cli.parse(words)
+    command, given = cli.parse(words)
+    if words[0] == "search":
+        parse(None, [word for word in given.words if word != "--config" and not word.endswith((".yaml", ".json"))])
     assert command.__name__ == f"cnas.cli.commands.{words[0]}"
 
 
@@ -245,8 +252,8 @@ def sizes(config: RunConfig) -> list[int | None]:
     else:
         shown, used = (config.images.search_images, config.space.channels), config.images.train_images
         width = config.network.channels
-    searched = [] if config.architecture else [*shown, search.epochs, search.batch_size]
-    return [*searched, used, width, training.epochs, training.batch_size]
+    searched = [] if config.architecture else [*shown, search.num_train_epochs, search.global_batch_size]
+    return [*searched, used, width, training.num_train_epochs, training.global_batch_size]
 
 
 def preset_cells(name: str, preset: RunConfig | dict[str, RunConfig]) -> list[str]:
@@ -262,7 +269,7 @@ def preset_cells(name: str, preset: RunConfig | dict[str, RunConfig]) -> list[st
     [("README.md", "The recipe", "ptb_cl_enas"), *(("docs/recipes.md", f"`{name}`", name) for name in RECIPES)],
 )
 def test_the_table_of_presets_is_true(page, heading, recipe):
-    presets = RECIPES[recipe]["PRESETS"]
+    presets = presets_of(recipe)
     assert table_rows(page, heading) == [preset_cells(name, make()) for name, make in presets.items()]
 
 

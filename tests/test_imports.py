@@ -42,6 +42,8 @@ ALLOWED = {
     ),
     "cnas.runs": ("cnas.*",),
     "cnas.fields": ("cnas.errors",),
+    "cnas.strict_yaml": ("cnas.errors",),
+    "cnas.presets": ("cnas.errors", "cnas.fields", "cnas.strict_yaml"),
     "cnas.runs.flags": ("cnas.errors", "cnas.fields"),
     "cnas.runs.lock": ("cnas.errors",),
     "cnas.hub": (

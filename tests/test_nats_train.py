@@ -11,28 +11,31 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "recipes"))
 import nats_train  # noqa: E402
 
+from cnas.cli.launch import parse  # noqa: E402
 from cnas.errors import UserError  # noqa: E402
 from cnas.runs.config import RunConfig  # noqa: E402
 from cnas.sweeps import read_grid  # noqa: E402
 
+BEST = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_1x1~2|"
 CELL = "|skip_connect~0|+|none~0|skip_connect~1|+|nor_conv_1x1~0|none~1|none~2|"
 
 
-@pytest.mark.parametrize("name", nats_train.PRESETS)
+@pytest.mark.parametrize("name", ["smoke", "cpu", "paper"])
 def test_a_preset_names_itself_searches_nothing_and_is_read_back(name):
-    config = nats_train.PRESETS[name]()
+    config = RunConfig.from_preset(f"nats_train/{name}")
     assert (config.recipe, config.preset, config.curriculum) == ("nats_train", name, None)
-    assert config.space.parse(config.architecture).to_str() == nats_train.BEST
+    assert config.space.parse(config.architecture).to_str() == BEST
     assert config.retrain.num_train_epochs > 0
     assert RunConfig.from_json(config.to_json()) == config
 
 
 def test_paper_is_the_training_of_the_benchmark():
     """Dong et al. (2021), Table 2."""
-    config = nats_train.paper()
+    config = RunConfig.from_preset("nats_train/paper")
     loop = config.retrain
-    assert (loop.epochs, loop.batch_size, loop.learning_rate, loop.schedule) == (200, 256, 0.1, "cosine")
-    assert (loop.momentum, loop.nesterov, loop.weight_decay, loop.clip_norm) == (0.9, True, 5e-4, None)
+    assert (loop.num_train_epochs, loop.global_batch_size, loop.learning_rate) == (200, 256, 0.1)
+    assert loop.lr_scheduler_type == "cosine_by_epoch"
+    assert (loop.momentum, loop.nesterov, loop.weight_decay, loop.max_grad_norm) == (0.9, True, 5e-4, None)
     assert (loop.nonmonotone, loop.average_from, loop.final_learning_rate) == (None, None, 0.0)
     assert (config.network.channels, config.network.cells) == (16, 5)
 
@@ -41,13 +44,13 @@ def test_paper_is_the_training_of_the_benchmark():
     ("argv", "message"),
     [
         (["--architecture", "none"], "--architecture must be a cell, got none; recipes/nats_cl.py searches for one"),
-        (["--retrain.num-train-epochs", "0"], "--retrain.num-train-epochs must be at least 1, got 0"),
+        (["--retrain.num-train-epochs", "0"], "--retrain.num_train_epochs must be at least 1, got 0"),
         (["--curriculum.k", "5"], "unknown flag --curriculum.k"),
     ],
 )
 def test_what_is_no_training_is_refused(argv, message):
     with pytest.raises(UserError, match=message):
-        nats_train.parse(argv)
+        nats_train.check(parse(nats_train.RECIPE, argv)[0])
 
 
 def start(monkeypatch, *argv):
@@ -76,8 +79,7 @@ def test_a_malformed_cell_is_one_line_before_anything_is_written(tmp_path, monke
     assert start(monkeypatch, *flags) == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert not (tmp_path / "run").exists()
-    monkeypatch.setattr(sys, "argv", ["nats_train.py", "--architecture", "none"])
-    assert nats_train.main() == 2
+    assert start(monkeypatch, "--architecture", "none") == 2
 
 
 def test_the_grids_of_the_figures_ask_for_the_runs_they_name():

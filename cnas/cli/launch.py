@@ -7,9 +7,10 @@ import json
 import os
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from cnas import algorithms, presets, spaces
 from cnas.cli.commands import search
@@ -26,9 +27,7 @@ from cnas.trainer import CurriculumTrainer
 Check = Callable[[RunConfig], None]
 
 
-def main(
-    recipe: str, argv: Sequence[str] | None = None, *, default: str = "cpu", check: Check = lambda config: None
-) -> int:
+def main(recipe: str, argv: Sequence[str] | None = None, *, default: str = "cpu", check: Check | None = None) -> int:
     """Run a recipe; returns the exit code (see `cnas.errors`).
 
     Args:
@@ -40,7 +39,8 @@ def main(
 
     def action() -> None:
         config, folder, resume = parse(recipe, sys.argv[1:] if argv is None else argv, default)
-        check(config)
+        if check is not None:
+            check(config)
         start(config, folder, resume)
 
     return exit_code(action)
@@ -124,17 +124,12 @@ def _changed(
 
 def _chosen(known: argparse.Namespace, recipe: str | None, default: str) -> RunConfig:
     """The configuration before any field of it is changed."""
-    given = {name: getattr(known, name, None) for name in ("config", "preset", "space", "algorithm")}
+    given: dict[str, Any] = {name: getattr(known, name, None) for name in ("config", "preset", "space", "algorithm")}
     if known.config is not None:
         if other := next((name for name, value in given.items() if value is not None and name != "config"), None):
             raise UserError(f"--config {known.config} already names everything; leave out --{other} {given[other]}")
         return read_config(Path(known.config))
-    for name, find in (("algorithm", algorithms.default_config), ("space", spaces.space_class)):
-        if given[name] is not None:
-            try:
-                find(given[name])
-            except UserError as problem:
-                raise UserError(f"--{problem}") from problem
+    _check_names(given)
     if given["space"] is not None:
         if known.preset is not None:
             raise UserError(f"--preset {known.preset} has a space; leave out --space {known.space}")
@@ -150,6 +145,16 @@ def _chosen(known: argparse.Namespace, recipe: str | None, default: str) -> RunC
             )
         preset = f"{recipe}/{preset}"
     return RunConfig.from_preset(preset, known.algorithm)
+
+
+def _check_names(given: Mapping[str, Any]) -> None:
+    """Refuse names that nothing has, as flags."""
+    for name, find in (("algorithm", algorithms.default_config), ("space", spaces.space_class)):
+        if given[name] is not None:
+            try:
+                find(given[name])
+            except UserError as problem:
+                raise UserError(f"--{problem}") from problem
 
 
 def read_config(file: Path) -> RunConfig:

@@ -1,6 +1,5 @@
 """Data sets in memory: they give what the same rows give from files, and what is missing is said in one line."""
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,13 +7,11 @@ import datasets
 import pytest
 import torch
 from made_images import made, picture, records
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "recipes"))
-import nats_cl
 from tiny_recipe import tiny
 
 from cnas.data import ImageConfig, TextConfig, load_images, load_text
 from cnas.errors import UserError
+from cnas.runs.config import RunConfig
 from cnas.runs.task import load_task
 
 ROWS = {
@@ -150,7 +147,7 @@ def test_a_task_measures_the_splits_there_are():
     assert set(task.dataset()["used"]) == {"search", "train", "validation"}
     network = task.config.space.build_network(task.config.space.parse("0 0 0 1"))
     assert set(task.measure(network).figures) == {"valid_perplexity"}
-    pictures = replace(nats_cl.presets("gdas")["smoke"](), images=ImageConfig())
+    pictures = replace(RunConfig.from_preset("nats_cl/smoke"), images=ImageConfig())
     task = load_task(pictures, data=images("train")["train"], eval_data=images("validation"))
     network = task.config.space.build_network(task.config.space.sample(torch.Generator().manual_seed(0)))
     assert set(task.measure(network).figures) == {"valid_accuracy"}

@@ -109,7 +109,7 @@ def test_every_combination_is_one_run_with_these_values(axes, tmp_path_factory):
     flat = [job.config.to_json() for job in grid.jobs]
     for name, values in axes.items():
         part, _, field = name.rpartition(".")
-        found = [config[part][field] if part else config[field] for config in flat]
+        found = [config[part or "trainer"][field] for config in flat]
         assert {value: found.count(value) for value in values} == dict.fromkeys(values, expected // len(values))
 
 
@@ -165,9 +165,8 @@ BAD = {
     "recipe: [": "it is not YAML: ",
     "preset: a\npreset: b": "key 'preset' is there twice in",
     "!!python/object/apply:os.getcwd []": "it is not YAML: could not determine a constructor",
-    "recipe: 3": "recipe must be the path of a recipe, relative to the grid file, or preset e.g. ptb_cl_enas/smoke, "
-    "got 3",
-    "preset: tiny": "recipe must be the path of a recipe, relative to the grid file, or preset e.g. ptb_cl_enas/smoke",
+    "recipe: 3": "relative to the grid file, or preset e.g. ptb_cl_enas/smoke, got 3",
+    "preset: tiny": "relative to the grid file, or preset e.g. ptb_cl_enas/smoke, got None",
     "preset: tiny_recipe/tinny": "got 'tiny_recipe/tinny'; did you mean tiny_recipe/tiny?",
     "recipe: nowhere.py": "nowhere.py is no file; its path is relative to the grid file",
     "recipe: broken.py": "broken.py cannot be read: SyntaxError: ",
@@ -179,7 +178,7 @@ BAD = {
     "TINY\ngrid: [seed]": "grid must be a mapping, got ['seed']",
     "TINY\ngrid: {seed: 1}": "grid.seed must be a list of values, got 1",
     "TINY\ngrid: {seed: []}": "grid.seed must be a list of values, got []",
-    "TINY\ngrid: {seed: [one]}": "--seed must be an integer, got 'one'",
+    "TINY\ngrid: {seed: [one]}": "seed must be an integer, got 'one'",
     "TINY\ngrid: {seed: [{a: 1}]}": "grid.seed[0] must be a number, a text, true, false, null",
     "TINY\ngrid: {seed: [2020-01-01]}": "grid.seed[0] must be a number, a text",
     "TINY\ngrid: {sead: [1]}": "unknown flag --sead; did you mean --seed?",
