@@ -98,8 +98,8 @@ def test_what_is_no_number_by_name_is_refused_in_one_line(wrong):
 
 def test_metrics_are_in_the_rows_and_may_choose_the_weights(tmp_path):
     loop = test_retrain.build(tmp_path, num_train_epochs=3, metric_for_best_model="right", cls=test_retrain.Recorder)
-    loop.validate = lambda network: loop.validated.append(test_retrain.weights(network)) or probed(
-        network, TEXT, compute_metrics=accuracy
+    loop.validate = lambda network: (
+        loop.validated.append(test_retrain.weights(network)) or probed(network, TEXT, compute_metrics=accuracy)
     )
     network = loop.train()
     found = [row["valid_right"] for row in rows(tmp_path)]
@@ -109,7 +109,7 @@ def test_metrics_are_in_the_rows_and_may_choose_the_weights(tmp_path):
     assert torch.equal(test_retrain.weights(network), loop.validated[1:][best])
 
 
-SCRIPT = '''
+SCRIPT = """
 import datasets
 import evaluate
 
@@ -122,7 +122,7 @@ class Share(evaluate.Metric):
 
     def _compute(self, predictions, references):
         return {"share": sum(a == b for a, b in zip(predictions, references)) / len(references)}
-'''
+"""
 
 
 def test_metrics_of_the_evaluate_package_work(tmp_path, monkeypatch):
