@@ -94,7 +94,13 @@ class SuperNet(nn.Module, ABC):
     def evaluated(
         self, batch: Batch, routings: Sequence[Routing], hidden_states: Sequence[Tensor | None]
     ) -> list[Output]:
-        """The outputs of K routings in evaluation mode, one by one."""
+        """The outputs of K routings on one batch, one by one, without gradient or dropout.
+
+        Args:
+            batch: its own ``hidden_state`` and ``dropout_seeds`` are not used.
+            routings: K of them.
+            hidden_states: one per routing.
+        """
         was_training = self.training
         self.eval()
         try:

@@ -161,7 +161,7 @@ def check_optimizer(config: LoopArguments) -> None:
     optimizer_class(config.optim)
     if config.optim != "sgd" and "learning_rate" not in (config.given or ()):
         raise UserError(f"learning_rate must be given with optim {config.optim}: {config.learning_rate:g} is for SGD")
-    make_optimizer([torch.nn.Parameter(torch.zeros(1, 1))], config)
+    make_optimizer([torch.nn.Parameter(torch.zeros(1))], config)
 
 
 def averaged_sgd(parameters: Iterable[Tensor], config: LoopArguments) -> optim.Optimizer:
