@@ -15,6 +15,7 @@ from cnas.hub.auto_hook import register_when_imported
 if TYPE_CHECKING:
     from cnas.data import load_text
     from cnas.runs.config import RunConfig
+    from cnas.trainer import CurriculumTrainer
     from cnas.training import RetrainArguments, Retrainer, SearchArguments
     from cnas.types import Architecture, Batch, Output, Routing, SearchResult
 
@@ -24,6 +25,7 @@ __all__ = [
     "Architecture",
     "Batch",
     "CnasError",
+    "CurriculumTrainer",
     "Output",
     "RetrainArguments",
     "Retrainer",
@@ -38,6 +40,7 @@ _PLACES = {
     "RetrainArguments": "cnas.training",
     "SearchArguments": "cnas.training",
     "Retrainer": "cnas.training",
+    "CurriculumTrainer": "cnas.trainer",
     "RunConfig": "cnas.runs.config",
     "load_text": "cnas.data",
 } | dict.fromkeys(("Architecture", "Batch", "Output", "Routing", "SearchResult"), "cnas.types")

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import difflib
 import inspect
 import itertools
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin
 
@@ -74,7 +75,9 @@ def from_dict(cls: type[T], mapping: Mapping[str, Any], where: str = "", base: T
     for key in mapping:
         if key not in names:
             found = dotted_name(where, key if str(key).isprintable() else repr(key))
-            raise UserError(f"{found} is not a field, got {display(mapping[key])}; allowed: {', '.join(names)}")
+            raise UserError(
+                f"{found} is not a field, got {display(mapping[key])}; allowed: {', '.join(names)}{nearest(key, names)}"
+            )
     for name in names:
         if name not in mapping and base is None:
             raise UserError(f"{dotted_name(where, name)} is missing; it must be {described(hints[name])}")
@@ -82,14 +85,14 @@ def from_dict(cls: type[T], mapping: Mapping[str, Any], where: str = "", base: T
     return cls(**values) if base is None else dataclasses.replace(base, **values)
 
 
-def check_fields(config: DataclassInstance) -> None:
+def check_fields(config: DataclassInstance, where: str = "") -> None:
     """Raise a `UserError` where a field of a frozen dataclass does not hold what its annotation says.
 
     Lists become tuples and integers floats, where these are meant.
     """
     hints = typing.get_type_hints(type(config))
     for name in flag_names(type(config)):
-        object.__setattr__(config, name, checked(hints[name], getattr(config, name), name))
+        object.__setattr__(config, name, checked(hints[name], getattr(config, name), dotted_name(where, name)))
 
 
 def field_docs(cls: type) -> dict[str, str]:
@@ -126,6 +129,17 @@ def display(value: Any) -> str:
     except ValueError:  # Python does not print numbers of thousands of digits
         return f"a {type(value).__name__} too long to be shown"
     return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def nearest(name: Any, known: Iterable[str]) -> str:
+    """The end of a message about a name that there is none of: the most similar one, if any is similar.
+
+    Example:
+        >>> nearest("learning-rate", ["learning_rate", "seed"])
+        '; did you mean learning_rate?'
+    """
+    close = difflib.get_close_matches(str(name)[:60], known, n=1)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def checked(hint: Any, value: Any, where: str) -> Any:

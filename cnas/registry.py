@@ -1,4 +1,9 @@
-"""Finding classes by name: the modules of a package are scanned, so a new file is all that an addition needs."""
+"""Finding classes by name: the modules of a package are scanned, and entry points of other distributions looked up.
+
+A new file in the package is all that an addition needs. One from outside is an entry point of the group that is called
+like the package, e.g. ``cnas.curricula``: its name is the name, its value the class. Nothing of it is imported before
+somebody asks for that name.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +11,9 @@ import difflib
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from cnas.errors import UserError
 
@@ -20,16 +26,24 @@ def _table(module: ModuleType) -> Mapping[str, T]:
 
 
 class Registry(Generic[T]):
-    """The algorithms, spaces or scores there are, by name; nothing is imported before somebody asks.
+    """The algorithms, spaces or curricula there are, by name; nothing is imported before somebody asks.
 
     Args:
         kind: what one of them is called in messages, e.g. ``"space"``.
         package: whose modules offer them, e.g. ``"cnas.spaces"``; `base` and those with an underscore offer nothing.
         offers: what a module offers, by name; its table ``NAMES`` where this is left out.
+        plugged: what an entry point offers, of the class that it names; the class where this is left out. It raises
+            whatever it likes for a class that is none of the kind.
     """
 
-    def __init__(self, kind: str, package: str, offers: Callable[[ModuleType], Mapping[str, T]] = _table) -> None:
-        self.kind, self.package, self.offers = kind, package, offers
+    def __init__(
+        self,
+        kind: str,
+        package: str,
+        offers: Callable[[ModuleType], Mapping[str, T]] = _table,
+        plugged: Callable[[Any], T] = lambda found: found,
+    ) -> None:
+        self.kind, self.package, self.offers, self.plugged = kind, package, offers, plugged
 
     def modules(self) -> Iterator[ModuleType]:
         """The modules that may offer something."""
@@ -39,20 +53,57 @@ class Registry(Generic[T]):
 
     def names(self) -> list[str]:
         """All names, sorted."""
-        return sorted(self._found())
+        return sorted({*self._found(), *entry_points(group=self.package).names})
 
     def find(self, name: str) -> T:
         """What is called ``name``.
 
         Raises:
-            UserError: nothing is; the message has all names, and the nearest one.
+            UserError: nothing is (the message has all names, and the nearest one), more than one thing is, or what a
+                distribution offers cannot be used.
         """
-        found = self._found()
+        found, plugins = self._found(), [*entry_points(group=self.package, name=name)]
+        if len(plugins) + (name in found) > 1:
+            owners = [*(["cnas"] if name in found else []), *map(_distribution, plugins)]
+            raise UserError(f"{self.kind} {name!r} is offered more than once, by {' and '.join(owners)}; uninstall one")
+        if plugins:
+            return self._load(plugins[0])
         if name in found:
             return found[name]
-        near = difflib.get_close_matches(name[:60], found, n=1)
+        near = difflib.get_close_matches(name[:60], known := self.names(), n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
-        raise UserError(f"{self.kind} must be one of {', '.join(sorted(found))}, got {name[:60]!r}{hint}")
+        raise UserError(f"{self.kind} must be one of {', '.join(known)}, got {name[:60]!r}{hint}")
+
+    def _load(self, plugin: EntryPoint) -> T:
+        whose = f"{self.kind} {plugin.name!r} of the distribution {_distribution(plugin)}"
+        try:
+            found = plugin.load()
+            offered, its_name = self.plugged(found), found.name
+        except Exception as problem:  # whatever its import raises
+            what = " ".join(f"{type(problem).__name__}: {problem}".split())[:200]
+            raise UserError(f"{whose} cannot be loaded: {what}") from problem
+        if its_name != plugin.name:
+            raise UserError(f"{whose} must have the name of its entry point, got {its_name!r:.60}")
+        return offered
 
     def _found(self) -> dict[str, T]:
         return {name: value for module in self.modules() for name, value in self.offers(module).items()}
+
+
+def _distribution(plugin: EntryPoint) -> str:
+    return plugin.dist.name if plugin.dist else "unknown"
+
+
+def subclass_of(base: Any) -> Callable[[Any], Any]:
+    """For ``plugged``: a class that is one of ``base``.
+
+    Args:
+        base: of all that a registry offers.
+    """
+
+    def check(found: Any) -> Any:
+        if not (isinstance(found, type) and issubclass(found, base)):
+            raise TypeError(f"{found!r:.60} is no subclass of {base.__module__}.{base.__name__}")
+        return found
+
+    return check

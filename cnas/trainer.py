@@ -15,7 +15,7 @@ from cnas.hub.artifacts import write_card
 from cnas.hub.model_folder import load_network
 from cnas.hub.push import push_run
 from cnas.runs import pipeline
-from cnas.runs.choices import choose
+from cnas.runs.choices import choose, preset_with
 from cnas.runs.config import RunConfig
 from cnas.runs.devices import make_accelerator
 from cnas.runs.folder import RunFolder
@@ -60,7 +60,7 @@ class CurriculumTrainer:
         (128, 'uncertainty')
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - as transformers.Trainer has them
         self,
         space: Any,
         algorithm: Any,
@@ -91,6 +91,30 @@ class CurriculumTrainer:
         trainer._set_up(config, output_dir, **{"train_dataset": config.data, **data})
         return trainer
 
+    @classmethod
+    def from_preset(
+        cls, preset: str, *, algorithm: str | None = None, train_dataset: Any = None, **changes: Any
+    ) -> Self:
+        """The trainer of a preset, see ``cnas list presets``.
+
+        Args:
+            preset: e.g. ``"ptb_cl_enas/smoke"``.
+            algorithm: searches in place of the preset's own.
+            train_dataset: data in place of the preset's own, as above.
+            changes: ``eval_dataset`` and ``processing_class`` as above; fields of `SearchArguments`, e.g. ``seed=2``;
+                or sections of the configuration, e.g. ``space={"hidden_size": 16}`` or ``curriculum=None``.
+
+        Example:
+            >>> trainer = CurriculumTrainer.from_preset("ptb_cl_enas/smoke", seed=2, retrain={"num_train_epochs": 1})
+            >>> trainer.config.retrain.num_train_epochs, trainer.folder.path.name[:21]
+            (1, 'ptb_cl_enas-smoke-s2-')
+        """
+        names = changes.keys() & {"eval_dataset", "processing_class"}
+        data = {name: changes.pop(name) for name in names}
+        if train_dataset is not None:
+            data["train_dataset"] = train_dataset
+        return cls.from_config(preset_with(preset, algorithm, changes), **data)
+
     def _set_up(
         self,
         config: RunConfig,
@@ -99,7 +123,8 @@ class CurriculumTrainer:
         eval_dataset: Any = None,
         processing_class: Any = None,
     ) -> None:
-        self._data = {"data": train_dataset, "eval_data": eval_dataset, "tokenizer": processing_class}
+        given = None if isinstance(train_dataset, str) else train_dataset
+        self._data = {"data": given, "eval_data": eval_dataset, "tokenizer": processing_class}
         self.config = replace(config, data=train_dataset) if isinstance(train_dataset, str) else config
         if not isinstance(train_dataset, str):
             self.config = replace(config, data=self.task.data.name)
@@ -131,8 +156,12 @@ class CurriculumTrainer:
         """
         if self.config.architecture is not None:
             raise UserError(f"architecture {self.config.architecture!r} is given, so nothing is searched; use retrain")
-        with self._working(bool(resume_from_checkpoint)) as context:
-            found = pipeline.search(self.task, context, self.folder)
+        resume = bool(resume_from_checkpoint) or self._begun
+        self._check(resume)
+        found = self.folder.read_json("search.json")
+        if found is None:
+            with self._working(resume) as context:
+                found = pipeline.search(self.task, context, self.folder)
         return self._search_result(found)
 
     def retrain(

@@ -139,10 +139,11 @@ def events() -> dict[str, tuple[Any, str]]:
     """What a fault can wait for."""
     import cnas.runs.text
     import cnas.trainer
+    from cnas import durable
     from cnas.algorithms import ENAS
     from cnas.curricula import Curriculum
     from cnas.runs.folder import RunFolder
-    from cnas.training import checkpoint, durable
+    from cnas.training import checkpoint
     from cnas.training.loop import AccelerateLoop
     from cnas.training.metrics_log import MetricsLog
     from cnas.training.scoring import Scorer

@@ -1,4 +1,4 @@
-"""What docs/extending.md adds is found by its place, and searched with: algorithm, space and score of the page."""
+"""What docs/extending.md adds is found by its place, and searched with: algorithm, space and curriculum of the page."""
 
 import re
 import sys
@@ -12,7 +12,6 @@ from transformers import AutoConfig, AutoModelForImageClassification
 import cnas.algorithms
 import cnas.curricula
 import cnas.spaces
-from cnas.curricula import Uncertainty
 from cnas.hub import register
 from cnas.types import Batch, Routing
 
@@ -33,7 +32,7 @@ def page(tmp_path_factory):
     files = {re.match(r"# cnas/spaces/(\S+)\n", code): code for code in BLOCKS}
     places = {f"spaces/{match[1]}": code for match, code in files.items() if match}
     places["algorithms/random_search.py"] = block("class RandomSearch")
-    places["curricula/disagreement.py"] = block("def disagreement")
+    places["curricula/median_loss.py"] = block("class MedianLoss")
     for name, code in places.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(code, "utf-8")
@@ -42,7 +41,9 @@ def page(tmp_path_factory):
             patch.setattr(package, "__path__", [*package.__path__, str(root / package.__name__.rpartition(".")[2])])
         yield places
         # Found no more, they are forgotten as well.
-        for name in [name for name in sys.modules if re.match(r"cnas\.(spaces\.layers|\w+\.(random_se|disagr))", name)]:
+        for name in [
+            name for name in sys.modules if re.match(r"cnas\.(spaces\.layers|\w+\.(random_se|median_l))", name)
+        ]:
             del sys.modules[name]
 
 
@@ -54,7 +55,7 @@ def test_all_files_of_the_space_are_shown(page):
 def test_they_are_found_and_searched_with(page, tmp_path, algorithm):
     assert {"layers"} <= set(cnas.spaces.names())
     space = build_space("layers", hidden_size=8)
-    curriculum = Uncertainty(name="disagreement", k=3, unit="sample")
+    curriculum = cnas.curricula.curriculum_class("median_loss")(num_candidates=3, unit="sample")
     trainer = build_trainer(build_session(tmp_path), curriculum, space=space, algorithm=algorithm, num_train_epochs=4)
     result = trainer.train()
     assert space.parse(result.architecture.to_str()) == result.architecture

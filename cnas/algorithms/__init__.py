@@ -1,6 +1,6 @@
 """Search algorithms, found by name: each module has ``NAMES``, the default configuration of every name it offers.
 
-A new algorithm is a new file here; nothing else is edited.
+A new algorithm is a new file here, or an entry point ``cnas.algorithms`` of another distribution.
 """
 
 from __future__ import annotations
@@ -8,9 +8,15 @@ from __future__ import annotations
 from typing import Any
 
 from cnas.algorithms._candidates import k_best as k_best
-from cnas.registry import Registry
+from cnas.algorithms.base import SearchAlgorithm
+from cnas.registry import Registry, subclass_of
 
-_ALGORITHMS: Registry[Any] = Registry("algorithm", __name__)
+
+def _plugged(found: Any) -> Any:
+    return subclass_of(SearchAlgorithm)(found).Config()
+
+
+_ALGORITHMS: Registry[Any] = Registry("algorithm", __name__, plugged=_plugged)
 
 
 def names() -> list[str]:

@@ -158,7 +158,7 @@ class AlphaConfig(AlgorithmConfig):
     learning_rate: float = 3e-4
     """Of the Adam on α (NATS-Bench: 3e-4)."""
     weight_decay: float = 1e-3
-    """Of the Adam on α (NATS-Bench: 1e-3)."""
+    """Of the Adam on α (`darts` and NATS-Bench: 1e-3)."""
     betas: tuple[float, float] = (0.5, 0.999)
     """Decays of that Adam's moments (NATS-Bench: 0.5, 0.999)."""
     order: Literal["before", "after"] = "after"

@@ -53,8 +53,6 @@ class DARTS(Relaxed):
 
         learning_rate: float = 3e-3
         """Of the Adam on α (`darts`: 3e-3; NATS-Bench: 3e-4)."""
-        weight_decay: float = 1e-3
-        """Of the Adam on α (`darts`: 1e-3)."""
         betas: tuple[float, float] = (0.9, 0.999)
         """Decays of that Adam's moments (`darts`: 0.9, 0.999; NATS-Bench: 0.5, 0.999)."""
         order: Literal["before", "after"] = "before"
@@ -76,6 +74,11 @@ class DARTS(Relaxed):
         def name(self) -> str:
             """``darts_v2`` where the weights' step is unrolled, else ``darts_v1``."""
             return "darts_v2" if self.unrolled else "darts_v1"
+
+        @property
+        def needs_sgd(self) -> bool:
+            """The unrolled step is one of SGD, with momentum or without."""
+            return self.unrolled
 
     config: Config
 

@@ -15,10 +15,11 @@ from cnas.curricula.loss import Loss
 from cnas.curricula.permuted import Permuted
 from cnas.curricula.self_paced import SelfPaced
 from cnas.curricula.superloss import SuperLoss
-from cnas.curricula.uncertainty import Uncertainty, uncertainty
-from cnas.registry import Registry
+from cnas.curricula.uncertainty import CURRICULUM_NAS, Uncertainty, uncertainty
+from cnas.registry import Registry, subclass_of
 
 __all__ = [
+    "CURRICULUM_NAS",
     "Competence",
     "Curriculum",
     "DatasetInfo",
@@ -30,6 +31,7 @@ __all__ = [
     "SuperLoss",
     "Uncertainty",
     "curriculum_class",
+    "known_class",
     "like",
     "names",
     "normalized_weights",
@@ -43,7 +45,7 @@ def _offered(module: ModuleType) -> dict[str, type[Curriculum]]:
     return {found.name: found for found in classes if found.__module__ == module.__name__}
 
 
-_CURRICULA = Registry("curriculum.name", __name__, _offered)
+_CURRICULA = Registry("curriculum.name", __name__, _offered, subclass_of(Curriculum))
 
 
 def names() -> list[str]:
@@ -78,3 +80,12 @@ def like(curriculum: Curriculum, name: str) -> Curriculum:
     if 0 < kind.min_candidates <= curriculum.num_candidates:
         kept["num_candidates"] = curriculum.num_candidates
     return kind(**kept)
+
+
+def known_class(name: str | None) -> type[Curriculum] | None:
+    """The class of the curriculum called ``name``; None where it is not installed here.
+
+    Args:
+        name: as ``result.json`` has it.
+    """
+    return curriculum_class(name) if name in names() else None

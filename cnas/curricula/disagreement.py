@@ -19,7 +19,7 @@ from cnas.random import HOST
 
 @dataclass(frozen=True, kw_only=True)
 class Disagreement(Curriculum):
-    """The weights are proportional to how far the candidates' losses are apart; it needs two candidates or more."""
+    """What the scoring candidates disagree on counts most; it needs two of them or more."""
 
     name: ClassVar[str] = "disagreement"
     min_candidates: ClassVar[int] = 2

@@ -18,7 +18,7 @@ from cnas.curricula.base import Curriculum, mean_losses
 
 @dataclass(frozen=True, kw_only=True)
 class Loss(Curriculum):
-    """The weights are proportional to the candidates' mean loss."""
+    """What the scoring candidates find hard counts more, in proportion to their mean loss."""
 
     name: ClassVar[str] = "loss"
 

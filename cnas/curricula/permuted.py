@@ -21,12 +21,12 @@ from cnas.random import generator
 
 @dataclass(frozen=True, kw_only=True)
 class Permuted(Uncertainty):
-    """The weights of `Uncertainty` at the wrong units: the control of an experiment."""
+    """The weights of uncertainty, each given to another unit: the control of an experiment."""
 
     name: ClassVar[str] = "permuted"
 
     def prepare(self, dataset_info: DatasetInfo, seed: int) -> None:
-        """Draw the place of every unit."""
+        """See `Curriculum.prepare`; the place of every unit is drawn."""
         order_N = torch.randperm(dataset_info.num_units, generator=generator(seed, "curriculum/permutation"))
         self.state["order"] = order_N.to(self.v.device)
 

@@ -50,7 +50,7 @@ def uncertainty(losses_KU: Tensor) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class Uncertainty(Curriculum):
-    """The curriculum of the paper: v is proportional to the root of the candidates' mean loss."""
+    """What the scoring candidates are least sure of counts most: the curriculum of the paper."""
 
     name: ClassVar[str] = "uncertainty"
     paper: ClassVar[Paper | None] = CURRICULUM_NAS

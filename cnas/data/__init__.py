@@ -6,11 +6,13 @@ from cnas.data.image_set import ChannelStatistics, ImageSet
 from cnas.data.images import ImageConfig, ImageData, load_images
 from cnas.data.streams import TextStreams, VariableStreams, halving_lengths, scattered_lengths
 from cnas.data.text import TextConfig, TextData, load_text
+from cnas.data.tokenizers import FastCodec, TokenCodec
 from cnas.data.vocabulary import Vocabulary
 
 __all__ = [
     "Augment",
     "ChannelStatistics",
+    "FastCodec",
     "ImageBatches",
     "ImageConfig",
     "ImageData",
@@ -19,6 +21,7 @@ __all__ = [
     "TextConfig",
     "TextData",
     "TextStreams",
+    "TokenCodec",
     "VariableStreams",
     "Vocabulary",
     "halving_lengths",

@@ -31,7 +31,7 @@ _DIGITS = re.compile(r"[0-9]{1,18}")
 
 @dataclass(frozen=True, eq=False)
 class Division:
-    """The three splits of a search, and in words where each is from."""
+    """The splits of a search, of which ``test`` may be absent, and in words where each is from."""
 
     splits: dict[str, ImageSet]
     origin: dict[str, str]
@@ -44,10 +44,10 @@ def halved(source: ImageSource, seed: int) -> Division:
         source: whose splits.
         seed: of the draw; the halves keep the order of the data set, and the first one gets the odd image.
     """
-    train, test = source.splits["train"], source.splits["test"]
     if "validation" in source.splits:
-        names = ("train", "validation", "test")
+        names = [name for name in ("train", "validation", "test") if name in source.splits]
         return Division({name: source.splits[name] for name in names}, {name: name for name in names})
+    train, test = source.splits["train"], source.splits["test"]
     order = torch.randperm(len(train), generator=generator(seed, "images/half"))
     first, second = (half.sort().values for half in order.tensor_split(2))
     words = f"half of train, split_seed {seed}"

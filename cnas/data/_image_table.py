@@ -25,6 +25,9 @@ IMAGES = ("img", "image")
 LABELS = ("label", "fine_label")
 """Where their labels are looked for, in this order; CIFAR-100 has the second."""
 
+Columns = tuple[str | None, str | None]
+"""The columns of images and labels where they are given by name."""
+
 _GREY = {"1", "L"}
 _COLOUR = {"RGB", "P"}
 LARGEST = 1 << 24
@@ -94,12 +97,13 @@ def stacked(named: Iterable[tuple[str, Tensor]]) -> Tensor:
     return torch.stack(found) if found else torch.zeros(0, 1, 1, 1, dtype=torch.uint8)
 
 
-def table_source(name: str, tables: Mapping[str, Table]) -> ImageSource:
+def table_source(name: str, tables: Mapping[str, Table], columns: Columns = (None, None)) -> ImageSource:
     """A data set from the tables of its splits; without names of its own its classes are numbered.
 
     Args:
         name: what results call it.
-        tables: ``train``, ``test`` and, where there is one, ``validation``.
+        tables: ``train``, and ``validation``, ``test`` or both.
+        columns: of images and of labels; None is the first of `IMAGES` and of `LABELS` that is there.
 
     Raises:
         UserError: a column is missing, a row has no readable image or no whole number as its label, or labels without
@@ -107,15 +111,15 @@ def table_source(name: str, tables: Mapping[str, Table]) -> ImageSource:
     """
     splits, classes = {}, {}
     for split, table in tables.items():
-        image, label = table.first_of(IMAGES), table.first_of(LABELS)
-        if image is None or label is None:
-            needed = f"one of {', '.join(IMAGES)} and one of {', '.join(LABELS)}"
-            raise UserError(f"{table.where} needs the columns of images and labels, {needed}, found {[*table.columns]}")
+        image, label = (table.column(*each) for each in (("image", IMAGES, columns[0]), ("label", LABELS, columns[1])))
         labels: list[int] = []
         images = stacked(_named_pixels(table, (image, label), labels))
         splits[split] = ImageSet(images, torch.tensor(labels, dtype=torch.int64))
         classes[split] = table.classes.get(label)
     names = classes["train"]
+    for split, others in classes.items():
+        if names is not None and others is not None and others != names:
+            raise UserError(f"{tables[split].where} must name its classes as train does, got {[*others]!r:.80}")
     return ImageSource(name, splits, numbered(splits["train"], f"data {name}: train") if names is None else names)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from cnas.data._image_table import pixels, stacked, table_source
+from cnas.data._image_table import Columns, pixels, stacked, table_source
 from cnas.data.image_set import ImageSet, ImageSource
 from cnas.data.tables import SPLITS, missing, parquet_files, parquet_names, parquet_tables, the_one
 from cnas.errors import UserError
@@ -82,8 +82,12 @@ def passed_over_line(record: Mapping[str, Mapping[str, Any]]) -> str:
     return f"passed over: {'; '.join(parts)}" if parts else ""
 
 
-def read_folder(folder: Path) -> ImageSource:
+def read_folder(folder: Path, columns: Columns = (None, None)) -> ImageSource:
     """The images of ``train``, ``test`` and, where there is one, ``validation``; Parquet wins where there is both.
+
+    Args:
+        folder: that holds them.
+        columns: of Parquet files, see `table_source`.
 
     Raises:
         UserError: a split is missing or cannot be used.
@@ -93,7 +97,7 @@ def read_folder(folder: Path) -> ImageSource:
         if parquet:
             _pass_over_others(folder, {file for files in parquet.values() for file in files}, over)
             tables = parquet_tables(folder, parquet, needed=("train", "test"))
-            found = table_source(folder.resolve().name, tables)
+            found = table_source(folder.resolve().name, tables, columns)
         else:
             found = _read_classes(folder, over)
     except OSError as error:

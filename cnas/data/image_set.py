@@ -103,7 +103,7 @@ class ImageSource:
 
     Args:
         name: what results call it.
-        splits: ``train``, ``test`` and, where there is one, ``validation``.
+        splits: ``train``, and ``validation``, ``test`` or both.
         classes: their names.
         statistics: the published ones; None where none are published.
         flip: whether a mirrored image still belongs to its class.

@@ -1,4 +1,4 @@
-"""Labelled images, whichever way they are named: embedded, a local folder, or a data set of the Hub."""
+"""Labelled images: embedded, of a local folder, of the Hub, or a `datasets.Dataset` in memory."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from typing import Any, Literal
 import torch
 
 from cnas.data._image_splits import by_file, halved
+from cnas.data._image_table import Columns, table_source
 from cnas.data.image_batches import Augment
 from cnas.data.image_folder import read_folder
 from cnas.data.image_set import ChannelStatistics, ImageSet, ImageSource, check, check_classes
 from cnas.data.paths import named, named_folder
 from cnas.data.published_images import is_imagenet16, load_digits, read_hub, read_imagenet16
+from cnas.data.tables import IN_MEMORY, SPLITS, check_named, evaluation_pair, object_tables
 from cnas.errors import UserError
 from cnas.random import generator
 
@@ -42,6 +44,12 @@ class ImageConfig:
 
     test_images: int | None = None
     """Use so many images of the test split; all by default."""
+
+    image_column: str | None = None
+    """Of a table, the column of images; by default ``img`` or else ``image``."""
+
+    label_column: str | None = None
+    """Of a table, the column of labels; by default ``label`` or else ``fine_label``."""
 
     split_file: str | None = None
     """A file of NATS-Bench that says which images are validated on; none halves the training images."""
@@ -74,13 +82,14 @@ class ImageData:
     """A data set of images, ready for a run.
 
     Args:
-        name: what it is called in results; for a local folder only its last part.
+        name: what it is called in results; for a local folder only its last part, for data in memory ``dataset:`` and
+            its fingerprint.
         fingerprint: 16 hex digits of the sha256 of all pixels, labels and class names as they are divided, before any
             of them is left out; equal images in equal splits have the same one, whatever the format of their files.
         classes: names of the classes; a label is a place in it.
         train: like the next ones, cut to the images the config asks for.
         validation: shares no image with ``train``.
-        test: shares no image with the others.
+        test: shares no image with the others; None where the data has no test split.
         search: those of ``train`` that the search sees.
         statistics: the published ones of the data set; where there are none, those of ``search``.
         augment: what is done to training images.
@@ -93,7 +102,7 @@ class ImageData:
     classes: tuple[str, ...]
     train: ImageSet
     validation: ImageSet
-    test: ImageSet
+    test: ImageSet | None
     search: ImageSet
     statistics: ChannelStatistics
     augment: Augment
@@ -101,13 +110,16 @@ class ImageData:
     passed_over: Mapping[str, dict[str, Any]]
 
 
-def load_images(name: str, config: ImageConfig) -> ImageData:
+def load_images(data: Any, config: ImageConfig, *, eval_dataset: Any = None) -> ImageData:
     """Read a data set of images and divide it.
 
     Args:
-        name: ``digits``; else an existing folder: the official files of ImageNet16, Parquet files, or images in folders
-            ``train/CLASS/`` and ``test/CLASS/``; else ``cifar10``, ``cifar100`` or another id of the Hub.
+        data: ``digits``; else an existing folder: the official files of ImageNet16, Parquet files, or images in folders
+            ``train/CLASS/`` and ``test/CLASS/``; else ``cifar10``, ``cifar100`` or another id of the Hub. Or a
+            `datasets.Dataset` to train on, or a `DatasetDict` with ``train``, and ``validation``, ``test`` or both.
         config: how it is divided and augmented, and how much of it to take.
+        eval_dataset: beside data in memory: a `Dataset` to validate on, or a `DatasetDict` with ``validation`` and
+            ``test``.
 
     Raises:
         UserError: there is no such data set, it is out of reach, an image or a label cannot be used, there is one class
@@ -120,25 +132,26 @@ def load_images(name: str, config: ImageConfig) -> ImageData:
         >>> digits.train.shape, digits.classes[:3], digits.augment.flip
         ((1, 8, 8), ('0', '1', '2'), False)
     """
-    source = check(_read(name))
+    source = check(_read(data, (config.image_column, config.label_column), eval_dataset))
     file = config.split_file
     division = by_file(source, named(file) or Path(file)) if file else halved(source, config.split_seed)
     whole = division.splits
     for split, images in whole.items():
         if len(images) < LEAST:
             found = f"{len(images)} image{'s' * (len(images) != 1)}"
-            raise UserError(f"data {name}: {split} has {found} as it is divided; at least {LEAST} are needed")
+            raise UserError(f"data {source.name}: {split} has {found} as it is divided; at least {LEAST} are needed")
     train = _some(whole["train"], config.train_images, "train", config.split_seed)
     search = _some(train, config.search_images, "search", config.split_seed)
-    check_classes(train, f"data {name}: train as it is divided (images.split_seed, images.train_images)")
-    check_classes(search, f"data {name}: the images of the search (images.search_images)")
+    check_classes(train, f"data {source.name}: train as it is divided (images.split_seed, images.train_images)")
+    check_classes(search, f"data {source.name}: the images of the search (images.search_images)")
+    fingerprint = _fingerprint(whole, source.classes)
     return ImageData(
-        name=source.name,
-        fingerprint=_fingerprint(whole, source.classes),
+        name=source.name if isinstance(data, str) else f"dataset:{fingerprint}",
+        fingerprint=fingerprint,
         classes=source.classes,
         train=train,
         validation=_some(whole["validation"], config.valid_images, "validation", config.split_seed),
-        test=_some(whole["test"], config.test_images, "test", config.split_seed),
+        test=_some(whole["test"], config.test_images, "test", config.split_seed) if "test" in whole else None,
         search=search,
         statistics=source.statistics or ChannelStatistics.of(search.images),
         augment=_augment(source, config),
@@ -147,13 +160,37 @@ def load_images(name: str, config: ImageConfig) -> ImageData:
     )
 
 
-def _read(data: str) -> ImageSource:
+def _read(data: Any, columns: Columns, eval_dataset: Any) -> ImageSource:
+    if not isinstance(data, str):
+        return table_source(IN_MEMORY, object_tables(data, eval_dataset), columns)
+    check_named(data, eval_dataset)
     if data == "digits":
         return load_digits()
     folder = named_folder(data, "data")
     if folder is not None:
-        return read_imagenet16(folder) if is_imagenet16(folder) else read_folder(folder)
-    return read_hub(data)
+        return read_imagenet16(folder) if is_imagenet16(folder) else read_folder(folder, columns)
+    return read_hub(data, columns)
+
+
+def read_evaluation(data: Any, config: ImageConfig, known: ImageData) -> ImageSet:
+    """Other images of a run's classes.
+
+    Args:
+        data: a name or path, of which the validation images are read, or the test images where there are none; a
+            `datasets.Dataset`, or a `DatasetDict`.
+        config: of the run.
+        known: the images of the run.
+
+    Raises:
+        UserError: as `load_images`, or there are other classes or sizes.
+    """
+    train, evaluation = evaluation_pair(data)
+    source = check(_read(train, (config.image_column, config.label_column), evaluation))
+    found = source.splits["validation" if "validation" in source.splits else "test"]
+    for what, here, there in (("classes", source.classes, known.classes), ("size", found.shape, known.train.shape)):
+        if here != there:
+            raise UserError(f"eval_dataset must have the run's {what} {there!r:.80}, got {here!r:.80}")
+    return found
 
 
 def _some(images: ImageSet, count: int | None, purpose: str, seed: int) -> ImageSet:
@@ -182,7 +219,7 @@ def _augment(source: ImageSource, config: ImageConfig) -> Augment:
 
 def _fingerprint(splits: Mapping[str, ImageSet], classes: tuple[str, ...]) -> str:
     digest = hashlib.sha256("\n".join(classes).encode())
-    for split in ("train", "validation", "test"):
+    for split in (split for split in SPLITS if split in splits):
         images = splits[split]
         digest.update(f"\n{split} {len(images)} {images.shape}\n".encode())
         digest.update(images.images.contiguous().numpy().data)

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from cnas.data._image_table import table_source
+from cnas.data._image_table import Columns, table_source
 from cnas.data.image_set import ChannelStatistics, ImageSet, ImageSource
 from cnas.data.tables import hub_tables
 from cnas.data.unpickle import safe_load
@@ -42,8 +42,12 @@ WHITE = 16
 """The largest value of a pixel in the collection."""
 
 
-def read_hub(data: str) -> ImageSource:
+def read_hub(data: str, columns: Columns = (None, None)) -> ImageSource:
     """The images of a Hub data set.
+
+    Args:
+        data: a short name, or its id.
+        columns: see `table_source`.
 
     Raises:
         UserError: no such name, the Hub is out of reach, or a split cannot be used.
@@ -51,7 +55,7 @@ def read_hub(data: str) -> ImageSource:
     hub_id, statistics = next((each for name, each in CIFAR.items() if data in (name, each[0])), (data, None))
     known, files = f"digits, {', '.join(CIFAR)}", "Parquet files or images (train, test)"
     tables = hub_tables(data, hub_id, known=known, files=files, needed=("train", "test"))
-    return replace(table_source(data, tables), statistics=statistics)
+    return replace(table_source(data, tables, columns), statistics=statistics)
 
 
 def is_imagenet16(folder: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Tables of rows, one for each split: Parquet files of a local folder, or a data set of the Hugging Face Hub.
+"""Tables of rows, one for each split: Parquet files of a local folder, data sets of the Hub, or those in memory.
 
 Local files are read where they lie, as they are now: nothing is copied to a cache, and no name is taken for a pattern.
 Names on the Hub go through `datasets`.
@@ -62,9 +62,23 @@ class Table:
     classes: Mapping[str, tuple[str, ...]]
     records: Callable[[Sequence[str]], Iterator[dict[str, Any]]]
 
-    def first_of(self, names: Sequence[str]) -> str | None:
-        """The first of the names that is a column's."""
-        return next((name for name in names if name in self.columns), None)
+    def column(self, kind: str, names: Sequence[str], chosen: str | None = None) -> str:
+        """The first of the names that is a column's.
+
+        Args:
+            kind: what it holds, for a message.
+            names: where it is looked for, in this order.
+            chosen: looked for alone, where it is given.
+
+        Raises:
+            UserError: there is no such column.
+        """
+        wanted = names if chosen is None else (chosen,)
+        found = next((name for name in wanted if name in self.columns), None)
+        if found is None:
+            needed = f"one of {', '.join(wanted)} is needed, found {[*self.columns]}"
+            raise UserError(f"{self.where} has no {kind} column: {needed}")
+        return found
 
 
 def parquet_files(folder: Path) -> dict[str, list[Path]]:
@@ -201,17 +215,89 @@ def hub_tables(data: str, hub_id: str, *, known: str, files: str, needed: Collec
     """
     if not _HUB_ID.fullmatch(hub_id):
         raise UserError(f"data must be {known}, an existing folder or a Hub id (owner/name), got {data!r}")
-    loaded, found = _load(hub_id, data, files), {}
+    return dataset_tables(_load(hub_id, data, files), f"data {data}", needed=needed)
+
+
+def dataset_tables(splits: Mapping[str, Any], where: str, needed: Collection[str]) -> dict[str, Table]:
+    """The tables of the splits that are there.
+
+    Args:
+        splits: a `datasets.Dataset` by the name of each split, as in a `DatasetDict`.
+        where: how messages call the data.
+        needed: the splits that have to be there.
+
+    Raises:
+        UserError: a split is missing, or there under two names.
+    """
+    found = {}
     for split, names in SPLITS.items():
-        alias = the_one([name for name in names if name in loaded], split, f"data {data}")
+        alias = the_one([name for name in names if name in splits], split, where)
         if alias is not None:
-            found[split] = _hub_table(loaded[alias], f"data {data}: {split}")
+            found[split] = _dataset_table(splits[alias], f"{where}: {split}")
         elif split in needed:
-            raise UserError(f"data {data} has no {split} split: looked for {names}, found {sorted(loaded)}")
+            raise UserError(f"{where} has no {split} split: looked for {names}, found {sorted(splits)}")
     return found
 
 
-def _hub_table(dataset: Any, where: str) -> Table:
+IN_MEMORY = "in memory"
+"""What messages call data that has no name."""
+
+
+def check_named(data: str, eval_dataset: Any) -> None:
+    """Raise a `UserError` where there is evaluation data beside data that is named, which brings its own."""
+    if eval_dataset is not None:
+        raise UserError(f"eval_dataset must be none beside data {data}, whose own splits are evaluated on")
+
+
+def object_tables(data: Any, eval_dataset: Any) -> dict[str, Table]:
+    """The tables of data in memory: training, and validation, test or both.
+
+    Args:
+        data: a `datasets.Dataset` to train on, or a `DatasetDict` of splits.
+        eval_dataset: what is validated on, or a `DatasetDict` of that and of what is tested on; its splits count before
+            those of ``data``. None where ``data`` has them.
+
+    Raises:
+        UserError: one of them is of another kind, there is nothing to evaluate on, or a split is there twice.
+    """
+    tables = dataset_tables(_as_splits(data, "train_dataset", "train"), "train_dataset", needed=("train",))
+    if eval_dataset is not None:
+        splits = _as_splits(eval_dataset, "eval_dataset", "validation")
+        evaluated = dataset_tables(splits, "eval_dataset", needed=("validation",))
+        tables |= {split: table for split, table in evaluated.items() if split != "train"}
+    if len(tables) == 1:
+        raise UserError(
+            "train_dataset has no validation split; give eval_dataset, a Dataset or a DatasetDict with validation and "
+            "test, or a DatasetDict that has them"
+        )
+    return {split: tables[split] for split in SPLITS if split in tables}
+
+
+def evaluation_pair(data: Any) -> tuple[Any, Any]:
+    """(training data, evaluation data) for a reader, where only ``data`` is to be evaluated on.
+
+    Args:
+        data: a name or path; a `datasets.Dataset`; or a `DatasetDict` with ``validation``.
+    """
+    if isinstance(data, str):
+        return data, None
+    return next(iter(data.values())) if isinstance(data, dict) and data else data, data
+
+
+def _as_splits(data: Any, field: str, alone: str) -> Mapping[str, Any]:
+    """The `datasets.Dataset` of each split; one that is no mapping is that of the split ``alone``."""
+    import datasets
+
+    splits = data if isinstance(data, dict) else {alone: data}
+    for each in splits.values():
+        if isinstance(each, datasets.IterableDataset):
+            raise UserError(f"{field} must have a length, for which units are counted, got an IterableDataset")
+        if not isinstance(each, datasets.Dataset):
+            raise UserError(f"{field} must be a name, a path, a Dataset or a DatasetDict, got {type(each).__name__}")
+    return splits
+
+
+def _dataset_table(dataset: Any, where: str) -> Table:
     def records(columns: Sequence[str]) -> Iterator[dict[str, Any]]:
         # In Arrow's format, images are what they are in the file, so that a broken one can be named.
         for batch in dataset.select_columns([*columns]).with_format("arrow").iter(BATCH):

@@ -1,4 +1,4 @@
-"""A text corpus as token ids, whichever way it is named: embedded, a local folder, or a data set of the Hub."""
+"""A text corpus as token ids: embedded, of a local folder, of the Hub, or a `datasets.Dataset` in memory."""
 
 from __future__ import annotations
 
@@ -7,13 +7,28 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
 from cnas.data.paths import named_folder
 from cnas.data.pydoc import load_pydoc
-from cnas.data.tables import SPLITS, Table, hub_tables, missing, parquet_files, parquet_names, parquet_tables, the_one
-from cnas.data.vocabulary import Vocabulary, lines, words
+from cnas.data.tables import (
+    IN_MEMORY,
+    SPLITS,
+    Table,
+    check_named,
+    evaluation_pair,
+    hub_tables,
+    missing,
+    object_tables,
+    parquet_files,
+    parquet_names,
+    parquet_tables,
+    the_one,
+)
+from cnas.data.tokenizers import WORD, TokenCodec, bpe_size, build_codec
+from cnas.data.vocabulary import lines, words
 from cnas.errors import UserError
 
 NUL = "\0"
@@ -34,14 +49,21 @@ _IDS = {"ptb_text_only": "ptb-text-only/ptb_text_only"}
 
 @dataclass(frozen=True, kw_only=True)
 class TextConfig:
-    """How a text is cut: its vocabulary, the length of a chunk, and how much of each split is used.
+    """How a text is cut: its tokenizer, the length of a chunk, and how much of each split is used.
 
     Raises:
         UserError: a field is too small.
     """
 
+    tokenizer: str = WORD
+    """``word``: the most frequent words of the training split; ``bpe:4096``: a byte-level BPE of so many tokens that is
+    trained on it; or a folder or ``tokenizer.json`` of a saved fast tokenizer."""
+
+    text_column: str | None = None
+    """Of a table, the column of the text; by default ``sentence``, ``text`` or ``content``."""
+
     vocab_size: int = 10000
-    """At most this many words, <unk> and <eos> included; the most frequent ones of the training split."""
+    """At most this many words, <unk> and <eos> included, for the tokenizer ``word``."""
 
     length: int = 35
     """Tokens of a chunk: the gradient goes back that far, and a curriculum weight belongs to one chunk."""
@@ -66,6 +88,7 @@ class TextConfig:
             value, bound = getattr(self, name), 3 if name == "vocab_size" else 2
             if value is not None and value < bound:
                 raise UserError(f"text.{name} must be at least {bound}, got {value}")
+        bpe_size(self.tokenizer)
 
 
 @dataclass(frozen=True)
@@ -73,35 +96,42 @@ class TextData:
     """A corpus in token ids.
 
     Args:
-        name: what it is called in results; for a local folder only its last part.
+        name: what it is called in results; for a local folder only its last part, for data in memory ``dataset:`` and
+            its fingerprint.
         fingerprint: 16 hex digits of the sha256 of all its words in order; equal text has the same one, whatever the
             format of its files.
-        vocabulary: built from the whole training split.
+        vocabulary: the tokens and their ids; a `Vocabulary` unless another tokenizer was asked for.
         train: int64 [N]; like the next ones, cut to the tokens the config asks for.
         validation: int64 [N].
-        test: int64 [N].
+        test: int64 [N]; None where the data has no test split.
         search: int64 [N]; the beginning of ``train`` that the search sees.
         splits: ``{"sentences": ..., "tokens": ...}`` of each split before it was cut; tokens count one ``<eos>`` per
-            sentence.
+            sentence. Where tokens are no words, ``"words"`` too, one ``<eos>`` per sentence included.
+        tokenizer: what cut the text: ``word``, ``bpe:`` and a size, or ``fast:`` and a fingerprint.
     """
 
     name: str
     fingerprint: str
-    vocabulary: Vocabulary
+    vocabulary: TokenCodec
     train: Tensor
     validation: Tensor
-    test: Tensor
+    test: Tensor | None
     search: Tensor
     splits: dict[str, dict[str, int]]
+    tokenizer: str = WORD
 
 
-def load_text(data: str, config: TextConfig) -> TextData:
+def load_text(data: Any, config: TextConfig, *, eval_dataset: Any = None, tokenizer: Any = None) -> TextData:
     """Read a corpus and turn it into token ids.
 
     Args:
         data: ``pydoc``; else an existing folder of ``train`` / ``validation`` / ``test`` as Parquet or txt; else
-            ``ptb_text_only`` or another id of the Hub.
-        config: how much of it to take, and how many words to tell apart.
+            ``ptb_text_only`` or another id of the Hub. Or a `datasets.Dataset` to train on, or a `DatasetDict` with
+            ``train`` and ``validation``; ``test`` may be absent.
+        config: how much of it to take, and how it is cut into tokens.
+        eval_dataset: beside data in memory: a `Dataset` to validate on, or a `DatasetDict` with ``validation`` and
+            ``test``.
+        tokenizer: a `transformers.PreTrainedTokenizerFast` in place of the one of ``config``.
 
     Raises:
         UserError: there is no such corpus, it is out of reach, or a split cannot be used.
@@ -111,25 +141,54 @@ def load_text(data: str, config: TextConfig) -> TextData:
         >>> len(text.vocabulary), len(text.validation)
         (1000, 50)
     """
-    name, rows = _read(data)
-    texts = {split: _sentences(these, f"data {data}: {split}") for split, these in rows.items()}
-    vocabulary = Vocabulary.from_sentences(texts["train"], config.vocab_size)
+    name, rows = _read(data, eval_dataset, config.text_column)
+    where = data if isinstance(data, str) else name
+    texts = {split: _sentences(these, f"data {where}: {split}") for split, these in rows.items()}
+    fingerprint = _fingerprint(texts)
+    vocabulary, cut_by = build_codec(config.tokenizer, texts["train"], config.vocab_size, tokenizer)
     tokens = {split: vocabulary.encode(sentences) for split, sentences in texts.items()}
     train = tokens["train"][: config.train_tokens]
     return TextData(
-        name=name,
-        fingerprint=_fingerprint(texts),
+        name=name if isinstance(data, str) else f"dataset:{fingerprint}",
+        fingerprint=fingerprint,
         vocabulary=vocabulary,
         train=train,
         validation=tokens["validation"][: config.valid_tokens],
-        test=tokens["test"][: config.test_tokens],
+        test=tokens["test"][: config.test_tokens] if "test" in tokens else None,
         search=train[: config.search_tokens],
-        splits={split: {"sentences": len(texts[split]), "tokens": len(ids)} for split, ids in tokens.items()},
+        splits={split: _sizes(texts[split], ids, cut_by) for split, ids in tokens.items()},
+        tokenizer=cut_by,
     )
 
 
-def _read(data: str) -> tuple[str, Mapping[str, Iterable[str]]]:
+def read_evaluation(data: Any, config: TextConfig, vocabulary: TokenCodec) -> Tensor:
+    """The token ids of other text, cut as a run's own: int64 [N].
+
+    Args:
+        data: a name or path, of which the validation split is read; a `datasets.Dataset`, or a `DatasetDict`.
+        config: of the run.
+        vocabulary: of the run.
+
+    Raises:
+        UserError: as `load_text`.
+    """
+    name, rows = _read(*evaluation_pair(data), config.text_column)
+    return vocabulary.encode(_sentences(rows["validation"], f"eval_dataset {name}"))[: config.valid_tokens]
+
+
+def _sizes(sentences: list[str], ids: Tensor, cut_by: str) -> dict[str, int]:
+    sizes = {"sentences": len(sentences), "tokens": len(ids)}
+    return sizes if cut_by == WORD else sizes | {"words": sum(len(words(each)) + 1 for each in sentences)}
+
+
+def _read(data: Any, eval_dataset: Any, column: str | None) -> tuple[str, Mapping[str, Iterable[str]]]:
     """What results call the corpus, and the rows of its splits."""
+    if not isinstance(data, str):
+        tables = object_tables(data, eval_dataset)
+        if "validation" not in tables:
+            raise UserError("train_dataset has no validation split; give it one, or eval_dataset")
+        return IN_MEMORY, {split: _text_rows(table, column) for split, table in tables.items()}
+    check_named(data, eval_dataset)
     if data == "pydoc":
         return data, load_pydoc()
     folder = named_folder(data, "data")
@@ -140,7 +199,7 @@ def _read(data: str) -> tuple[str, Mapping[str, Iterable[str]]]:
         tables = parquet_tables(folder, parquet, needed=SPLITS)
     else:
         return folder.resolve().name, {split: [_read_txt(folder, split)] for split in SPLITS}
-    rows = {split: _text_rows(tables[split]) for split in SPLITS}
+    rows = {split: _text_rows(tables[split], column) for split in SPLITS}
     return data if folder is None else folder.resolve().name, rows
 
 
@@ -161,16 +220,13 @@ def _fingerprint(texts: Mapping[str, list[str]]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _text_rows(table: Table) -> list[str]:
+def _text_rows(table: Table, chosen: str | None) -> list[str]:
     """The text column of one split; a row without a text is empty.
 
     Raises:
         UserError: no such column, or what is in it is no text, or holds a NUL.
     """
-    column, where = table.first_of(COLUMNS), table.where
-    if column is None:
-        needed = f"one of {', '.join(COLUMNS)} is needed, found {list(table.columns)}"
-        raise UserError(f"{where} has no text column: {needed}")
+    column, where = table.column("text", COLUMNS, chosen), table.where
     found = []
     for number, record in enumerate(table.records([column])):
         row = record[column]

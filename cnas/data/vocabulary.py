@@ -115,6 +115,11 @@ class Vocabulary:
         """The id that ends every sentence."""
         return self._ids[EOS]
 
+    @property
+    def source(self) -> tuple[str, ...]:
+        """What `cnas.hub.save_model` saves the tokenizer from."""
+        return self.words
+
     def __len__(self) -> int:
         """How many words there are."""
         return len(self.words)

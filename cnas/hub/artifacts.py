@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cnas.errors import StorageError, UserError
+from cnas.durable import storage_errors
+from cnas.errors import UserError
 from cnas.hub.auto import image_processor
 from cnas.hub.card import Card, render_card
 from cnas.hub.cell import draw_cell, save_cell_picture
 from cnas.hub.metadata import eval_results, measured
-from cnas.hub.model_folder import generate_lines, save_model, save_network
-from cnas.hub.model_kind import IMAGE_CLASSIFIER, LANGUAGE_MODEL, ModelKind, kind_of
+from cnas.hub.model_folder import TokenSource, generate_lines, save_model, save_network
+from cnas.hub.model_kind import IMAGE_CLASSIFIER, ModelKind, kind_of
 from cnas.reports.comparison import group_runs, load_runs
 from cnas.runs.config import RunConfig
 from cnas.runs.folder import RunFolder, refuse_links
@@ -43,7 +44,7 @@ class ImageInputs:
 
 
 def export_run(
-    folder: Path, result: RunResult, network: Any, words: Sequence[str], *, space: SearchSpace, paper: Paper
+    folder: Path, result: RunResult, network: Any, tokens: TokenSource, *, space: SearchSpace, paper: Paper
 ) -> None:
     """Write ``model/``, ``samples.txt`` and what `describe_run` writes into the folder of a language model's run.
 
@@ -51,14 +52,14 @@ def export_run(
         folder: of the run.
         result: of the run, which is not saved yet.
         network: the trained network with its best weights.
-        words: the vocabulary in the order of the ids.
+        tokens: the vocabulary in the order of the ids, or a fast tokenizer.
         space: the architecture's space.
         paper: of the search algorithm; the card cites it.
     """
-    save_model(network, words, folder / "model")
+    save_model(network, tokens, folder / "model")
     samples = generate_lines(folder / "model", LINES, result.seed)
     _write(folder / "samples.txt", "\n".join(samples))
-    describe_run(folder, result, space=space, paper=paper, kind=LANGUAGE_MODEL)
+    describe_run(folder, result, space=space, paper=paper, kind=kind_of(result))
 
 
 def export_classifier(
@@ -151,7 +152,7 @@ def summary(folder: Path) -> str:
     """What a person wants to see at the end of a run: the cell, its figures, three lines, where the card is."""
     result = RunResult.load(folder)
     curriculum = result.curriculum
-    title = f"curriculum of {curriculum.candidates} subnets" if curriculum else "no curriculum"
+    title = f"curriculum of {curriculum.count} subnets" if curriculum else "no curriculum"
     how = f"{result.algorithm} on {result.dataset.name}, {title}" if result.search else "given cell"
     return "\n".join(
         [
@@ -203,12 +204,10 @@ def write_card(run: Path | str, seeds: Sequence[Path | str] = (), licence: str =
     others = _further(folder, seeds) if seeds else []
     config = RunConfig.from_json(values)
     paper = config.search.build(config.space, config.seed).paper
-    try:
+    with storage_errors(f"the card to {folder}"):
         describe_run(
             folder, result, space=config.space, paper=paper, kind=kind_of(result), others=others, licence=licence
         )
-    except OSError as problem:
-        raise StorageError(f"cannot write the card to {folder}: {problem.strerror}") from problem
     return folder / "README.md"
 
 

@@ -12,14 +12,14 @@ from typing import Any
 
 import jinja2
 
-from cnas.curricula.uncertainty import CURRICULUM_NAS
+from cnas.curricula import CURRICULUM_NAS, known_class
 from cnas.errors import UserError
 from cnas.hub import _markdown
 from cnas.hub._markdown import last_part, one_line
 from cnas.hub.card_rows import benchmark_rows, benchmark_spreads, flat, procedure, settings, spread, trouble
 from cnas.hub.metadata import front_matter, known_data, measured
 from cnas.hub.model_kind import LANGUAGE_MODEL, ModelKind
-from cnas.runs.result import RunResult
+from cnas.runs.result import WORD_PERPLEXITY, RunResult
 from cnas.types import Paper
 
 CELL_PICTURE = "figures/cell.svg"
@@ -119,10 +119,11 @@ def _template() -> jinja2.Template:
 def _facts(card: Card) -> dict[str, Any]:
     result = card.result
     curriculum = CURRICULUM_NAS if result.curriculum else None
+    kind = known_class(result.curriculum.name) if result.curriculum else None
+    weights = kind.paper if kind and kind.paper != curriculum else None
     data = known_data(card.dataset)
-    found = citations(
-        [("Curriculum", curriculum), *card.papers.items(), *card.kind.papers.items(), ("Data", data.paper)]
-    )
+    method = [("Curriculum", curriculum), ("Weights of the data", weights)]
+    found = citations([*method, *card.papers.items(), *card.kind.papers.items(), ("Data", data.paper)])
     return {
         "card": card,
         "result": result,
@@ -152,8 +153,9 @@ def _kin(result: RunResult) -> list[Any]:
 
 def _results(card: Card) -> list[dict[str, str]]:
     """A row for each split; the mean is that of all seeds, and empty where one alone was measured."""
-    metric, rows = card.kind.metric, []
-    for split, value in measured(card.result, metric).items():
+    rows = []
+    found_by = [(metric, measured(card.result, metric)) for metric in (card.kind.metric, WORD_PERPLEXITY)]
+    for metric, split, value in ((metric, *each) for metric, found in found_by for each in found.items()):
         part = card.result.dataset.first_part(split)
         values = [found[split] for run in card.runs if split in (found := measured(run, metric))]
         rows.append(

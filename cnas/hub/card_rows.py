@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from cnas.curricula import known_class
 from cnas.hub._markdown import last_part
 from cnas.runs.result import CurriculumSettings, PhaseFigures, RunResult
 
@@ -129,14 +130,16 @@ def _text(value: Any) -> str:
 
 def _curriculum(curriculum: CurriculumSettings | None) -> Rows:
     if curriculum is None:
-        return [("Curriculum", "none; every training sample weighs the same")]
+        return [("Curriculum", "none; every training sample has the same weight")]
     name, k, unit, refresh = (
         "unknown" if value is None else last_part(value)
-        for value in (curriculum.name, curriculum.candidates, curriculum.unit, curriculum.refresh)
+        for value in (curriculum.name, curriculum.count, curriculum.unit, curriculum.refresh)
     )
+    kind = known_class(curriculum.name)
+    about = f": {(kind.__doc__ or '').splitlines()[0].rstrip('.').replace('`', '')}" if kind else ""
     return [
-        ("Curriculum", f"{name}: what the judging subnets are least sure of weighs most"),
-        ("Judging subnets", f"K = {k}"),
+        ("Curriculum", f"{name}{about}"),
+        ("Candidates that score the data", f"K = {k}"),
         ("Unit that has a weight of its own", unit),
         ("Refresh of the weights", f"once per {refresh}"),
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from pathlib import Path
 
-from cnas.reports.cell_graph import draw_architecture
+from cnas.reports.cell_graph import draw_architecture, reads
 from cnas.reports.drawing import style
 from cnas.spaces.base import SearchSpace
 from cnas.types import Architecture
@@ -40,8 +40,9 @@ def draw_cell(space: SearchSpace, architecture: Architecture) -> str:
         └─ relu → node 2
            └─ identity → node 3
     """
-    reads = _reads(space, architecture)
-    return "\n".join([*_formulas(reads), *_output(space), "", *_forest(reads)])
+    found = [(source, space.operations[operation], target) for source, operation, target in reads(space, architecture)]
+    output = _wrapped(f"output = mean of {', '.join(map(_name, space.outputs))}") if space.outputs else []
+    return "\n".join([*_formulas(found), *output, "", *_forest(found)])
 
 
 def save_cell_picture(space: SearchSpace, architecture: Architecture, folder: Path) -> str:
@@ -60,16 +61,8 @@ def save_cell_picture(space: SearchSpace, architecture: Architecture, folder: Pa
     """
     with style():
         drawing = draw_architecture(space, architecture)
-    folder.mkdir(parents=True, exist_ok=True)
     drawing.save(folder, "cell")
     return f"{drawing.alternative} {drawing.caption}".strip()
-
-
-def _reads(space: SearchSpace, architecture: Architecture) -> list[Read]:
-    return [
-        (decision.sources[decision.edges.index(edge)], space.operations[operation], decision.target)
-        for decision, (edge, operation) in zip(space.decisions(), architecture.choices, strict=True)
-    ]
 
 
 def _name(node: int) -> str:
@@ -80,14 +73,8 @@ def _formulas(reads: list[Read]) -> list[str]:
     lines = []
     for target in sorted({target for _, _, target in reads}):
         terms = [f"{operation}({_name(source)})" for source, operation, reader in reads if reader == target]
-        text = f"{_name(target)} = {' + '.join(terms)}"
-        lines += _wrapped(text)
+        lines += _wrapped(f"{_name(target)} = {' + '.join(terms)}")
     return lines
-
-
-def _output(space: SearchSpace) -> list[str]:
-    """The line of the output, where the space says what that is."""
-    return _wrapped(f"output = mean of {', '.join(map(_name, space.outputs))}") if space.outputs else []
 
 
 def _wrapped(text: str) -> list[str]:

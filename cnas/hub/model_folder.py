@@ -5,38 +5,44 @@ from __future__ import annotations
 import contextlib
 import copy
 import itertools
-import os
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.image_processing_utils import BaseImageProcessor
 from transformers.utils import logging
 
+from cnas.durable import staged, sync
 from cnas.errors import StorageError, UserError
 from cnas.hub.remote_code import write_remote_code
-from cnas.hub.tokenizer import build_tokenizer
+from cnas.hub.tokenizer import build_tokenizer, padded
 from cnas.random import generator
 
 TEMPERATURE = 0.8
 TOP_K = 50
 
 
-def save_model(network: PreTrainedModel, words: Sequence[str], folder: str | Path) -> Path:
+TokenSource: TypeAlias = Sequence[str] | PreTrainedTokenizerFast
+"""The words of a vocabulary, or a tokenizer."""
+
+
+def save_model(network: PreTrainedModel, words: TokenSource, folder: str | Path) -> Path:
     """Write ``network`` and the tokenizer of its vocabulary, loadable by the Auto classes of `transformers`.
 
     The ids of ``<eos>``, which begins and ends a text, and of ``<pad>`` are written into the config and the generation
     config. What is written has one row more than ``network``, for ``<pad>``; the probabilities of the words are the
-    same. Generation never draws ``<unk>`` unless asked to. The code of the network lies beside its weights, so that it
-    loads with ``trust_remote_code=True`` where this package is not installed. The folder appears whole or not at all;
-    one that was there before is replaced.
+    same. A tokenizer that has a token for padding keeps it, and no row is added. Generation never draws ``<unk>``
+    unless asked to. The code of the network lies beside its weights, so that it loads with ``trust_remote_code=True``
+    where this package is not installed. The folder appears whole or not at all; one that was there before is replaced.
 
     Args:
         network: the trained network; it is left as it is. It may have been loaded from such a folder.
-        words: the vocabulary in the order of its ids, ``<unk>`` and ``<eos>`` among them.
+        words: the vocabulary in the order of its ids, ``<unk>`` and ``<eos>`` among them; or a fast tokenizer with
+            an ``eos_token``, which is left as it is.
         folder: where to write.
 
     Returns:
@@ -46,11 +52,17 @@ def save_model(network: PreTrainedModel, words: Sequence[str], folder: str | Pat
         UserError: the network was built for another number of words, or its code cannot travel with it.
         StorageError: the disk refused; an earlier folder is untouched.
     """
-    expected = network.config.vocab_size - (network.config.pad_row is not None)
-    if expected != len(words):
-        raise UserError(f"words must be as many as the network's vocab_size {expected}, got {len(words)}")
-    tokenizer = build_tokenizer(words)
+    expected, count = network.config.vocab_size, len(words)
+    if network.config.pad_row is not None and not _has_pad(words):
+        expected -= 1
+    if expected != count:
+        raise UserError(f"words must be as many as the network's vocab_size {expected}, got {count}")
+    tokenizer = padded(words) if isinstance(words, PreTrainedTokenizerFast) else build_tokenizer(words)
     return save_network(_with_special_ids(network, tokenizer), tokenizer, folder)
+
+
+def _has_pad(words: TokenSource) -> bool:
+    return isinstance(words, PreTrainedTokenizerFast) and words.pad_token is not None
 
 
 def save_network(
@@ -73,13 +85,19 @@ def save_network(
         StorageError: the disk refused; an earlier folder is untouched.
     """
     folder = Path(folder)
+    stage = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.partial")
+    old = stage.with_suffix(".old")
     try:
-        with _staged(folder) as stage, _quiet():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with staged(folder, stage, old), _quiet():
             network.save_pretrained(stage)
             reader.save_pretrained(stage)
             write_remote_code(stage, network, reader)
+            for file in stage.iterdir():
+                sync(file)
     except OSError as error:
         raise StorageError(f"model folder {folder.name} could not be written: {error.strerror or error}") from error
+    shutil.rmtree(old, ignore_errors=True)
     return folder
 
 
@@ -133,7 +151,7 @@ def _lines(
             top_k=TOP_K,
             min_new_tokens=1,
             max_new_tokens=max_words,
-            suppress_tokens=[tokenizer.unk_token_id],
+            suppress_tokens=_never_drawn(network, tokenizer),
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.eos_token_id,
         )
@@ -148,14 +166,14 @@ def _line(ids: list[int], prompt: int, tokenizer: PreTrainedTokenizerFast) -> st
 def _with_special_ids(network: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
     """A copy that knows the special words, with a row for ``<pad>``."""
     network = copy.deepcopy(network)
-    if network.config.pad_row is None:
+    if network.config.pad_row is None and len(tokenizer) > network.config.vocab_size:
         with _undisturbed(network, 0), torch.no_grad():
             network.resize_token_embeddings(len(tokenizer), mean_resizing=False).weight[tokenizer.pad_token_id] = 0
         network.config.pad_row = tokenizer.pad_token_id
     for config in (network.config, network.generation_config):
         config.bos_token_id = config.eos_token_id = tokenizer.eos_token_id
         config.pad_token_id = tokenizer.pad_token_id
-    network.generation_config.suppress_tokens = [tokenizer.unk_token_id]
+    network.generation_config.suppress_tokens = _never_drawn(network, tokenizer)
     return network
 
 
@@ -168,6 +186,12 @@ def load_network(folder: str | Path) -> PreTrainedModel:
     with _quiet():
         found: PreTrainedModel = auto.from_pretrained(folder, use_safetensors=True, trust_remote_code=False)
     return found
+
+
+def _never_drawn(network: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> list[int] | None:
+    """The tokens that are no text: the unknown one, and that of padding where `pad_row` does not exclude it already."""
+    ids = {tokenizer.unk_token_id, *([tokenizer.pad_token_id] if network.config.pad_row is None else [])}
+    return sorted(ids - {None, tokenizer.eos_token_id}) or None
 
 
 def _load(folder: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
@@ -202,42 +226,3 @@ def _quiet() -> Iterator[None]:
     finally:
         if enabled:
             logging.enable_progress_bar()
-
-
-@contextlib.contextmanager
-def _staged(folder: Path) -> Iterator[Path]:
-    """A new folder beside ``folder`` that takes its place when the block ends well, and is removed when it does not."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    stage = folder.parent / f".{folder.name}.{uuid.uuid4().hex[:8]}.partial"
-    stage.mkdir()
-    try:
-        yield stage
-        for path in [*stage.iterdir(), stage]:
-            _flush(path)
-        _replace(folder, stage)
-        _flush(folder.parent)
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
-
-
-def _replace(folder: Path, stage: Path) -> None:
-    if not folder.exists():
-        stage.rename(folder)
-        return
-    # A folder with files in it cannot be renamed over, so the old one steps aside first.
-    old = stage.with_suffix(".old")
-    folder.rename(old)
-    try:
-        stage.rename(folder)
-    except OSError:
-        old.rename(folder)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

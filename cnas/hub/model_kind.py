@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from cnas.runs.result import ACCURACY, PERPLEXITY, Metric, RunResult
+from cnas.runs.result import ACCURACY, PER_TOKEN, PERPLEXITY, Metric, RunResult
 from cnas.types import Paper
 
 
@@ -90,7 +90,15 @@ for guess in classify("picture.png"):
     print(f"{guess['score']:.3f} {guess['label']}")""",
 )
 
-_KINDS = (LANGUAGE_MODEL, IMAGE_CLASSIFIER)
+TOKEN_MODEL = replace(
+    LANGUAGE_MODEL,
+    noun="A language model",
+    metric=PER_TOKEN,
+    caution="Perplexity is per token of its tokenizer, `<eos>` included, and where it is said so per word; lower is "
+    "better. Per token it is comparable only on the same text with the same tokenizer.",
+)
+
+_KINDS = (LANGUAGE_MODEL, TOKEN_MODEL, IMAGE_CLASSIFIER)
 
 
 def kind_of(result: RunResult) -> ModelKind:

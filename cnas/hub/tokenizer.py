@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from tokenizers import AddedToken, Regex, Tokenizer
 from tokenizers.decoders import Replace as Prefix
@@ -73,6 +74,15 @@ def build_tokenizer(words: Sequence[str], unk: str = "<unk>", eos: str = "<eos>"
     )
 
 
+def padded(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
+    """A copy that fills up the right side of shorter rows, with a token ``<pad>`` added where it has none for that."""
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.padding_side = "right"
+    if tokenizer.pad_token is None:
+        tokenizer.add_special_tokens({"pad_token": _unused("pad", tokenizer.get_vocab())})
+    return tokenizer
+
+
 def _check(words: Sequence[str], unk: str, eos: str) -> None:
     if len(set(words)) != len(words):
         repeated = next(word for index, word in enumerate(words) if word in words[:index])
@@ -85,7 +95,7 @@ def _check(words: Sequence[str], unk: str, eos: str) -> None:
             raise UserError(f"words must contain {special!r}, got {len(words)} others")
 
 
-def _unused(name: str, words: Sequence[str]) -> str:
+def _unused(name: str, words: Container[str]) -> str:
     """``<pad>`` for "pad", or a name with more of its last letter where that is a word of the data."""
     while f"<{name}>" in words:
         name += name[-1]

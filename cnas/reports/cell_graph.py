@@ -12,8 +12,10 @@ from typing import Any
 
 import networkx as nx
 from matplotlib.axes import Axes
+from matplotlib.bezier import BezierSegment
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
+from matplotlib.transforms import Bbox
 
 from cnas.reports.drawing import INK, MUTED, PAPER, SERIES, WIDTH, Drawing, finish
 from cnas.reports.record import RunRecord
@@ -37,6 +39,21 @@ _ALONG = (0.6, 0.5, 0.4, 0.7, 0.3, 0.75, 0.25)
 """Positions along an arrow at which its name may be, the best first."""
 
 
+def reads(space: SearchSpace, architecture: Architecture) -> list[tuple[int, int, int]]:
+    """(source, operation, target) of every decision: node ``target`` reads node ``source`` through that operation.
+
+    Example:
+        >>> from cnas.spaces import EnasRnnSpace
+        >>> space = EnasRnnSpace(nodes=2)
+        >>> reads(space, space.parse("0 0 1 3"))
+        [(0, 0, 1), (1, 3, 2)]
+    """
+    return [
+        (decision.sources[decision.edges.index(edge)], operation, decision.target)
+        for decision, (edge, operation) in zip(space.decisions(), architecture.choices, strict=True)
+    ]
+
+
 def cell_graph(space: SearchSpace, architecture: Architecture) -> nx.DiGraph:
     """Nodes by number (0 is the input), and an edge with its ``operation`` for every reading.
 
@@ -48,9 +65,8 @@ def cell_graph(space: SearchSpace, architecture: Architecture) -> nx.DiGraph:
     """
     graph = nx.DiGraph()
     graph.add_node(0)
-    for decision, (edge, operation) in zip(space.decisions(), architecture.choices, strict=True):
-        source = decision.sources[decision.edges.index(edge)]
-        graph.add_edge(source, decision.target, operation=space.operations[operation], series=operation)
+    for source, operation, target in reads(space, architecture):
+        graph.add_edge(source, target, operation=space.operations[operation], series=operation)
     return graph
 
 
@@ -103,8 +119,8 @@ def draw_architecture(space: SearchSpace, architecture: Architecture) -> Drawing
     _arrows(axes, graph, where)
     for node, place in where.items():
         _circle(axes, place, str(node) if node else "input")
-    edges = sorted(graph.edges(data="operation"), key=lambda edge: (edge[1], edge[0]))
-    words = ", ".join(f"node {b} = {op} of {f'node {a}' if a else 'the input'}" for a, b, op in edges)
+    edges = sorted((b, a, op) for a, b, op in graph.edges(data="operation"))
+    words = ", ".join(f"node {b} = {op} of {f'node {a}' if a else 'the input'}" for b, a, op in edges)
     caption = "Arrows have the name of the operation."
     if space.outputs:
         caption += f" The output is the mean of the nodes {', '.join(map(str, space.outputs))}."
@@ -122,17 +138,11 @@ def _arrows(axes: Axes, graph: nx.DiGraph, where: Places) -> None:
     labels = place_labels(arrows, list(points.values()), WIDTH * 72)
     # The ground behind the letters keeps them apart from an arrow that crosses.
     ground = {"boxstyle": "square,pad=0.06", "facecolor": PAPER, "edgecolor": "none"}
-    patch_style: dict[str, Any] = {
-        "arrowstyle": "-|>",
-        "mutation_scale": 8,
-        "shrinkA": 9,
-        "shrinkB": 9,
-        "linewidth": 1.5,
-    }
+    form: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 8, "shrinkA": 9, "shrinkB": 9, "linewidth": 1.5}
     for (source, target, series), arrow, label in zip(graph.edges(data="series"), arrows, labels, strict=True):
         colour, side = SERIES[series % len(SERIES)], "right" if label.left else "left"
         bent = f"arc3,rad={arrow.bend}"
-        axes.add_patch(FancyArrowPatch(where[source], where[target], connectionstyle=bent, color=colour, **patch_style))
+        axes.add_patch(FancyArrowPatch(where[source], where[target], connectionstyle=bent, color=colour, **form))
         words: dict[str, Any] = {"ha": side, "va": "center", "fontsize": SIZE, "bbox": ground, "color": colour}
         axes.annotate(arrow.name, (label.x, label.y), xycoords="figure points", **words)
 
@@ -170,8 +180,8 @@ class Arrow:
         """The point at this share of the way: ``arc3`` is a quadratic curve whose middle is pulled aside."""
         (x0, y0), (x1, y1) = self.start, self.end
         pull = ((x0 + x1) / 2 + self.bend * (y1 - y0), (y0 + y1) / 2 - self.bend * (x1 - x0))
-        start, middle, end = (1 - share) ** 2, 2 * share * (1 - share), share**2
-        return start * x0 + middle * pull[0] + end * x1, start * y0 + middle * pull[1] + end * y1
+        x, y = BezierSegment([self.start, pull, self.end])(share)
+        return float(x), float(y)
 
 
 @dataclass(frozen=True)
@@ -191,10 +201,10 @@ class Label:
     left: bool
 
     @property
-    def box(self) -> tuple[float, float, float, float]:
-        """(left, bottom, right, top), with some air: the letters of a reader's font may be wider."""
+    def box(self) -> Bbox:
+        """What it covers, with some air: the letters of a reader's font may be wider."""
         left = self.x - self.width if self.left else self.x
-        return left - _AIR, self.y - 0.6 * SIZE, left + self.width + _AIR, self.y + 0.6 * SIZE
+        return Bbox.from_bounds(left, self.y, self.width, 0).padded(_AIR, 0.6 * SIZE)
 
 
 def place_labels(arrows: Sequence[Arrow], nodes: Sequence[Point], width: float) -> list[Label]:
@@ -231,12 +241,7 @@ def _candidates(arrow: Arrow) -> Iterator[Label]:
 
 def _cost(label: Label, lines: Sequence[Point], nodes: Sequence[Point], placed: Sequence[Label], width: float) -> float:
     """How much a name would cover; what the picture's edges would cut off is worst."""
-    left, bottom, right, top = label.box
-    crossed = sum(left <= x <= right and bottom <= y <= top for x, y in lines)
-    squares = [(x - _NODE, y - _NODE, x + _NODE, y + _NODE) for x, y in nodes]
-    covered = sum(_overlap(label.box, other) for other in [*squares, *(each.box for each in placed)])
-    return crossed + 50 * covered + 500 * (left < 0 or right > width)
-
-
-def _overlap(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+    box = label.box
+    squares = [Bbox.from_bounds(x, y, 0, 0).padded(_NODE) for x, y in nodes]
+    covered = box.count_overlaps([*squares, *(each.box for each in placed)])
+    return box.count_contains(lines) + 50 * covered + 500 * (box.x0 < 0 or box.x1 > width)

@@ -11,20 +11,19 @@ import html
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
-from cnas.errors import StorageError
+from cnas.durable import storage_errors
 
 PAPER, INK, MUTED, GRID = "#fefefe", "#1f2328", "#59636e", "#dfe3e8"
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#b5599a", "#b98900", "#3d9fd8", "#7a8b1c", "#7d8590")
@@ -57,15 +56,36 @@ _STYLE = {
     "xtick.color": MUTED,
     "ytick.color": MUTED,
     "axes.facecolor": PAPER,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.formatter.useoffset": False,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 3.2,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "legend.handlelength": 1.5,
+    "legend.columnspacing": 1.2,
+    "legend.labelspacing": 0.25,
+    "legend.borderpad": 0.1,
+    "legend.borderaxespad": 0,
     "figure.facecolor": PAPER,
     "savefig.facecolor": PAPER,
+    "savefig.dpi": 150,
     "text.parse_math": False,
     # Letters stay letters, and equal figures give equal bytes.
     "svg.fonttype": "none",
     "svg.hashsalt": "cnas",
 }
-_DPI = 150
 _THOUSANDS = FuncFormatter(lambda value, _: f"{value:,.10g}")
+
+style = partial(mpl.rc_context, _STYLE)
+"""The look of all figures, as a context or a decorator; what is created inside keeps it."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +109,8 @@ class Drawing:
     png: bytes
 
     def save(self, folder: Path, name: str) -> None:
-        """Write ``name.svg`` and ``name.png``."""
+        """Write ``name.svg`` and ``name.png``, and the folder where there is none."""
+        folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{name}.svg").write_text(self.svg, "utf-8")
         (folder / f"{name}.png").write_bytes(self.png)
 
@@ -109,13 +130,6 @@ class Drawing:
         return head + body[body.index(">") + 1 :].strip()
 
 
-@contextmanager
-def style() -> Iterator[None]:
-    """The look of all figures; what is created inside keeps it."""
-    with mpl.rc_context(_STYLE):
-        yield
-
-
 def new_figure(height: float = 2.6) -> tuple[Figure, Axes]:
     """A figure of the common width and the axes in it; ``height`` is in inches."""
     figure = Figure(figsize=(WIDTH, height))
@@ -129,9 +143,8 @@ def finish(figure: Figure, name: str, title: str, alternative: str, caption: str
     """The figure as `Drawing`."""
     svg, png = io.StringIO(), io.BytesIO()
     # The width stays what it is: beside each other, figures have letters of one size.
-    FigureCanvasSVG(figure).print_svg(svg, metadata={"Date": None, "Creator": None})
-    FigureCanvasAgg(figure)
-    figure.savefig(png, format="png", dpi=_DPI, metadata={"Software": None})
+    figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
+    figure.savefig(png, format="png", metadata={"Software": None})
     return Drawing(name, title, alternative, caption, svg.getvalue(), png.getvalue())
 
 
@@ -155,9 +168,7 @@ class Curve:
         """Draw it; few points are marked, because a line of one would be invisible."""
         xs, ys = zip(*self.points, strict=True)
         marker, dash = "o" if len(xs) <= 20 else None, "--" if self.dashed else "-"
-        axes.plot(
-            xs, ys, label=self.label, color=self.colour, linestyle=dash, linewidth=1.6, marker=marker, markersize=3.2
-        )
+        axes.plot(xs, ys, label=self.label, color=self.colour, linestyle=dash, marker=marker)
 
 
 def points(rows: Sequence[Mapping[str, Any]], key: str) -> list[tuple[float, float]]:
@@ -211,17 +222,24 @@ def epochs_axis(axes: Axes, unit: str, *, bottom: bool = True) -> None:
     if right - left < 1:  # a single epoch
         axes.set_xlim(round((left + right) / 2) - 0.5, round((left + right) / 2) + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
-    if axes.get_yscale() == "linear":
-        axes.ticklabel_format(axis="y", useOffset=False)
-    tidy(axes)
 
 
-def tidy(axes: Axes) -> None:
-    """Quiet lines behind what is drawn."""
-    axes.grid(color=GRID, linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(length=2.5)
+def field(axes: Axes, place: tuple[float, float], colour: str, strength: float, text: str = "") -> None:
+    """A field of a drawn table; the strength is an opacity, which is one over a light page and over a dark one."""
+    corner = (place[0] - 0.47, place[1] - 0.45)
+    axes.add_patch(Rectangle(corner, 0.94, 0.9, facecolor=colour, alpha=strength, linewidth=0))
+    axes.text(*place, text, ha="center", va="center", fontsize=7.5, color=INK)
+
+
+def label_fields(axes: Axes, rows: Sequence[str], columns: Sequence[str]) -> None:
+    """Name the rows of a drawn table and its columns, the first row above."""
+    axes.set_xlim(-0.55, len(columns) - 0.45)
+    axes.set_ylim(len(rows) - 0.45, -0.55)
+    axes.set_xticks(range(len(columns)), columns)
+    axes.set_yticks(range(len(rows)), rows)
+    axes.tick_params(length=0, labelsize=8)
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
 
 
 def log_axis(axes: Axes, values: Sequence[float]) -> None:
@@ -244,8 +262,7 @@ def legend(axes: Axes, columns: int = 2) -> None:
         margin = getattr(figure.subplotpars, side) * figure.get_figheight() / grown
         figure.subplots_adjust(**{side: margin})
     figure.set_figheight(grown)
-    legend = {"frameon": False, "fontsize": 8, "handlelength": 1.5, "columnspacing": 1.2, "labelspacing": 0.25}
-    axes.legend(ncols=columns, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0, borderpad=0.1, **legend)
+    axes.legend(ncols=columns, loc="lower left", bbox_to_anchor=(0, 1))
 
 
 def course(points: Points, digits: int = 4) -> str:
@@ -282,10 +299,7 @@ def save(values: Any, drawing: Drawing, folder: str | Path) -> list[Path]:
     folder = Path(folder)
     plain = [dataclasses.asdict(each) for each in values] if isinstance(values, list) else dataclasses.asdict(values)
     numbers = folder / f"{drawing.name}.json"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        numbers.write_text(f"{json.dumps(plain, indent=2, ensure_ascii=False)}\n", "utf-8")
+    with storage_errors(f"the analysis to {folder}"):
         drawing.save(folder, drawing.name)
-    except OSError as problem:
-        raise StorageError(f"cannot write the analysis to {folder}: {problem.strerror}") from problem
+        numbers.write_text(f"{json.dumps(plain, indent=2, ensure_ascii=False)}\n", "utf-8")
     return [numbers, *(folder / f"{drawing.name}.{kind}" for kind in ("png", "svg"))]

@@ -10,16 +10,17 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
+from cnas.durable import replace_file, storage_errors
 from cnas.hub._markdown import one_line
 from cnas.reports import tables
 from cnas.reports.cell_graph import draw_cell_graph
-from cnas.reports.collapse import assess
+from cnas.reports.collapse import alarms
 from cnas.reports.curves import PHASES, draw_accuracy, draw_comparison, draw_learning_curve
 from cnas.reports.drawing import Drawing, style
 from cnas.reports.policy import draw_policy
 from cnas.reports.probes import draw_probes
 from cnas.reports.record import RunRecord
-from cnas.reports.tables import Comparison, Table
+from cnas.reports.tables import Table
 from cnas.reports.weights import SampleWeights, draw_histogram, draw_weights
 
 
@@ -72,22 +73,18 @@ class Page:
         """Write ``report.html``, and each figure as PNG and SVG into ``figures/``; returns the former.
 
         Raises:
-            OSError: the disk refuses.
+            StorageError: the disk refuses.
         """
-        figures = folder / "figures"
-        figures.mkdir(parents=True, exist_ok=True)
-        for name, drawing in self.drawings:
-            drawing.save(figures, name)
-        stage, target = folder / ".report.html.tmp", folder / "report.html"
-        try:
-            stage.write_text(self.html, "utf-8")
-            return stage.replace(target)
-        finally:
-            stage.unlink(missing_ok=True)
+        with storage_errors(f"the report to {folder}"):
+            (folder / "figures").mkdir(parents=True, exist_ok=True)
+            for name, drawing in self.drawings:
+                drawing.save(folder / "figures", name)
+        replace_file(folder / "report.html", self.html.encode())
+        return folder / "report.html"
 
 
 def render(
-    records: Sequence[RunRecord], weights: Sequence[SampleWeights | None], comparison: Comparison | None = None
+    records: Sequence[RunRecord], weights: Sequence[SampleWeights | None], comparison: Block | None = None
 ) -> Page:
     """The report on one or several runs.
 
@@ -97,9 +94,8 @@ def render(
         comparison: what the runs say of each other.
     """
     with style():
-        sections = [
-            section for section in _sections(records, weights, comparison or Comparison()) if any(section.blocks)
-        ]
+        every = _sections(records, weights, comparison or Block())
+    sections = [section for section in every if any(section.blocks)]
     drawings = _named(sections, len(records))
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
@@ -130,7 +126,7 @@ def _subtitle(records: Sequence[RunRecord]) -> str:
 
 
 def _sections(
-    records: Sequence[RunRecord], weights: Sequence[SampleWeights | None], comparison: Comparison
+    records: Sequence[RunRecord], weights: Sequence[SampleWeights | None], comparison: Block
 ) -> list[Section]:
     each = [
         (record, f"Run {index}: {record.title}" if len(records) > 1 else "") for index, record in enumerate(records, 1)
@@ -154,8 +150,8 @@ _ABOUT = {
     "training are probes. What was measured in the end stands at the top.",
     "cell": "What the search chose, and what it would have chosen earlier.",
     "policy": "How decided the algorithm is, and for what.",
-    "weights": "The curriculum weighs each unit of the training data by how uncertain K subnets are of it: v has "
-    "mean 1, and a larger v means more influence on the shared weights.",
+    "weights": "The curriculum gives each unit of the training data a weight v, by how uncertain K subnets are of it: "
+    "v has mean 1, and a larger v means more influence on the shared weights.",
     "benchmark": "What training from scratch gives, looked up in a table.",
 }
 
@@ -168,9 +164,9 @@ _COLLAPSED = (
 )
 
 
-def _overview(records: Sequence[RunRecord], comparison: Comparison) -> Section:
+def _overview(records: Sequence[RunRecord], comparison: Block) -> Section:
     drawings = [drawing for phase in PHASES if (drawing := draw_comparison(records, phase))]
-    numbers = Block(tables=[tables.overview(records), *comparison.tables], notes=[*comparison.notes])
+    numbers = Block(tables=[tables.overview(records), *comparison.tables], notes=comparison.notes)
     return Section("overview", "Side by side", "", [numbers, Block(drawings=drawings)])
 
 
@@ -183,9 +179,8 @@ def _cell(record: RunRecord, heading: str) -> Block:
     drawings = [drawing for drawing in (draw_cell_graph(record), draw_probes(record)) if drawing]
     if record.space is None or record.architecture is None:
         return Block(heading, drawings, notes=[_UNREAD] if record.notation else [])
-    found = assess(record.space, record.architecture)
-    notes = [_COLLAPSED if found.alarms else _SOUND]
-    return Block(heading, drawings, [tables.operations(found)], notes, list(found.alarms))
+    used, found = tables.operations(record.space, record.architecture), alarms(record.space, record.architecture)
+    return Block(heading, drawings, [used], [_COLLAPSED if found else _SOUND], found)
 
 
 def _weights(record: RunRecord, heading: str, found: SampleWeights | None) -> Block:

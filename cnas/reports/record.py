@@ -84,7 +84,7 @@ class RunRecord:
     def curriculum(self) -> CurriculumSettings | None:
         """The settings of the curriculum; None where every sample has the same weight or nothing is searched."""
         found = self.result.curriculum if self.result else self.known.curriculum
-        return found if found and found.candidates != 0 and not self.known.architecture else None
+        return found if found and found.active and not self.known.architecture else None
 
     @property
     def variant(self) -> str:
@@ -93,7 +93,7 @@ class RunRecord:
             return "given cell"
         if not self.curriculum:
             return "plain"
-        return "curriculum" if self.curriculum.candidates is None else f"curriculum, K = {self.curriculum.candidates}"
+        return "curriculum" if self.curriculum.count is None else self.curriculum.label
 
     @property
     def seed(self) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from cnas.errors import StorageError, UserError
-from cnas.reports.page import Page, render
+from cnas.errors import UserError
+from cnas.reports.page import render
 from cnas.reports.record import read_run
 from cnas.reports.seeds import compare_records
 from cnas.reports.weights import sample_weights
@@ -40,7 +40,7 @@ def write_report(runs: Sequence[Path], out: Path | None = None) -> Path:
     refuse_links(target)
     records = [read_run(folder) for folder in folders]
     page = render(records, [sample_weights(record) for record in records], compare_records(records))
-    return _save(page, target)
+    return page.save(target)
 
 
 def report_run(folder: Path, result: RunResult, task: Task) -> Path:
@@ -56,11 +56,4 @@ def report_run(folder: Path, result: RunResult, task: Task) -> Path:
         StorageError: the disk refuses.
     """
     record = replace(read_run(folder), result=result)
-    return _save(render([record], [sample_weights(record, task)]), folder)
-
-
-def _save(page: Page, out: Path) -> Path:
-    try:
-        return page.save(out)
-    except OSError as problem:
-        raise StorageError(f"cannot write the report to {out}: {problem.strerror}") from problem
+    return render([record], [sample_weights(record, task)]).save(folder)

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from cnas.errors import UserError
 from cnas.reports.comparison import FinishedRun, Group, Measure, Pair, group_runs, incomparable, paired
 from cnas.reports.comparison.markdown import NONE, figure, find_pairs, group_figure, measures_of
+from cnas.reports.page import Block
 from cnas.reports.record import RunRecord, formatted
-from cnas.reports.tables import Comparison, Table
+from cnas.reports.tables import Table
 
 ONE_SEED = "One seed is no evidence for or against a curriculum."
 
 
-def compare_records(records: Sequence[RunRecord]) -> Comparison:
+def compare_records(records: Sequence[RunRecord]) -> Block:
     """Compare those runs that are finished, or say why they cannot be compared.
 
     Args:
@@ -23,12 +24,12 @@ def compare_records(records: Sequence[RunRecord]) -> Comparison:
     try:
         groups = group_runs([run for run in found if run.config and run.result.primary])
     except UserError as problem:
-        return Comparison(notes=(f"Not compared: {formatted(problem, records)}.",))
+        return Block(notes=[f"Not compared: {formatted(problem, records)}."])
     pairs = find_pairs(groups)
     tables = (_spread_table([group for group in groups if len(group.runs) > 1]), _paired_table(pairs))
     notes = [f"Not comparable: {line}." for line in incomparable(groups)]
     notes += [ONE_SEED] if any(len(pair.seeds) == 1 for pair in pairs) else []
-    return Comparison(tuple(table for table in tables if table.rows), tuple(notes))
+    return Block(tables=[table for table in tables if table.rows], notes=notes)
 
 
 def _columns(groups: Sequence[Group]) -> list[Measure]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any, TypeVar
 
-from cnas import algorithms
+from cnas import presets
 from cnas.curricula import Curriculum, curriculum_class, like
 from cnas.data.images import ImageConfig
 from cnas.data.text import TextConfig
 from cnas.errors import UserError
-from cnas.runs.config import RunConfig
+from cnas.runs.config import SECTIONS, RunConfig
+from cnas.spaces import space_class
 from cnas.spaces.base import SearchSpace
 from cnas.training.arguments import ArgumentNameError, LoopArguments, RetrainArguments, SearchArguments
 
@@ -83,17 +85,32 @@ def _sized(network: Any, sizes: dict[str, Any]) -> Any:
     return replace(network, **sizes)
 
 
+def preset_with(name: str, algorithm: str | None, changes: Mapping[str, Any]) -> RunConfig:
+    """The configuration of a preset with changes.
+
+    Args:
+        name: of the preset, e.g. ``"ptb_cl_enas/smoke"``.
+        algorithm: searches in place of the preset's own.
+        changes: fields of `SearchArguments`; or sections, each a mapping of what changes in it, or a whole one:
+            ``space={"hidden_size": 16}``, ``curriculum=None``, ``retrain=RetrainArguments(...)``.
+
+    Raises:
+        UserError: there is no such preset, field or value.
+    """
+    sections = {key: value for key, value in changes.items() if key in SECTIONS}
+    parts = {key: value for key, value in sections.items() if value is None or isinstance(value, Mapping)}
+    config = RunConfig.assemble(presets.merged(presets.find(name), parts), algorithm)
+    config = replace(config, **{key: value for key, value in sections.items() if key not in parts})
+    own = {key: value for key, value in changes.items() if key not in SECTIONS}
+    return replace(config, trainer=replace(config.trainer, **own)) if own else config
+
+
 def published(space: str, algorithm: str) -> RunConfig:
-    """Placeholder until presets are files."""
-    import sys
+    """What was published for a space, with an algorithm; the defaults of the classes where nothing was.
 
-    sys.path.insert(0, "recipes")
-    import nats_cl
-    import ptb_cl_darts
-    import ptb_cl_enas
-
-    made = {"enas_rnn": ptb_cl_enas.paper, "darts_rnn": ptb_cl_darts.paper}
-    config = nats_cl.paper(algorithm) if space == "nats" else made[space]()
-    return replace(
-        config, search=config.search if config.algorithm == algorithm else algorithms.default_config(algorithm)
-    )
+    Raises:
+        UserError: there is no such space or algorithm.
+    """
+    preset = space_class(space).published
+    entries = {"space": {"name": space}} if preset is None else presets.find(preset)
+    return RunConfig.assemble(entries | {"recipe": f"{space}-{algorithm}", "preset": "custom"}, algorithm)

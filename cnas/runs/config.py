@@ -6,17 +6,18 @@ import argparse
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cnas import algorithms, spaces
-from cnas.curricula import Curriculum, curriculum_class, like
+from cnas import algorithms, presets, spaces
+from cnas.curricula import Curriculum, Uncertainty, curriculum_class, like
 from cnas.data.images import ImageConfig
 from cnas.data.paths import plainly
 from cnas.data.text import TextConfig
 from cnas.errors import UserError
-from cnas.fields import flag_names, from_dict, to_dict
+from cnas.fields import display, field_names, flag_names, from_dict, nearest, to_dict
 from cnas.runs.flags import OneLineParser, add_flags, apply_flags
 from cnas.spaces.base import SearchSpace
 from cnas.training.arguments import RetrainArguments, SearchArguments
@@ -102,7 +103,7 @@ class RunConfig(RunSource):
 
     def sections(self) -> dict[str, Any]:
         """The parts that have flags, by the prefix of these; those that a run does without have none."""
-        named = {name: getattr(self, name) for name in _SECTIONS}
+        named = {name: getattr(self, name) for name in SECTIONS}
         return {name: part for name, part in named.items() if part is not None}
 
     def to_json(self) -> dict[str, Any]:
@@ -128,30 +129,95 @@ class RunConfig(RunSource):
             found = values.get("version")
             raise UserError(f"config.json: version must be {VERSION}, got {found!r:.60}; start the run anew")
         try:
-            space, search = _named(values["space"], "space"), _named(values["search"], "search")
-            curriculum = values["curriculum"] and _named(values["curriculum"], "curriculum")
-            kind = spaces.space_class(space.pop("name"))
-            kinds = _KINDS | {
-                "space": kind,
-                "search": type(algorithms.default_config(search.pop("name"))),
-                "network": kind.network_sizes,
-            }
-            given = {**values, "space": space, "search": search}
-            parts: dict[str, Any] = {
-                name: None if name in _OPTIONAL and given[name] is None else from_dict(part, given[name], name)
-                for name, part in kinds.items()
-            }
-            if curriculum is not None:
-                parts["curriculum"] = curriculum_class(curriculum.pop("name")).from_json(curriculum)
-            head = {name: given[name] for name in ("recipe", "preset")}
-            source = {name: value for name, value in given.items() if name not in {"version", *head, *_SECTIONS}}
-            return cls(**head, **{"curriculum": None, **parts}, **vars(from_dict(RunSource, source)))
+            return cls._complete(values)
         except UserError:
             raise
         except (KeyError, TypeError) as problem:
             raise UserError(f"config.json: {problem} is missing or of the wrong type") from problem
         except ValueError as problem:
             raise UserError(f"config.json: {problem}") from problem
+
+    @classmethod
+    def from_preset(cls, name: str, algorithm: str | None = None) -> RunConfig:
+        """The configuration of a preset.
+
+        Args:
+            name: of the preset, see `cnas.presets.names`.
+            algorithm: searches in place of the preset's own.
+
+        Raises:
+            UserError: there is no such preset or algorithm.
+
+        Example:
+            >>> RunConfig.from_preset("nats_cl/smoke", "spos").search.generations
+            1
+        """
+        return cls.assemble(presets.find(name), algorithm)
+
+    @classmethod
+    def assemble(cls, values: Mapping[str, Any], algorithm: str | None = None) -> RunConfig:
+        """The configuration that some of the entries of a ``config.json`` make; all others have their defaults.
+
+        Args:
+            values: e.g. of a preset. ``algorithms`` has settings of ``search`` by the name of the algorithm; those of
+                the one that is chosen hold, where ``search`` does not say otherwise.
+            algorithm: searches in place of the one in ``values``.
+
+        Raises:
+            UserError: an unknown entry, or a value that is not allowed.
+
+        Example:
+            >>> RunConfig.assemble({"space": {"name": "enas_rnn"}, "search": {"name": "rsps"}}).retrain.learning_rate
+            20.0
+        """
+        _check_entries(values)
+        given = dict(values)
+        settings = given.pop("algorithms", {})
+        kind = spaces.space_class(_named(given.get("space"), "space")["name"])
+        search = presets.merged(given.get("search", {}), {} if algorithm is None else {"name": algorithm})
+        name = _named(search, "search")["name"]
+        given["search"] = presets.merged({"name": name, **settings.get(name, {})}, search)
+        section = kind.data_section
+        for other in {"text", "images"} - {section}:
+            if given.get(other) is not None:
+                raise UserError(f"{other} must be left out, since the space {kind.name} reads {section}")
+        default = cls(
+            recipe=f"{kind.name}-{name}",
+            preset="custom",
+            text=TextConfig() if section == "text" else None,
+            images=ImageConfig() if section == "images" else None,
+            space=kind(),
+            search=algorithms.default_config(name),
+            trainer=SearchArguments(),
+            curriculum=Uncertainty(unit="sequence" if section == "text" else "sample"),
+            retrain=RetrainArguments(),
+            network=kind.network_sizes(),
+        ).to_json()
+        try:
+            return cls._complete(presets.merged(default, given))
+        except (TypeError, ValueError) as problem:
+            raise UserError(str(problem)) from problem
+
+    @classmethod
+    def _complete(cls, values: dict[str, Any]) -> RunConfig:
+        space, search = _named(values["space"], "space"), _named(values["search"], "search")
+        curriculum = values["curriculum"] and _named(values["curriculum"], "curriculum")
+        kind = spaces.space_class(space.pop("name"))
+        kinds = _KINDS | {
+            "space": kind,
+            "search": type(algorithms.default_config(search.pop("name"))),
+            "network": kind.network_sizes,
+        }
+        given = {**values, "space": space, "search": search}
+        parts: dict[str, Any] = {
+            name: None if name in _OPTIONAL and given[name] is None else from_dict(part, given[name], name)
+            for name, part in kinds.items()
+        }
+        if curriculum is not None:
+            parts["curriculum"] = curriculum_class(curriculum.pop("name")).from_json(curriculum)
+        head = {name: given[name] for name in ("recipe", "preset")}
+        source = {name: value for name, value in given.items() if name not in {"version", *head, *SECTIONS}}
+        return cls(**head, **{"curriculum": None, **parts}, **vars(from_dict(RunSource, source)))
 
     @property
     def hash(self) -> str:
@@ -218,10 +284,26 @@ _WITHOUT_PREFIX = {"trainer": "", "text": "data.", "images": "data."}
 """How else the flags of a section may be written: `--num-train-epochs`, `--data.vocab-size`."""
 
 
+def _check_entries(values: Any) -> None:
+    """Refuse what can be no part of a configuration."""
+    if not isinstance(values, Mapping):
+        raise UserError(f"a configuration must be a mapping, got {display(values)}")
+    known = [*field_names(RunSource), *SECTIONS, "algorithms", "recipe", "preset", "version"]
+    for name, value in values.items():
+        if name not in known:
+            raise UserError(f"{str(name)[:60]} is no entry; allowed: {', '.join(known)}{nearest(name, known)}")
+        if name in (*SECTIONS, "algorithms") and not (
+            isinstance(value, Mapping) or (value is None and name in _OPTIONAL)
+        ):
+            raise UserError(f"{name} must be a mapping, got {display(value)}")
+    if values.get("version", VERSION) != VERSION:
+        raise UserError(f"version must be {VERSION}, got {display(values['version'])}")
+
+
 def _named(found: Any, part: str) -> dict[str, Any]:
     """A part that says by its ``name`` what it is."""
     if not isinstance(found, dict) or not isinstance(found.get("name"), str):
-        raise UserError(f"config.json: {part} must be a mapping with a name, got {str(found)[:60]!r}")
+        raise UserError(f"{part} must be a mapping with a name, got {str(found)[:60]!r}")
     return dict(found)
 
 
@@ -232,5 +314,5 @@ _KINDS: dict[str, Any] = {
     "retrain": RetrainArguments,
 }
 _OPTIONAL = ("text", "images", "curriculum")
-_SECTIONS = ("text", "images", "space", "search", "trainer", "curriculum", "retrain", "network")
+SECTIONS = ("text", "images", "space", "search", "trainer", "curriculum", "retrain", "network")
 """The parts of a `RunConfig`, which are also the prefixes of its flags."""

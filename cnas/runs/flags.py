@@ -171,7 +171,7 @@ class _Store(argparse.Action):
         super().__init__(**kwargs)
         self.hint = hint
 
-    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:  # noqa: ARG002
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
         setattr(namespace, self.dest, checked(self.hint, _parsed(self.hint, values), parser.as_written(option_string)))
 
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from cnas.data.paths import same_content, same_place
-from cnas.errors import StorageError, UserError
+from cnas.durable import replace_file, storage_errors
+from cnas.errors import UserError
 from cnas.runs import lock
 from cnas.runs.config import EMBEDDED, RunConfig
 from cnas.training.checkpoint import newest_stamp
-from cnas.training.durable import write_file
 from cnas.training.metrics_log import json_safe
 
 OWN = (
@@ -168,16 +167,10 @@ class RunFolder:
         Raises:
             StorageError: the disk refuses.
         """
-        stage = self.path / f".{name}.tmp"
-        try:
+        text = json.dumps(json_safe(values), indent=2, ensure_ascii=False, allow_nan=False)
+        with storage_errors(str(self.path / name)):
             self.path.mkdir(parents=True, exist_ok=True)
-            text = json.dumps(json_safe(values), indent=2, ensure_ascii=False, allow_nan=False)
-            write_file(stage, f"{text}\n".encode())
-            stage.replace(self.path / name)
-        except OSError as problem:
-            with suppress(OSError):
-                stage.unlink()
-            raise StorageError(f"cannot write {self.path / name}: {problem.strerror}") from problem
+        replace_file(self.path / name, f"{text}\n".encode())
 
 
 def _same(name: str, mine: Any, theirs: Any) -> bool:

@@ -16,7 +16,7 @@ from cnas.data.base import OrderedBatches
 from cnas.data.image_batches import Augment, ImageBatches
 from cnas.data.image_folder import passed_over_line
 from cnas.data.image_set import ImageSet
-from cnas.data.images import ImageData, load_images
+from cnas.data.images import ImageData, load_images, read_evaluation
 from cnas.data.paths import named
 from cnas.errors import UserError
 from cnas.hub.artifacts import ImageInputs, export_classifier
@@ -47,8 +47,8 @@ class ImageTask(Task):
     cut: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, config: RunConfig) -> ImageTask:
-        """Read the images, and the table where there is one.
+    def load(cls, config: RunConfig, *, data: Any = None, eval_data: Any = None, tokenizer: Any = None) -> ImageTask:
+        """Read the images, and the table where there is one; the arguments are those of `cnas.runs.task.load_task`.
 
         Raises:
             UserError: one of them cannot be used, or the space is none of image classifiers.
@@ -57,8 +57,11 @@ class ImageTask(Task):
         table = None if file is None else NatsTable.load(named(file) or file)
         if file is not None and table is not None and not table.covers(config.space):
             raise UserError(f"table {Path(file).name} does not cover the space {config.space.name}")
+        if tokenizer is not None:
+            raise UserError(f"tokenizer must be none for images, got {type(tokenizer).__name__}")
         assert config.images is not None
-        images = load_images(config.data, config.images)
+        named_data = config.data if data is None else data
+        images = load_images(named_data, config.images, eval_dataset=eval_data)
         space = replace(config.space, classes=len(images.classes), image_channels=images.train.shape[0])  # type: ignore[type-var]
         config, cut = _fitted(replace(config, space=space), images)
         return cls(config, images, table, cut)
@@ -97,9 +100,24 @@ class ImageTask(Task):
         images, loop = self.data, self.config.trainer
         return SearchData(
             train=self._batches(images.search, loop.global_batch_size, "search/train", images.augment),
-            valid=self._batches(images.validation, loop.eval_batch_size, "search/valid"),
+            valid=self.valid_batches(),
             arch=self._batches(images.validation, loop.global_batch_size, "search/arch", images.augment),
         )
+
+    def read(self, data: Any) -> ImageSet:
+        """See `Task.read`."""
+        assert self.config.images is not None
+        return read_evaluation(data, self.config.images, self.data)
+
+    def evaluate(self, network: Any, data: Any = None) -> dict[str, float]:
+        """See `Task.evaluate`."""
+        loss, correct_N = classify(network, self._in_order(self.data.validation if data is None else data))
+        return {"loss": loss, "accuracy": 100 * float(correct_N.double().mean())}
+
+    def valid_batches(self, data: Any = None) -> ImageBatches:
+        """See `Task.valid_batches`."""
+        images = self.data.validation if data is None else data
+        return self._batches(images, self.config.trainer.eval_batch_size, "search/valid")
 
     def _batches(
         self, images: ImageSet, batch_size: int, stream: str, augment: Augment | None = None, *, shuffle: bool = True
@@ -121,21 +139,21 @@ class ImageTask(Task):
         """All training images, augmented; loss and accuracy in percent on those of validation."""
         images = self.data
         train = self._batches(images.train, self.config.retrain.global_batch_size, "retrain/train", images.augment)
-        probe = self._in_order(images.validation)
-
-        def validate(network: Any) -> dict[str, float]:
-            loss, correct_N = classify(network, probe)
-            return {"valid_loss": loss, "valid_accuracy": 100 * float(correct_N.double().mean())}
-
-        return train, validate
+        return train, lambda network: {f"valid_{name}": value for name, value in self.evaluate(network).items()}
 
     def measure(self, network: Any) -> RetrainResult:
         """Accuracies in percent on all images of validation and test; which images of every split it gets right."""
         images = self.data
         splits = {"train": images.train, "validation": images.validation, "test": images.test}
-        correct = {name: classify(network, self._in_order(split))[1] for name, split in splits.items()}
+        correct = {
+            name: classify(network, self._in_order(split))[1] for name, split in splits.items() if split is not None
+        }
         names = {"valid": "validation", "test": "test"}
-        accuracies = {f"{name}_accuracy": 100 * float(correct[split].double().mean()) for name, split in names.items()}
+        accuracies = {
+            f"{name}_accuracy": 100 * float(correct[split].double().mean())
+            for name, split in names.items()
+            if split in correct
+        }
         return RetrainResult(network, accuracies, correct)
 
     @property

@@ -11,6 +11,7 @@ from typing import Annotated, Any, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from cnas.curricula import Uncertainty, known_class
 from cnas.errors import UserError, wrong_value
 from cnas.runs.folder import RunFolder
 from cnas.training.metrics_log import Count
@@ -38,6 +39,10 @@ class Metric(NamedTuple):
 
 
 PERPLEXITY = Metric("perplexity", "per word", higher_is_better=False)
+PER_TOKEN = PERPLEXITY._replace(unit="per token")
+"""Of text whose tokens are no words."""
+WORD_PERPLEXITY = Metric("word_perplexity", "per word", higher_is_better=False)
+"""Of the same text, where a split was used whole."""
 ACCURACY = Metric("accuracy", "%", higher_is_better=True)
 
 
@@ -75,6 +80,7 @@ class DatasetRecord(Part):
         used: how many units of each split the run used.
         cut: batch sizes that were larger than the data, and what they became.
         passed_over: by reason, how many entries of a folder were not read, and the first of them.
+        tokenizer: what cut a text: ``word``, ``bpe:`` and a size, or ``fast:`` and a fingerprint.
     """
 
     name: Text
@@ -83,6 +89,7 @@ class DatasetRecord(Part):
     used: dict[str, Count] = {}
     cut: dict[str, Count] = {}
     passed_over: dict[str, dict[str, Any]] = {}
+    tokenizer: Text = "word"
 
     def first_part(self, split: str) -> tuple[int, int] | None:
         """(used, size) of a split of which only the beginning was used; None where all of it was, or nobody knows.
@@ -96,26 +103,30 @@ class DatasetRecord(Part):
 
 
 class CurriculumSettings(Part):
-    """How the training data was reweighted; see `cnas.curricula.Curriculum`.
-
-    Attributes:
-        name: of the curriculum.
-        num_candidates: how many subnets scored the data.
-        k: the same, as 0.1.0 calls it.
-        refresh: when.
-        unit: what had a weight.
-    """
+    """How the training data was reweighted, see `cnas.curricula.Curriculum`; ``k`` is ``num_candidates``."""
 
     name: str | None = None
-    num_candidates: Count | None = None
     k: Count | None = None
+    num_candidates: Count | None = None
     refresh: str | None = None
     unit: str | None = None
 
     @property
-    def candidates(self) -> int | None:
-        """How many subnets scored the data, by either name; None where the file says nothing of it."""
+    def count(self) -> int | None:
+        """K, by either of its names."""
         return self.k if self.num_candidates is None else self.num_candidates
+
+    @property
+    def active(self) -> bool:
+        """Whether it did anything; one that needs no candidates does without K."""
+        kind = known_class(self.name)
+        return self.count != 0 or bool(kind and kind.min_candidates == 0)
+
+    @property
+    def label(self) -> str:
+        """What tells it from others in a table: K, and its name where it is not the one of the paper."""
+        title = "curriculum" if self.name in {None, Uncertainty.name} else f"curriculum {self.name}"
+        return title if self.count == 0 else f"{title}, K = {'?' if self.count is None else self.count}"
 
 
 class ArchitectureRecord(Part):
@@ -163,6 +174,8 @@ class RetrainFigures(PhaseFigures):
     averaged_from_step: Count | None = None
     valid_perplexity: Measured | None = None
     test_perplexity: Measured | None = None
+    valid_word_perplexity: Measured | None = None
+    test_word_perplexity: Measured | None = None
     valid_accuracy: Measured | None = None
     test_accuracy: Measured | None = None
 
@@ -286,7 +299,9 @@ class RunResult(Part):
         keys |= set() if self.search is None else self.search.valid.keys()
         keys |= set() if self.benchmark is None else {"test_accuracy"}
         classifies = any(key.endswith(ACCURACY.name) for key in keys)
-        return ACCURACY if classifies and not any(key.endswith(PERPLEXITY.name) for key in keys) else PERPLEXITY
+        if classifies and not any(key.endswith(PERPLEXITY.name) for key in keys):
+            return ACCURACY
+        return PERPLEXITY if self.dataset.tokenizer == "word" else PER_TOKEN
 
     def metrics(self, split: str) -> dict[str, float]:
         """The finite measurements of the retrained network, by the name of the metric.

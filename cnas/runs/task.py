@@ -14,10 +14,14 @@ from torch import Tensor
 from cnas.data.base import OrderedBatches
 from cnas.data.images import ImageData
 from cnas.data.text import TextData
+from cnas.errors import UserError
 from cnas.runs.config import RunConfig
 from cnas.runs.result import RunResult
-from cnas.training.search import check_candidates, dataset_info
+from cnas.training.search_parts import check_candidates, check_optimizer_fits, dataset_info
 from cnas.types import Architecture, Paper
+
+IN_PYTHON = "dataset:"
+"""What the name of data begins with that was an object; its fingerprint follows."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,8 @@ class Task(ABC):
     def dataset(self) -> dict[str, Any]:
         """Name, fingerprint, splits, and how much of each is used, as ``result.json`` has them."""
         data = self.data
-        used = {name: len(getattr(data, name)) for name in ("search", "train", "validation", "test")}
+        splits = {name: getattr(data, name) for name in ("search", "train", "validation", "test")}
+        used = {name: len(split) for name, split in splits.items() if split is not None}
         return {"name": data.name, "fingerprint": data.fingerprint, "splits": data.splits, "used": used}
 
     def remarks(self) -> list[str]:
@@ -110,6 +115,7 @@ class Task(ABC):
     def _check_search(self, processes: int) -> None:
         config = self.config
         config.trainer.check_processes(processes, "trainer.")
+        check_optimizer_fits(config.search, config.trainer)
         if config.space.batch_statistics:
             config.trainer.check_whole_batches("trainer.", "supernet")
         if config.curriculum:
@@ -129,6 +135,23 @@ class Task(ABC):
     @abstractmethod
     def measure(self, network: Any) -> RetrainResult:
         """The measurements of a trained network; their names begin with ``valid_`` and ``test_``."""
+
+    @abstractmethod
+    def read(self, data: Any) -> Any:
+        """Other data to evaluate on, read as the run's own: a name, a path, a `Dataset` or a `DatasetDict`."""
+
+    @abstractmethod
+    def evaluate(self, network: Any, data: Any = None) -> dict[str, float]:
+        """Loss in nats, and perplexity per token or accuracy in percent, of a trained network.
+
+        Args:
+            network: on its device.
+            data: what `read` gave; None is the validation split.
+        """
+
+    @abstractmethod
+    def valid_batches(self, data: Any = None) -> OrderedBatches:
+        """The batches on which a search compares architectures, of ``data`` (what `read` gave) where it is given."""
 
     @property
     def has_benchmark(self) -> bool:
@@ -158,12 +181,19 @@ def load_task(config: RunConfig, *, data: Any = None, eval_data: Any = None, tok
 
     Args:
         config: of the run; where it has ``images`` the data are images, else text.
+        data: in place of the data that the configuration names, e.g. a `datasets.DatasetDict`.
+        eval_data: what is evaluated on, where ``data`` has no validation split.
+        tokenizer: a fast tokenizer for text, in place of the one of the configuration.
 
     Raises:
         UserError: the data cannot be used, or is out of reach.
     """
+    if data is None and config.data.startswith(IN_PYTHON):
+        raise UserError(f"data {config.data} was a Dataset of a Python script; give it to CurriculumTrainer there")
     # Both are tasks, so they import this file.
     from cnas.runs.images import ImageTask
     from cnas.runs.text import TextTask
 
-    return TextTask.load(config) if config.images is None else ImageTask.load(config)
+    if config.images is None:
+        return TextTask.load(config, data=data, eval_data=eval_data, tokenizer=tokenizer)
+    return ImageTask.load(config, data=data, eval_data=eval_data, tokenizer=tokenizer)

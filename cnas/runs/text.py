@@ -13,7 +13,8 @@ from torch import Tensor
 
 from cnas.data.base import OrderedBatches
 from cnas.data.streams import TextStreams, VariableStreams, halving_lengths, scattered_lengths
-from cnas.data.text import TextConfig, TextData, load_text
+from cnas.data.text import TextConfig, TextData, load_text, read_evaluation
+from cnas.data.tokenizers import WORD
 from cnas.errors import UserError
 from cnas.hub.artifacts import export_run
 from cnas.metrics import perplexity
@@ -27,7 +28,7 @@ PROBE_STREAMS = 10
 """Parallel streams of the validation after each epoch, as in the DARTS and AWD-LSTM codes."""
 
 CONTEXT = 12
-"""Words shown before a unit that is a single token."""
+"""Tokens shown before a unit that is a single token."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +43,8 @@ class TextTask(Task):
     data: TextData
 
     @classmethod
-    def load(cls, config: RunConfig) -> TextTask:
-        """Read the text.
+    def load(cls, config: RunConfig, *, data: Any = None, eval_data: Any = None, tokenizer: Any = None) -> TextTask:
+        """Read the text; the arguments are those of `cnas.runs.task.load_task`.
 
         Raises:
             UserError: it cannot be used, is out of reach, or is to be looked up in a table of image classifiers.
@@ -51,16 +52,27 @@ class TextTask(Task):
         if config.table is not None:
             raise UserError(f"table must be none for text, got {config.table!r}")
         assert config.text is not None
-        data = load_text(config.data, config.text)
-        words = len(data.vocabulary)
-        space, network = replace(config.space, vocab_size=words), replace(config.network, vocab_size=words)  # type: ignore[type-var]
-        return cls(replace(config, space=space, network=network), data)
+        named = config.data if data is None else data
+        text = load_text(named, config.text, eval_dataset=eval_data, tokenizer=tokenizer)
+        size = len(text.vocabulary)
+        space, network = replace(config.space, vocab_size=size), replace(config.network, vocab_size=size)  # type: ignore[type-var]
+        return cls(replace(config, space=space, network=network), text)
 
     @property
     def text(self) -> TextConfig:
         """How the text is cut into batches."""
         assert self.config.text is not None
         return self.config.text
+
+    @property
+    def fingerprint(self) -> str:
+        """See `Task.fingerprint`; a tokenizer that is not made from the text counts as well."""
+        cut_by = self.data.tokenizer
+        return f"{self.data.fingerprint}{f'-{cut_by}' if cut_by.startswith('fast:') else ''}"
+
+    def dataset(self) -> dict[str, Any]:
+        """See `Task.dataset`; where tokens are no words, what cut the text as well."""
+        return super().dataset() | ({} if self.data.tokenizer == WORD else {"tokenizer": self.data.tokenizer})
 
     def check(self, processes: int) -> None:
         """See `Task.check`; a text may also be too short for its batches."""
@@ -85,7 +97,7 @@ class TextTask(Task):
     def search_data(self) -> SearchData:
         """Chunks of the text; architecture steps read the validation text in order, in chunks of a fixed length."""
         config, length, tokens = self.config.trainer, self.text.length, self.data.search
-        valid = TextStreams(self.data.validation, config.eval_batch_size, length)
+        valid = self.valid_batches()
         if self.text.variable_length:
             seed = self.config.seed
             return SearchData(VariableStreams(tokens, config.global_batch_size, length, seed, halving_lengths), valid)
@@ -93,6 +105,20 @@ class TextTask(Task):
         if unit == "sample":
             raise UserError("curriculum.unit must be sequence or token for text, got 'sample'")
         return SearchData(TextStreams(tokens, config.global_batch_size, length, unit), valid)
+
+    def read(self, data: Any) -> Tensor:
+        """See `Task.read`: token ids, int64 [N]."""
+        return read_evaluation(data, self.text, self.data.vocabulary)
+
+    def evaluate(self, network: Any, data: Any = None) -> dict[str, float]:
+        """See `Task.evaluate`; the text is one stream, so that every token is predicted once."""
+        loss = mean_loss(network, self._whole(self.data.validation if data is None else data, 1))
+        return {"loss": loss, "perplexity": perplexity(loss)}
+
+    def valid_batches(self, data: Any = None) -> TextStreams:
+        """See `Task.valid_batches`."""
+        tokens = self.data.validation if data is None else data
+        return TextStreams(tokens, self.config.trainer.eval_batch_size, self.text.length)
 
     def training(self) -> tuple[OrderedBatches, Callable[[Any], dict[str, float]]]:
         """Chunks of the whole training text; validation on a few parallel streams."""
@@ -106,41 +132,50 @@ class TextTask(Task):
         return train, lambda network: probed(network, probe)
 
     def measure(self, network: Any) -> RetrainResult:
-        """The exact perplexity per word of both splits: one stream each, so that every token is predicted once."""
-        splits = {"valid": self.data.validation, "test": self.data.test}
-        losses = {split: mean_loss(network, self._whole(tokens, 1)) for split, tokens in splits.items()}
-        return RetrainResult(network, {f"{split}_perplexity": perplexity(loss) for split, loss in losses.items()})
+        """The exact perplexity of the splits that there are: one stream each, so that every token is predicted once.
+
+        It is per token; where these are no words, that per word as well, of each split that is used whole:
+        exp(total nats / words), ends of lines included.
+        """
+        figures = {}
+        for split, tokens in {"validation": self.data.validation, "test": self.data.test}.items():
+            if tokens is None:
+                continue
+            prefix, sizes = split.removesuffix("ation"), self.data.splits[split]
+            loss = mean_loss(network, self._whole(tokens, 1))
+            figures[f"{prefix}_perplexity"] = perplexity(loss)
+            if "words" in sizes and len(tokens) == sizes["tokens"]:
+                figures[f"{prefix}_word_perplexity"] = perplexity(loss * len(tokens), sizes["words"])
+        return RetrainResult(network, figures)
 
     def _whole(self, tokens: Tensor, streams: int) -> TextStreams:
         return TextStreams(tokens, streams, self.text.length, start=self.data.vocabulary.eos_id, tail="keep")
 
     def export(self, folder: Path, result: RunResult, trained: RetrainResult | None, paper: Paper) -> None:
         """The language model with its tokenizer, generated lines, card and pictures."""
-        words, network = self.data.vocabulary.words, trained.network if trained else None
-        export_run(folder, result, network, words, space=self.config.space, paper=paper)
+        source, network = self.data.vocabulary.source, trained.network if trained else None
+        export_run(folder, result, network, source, space=self.config.space, paper=paper)
 
     def sample_views(self, units: Set[int]) -> dict[int, SampleView]:
-        """The words of every unit; a unit of one token is marked and has the words before it."""
-        train, words, wanted = self.search_data().train, self.data.vocabulary.words, torch.tensor(sorted(units))
+        """The text of every unit; a unit of one token is marked and has the tokens before it."""
+        train, decode, wanted = self.search_data().train, self.data.vocabulary.decode, torch.tensor(sorted(units))
         found: dict[int, SampleView] = {}
         for index in range(len(train)):
             batch = train.batch(index, slice(0, train.batch_size))
             for row in torch.isin(batch.unit_ids, wanted).any(dim=1).nonzero().flatten().tolist():
                 ids, inputs, labels = (tensor[row].tolist() for tensor in (batch.unit_ids, batch.inputs, batch.labels))
                 for unit in units & set(ids):
-                    found[unit] = _words(unit, ids, [words[word] for word in inputs], [words[word] for word in labels])
+                    places = [place for place, each in enumerate(ids) if each == unit]
+                    if len(places) > 1 or len(ids) == 1:
+                        found[unit] = SampleView(decode(labels[place] for place in places))
+                    else:
+                        before = inputs[max(0, places[0] + 1 - CONTEXT) : places[0] + 1]
+                        found[unit] = SampleView(decode(before), decode([labels[places[0]]]))
         return found
 
 
-def _words(unit: int, ids: list[int], inputs: list[str], labels: list[str]) -> SampleView:
-    places = [place for place, each in enumerate(ids) if each == unit]
-    if len(places) > 1 or len(ids) == 1:
-        return SampleView(" ".join(labels[place] for place in places))
-    return SampleView(" ".join(inputs[max(0, places[0] + 1 - CONTEXT) : places[0] + 1]), labels[places[0]])
-
-
 def probed(network: Any, streams: OrderedBatches) -> dict[str, float]:
-    """Mean loss in nats and perplexity per word, as a row of the training has them."""
+    """Mean loss in nats and perplexity per token, as a row of the training has them."""
     loss = mean_loss(network, streams)
     return {"valid_loss": loss, "valid_perplexity": perplexity(loss)}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from cnas.registry import Registry
+from cnas.registry import Registry, subclass_of
 from cnas.spaces._language_model import LanguageModelSizes
 from cnas.spaces.base import Decision, SearchSpace, SuperNet
 from cnas.spaces.darts_rnn import DartsRnnSpace
@@ -30,7 +30,7 @@ def _offered(module: ModuleType) -> dict[str, type[SearchSpace]]:
     return {space.name: space for space in classes if space.__module__.startswith(module.__name__)}
 
 
-_SPACES = Registry("space", __name__, _offered)
+_SPACES = Registry("space", __name__, _offered, subclass_of(SearchSpace))
 
 
 def names() -> list[str]:

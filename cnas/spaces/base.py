@@ -12,7 +12,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -119,6 +119,10 @@ class SearchSpace(ABC):
     """Whether its supernet normalises the rows of a batch together; see `SuperNet`."""
     network_sizes: ClassVar[type[Any]]
     """The dataclass of what `build_network` takes as ``sizes``: a run's ``network``."""
+    data_section: ClassVar[Literal["text", "images"]] = "text"
+    """The part of a run's configuration that says how its data is read."""
+    published: ClassVar[str | None] = None
+    """The preset with the published settings, from which a search starts that names the space alone."""
     paper: ClassVar[Paper | None] = None
     """Where the space was published; cards cite it."""
 

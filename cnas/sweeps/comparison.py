@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from cnas.errors import CnasError, StorageError
+from cnas.durable import replace_file
+from cnas.errors import CnasError
 from cnas.reports.comparison import FinishedRun, group_runs, load_run, render
 from cnas.reports.comparison.groups import identity
 from cnas.reports.comparison.markdown import plain
@@ -73,10 +74,7 @@ def conclude(text: str, home: Path, codes: Mapping[str, int]) -> str:
         UnfinishedError: some runs are not finished; the comparison of the others has been written, and printed.
     """
     file = home / TABLE
-    try:
-        file.write_text(text, "utf-8")
-    except OSError as problem:
-        raise StorageError(f"cannot write {file}: {problem.strerror}") from problem
+    replace_file(file, text.encode())
     message = f"\n{text}\nwritten to {file}"
     if any(codes.values()):
         print(message, flush=True)

@@ -13,7 +13,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cnas.errors import CnasError, Stopped, StorageError, UserError
+from cnas.durable import storage_errors
+from cnas.errors import CnasError, Stopped, UserError
 from cnas.runs.config import RunConfig
 from cnas.runs.earlier import by_new_names
 from cnas.runs.folder import RunFolder, scalars
@@ -165,10 +166,8 @@ class _Batch:
             return
         folder.start(job.config)
         log = folder.path / LOG
-        try:
+        with storage_errors(str(log)):
             log.open("ab").close()
-        except OSError as problem:
-            raise StorageError(f"cannot write {log}: {problem.strerror}") from problem
         _log(f"{job.name}: started ({self.count - len(self.queue)} of {self.count}{job.about and f'; {job.about}'})")
         self.running.append(_Running(job.name, folder, self.start(command(folder.path), log)))
 

@@ -26,8 +26,8 @@ from safetensors.torch import load as from_safetensors
 from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
+from cnas.durable import clear_leftovers, make_folder, remove_folder, write_folder
 from cnas.errors import CheckpointError, StorageError, UserError
-from cnas.training.durable import clear_leftovers, make_folder, remove_folder, write_folder
 from cnas.training.packing import pack, separate, unpack
 
 FORMAT = 1

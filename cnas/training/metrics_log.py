@@ -14,8 +14,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from cnas.durable import sync
 from cnas.errors import StorageError, UserError, wrong_value
-from cnas.training.durable import sync_folder
 
 MACHINE_SUFFIXES = ("_seconds", "_per_second", "_memory")
 """Keys that end so depend on the machine; all others are equal between equal runs."""
@@ -95,7 +95,7 @@ class MetricsLog:
                 file.flush()
                 os.fsync(file.fileno())
             if not self.rows:
-                sync_folder(self.path.parent)
+                sync(self.path.parent)
         except OSError as error:
             self._cut()
             raise StorageError(

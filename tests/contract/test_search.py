@@ -12,11 +12,22 @@ from builders import bits, build_algorithm, build_session, build_space, build_tr
 from cnas import algorithms, curricula, spaces
 
 WEIGHED = ("weight_", "effective_")
-KINDS = [curricula.curriculum_class(name) for name in curricula.names()]
 CURRICULA = [
-    kind(unit=unit, refresh=refresh, **{"num_candidates": 3} if kind.min_candidates else {})
+    curricula.Uncertainty(num_candidates=3, unit=unit, refresh=refresh)
     for unit, refresh in itertools.product(("sequence", "token", "sample"), ("epoch", "step"))
-    for kind in KINDS
+]
+KINDS = [kind for kind in map(curricula.curriculum_class, curricula.names()) if kind is not curricula.Uncertainty]
+"""What else data can be reweighted by; they differ in numbers alone: one case for text, and one for images."""
+
+
+def small(kind, unit, refresh):
+    return kind(unit=unit, refresh=refresh, **{"num_candidates": 3} if kind.min_candidates else {})
+
+
+OTHERS = [
+    small(kind, unit, refresh)
+    for place, kind in enumerate(KINDS)
+    for unit, refresh in ((("sequence", "token")[place % 2], ("epoch", "step")[place // 2 % 2]), ("sample", "epoch"))
     if unit != "sample" or not kind.needs_words
 ]
 
@@ -57,6 +68,10 @@ def takes_turn(place, space, curriculum, turns=1):
     alike = [name for name in spaces.names() if units(name) == units(space)]
     if curriculum is None:
         return place % turns == 0
+    if curriculum in OTHERS:
+        kind, on_images = KINDS.index(type(curriculum)), curriculum.unit == "sample"
+        own = curriculum.needs_words or (place + kind) % 2 == on_images
+        return own and alike[(place // 2 + kind) % len(alike)] == space
     number = CURRICULA.index(curriculum)
     return (place + alike.index(space) + number) % len(alike) == 0 and (place + number // 2) % turns == 0
 
@@ -131,6 +146,19 @@ def test_a_step_moves_what_its_routing_uses_and_nothing_else(build, curriculum):
         assert used == (name in moved), name
 
 
+def test_any_two_of_algorithm_space_and_other_curriculum_meet():
+    cases = [
+        (algorithm, space, type(curriculum))
+        for place, algorithm in enumerate(algorithms.names())
+        for space, curriculum in itertools.product(spaces.names(), OTHERS)
+        if curriculum.unit in units(space) and takes_turn(place, space, curriculum)
+    ]
+    known = {(space, type(one)) for space, one in itertools.product(spaces.names(), OTHERS) if one.unit in units(space)}
+    assert {case[1:] for case in cases} == known
+    assert {case[::2] for case in cases} == {*itertools.product(algorithms.names(), KINDS)}
+    assert len(cases) == len(algorithms.names()) * len(KINDS)
+
+
 @every(*CURRICULA)
 def test_a_search_finds_an_architecture_of_the_space(build, curriculum):
     trainer = build(curriculum, num_train_epochs=5)
@@ -144,6 +172,17 @@ def test_a_search_finds_an_architecture_of_the_space(build, curriculum):
     assert all(math.isfinite(row["train_loss"]) and math.isfinite(row["valid_loss"]) for row in found)
     assert min(row["train_loss"] for row in found[1:]) < found[0]["train_loss"]
     assert all(space.parse(row["probe_architecture"]) for row in found)
+
+
+@every(*OTHERS)
+def test_every_other_curriculum_reweights_a_search(build, curriculum):
+    trainer = build(curriculum, num_train_epochs=2)
+    space, result = trainer.parts.space, trainer.train()
+    assert space.is_connected(space.parse(result.architecture.to_str()))
+    found = rows(trainer.context.folder)
+    assert all(math.isfinite(row["train_loss"]) and math.isfinite(row["valid_loss"]) for row in found)
+    assert any(row["weight_min"] < 0.998 and row["weight_max"] > 1.002 for row in found)
+    assert float(trainer.curriculum.v.mean()) == pytest.approx(1, abs=1e-6)
 
 
 @every(*CURRICULA, turns=2)
@@ -164,22 +203,23 @@ def test_the_curriculum_bites(plain, build, curriculum):
 
 @every(*CURRICULA, turns=2)
 def test_without_judges_it_is_the_plain_algorithm(plain, build, curriculum):
-    trainer = build(replace(curriculum, k=0))
+    trainer = build(replace(curriculum, num_candidates=0))
     assert left(trainer, trainer.train()) == plain
     assert not any(key.startswith(WEIGHED) for row in rows(trainer.context.folder) for key in row)
 
 
 @every(*CURRICULA, turns=2)
-def test_judging_disturbs_nothing(plain, build, curriculum):
-    trainer, calls = build(curriculum), []
+def test_scoring_disturbs_nothing(plain, build, curriculum, monkeypatch):
+    calls = []
 
-    def constant(losses_KU):
+    def constant(self, losses_KU):
         calls.append(len(losses_KU))
         return torch.ones(losses_KU.shape[1])
 
-    trainer.curriculum.score = constant
+    monkeypatch.setattr(type(curriculum), "score", constant)
+    trainer = build(curriculum)
     assert left(trainer, trainer.train()) == plain
-    assert calls == [curriculum.k] * (2 if curriculum.refresh == "epoch" else 3 * len(trainer.batches))
+    assert calls == [curriculum.num_candidates] * (2 if curriculum.refresh == "epoch" else 3 * len(trainer.batches))
 
 
 @pytest.mark.parametrize("name", algorithms.names())

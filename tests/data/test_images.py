@@ -220,7 +220,7 @@ def test_tables_with_plain_bytes_are_read(tmp_path):
 
 def test_missing_columns_splits_and_files_are_named(tmp_path):
     folder = write_parquet(tmp_path / "a", SPLITS, columns=("picture", "label"))
-    assert "one of img, image and one of label, fine_label, found ['picture', 'label']" in refused(folder)
+    assert "train has no image column: one of img, image is needed, found ['picture', 'label']" in refused(folder)
     (write_parquet(tmp_path / "b", SPLITS) / "test.parquet").unlink()
     assert "has no test split: looked for test.parquet, test-*.parquet" in refused(tmp_path / "b")
     (write_parquet(tmp_path / "c", SPLITS) / "train.parquet").write_bytes(b"no parquet at all")

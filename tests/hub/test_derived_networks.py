@@ -4,7 +4,8 @@ from dataclasses import fields
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainingArguments, pipeline
+from fine_tuning import tuning
+from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, pipeline
 
 from cnas.hub import save_model
 from cnas.random import generator
@@ -56,16 +57,12 @@ def test_a_trainer_fine_tunes_for_two_steps(folder, tmp_path):
     model = AutoModelForCausalLM.from_pretrained(folder)
     before = {name: value.clone() for name, value in model.named_parameters()}
     rows = [{"input_ids": row, "labels": row} for row in TEXT]
-    arguments = TrainingArguments(
+    arguments = tuning(
         tmp_path / "tuned",
         max_steps=2,
         per_device_train_batch_size=4,
         learning_rate=0.05,
         logging_steps=1,
-        report_to="none",
-        save_strategy="no",
-        dataloader_pin_memory=False,
-        disable_tqdm=True,
     )
     with torch.no_grad():
         first = model.eval()(TEXT, labels=TEXT).loss

@@ -86,7 +86,7 @@ def test_images_of_the_hub_are_read_by_their_names(hub, tmp_path):
     assert [round(255 * value, 9) for value in images[5]] == [35, 36, 37]  # of the training images, none are published
     assert images[7]["validation"] == {"images": 6, "from": "validation"}
 
-    assert "data some/texts: train needs the columns of images and labels" in texts
+    assert "data some/texts: train has no image column" in texts
     assert "data some/part has no test split: looked for ('test',), found ['train']" in part
     assert "neither an existing folder nor within reach on the Hub" in nothing
     assert "folder of Parquet files or images (train, test) as --data" in nothing

@@ -44,7 +44,7 @@ def deaths(act: Callable[[Path], Any], before: Path, place: Path, *, torn: bool 
 
 
 def _child(act: Callable[[Path], Any], root: Path, at: int, torn: bool) -> None:
-    from cnas.training import durable
+    from cnas import durable
 
     calls, whole_write, sync, armed = 0, durable.write_file, os.fsync, True
 

@@ -13,7 +13,7 @@ from mutating import source_changed
 
 from cnas.algorithms.gdas import GDAS
 from cnas.curricula import Curriculum
-from cnas.errors import UserError
+from cnas.errors import Stopped, UserError
 from cnas.training import Retrainer, SearchLoop
 from cnas.training.bilevel import Bilevel
 from cnas.training.loop import AccelerateLoop
@@ -135,6 +135,11 @@ def rewards_weighed_too() -> AbstractContextManager[Any]:
 def bad_input_ends_with_1() -> AbstractContextManager[Any]:
     """As every other error does."""
     return patch.object(UserError, "exit_code", 1)
+
+
+def stop_ends_with_1() -> AbstractContextManager[Any]:
+    """As an error does."""
+    return patch.object(Stopped, "exit_code", 1)
 
 
 def inner_loss_weighed() -> AbstractContextManager[Any]:

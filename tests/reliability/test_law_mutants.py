@@ -25,6 +25,7 @@ from mistakes import (
     state_kept_over_epochs,
     state_lost,
     state_with_its_graph,
+    stop_ends_with_1,
     temperature_forgotten,
     trigger_of_averaging_forgotten,
     weights_of_the_data_forgotten,
@@ -33,6 +34,8 @@ from mutating import run_test, source_changed
 
 CURRICULA, SCORING = "tests/curricula/", "tests/training/test_scoring.py::"
 KILLED = "tests/training/test_trainer.py::test_a_killed_search_goes_on_from_its_checkpoint_exactly"
+STOPPED = "tests/training/test_trainer.py::test_a_search_stopped_at_any_step_goes_on_exactly"
+SIGNAL = "tests/reliability/test_signals.py::test_a_signal_asks_for_a_stop_which_ends_with_75"
 AVERAGED = "tests/training/test_retrain.py::test_a_stop_around_the_switch_to_averaging_is_resumed_exactly"
 STREAMS, IMAGES = "tests/data/test_streams.py::", "tests/data/test_image_batches.py::"
 STATE = "tests/training/test_hidden_state.py"
@@ -88,15 +91,28 @@ MISTAKES = [
     ),
     Mistake(
         "K = 0 is the plain algorithm",
-        f"{CURRICULA}test_curriculum.py::test_nobody_judges_without_a_curriculum",
-        "cnas.curricula:Curriculum.active.fget",
-        (("self.num_candidates > 0 or self.min_candidates == 0", "True"),),
+        "tests/contract/test_search.py::test_without_judges_it_is_the_plain_algorithm"
+        "[enas-enas_rnn-uncertainty-sequence-epoch]",
+        "cnas.training.search:SearchLoop.__init__",
+        (("parts.curriculum and parts.curriculum.active", "parts.curriculum"),),
     ),
     Mistake(
         "v is refreshed after every epoch but the last",
         f"{CURRICULA}test_curriculum.py::test_all_data_is_scored_after_every_epoch_but_the_last",
         "cnas.curricula:Curriculum.due",
         (("progress.epoch + 1 <", "progress.epoch <"),),
+    ),
+    Mistake(
+        "rows record the median of v",
+        f"{CURRICULA}test_curriculum.py::test_statistics_are_those_of_the_weights",
+        "cnas.curricula:Curriculum.statistics",
+        (("v.median()", "v.mean()"),),
+    ),
+    Mistake(
+        "rows record the effective sample size as a share of N",
+        f"{CURRICULA}test_curriculum.py::test_statistics_are_those_of_the_weights",
+        "cnas.curricula:Curriculum.statistics",
+        (("v.square().sum() / len(v)", "v.square().sum()"),),
     ),
     Mistake(
         "a unit keeps its weight until it is scored",
@@ -299,7 +315,7 @@ MISTAKES = [
     Mistake(
         "a checkpoint is synced before it is renamed",
         "tests/training/test_checkpoint_faults.py::test_every_file_is_synced_before_the_rename_and_its_folder_after",
-        "cnas.training.durable:write_file",
+        "cnas.durable:write_file",
         (("os.fsync(file.fileno())", "pass"),),
     ),
     Mistake(
@@ -320,6 +336,27 @@ MISTAKES = [
         f"{CHECKPOINT}test_another_configuration_is_the_users_error",
         "cnas.training.checkpoint:_verified_contents",
         (('(None, body["config_hash"])', '(None, config_hash, body["config_hash"])'),),
+        slow=True,
+    ),
+    Mistake(
+        "SIGTERM asks for a stop",
+        SIGNAL,
+        "cnas.training.context:StopSignal.on_signals",
+        (("self.request(signal.Signals(number).name)", "pass"),),
+    ),
+    Mistake("a stop ends with 75", SIGNAL, patched=stop_ends_with_1),
+    Mistake(
+        "a stop comes at the next step",
+        f"{STOPPED}[5]",
+        "cnas.training.loop:AccelerateLoop._global_loss",
+        (("self.context.stop.reason is not None", "False"),),
+        slow=True,
+    ),
+    Mistake(
+        "a stop saves",
+        f"{STOPPED}[5]",
+        "cnas.training.loop:AccelerateLoop.stop_here",
+        (("self.save()", "pass"),),
         slow=True,
     ),
     # Bad input

@@ -11,8 +11,10 @@ from kill_points import undrawn
 from launching import SAVING, Fault, Launched, recipe
 from outcome import outcome
 
+from cnas.cli.main import exit_code
 from cnas.errors import Stopped
 from cnas.runs.lock import holder
+from cnas.training.context import StopSignal
 
 MOMENTS = [
     ("amid a step", Fault("step", 3, signal.SIGTERM, after=True)),
@@ -54,9 +56,21 @@ def test_a_signal_at_each_kind_of_moment_saves_and_ends_with_75(home, finished, 
     measured(f"{len(moments)} of {len(moments)} moments: code 75; equal to the bit")
 
 
+def test_a_signal_asks_for_a_stop_which_ends_with_75(capsys):
+    stop = StopSignal()
+
+    def work():
+        with stop.on_signals():
+            os.kill(os.getpid(), signal.SIGTERM)
+        raise Stopped(str(stop.reason))
+
+    assert exit_code(work) == 75
+    assert "SIGTERM" in capsys.readouterr().err
+
+
 def twice(argv, home):
     """The recipe, which asks to stop itself in a step and again while it saves."""
-    from cnas.training import durable
+    from cnas import durable
     from cnas.training.loop import AccelerateLoop
 
     step, write = AccelerateLoop.weight_step, durable.write_file

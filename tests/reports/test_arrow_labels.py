@@ -56,7 +56,7 @@ def apart(one, other):
 @pytest.mark.parametrize(("space", "notation"), CELLS)
 def test_names_cover_neither_each_other_nor_a_node_and_are_not_cut_off(drawn, space, notation):
     _, nodes, labels = drawn(space, notation)
-    boxes = [label.box for label in labels]
+    boxes = [label.box.extents for label in labels]
     assert all(left >= 0 and right <= 72 * WIDTH for left, _, right, _ in boxes)
     assert all(apart(one, other) for one, other in itertools.combinations(boxes, 2))
     assert all(apart(box, (x - 8, y - 8, x + 8, y + 8)) for box in boxes for x, y in nodes)

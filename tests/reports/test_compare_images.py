@@ -63,7 +63,7 @@ def rows(text, start):
 
 
 def test_every_kind_of_model_has_its_measures():
-    assert set(TRAINED) == {kind.metric for kind in (LANGUAGE_MODEL, IMAGE_CLASSIFIER)}
+    assert set(TRAINED) == {kind.metric.name for kind in (LANGUAGE_MODEL, IMAGE_CLASSIFIER)}
 
 
 def test_a_run_has_what_was_looked_up_and_what_was_measured(made):

@@ -79,6 +79,8 @@ TEXTS = {
     "recipe": "other",
     "preset": "other",
     "data": "other",
+    "tokenizer": "bpe:300",
+    "text_column": "other",
 }
 
 

@@ -2,8 +2,9 @@
 
 import pytest
 import torch
+from fine_tuning import tuning
 from torch.nn import functional as F
-from transformers import DataCollatorForLanguageModeling, Trainer, TrainingArguments, default_data_collator
+from transformers import DataCollatorForLanguageModeling, Trainer, default_data_collator
 
 from cnas.hub import build_tokenizer
 from cnas.hub.model_folder import save_model
@@ -57,7 +58,7 @@ def first_step(network, rows, collator, folder, cut, **options):
             logged.append(logs)
 
     compute_loss_func = options.pop("compute_loss_func", None)
-    arguments = TrainingArguments(
+    arguments = tuning(
         folder,
         per_device_train_batch_size=cut[0],
         gradient_accumulation_steps=cut[1],
@@ -65,10 +66,6 @@ def first_step(network, rows, collator, folder, cut, **options):
         logging_steps=1,
         learning_rate=0.0,
         max_grad_norm=1e9,
-        report_to="none",
-        save_strategy="no",
-        dataloader_pin_memory=False,
-        disable_tqdm=True,
         **options,
     )
     trainer = Told(network, arguments, data_collator=collator, train_dataset=rows, compute_loss_func=compute_loss_func)

@@ -7,11 +7,12 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from fine_tuning import tuning
 from PIL import Image
 from rounding import NORMED, within
 from test_batch_norm import everywhere
 from torch.nn import functional as F
-from transformers import AutoImageProcessor, AutoModelForImageClassification, Trainer, TrainingArguments, pipeline
+from transformers import AutoImageProcessor, AutoModelForImageClassification, Trainer, pipeline
 
 from cnas.hub.model_folder import save_network
 from cnas.spaces import NatsSpace
@@ -81,15 +82,11 @@ def test_a_trainer_fine_tunes_it_for_two_steps(folder, tmp_path):
     model = AutoModelForImageClassification.from_pretrained(folder)
     before = {name: value.clone() for name, value in model.named_parameters()}
     rows = [{"pixel_values": image, "labels": index % 3} for index, image in enumerate(pictures(8))]
-    arguments = TrainingArguments(
+    arguments = tuning(
         tmp_path / "tuned",
         max_steps=2,
         per_device_train_batch_size=4,
         learning_rate=0.01,
-        report_to="none",
-        save_strategy="no",
-        dataloader_pin_memory=False,
-        disable_tqdm=True,
     )
     assert Trainer(model=model, args=arguments, train_dataset=rows).train().global_step == 2
     assert all(not torch.equal(value, before[name]) for name, value in model.named_parameters())

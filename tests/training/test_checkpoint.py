@@ -9,8 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cnas import durable
 from cnas.errors import CheckpointError, UserError
-from cnas.training import checkpoint, durable
+from cnas.training import checkpoint
 from cnas.training.checkpoint import MANIFEST, STATE, TRAINER, load, load_newest, save
 
 HASH = "0123abcd"

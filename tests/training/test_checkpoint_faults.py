@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 import torch
 
+from cnas import durable
 from cnas.errors import CheckpointError, StorageError
-from cnas.training import checkpoint, durable
+from cnas.training import checkpoint
 from cnas.training.checkpoint import MANIFEST, STATE, TRAINER, load_newest, save
 
 HASH = "0123abcd"

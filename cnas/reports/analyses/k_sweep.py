@@ -9,7 +9,7 @@ from pathlib import Path
 from cnas.errors import UserError
 from cnas.hub._markdown import name
 from cnas.reports.comparison import summarize
-from cnas.reports.drawing import BLUE, MUTED, Drawing, finish, legend, new_figure, style, tidy
+from cnas.reports.drawing import BLUE, MUTED, Drawing, finish, legend, new_figure, style
 from cnas.runs.result import RunResult
 
 
@@ -68,7 +68,7 @@ def k_sweep(runs: Sequence[str | Path]) -> KSweep:
         if (result.algorithm, its_measure) != (first.algorithm, measure):
             problem = f"{result.algorithm} on {its_measure}, and {first_name} {first.algorithm} on {measure}"
             raise UserError(f"runs must differ in curriculum.k and the seed alone; {its_name} is {problem}")
-        k, seed = (result.curriculum.candidates if result.curriculum else None) or 0, result.seed
+        k, seed = (result.curriculum.count if result.curriculum else None) or 0, result.seed
         if seed in by_k.setdefault(k, {}):
             raise UserError(f"runs must differ in curriculum.k or the seed; two have k {k} and seed {seed}")
         by_k[k][seed] = accuracy
@@ -103,7 +103,7 @@ def draw_k_sweep(sweep: KSweep) -> Drawing:
         if points:
             xs, means = [point.k for point in points], [point.mean for point in points]
             stds = [point.std or 0.0 for point in points]
-            axes.errorbar(xs, means, stds, color=BLUE, marker="o", markersize=3.2, capsize=2, label="curriculum")
+            axes.errorbar(xs, means, stds, color=BLUE, marker="o", capsize=2, label="curriculum")
             axes.set_xticks(xs)
         if sweep.plain is not None:
             mean, std = sweep.plain.mean, sweep.plain.std or 0.0
@@ -112,7 +112,6 @@ def draw_k_sweep(sweep: KSweep) -> Drawing:
         axes.margins(y=0.15)
         axes.set_xlabel("K, subnets that score the data")
         axes.set_ylabel("test accuracy (%)")
-        tidy(axes)
         legend(axes)
         words = "; ".join(map(_in_words, sweep.points))
         title = f"Accuracy against K ({sweep.algorithm}, {sweep.measure})"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -73,7 +73,7 @@ def weight_groups(run: str | Path, by: Literal["first", "last"] = "first") -> We
         raise UserError(f"by must be first or last, got {str(by)[:20]!r}")
     record = read_run(Path(run))
     epochs, weights_PS = _traces(record)
-    # Before the first update all weigh the same, which puts nobody into a group.
+    # Before the first update all weights are the same, which puts nobody into a group.
     uneven = [place for place, row in enumerate(weights_PS) if row.min() < row.max()]
     if not uneven or weights_PS.shape[1] < 3:
         raise UserError(f"run {run} has no weights to group: no row of its search has {KEY} of 3 units that differ")
@@ -112,8 +112,7 @@ def draw_weight_groups(*groups: WeightGroups) -> Drawing:
             epochs_axis(axes, "mean weight v" if place % 2 == 0 else "", bottom=place + 2 >= len(groups))
             if len(groups) > 1:
                 axes.set_title(each.run, fontsize=8, loc="left", pad=3)
-        legend: dict[str, Any] = {"frameon": False, "fontsize": 8, "handlelength": 1.5, "columnspacing": 1.2}
-        figure.legend(*every[0].get_legend_handles_labels(), ncols=4, loc="upper left", borderaxespad=0.2, **legend)
+        figure.legend(*every[0].get_legend_handles_labels(), ncols=4, loc="upper left", borderaxespad=0.2)
         words = "; ".join(each.in_words(named=len(groups) > 1) for each in groups)
         units, by = max(each.units for each in groups), groups[0].by
         caption = f"Thirds of {units} samples, by their weights in the {by} epoch that tells them apart."

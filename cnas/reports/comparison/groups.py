@@ -172,7 +172,7 @@ def identity(run: FinishedRun) -> dict[str, str]:
     config = {name: _text(value) for name, value in scalars(dict(run.config)).items()}
     result, table = run.result, run.result.benchmark
     data = {f"used.{name}": str(size) for name, size in result.dataset.used.items()}
-    data |= {"data": result.dataset.fingerprint, "metric": result.metric.name}
+    data |= {"data": result.dataset.fingerprint, "metric": result.metric.name, "tokenizer": result.dataset.tokenizer}
     data |= {"benchmark_metrics": f"{table.dataset} in {table.source}" if table else "none"}
     if not run.searched:
         kept = {name: value for name, value in config.items() if name in TRAINING or _is_training(name)}
@@ -198,8 +198,7 @@ def _label(run: FinishedRun, random: bool) -> str:
     result = run.result
     if not run.searched:
         return f"{'random' if random else 'given'} cells of {result.space}"
-    k = None if result.curriculum is None else result.curriculum.candidates
-    how = "plain" if result.curriculum is None else f"curriculum, K = {'?' if k is None else k}"
+    how = "plain" if result.curriculum is None else result.curriculum.label
     return f"{result.algorithm or 'unnamed'} on {result.space}, {how}"
 
 

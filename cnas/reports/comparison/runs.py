@@ -49,7 +49,7 @@ TEST_ACCURACY = Measure("test accuracy", "test accuracy", higher=True, chosen_on
 KENDALL_TAU = Measure("Kendall's τ", "Kendall's τ", higher=True)
 """Rank correlation of losses with shared weights and the accuracies of a table (Kendall 1945, τ-b)."""
 
-TRAINED = {PERPLEXITY: (VALID_PERPLEXITY, TEST_PERPLEXITY), ACCURACY: (VALID_ACCURACY, TEST_ACCURACY)}
+TRAINED = {PERPLEXITY.name: (VALID_PERPLEXITY, TEST_PERPLEXITY), ACCURACY.name: (VALID_ACCURACY, TEST_ACCURACY)}
 """By the metric of a network, what is measured of it on validation and test data."""
 
 
@@ -99,7 +99,7 @@ class FinishedRun:
     @cached_property
     def figures(self) -> dict[Measure, float]:
         """What was measured of it, and looked up."""
-        valid, test = TRAINED[self.result.metric]
+        valid, test = TRAINED[self.result.metric.name]
         name = self.result.metric.name
         found: dict[Measure, float | None] = {
             valid: self.result.metrics("valid").get(name),
@@ -116,7 +116,7 @@ class FinishedRun:
     @property
     def primary_measures(self) -> list[Measure]:
         """The measures by which cells are compared: the test of the trained network, a look-up, or both."""
-        wanted = [TRAINED[self.result.metric][1]] if self.result.retrain else []
+        wanted = [TRAINED[self.result.metric.name][1]] if self.result.retrain else []
         table = self.result.benchmark
         return [*wanted, *([benchmark_metrics(table.dataset)] if table else [])]
 

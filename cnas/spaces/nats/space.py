@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from cnas.errors import UserError
 from cnas.spaces.base import Decision, SearchSpace
@@ -64,6 +64,8 @@ class NatsSpace(NatsNetworkSizes, SearchSpace):
     """
 
     name: ClassVar[str] = "nats"
+    data_section: ClassVar[Literal["text", "images"]] = "images"
+    published: ClassVar[str | None] = "nats_cl/paper"
     network_sizes: ClassVar[type[Any]] = NatsNetworkSizes
     batch_statistics: ClassVar[bool] = True
     operations: ClassVar[tuple[str, ...]] = OPERATIONS

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from run_folders import FOUND, write_run
 
-PAGE = Path(__file__).parents[2] / "docs" / "analyses.md"
+PAGE = Path(__file__).parents[3] / "docs" / "analyses.md"
 
 
 def test_the_code_of_the_page_runs(tmp_path, monkeypatch):
