@@ -101,6 +101,7 @@ class OneLineParser(argparse.ArgumentParser):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"allow_abbrev": False, **kwargs})
         self._renamed: dict[str, str] = {}
+        self._refused: dict[str, str] = {}
         self._written: dict[str, str] = {}
 
     def rename(self, other: str, flag: str) -> None:
@@ -114,6 +115,10 @@ class OneLineParser(argparse.ArgumentParser):
         action = self._option_string_actions.get(f"--{_dashed(flag)}")
         if action is not None:
             action.help = f"{action.help}; also --{_dashed(other)}"
+
+    def refuse(self, name: str, why: str) -> None:
+        """Say why there is no flag of a name that somebody may expect, with whatever prefix."""
+        self._refused[_dashed(name)] = why
 
     def error(self, message: str) -> NoReturn:
         """Raise a `UserError` instead of printing the usage and leaving the process."""
@@ -157,6 +162,8 @@ class OneLineParser(argparse.ArgumentParser):
         flag = next((word.split("=")[0] for word in rest if word.startswith("-")), None)
         if flag is None:
             raise UserError(f"unexpected argument {display(rest[0])}; --help lists what is allowed")
+        if why := self._refused.get(flag.lstrip("-").rpartition(".")[2]):
+            raise UserError(f"{flag} is no flag: {why}")
         close = difflib.get_close_matches(
             flag, [*self._option_string_actions, *(f"--{name}" for name in self._renamed)], n=1
         )

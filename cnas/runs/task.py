@@ -129,8 +129,11 @@ class Task(ABC):
         """The batches of the search."""
 
     @abstractmethod
-    def training(self) -> tuple[OrderedBatches, Callable[[Any], dict[str, float]]]:
-        """Training batches of the derived network, and its figures after an epoch, ``valid_loss`` among them."""
+    def training(self) -> tuple[OrderedBatches, Callable[..., dict[str, float]]]:
+        """Training batches of the derived network, and its figures after an epoch, ``valid_loss`` among them.
+
+        The latter take a network, ``compute_metrics`` and ``preprocess_logits_for_metrics``, see `probed`.
+        """
 
     @abstractmethod
     def measure(self, network: Any) -> RetrainResult:

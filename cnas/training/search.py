@@ -31,6 +31,7 @@ from cnas.training.batch import Part, place
 from cnas.training.bilevel import Bilevel, GradientOverflowError
 from cnas.training.callbacks import Requests
 from cnas.training.context import RunContext
+from cnas.training.evaluate import Compute, Predictions, Preprocess
 from cnas.training.loop import AccelerateLoop
 from cnas.training.scoring import Scorer, unit_means
 from cnas.training.search_parts import SearchParts, check_candidates, check_optimizer_fits, dataset_info
@@ -195,15 +196,31 @@ class SearchLoop(AccelerateLoop):
         """What is measured beside the loss."""
         return "accuracy" if self.parts.supernet.classifies else "perplexity"
 
-    def measure(self, architecture: Architecture, batches: OrderedBatches) -> dict[str, float]:
+    def measure(
+        self,
+        architecture: Architecture,
+        batches: OrderedBatches,
+        compute_metrics: Compute | None = None,
+        preprocess_logits_for_metrics: Preprocess | None = None,
+    ) -> dict[str, float]:
         """Loss in nats and perplexity, or accuracy in percent, of an architecture with the shared weights.
 
         Args:
             architecture: connected, of the space.
             batches: of the kind that the search's validation batches are.
+            compute_metrics: see `cnas.training.evaluate.evaluate_network`.
+            preprocess_logits_for_metrics: likewise.
+
+        Raises:
+            UserError: there is ``compute_metrics``, and the supernet has no logits.
         """
+        metrics: dict[str, float] = {}
+        if compute_metrics is not None:
+            kept = Predictions(preprocess_logits_for_metrics)
+            self.scorer.predictions(architecture, batches, kept)
+            metrics = kept.metrics(compute_metrics)
         loss = float(self.scorer.validation([architecture], batches)[0])
-        return {"loss": loss, self._figure: self._second(loss, architecture, batches)}
+        return metrics | {"loss": loss, self._figure: self._second(loss, architecture, batches)}
 
     def _second(self, loss: float, architecture: Architecture, batches: OrderedBatches) -> float:
         if not self.parts.supernet.classifies:

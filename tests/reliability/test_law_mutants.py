@@ -137,13 +137,13 @@ MISTAKES = [
     Mistake(
         "scoring leaves the buffers alone",
         "tests/spaces/test_nats_supernet.py::test_candidates_are_judged_apart_and_leave_no_trace[paths]",
-        "cnas.spaces.base:SuperNet._evaluated",
+        "cnas.spaces.base:SuperNet.evaluated",
         (("self.eval()", "self.train()"),),
     ),
     Mistake(
         "scoring has no gradient",
         "tests/spaces/test_nats_supernet.py::test_candidates_are_judged_apart_and_leave_no_trace[paths]",
-        "cnas.spaces.base:SuperNet._evaluated",
+        "cnas.spaces.base:SuperNet.evaluated",
         (("self.eval()", "torch.set_grad_enabled(self.eval() is self)"),),
         slow=True,
     ),

@@ -53,7 +53,10 @@ def test_a_finished_run_of_an_earlier_layout_counts_where_it_says_the_same(finis
 @pytest.mark.parametrize("what", ["another seed", "a field nobody knows", "not finished"])
 def test_any_other_run_of_an_earlier_layout_is_refused(what, finished, tiny, tmp_path):
     finished_copy(finished, tmp_path / "one", tiny)
-    older(tmp_path / "one", **{"another seed": {"trainer": {"seed": 2}}, "a field nobody knows": {"unheard_of": 1}}.get(what, {}))
+    older(
+        tmp_path / "one",
+        **{"another seed": {"trainer": {"seed": 2}}, "a field nobody knows": {"unheard_of": 1}}.get(what, {}),
+    )
     if what == "not finished":
         (tmp_path / "one" / "result.json").unlink()
     with pytest.raises(UserError, match="version must be"):

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from cnas.data.streams import TextStreams
 from cnas.errors import Stopped, UserError
-from cnas.runs.text import probed
 from cnas.training import RetrainArguments, Retrainer
+from cnas.training.evaluate import probed
 
 STEPS = 7
 PROBE = TextStreams(tokens(60, seed=1), 2, LENGTH)
