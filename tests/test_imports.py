@@ -12,7 +12,15 @@ COMMON = ("cnas.errors", "cnas.types", "cnas.random", "cnas.metrics", "cnas.regi
 
 # Beside its own package; a trailing ".*" means everything below as well. The longest matching key counts.
 ALLOWED = {
-    "cnas": ("cnas.errors", "cnas.types", "cnas.hub.auto_hook", "cnas.data", "cnas.runs.config", "cnas.training"),
+    "cnas": (
+        "cnas.errors",
+        "cnas.types",
+        "cnas.hub.auto_hook",
+        "cnas.data",
+        "cnas.runs.config",
+        "cnas.trainer",
+        "cnas.training",
+    ),
     "cnas.errors": (),
     "cnas.durable": ("cnas.errors",),
     "cnas.random": (),
@@ -27,6 +35,7 @@ ALLOWED = {
     "cnas.training": (
         *COMMON,
         "cnas.durable",
+        "cnas.fields",
         "cnas.data.base",
         "cnas.curricula",
         "cnas.algorithms.base",
@@ -42,6 +51,8 @@ ALLOWED = {
     ),
     "cnas.runs": ("cnas.*",),
     "cnas.fields": ("cnas.errors",),
+    "cnas.strict_yaml": ("cnas.errors",),
+    "cnas.presets": ("cnas.errors", "cnas.fields", "cnas.strict_yaml"),
     "cnas.runs.flags": ("cnas.errors", "cnas.fields"),
     "cnas.runs.lock": ("cnas.errors",),
     "cnas.hub": (

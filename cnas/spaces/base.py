@@ -94,7 +94,13 @@ class SuperNet(nn.Module, ABC):
     def evaluated(
         self, batch: Batch, routings: Sequence[Routing], hidden_states: Sequence[Tensor | None]
     ) -> list[Output]:
-        """The outputs of K routings in evaluation mode, one by one."""
+        """The outputs of K routings in evaluation mode, one by one.
+
+        Args:
+            batch: the same for all.
+            routings: one per subnet.
+            hidden_states: where each subnet begins, one per routing.
+        """
         was_training = self.training
         self.eval()
         try:
