@@ -270,6 +270,7 @@ class CurriculumTrainer:
 
         Raises:
             UserError: the run is not finished, or the folder holds something.
+            StorageError: the disk refuses.
         """
         out, model = Path(output_dir), self._finished() / "model"
         if out.exists() and (not out.is_dir() or any(out.iterdir())):

@@ -42,6 +42,7 @@ PROMISED = [
     "cnas.data.unpickle",
     "cnas.spaces",
     "cnas.sweeps",
+    "cnas.trainer",
     "cnas.training",
     "cnas.types",
 ]

@@ -137,7 +137,7 @@ def test_members_are_described_as_well(site):
         "cnas.algorithms.enas.ENAS.Config.updates",
         "cnas.curricula.Curriculum.update",
         "cnas.errors.Stopped",
-        "cnas.runs.pipeline.run",
+        "cnas.trainer.CurriculumTrainer.train",
         "cnas.spaces.SearchSpace.decisions",
         "cnas.training.SearchLoop",
         "cnas.types.Routing.path",

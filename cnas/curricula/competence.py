@@ -51,7 +51,11 @@ class Competence(Curriculum):
             self._require(name, 0 < getattr(self, name) <= 1, "above 0 and at most 1")
 
     def prepare(self, dataset_info: DatasetInfo, seed: int) -> None:  # noqa: ARG002
-        """See `Curriculum.prepare`; the units are ranked, and get the weights of the beginning."""
+        """See `Curriculum.prepare`; the units are ranked, and get the weights of the beginning.
+
+        Raises:
+            UserError: the data is no text.
+        """
         if dataset_info.read is None:
             raise UserError("curriculum.name competence needs words, so the data must be text")
         known_N = dataset_info.rarities if self.difficulty == "rarity" else dataset_info.lengths

@@ -155,8 +155,8 @@ def test_a_table_and_a_split_file_go_by_what_is_in_them(tmp_path, monkeypatch, t
     RunFolder(tmp_path / "run").start(config)
     for field in ("table", "split_file"):
         for name in ("one", "./one", str(tmp_path / "one"), "link", "same", "other", "nowhere"):
-            part = {"table": "options", "split_file": "images"}[field]
-            again = replace(config, **{part: replace(getattr(config, part), **{field: name})})
+            changed = {"table": name} if field == "table" else {"images": replace(config.images, split_file=name)}
+            again = replace(config, **changed)
             if name in ("other", "nowhere"):
                 with pytest.raises(UserError, match=f"{field} is 'one' there and '{name}' here"):
                     RunFolder(tmp_path / "run").check(again, unread, resume=True)

@@ -84,8 +84,7 @@ def test_it_is_what_one_would_have_asked_for(folder):
         replace(config.trainer, global_batch_size=15, eval_batch_size=15),
         replace(config.retrain, global_batch_size=15),
     )
-    options = replace(config.options, data=str(folder))
-    asked = ImageTask.load(replace(config, options=options, trainer=trainer, retrain=retrain))
+    asked = ImageTask.load(replace(config, data=str(folder), trainer=trainer, retrain=retrain))
     assert (dict(asked.cut), dict(task_of(folder).cut)) == ({}, CUT)
     assert asked.config == task_of(folder).config
 

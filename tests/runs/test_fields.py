@@ -286,7 +286,7 @@ def test_a_part_that_is_none_has_no_flags() -> None:
 
 
 def test_a_plain_parser_accepts_the_flags_too() -> None:
-    parser = argparse.ArgumentParser()
+    parser = OneLineParser()
     add_flags(parser, Run(seed=1))
     assert apply_flags(Run(seed=1), parser.parse_args(["--seed", "3"])) == Run(seed=3)
 
