@@ -116,8 +116,8 @@ class CurriculumTrainer:
             preset: e.g. ``"ptb_cl_enas/smoke"``.
             algorithm: searches in place of the preset's own.
             train_dataset: data in place of the preset's own, as above.
-            changes: ``eval_dataset``, ``callbacks`` and the like as above; fields of `SearchArguments`, e.g. ``seed=2``;
-                or sections of the configuration, e.g. ``space={"hidden_size": 16}`` or ``curriculum=None``.
+            changes: ``eval_dataset``, ``callbacks`` and the like as above; fields of `SearchArguments`, e.g.
+                ``seed=2``; or sections of the configuration, e.g. ``space={"hidden_size": 16}`` or ``curriculum=None``.
 
         Example:
             >>> trainer = CurriculumTrainer.from_preset("ptb_cl_enas/smoke", seed=2, retrain={"num_train_epochs": 1})
