@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -85,7 +85,7 @@ class Task(ABC):
         data = self.data
         splits = {name: getattr(data, name) for name in ("search", "train", "validation", "test")}
         used = {name: len(split) for name, split in splits.items() if split is not None}
-        return {"name": data.name, "fingerprint": data.fingerprint, "splits": data.splits, "used": used}
+        return {"name": data.name, "fingerprint": self.fingerprint, "splits": data.splits, "used": used}
 
     def remarks(self) -> list[str]:
         """What a user should know about the data before the run starts, a line each."""
@@ -133,7 +133,11 @@ class Task(ABC):
 
     @abstractmethod
     def read(self, data: Any) -> Any:
-        """Other data to evaluate on, read as the run's own: a name, a path, a `Dataset` or a `DatasetDict`."""
+        """Other data to evaluate on, read as the run's own: a name, a path, a `Dataset` or a `DatasetDict`.
+
+        Raises:
+            UserError: it cannot be read, or does not fit the run.
+        """
 
     @abstractmethod
     def evaluate(self, network: Any, data: Any = None) -> dict[str, float]:
@@ -176,7 +180,7 @@ def load_task(config: RunConfig, *, data: Any = None, eval_data: Any = None, tok
 
     Args:
         config: of the run; where it has ``images`` the data are images, else text.
-        data: in place of the data that the configuration names, e.g. a `datasets.DatasetDict`.
+        data: in place of what the configuration names: a name, a path, a `datasets.Dataset` or a `DatasetDict`.
         eval_data: what is evaluated on, where ``data`` has no validation split.
         tokenizer: a fast tokenizer for text, in place of the one of the configuration.
 
@@ -187,6 +191,8 @@ def load_task(config: RunConfig, *, data: Any = None, eval_data: Any = None, tok
     from cnas.runs.images import ImageTask
     from cnas.runs.text import TextTask
 
+    if isinstance(data, str):
+        config, data = replace(config, data=data), None
     if config.images is None:
         return TextTask.load(config, data=data, eval_data=eval_data, tokenizer=tokenizer)
     return ImageTask.load(config, data=data, eval_data=eval_data, tokenizer=tokenizer)
