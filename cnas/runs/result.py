@@ -323,7 +323,7 @@ class RunResult(Part):
 
     @property
     def primary(self) -> Primary | None:
-        """The retrained network's metric, on `measured_on`, or else the table's accuracy; None where both are unknown."""
+        """The retrained network's metric on `measured_on`, or the table's accuracy; None where both are unknown."""
         name, _, higher = self.metric
         value = self.metrics(self.measured_on).get(name)
         if value is None and self.benchmark is not None:
