@@ -101,15 +101,16 @@ class CurriculumTrainer:
             preset: e.g. ``"ptb_cl_enas/smoke"``.
             algorithm: searches in place of the preset's own.
             train_dataset: data in place of the preset's own, as above.
-            changes: ``eval_dataset`` and ``processing_class`` as above; fields of `SearchArguments`, e.g. ``seed=2``; or
-                sections of the configuration, e.g. ``space={"hidden_size": 16}`` or ``curriculum=None``.
+            changes: ``eval_dataset`` and ``processing_class`` as above; fields of `SearchArguments`, e.g. ``seed=2``;
+                or sections of the configuration, e.g. ``space={"hidden_size": 16}`` or ``curriculum=None``.
 
         Example:
             >>> trainer = CurriculumTrainer.from_preset("ptb_cl_enas/smoke", seed=2, retrain={"num_train_epochs": 1})
             >>> trainer.config.retrain.num_train_epochs, trainer.folder.path.name[:21]
             (1, 'ptb_cl_enas-smoke-s2-')
         """
-        data = {name: changes.pop(name) for name in ("eval_dataset", "processing_class") if name in changes}
+        names = changes.keys() & {"eval_dataset", "processing_class"}
+        data = {name: changes.pop(name) for name in names}
         if train_dataset is not None:
             data["train_dataset"] = train_dataset
         return cls.from_config(preset_with(preset, algorithm, changes), **data)
@@ -122,7 +123,8 @@ class CurriculumTrainer:
         eval_dataset: Any = None,
         processing_class: Any = None,
     ) -> None:
-        self._data = {"data": train_dataset, "eval_data": eval_dataset, "tokenizer": processing_class}
+        given = None if isinstance(train_dataset, str) else train_dataset
+        self._data = {"data": given, "eval_data": eval_dataset, "tokenizer": processing_class}
         self.config = replace(config, data=train_dataset) if isinstance(train_dataset, str) else config
         if not isinstance(train_dataset, str) or processing_class is not None:
             read = self.task.config
@@ -155,8 +157,12 @@ class CurriculumTrainer:
         """
         if self.config.architecture is not None:
             raise UserError(f"architecture {self.config.architecture!r} is given, so nothing is searched; use retrain")
-        with self._working(bool(resume_from_checkpoint)) as context:
-            found = pipeline.search(self.task, context, self.folder)
+        resume = bool(resume_from_checkpoint) or self._begun
+        self._check(resume)
+        found = self.folder.read_json("search.json")
+        if found is None:
+            with self._working(resume) as context:
+                found = pipeline.search(self.task, context, self.folder)
         return self._search_result(found)
 
     def retrain(

@@ -97,6 +97,7 @@ def build_trainer(
     space: Any = None,
     algorithm: str = "enas",
     dtype: torch.dtype = torch.float32,
+    callbacks: Any = (),
     **config: Any,
 ) -> SearchLoop:
     """A search at its beginning; ``config`` are fields of `SearchArguments`."""
@@ -117,7 +118,7 @@ def build_trainer(
         train=train,
         valid=valid,
     )
-    return SearchLoop(parts, trainer_config, context)
+    return SearchLoop(parts, trainer_config, context, callbacks)
 
 
 def rows(folder: Path, without: tuple[str, ...] = ()) -> list[dict[str, Any]]:

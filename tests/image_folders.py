@@ -32,7 +32,7 @@ def image_result(config, **changes):
         "preset": config.preset,
         "space": config.space.name,
         "algorithm": config.algorithm if searched else None,
-        "curriculum": config.to_json()["curriculum"] if searched else None,
+        "curriculum": config.to_json()["curriculum"] | {"k": config.curriculum.num_candidates} if searched else None,
         "seed": config.seed,
         "dataset": {"name": "digits", "fingerprint": "f" * 16, "splits": {}, "used": SIZES},
         "architecture": {"space": config.space.name, "string": config.architecture or CELL},

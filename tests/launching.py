@@ -17,8 +17,6 @@ from typing import Any
 
 import tiny_recipe
 
-from cnas.cli.launch import main
-
 CONTEXT = multiprocessing.get_context("forkserver")
 PRELOADED = ["cnas.cli.launch", "cnas.spaces", "cnas.algorithms", "tensorboard", "cnas.hub.cell"]
 """None of them asks for a device, and nobody else runs in the server: what has met one must not fork."""
@@ -89,7 +87,7 @@ def recipe(argv: Sequence[str], home: Path, fault: Fault | None = None) -> int:
     os.chdir(home)
     if fault is not None and fault.rank == os.environ.get("RANK", "0"):
         _arm(fault)
-    return main(tiny_recipe.PRESETS, argv, default="tiny")
+    return tiny_recipe.main(argv)
 
 
 def launch(home: Path, *argv: str, fault: Fault | None = None) -> Launched:

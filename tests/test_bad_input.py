@@ -7,8 +7,6 @@ import pytest
 import tiny_recipe
 from launching import SAVING
 
-from cnas.cli.launch import main
-
 
 @pytest.fixture
 def place(tmp_path, home, monkeypatch):
@@ -27,7 +25,7 @@ def contents(folder):
 def refused(capsys, place, *argv):
     """The one line with which the recipe refuses, checked for everything that all of them have in common."""
     before = contents(place)
-    code = main(tiny_recipe.PRESETS, argv, default="tiny")
+    code = tiny_recipe.main(argv)
     out, err = capsys.readouterr()
     assert code == 2, (code, out, err)
     assert err.startswith("error: "), err
@@ -226,13 +224,13 @@ def test_a_configuration_that_is_no_json(capsys, used):
 
 
 def test_a_folder_that_may_not_be_written_ends_with_5(capsys, place):
-    assert main(tiny_recipe.PRESETS, ["--output-dir", "/proc/run"], default="tiny") == 5
+    assert tiny_recipe.main(["--output-dir", "/proc/run"]) == 5
     assert capsys.readouterr().err.startswith("error: cannot write /proc/run")
 
 
 def test_help_lists_every_flag(capsys):
     with pytest.raises(SystemExit) as end:
-        main(tiny_recipe.PRESETS, ["--help"], default="tiny")
+        tiny_recipe.main(["--help"])
     assert end.value.code == 0
     out, err = capsys.readouterr()
     assert err == ""

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cnas import algorithms
+from cnas import algorithms, curricula
 from cnas.hub.card import CURRICULUM_NAS
 
 ROOT = Path(__file__).parents[1]
@@ -19,6 +19,7 @@ def cited():
     """The paper behind every algorithm, and that of the method."""
     classes = {type(algorithms.default_config(name)).__qualname__.split(".")[0] for name in algorithms.names()}
     papers = [CURRICULUM_NAS, *(getattr(algorithms, name).paper for name in sorted(classes))]
+    papers += [paper for name in curricula.names() if (paper := curricula.curriculum_class(name).paper)]
     return {paper.url: paper for paper in papers}
 
 

@@ -78,7 +78,7 @@ def test_every_search_keeps_the_optimiser_of_its_recipe(table3, preset):
 
 
 def plan_of(table3, *argv):
-    return table3["parse"](argv)
+    return table3["TABLE"].parse(argv)
 
 
 def test_the_plan_has_every_row_and_random_cells_for_every_seed(table3):
@@ -144,7 +144,7 @@ BAD = {
 
 @pytest.mark.parametrize("argv", BAD, ids=" ".join)
 def test_a_mistake_is_one_line_and_code_2(table3, argv, capsys):
-    assert table3["main"](argv) == 2
+    assert table3["TABLE"].main(argv) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert BAD[argv] in error
@@ -187,7 +187,7 @@ def row_of(text, label):
 
 
 def test_the_table_says_what_the_runs_say(table3, table_of_two_seeds, tmp_path, capsys):
-    assert run_table(table_of_two_seeds, tmp_path, 1, table3["make_table"]) == 0
+    assert run_table(table_of_two_seeds, tmp_path, 1, table3["TABLE"].make) == 0
     text = (tmp_path / "table.md").read_text("utf-8")
     assert text in capsys.readouterr().out
     assert row_of(text, "CL-ENAS")[1:6] == ["2", "60.50 ± 0.71", "59.50 ± 0.71", "61.58", "58.38"]
@@ -204,7 +204,7 @@ def test_the_table_says_what_the_runs_say(table3, table_of_two_seeds, tmp_path, 
 def test_a_run_that_is_missing_is_named_and_counts_nowhere(table3, table_of_two_seeds, tmp_path):
     codes = {job.name: 0 for job in table_of_two_seeds.jobs()} | {"enas-s2": 4, "darts_v1-s1": 4, "darts_v1-s2": 4}
     (tmp_path / "enas-s2" / LOG).write_text("a line\nerror: the loss became nan\n", "utf-8")
-    text = table3["make_table"](table_of_two_seeds, tmp_path, codes)
+    text = table3["TABLE"].make(table_of_two_seeds, tmp_path, codes)
     assert row_of(text, "ENAS")[1:4] == ["1", "62.00", "61.00"]
     assert row_of(text, "DARTS-V1")[1:4] == ["0", "–", "–"]
     assert "- missing: enas-s2, error: the loss became nan (log: " in text

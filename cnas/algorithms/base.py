@@ -116,6 +116,11 @@ class AlgorithmConfig:
     algorithm: ClassVar[type[SearchAlgorithm]]
 
     @property
+    def needs_sgd(self) -> bool:
+        """Whether it takes steps of SGD for those of the weights, so that these must be such steps."""
+        return False
+
+    @property
     def name(self) -> str:
         """Under which `cnas.algorithms` offers the algorithm."""
         return self.algorithm.name
@@ -175,6 +180,11 @@ class SearchAlgorithm(nn.Module, ABC):
         super().__init__()
         self.space, self.config = space, config
         self.optimizer: torch.optim.Optimizer | None = None
+
+    @property
+    def needs_sgd(self) -> bool:
+        """See `AlgorithmConfig.needs_sgd`."""
+        return isinstance(self.config, AlgorithmConfig) and self.config.needs_sgd
 
     @abstractmethod
     def route(self, generator: torch.Generator) -> Routing:

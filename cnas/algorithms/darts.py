@@ -75,6 +75,11 @@ class DARTS(Relaxed):
             """``darts_v2`` where the weights' step is unrolled, else ``darts_v1``."""
             return "darts_v2" if self.unrolled else "darts_v1"
 
+        @property
+        def needs_sgd(self) -> bool:
+            """The unrolled step is one of SGD, with momentum or without."""
+            return self.unrolled
+
     config: Config
 
     def __init__(self, space: SearchSpace, config: Config, seed: int) -> None:

@@ -66,7 +66,6 @@ class NatsTable:
             dataset: np.array([accuracy(value, f"{source}, row {row}, {dataset}") for row, value in enumerate(column)])
             for dataset, column in test_accuracy.items()
         }
-        self._ascending = {dataset: np.sort(column) for dataset, column in self._accuracies.items()}
 
     @classmethod
     def load(cls, path: str | Path) -> NatsTable:
@@ -132,19 +131,11 @@ class NatsTable:
         return space.name == NatsSpace.name
 
     def _record(self, index: int) -> Record:
-        found = {dataset: float(column[index]) for dataset, column in self._accuracies.items()}
-        above = {
-            dataset: len(column) - int(np.searchsorted(column, found[dataset], side="right"))
-            for dataset, column in self._ascending.items()
-        }
-        return Record(
-            index,
-            self.architectures[index],
-            found,
-            {dataset: 1 + count for dataset, count in above.items()},
-            {dataset: float(column[-1]) - found[dataset] for dataset, column in self._ascending.items()},
-            self.source,
-        )
+        columns = self._accuracies.items()
+        found = {dataset: float(column[index]) for dataset, column in columns}
+        rank = {dataset: 1 + int((column > column[index]).sum()) for dataset, column in columns}
+        regret = {dataset: float(column.max() - column[index]) for dataset, column in columns}
+        return Record(index, self.architectures[index], found, rank, regret, self.source)
 
     def _checked(self, source: str) -> dict[str, int]:
         """The row of every architecture."""
@@ -169,11 +160,10 @@ def _order(indices: Sequence[Any], path: Path) -> list[int]:
         if not isinstance(index, int):
             raise UserError(f"table {path}, row {row}: index must be a whole number, got {str(index)[:40]!r}")
     order = sorted(range(len(indices)), key=lambda row: indices[row])
-    for place, row in enumerate(order):
-        if indices[row] != place:
-            wrong = "lacks" if indices[row] > place else "has twice or below 0"
-            which = place if indices[row] > place else indices[row]
-            raise UserError(f"table {path} {wrong} the index {which}; it needs 0 to {SIZE - 1}, each once")
+    for place, index in enumerate(indices[row] for row in order):
+        if index != place:
+            wrong = f"lacks the index {place}" if index > place else f"has twice or below 0 the index {index}"
+            raise UserError(f"table {path} {wrong}; it needs 0 to {SIZE - 1}, each once")
     return order
 
 
@@ -197,10 +187,9 @@ def accuracy(value: object, where: str) -> float:
     Raises:
         UserError: it is not; ``where`` says which it is.
     """
-    good = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 100
-    if not good:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 100:
         raise UserError(f"{where} must be an accuracy from 0 to 100, got {str(value)[:40]!r}")
-    return float(value)  # type: ignore[arg-type]
+    return float(value)
 
 
 def read_columns(path: Path) -> dict[str, list[Any]]:

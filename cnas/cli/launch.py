@@ -1,7 +1,4 @@
-"""From the command line to a run: presets, flags, one-line errors and exit codes.
-
-A recipe is a dictionary of functions that return a complete `RunConfig`; everything else is here.
-"""
+"""From the command line to a run: presets, flags, one-line errors and exit codes; recipes and `cnas search` alike."""
 
 from __future__ import annotations
 
@@ -10,88 +7,165 @@ import json
 import os
 import sys
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from cnas import curricula
+from cnas import algorithms, presets, spaces
+from cnas.cli.commands import search
 from cnas.cli.main import exit_code
+from cnas.curricula import like
 from cnas.errors import UserError
+from cnas.fields import nearest
 from cnas.hub.artifacts import summary
+from cnas.runs.choices import published
 from cnas.runs.config import RunConfig
 from cnas.runs.flags import OneLineParser
 from cnas.trainer import CurriculumTrainer
 
-Preset = Callable[[], RunConfig]
-Parse = Callable[[Sequence[str]], tuple[RunConfig, Path, bool]]
+Check = Callable[[RunConfig], None]
 
 
 def main(
-    presets: Mapping[str, Preset], argv: Sequence[str] | None = None, *, default: str = "cpu", own: Parse | None = None
+    recipe: str, argv: Sequence[str] | None = None, *, default: str = "cpu", check: Check = lambda config: None
 ) -> int:
     """Run a recipe; returns the exit code (see `cnas.errors`).
 
     Args:
-        presets: complete configurations by name.
+        recipe: whose presets ``--preset`` chooses among.
         argv: the command line without the program's name; `sys.argv` where None.
         default: the preset that is taken where none is named.
-        own: the recipe's own reader of its command line, in place of `parse`.
+        check: raises what the recipe has against a configuration.
     """
-    words = sys.argv[1:] if argv is None else argv
 
     def action() -> None:
-        config, folder, resume = parse(presets, words, default) if own is None else own(words)
-        _log(f"preset {config.preset} · data {config.data} · output {folder}")
-        trainer = CurriculumTrainer.from_config(config, folder)
-        try:
-            trainer.train(resume)
-        finally:
-            trainer.close()
-        _log(summary(folder))
+        config, folder, resume = parse(recipe, sys.argv[1:] if argv is None else argv, default)
+        check(config)
+        start(config, folder, resume)
 
     return exit_code(action)
 
 
-def parse(
-    presets: Mapping[str, Preset],
-    argv: Sequence[str],
-    default: str,
-    parents: Sequence[argparse.ArgumentParser] = (),
-) -> tuple[RunConfig, Path, bool]:
+def start(config: RunConfig, folder: Path, resume: bool) -> None:
+    """Do the run of a configuration, and print what came of it.
+
+    Args:
+        config: of the run.
+        folder: of the run.
+        resume: go on with what the folder holds.
+    """
+    log(f"preset {config.preset} · data {config.data} · output {folder}")
+    trainer = CurriculumTrainer.from_config(config, folder)
+    try:
+        trainer.train(resume)
+    finally:
+        trainer.close()
+    log(summary(folder))
+
+
+def parse(recipe: str | None, argv: Sequence[str], default: str = "cpu") -> tuple[RunConfig, Path, bool]:
     """(configuration, run folder, whether to resume) of a command line.
 
     Args:
-        presets: complete configurations by name.
+        recipe: whose presets ``--preset`` chooses among; None is `cnas search`, which knows all of them.
         argv: the command line without the program's name.
-        default: the preset that is taken where none is named.
-        parents: with flags that the recipe has read itself.
+        default: the preset of the recipe that is taken where none is named.
 
     Raises:
         UserError: an unknown flag or preset, or a value that is not allowed.
     """
-    known, _ = _first_parser().parse_known_args(argv)
-    if known.preset is not None and known.preset not in presets:
-        raise UserError(f"--preset must be one of {', '.join(presets)}, got {known.preset!r}")
-    if known.preset is not None and known.config is not None:
-        raise UserError(f"--config {known.config} already names everything; leave out --preset {known.preset}")
-    config = presets[known.preset or default]() if known.config is None else _read(Path(known.config))
-    parser = OneLineParser(
-        description=textwrap.dedent(sys.modules["__main__"].__doc__ or ""),
-        parents=[_first_parser(), *parents],
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    if known.no_curriculum:
-        config = replace(config, curriculum=None)
-    if known.curriculum_name is not None:
-        config = config.with_curriculum(known.curriculum_name)
-    config.add_flags(parser)
-    given = parser.parse_args(list(argv))
-    config = config.with_flags(given)
+    first = _first_parser(recipe)
+    known, _ = first.parse_known_args(argv)
+    config, given = _changed(_chosen(known, recipe, default), known, first, argv, recipe)
     return config, Path(given.output_dir or config.default_folder), given.resume
 
 
-def _read(file: Path) -> RunConfig:
-    """The configuration that a run has left."""
+def with_flags(config: RunConfig, argv: Sequence[str]) -> RunConfig:
+    """A configuration with the flags of a command line applied.
+
+    Args:
+        config: what the flags change.
+        argv: the words.
+
+    Raises:
+        UserError: an unknown flag, or a value that is not allowed.
+    """
+    first = _first_parser("")
+    return _changed(config, first.parse_known_args(argv)[0], first, argv, "")[0]
+
+
+def _first_parser(recipe: str | None) -> OneLineParser:
+    """The flags that decide which others there are."""
+    parser = OneLineParser(add_help=False)
+    (search.add_flags if recipe is None else search.run_flags)(parser)
+    return parser
+
+
+def _changed(
+    config: RunConfig, known: argparse.Namespace, first: OneLineParser, argv: Sequence[str], recipe: str | None
+) -> tuple[RunConfig, argparse.Namespace]:
+    """(configuration with all flags applied, their values)."""
+    if known.no_curriculum:
+        config = replace(config, curriculum=None)
+    if known.curriculum_name is not None:
+        if config.curriculum is None:
+            raise UserError(f"curriculum.name is {known.curriculum_name!r:.60}, but this run has no curriculum")
+        config = replace(config, curriculum=like(config.curriculum, known.curriculum_name))
+    parser = OneLineParser(
+        prog="cnas search" if recipe is None else None,
+        description=None if recipe is None else textwrap.dedent(sys.modules["__main__"].__doc__ or ""),
+        parents=[first],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    config.add_flags(parser)
+    given = parser.parse_args(list(argv))
+    return config.with_flags(given), given
+
+
+def _chosen(known: argparse.Namespace, recipe: str | None, default: str) -> RunConfig:
+    """The configuration before any field of it is changed."""
+    given = {name: getattr(known, name, None) for name in ("config", "preset", "space", "algorithm")}
+    if known.config is not None:
+        if other := next((name for name, value in given.items() if value is not None and name != "config"), None):
+            raise UserError(f"--config {known.config} already names everything; leave out --{other} {given[other]}")
+        return read_config(Path(known.config))
+    for name, find in (("algorithm", algorithms.default_config), ("space", spaces.space_class)):
+        if given[name] is not None:
+            try:
+                find(given[name])
+            except UserError as problem:
+                raise UserError(f"--{problem}") from problem
+    if given["space"] is not None:
+        if known.preset is not None:
+            raise UserError(f"--preset {known.preset} has a space; leave out --space {known.space}")
+        return published(known.space, known.algorithm)
+    preset = known.preset or (recipe and default)
+    if preset is None:
+        raise UserError("one of --preset, --space and --config must be given; cnas list presets shows what there is")
+    if recipe is not None:
+        allowed = [name.partition("/")[2] for name in presets.names() if name.startswith(f"{recipe}/")]
+        if preset not in allowed:
+            raise UserError(
+                f"--preset must be one of {', '.join(allowed)}, got {preset!r:.60}{nearest(preset, allowed)}"
+            )
+        preset = f"{recipe}/{preset}"
+    return RunConfig.from_preset(preset, known.algorithm)
+
+
+def read_config(file: Path) -> RunConfig:
+    """The configuration in a file: the ``config.json`` of a run, or YAML that leaves out what is a default.
+
+    Args:
+        file: JSON, unless it ends in ``.yaml`` or ``.yml``.
+
+    Raises:
+        UserError: it cannot be read, or is wrong.
+    """
+    if file.suffix in (".yaml", ".yml"):
+        try:
+            return RunConfig.assemble(presets.read(file))
+        except UserError as problem:
+            raise UserError(f"--config {str(problem).removeprefix(f'{file}: ')} ({file})") from problem
     try:
         values = json.loads(file.read_text("utf-8"))
     except OSError as problem:
@@ -101,19 +175,7 @@ def _read(file: Path) -> RunConfig:
     return RunConfig.from_json(values)
 
 
-def _first_parser() -> OneLineParser:
-    parser = OneLineParser(add_help=False)
-    group = parser.add_argument_group("run")
-    group.add_argument("--preset", metavar="NAME", help="a complete configuration: smoke, cpu or paper")
-    group.add_argument("--config", metavar="FILE", help="start from the config.json of a run instead of a preset")
-    group.add_argument("--output-dir", metavar="DIR", help="the run folder (default: runs/...)")
-    group.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in the run folder")
-    group.add_argument("--no-curriculum", action="store_true", help="the plain algorithm: all data weighs the same")
-    about = f"what the weights of the data come from: {', '.join(curricula.names())}"
-    group.add_argument("--curriculum.name", metavar="NAME", dest="curriculum_name", help=about)
-    return parser
-
-
-def _log(text: str) -> None:
+def log(text: str) -> None:
+    """Print a line, by one of several processes."""
     if os.environ.get("RANK", "0") == "0":
         print(text, flush=True)

@@ -34,7 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def action() -> None:
         command, given = parse(sys.argv[1:] if argv is None else argv)
-        print(command.run(given), flush=True)
+        if text := command.run(given):
+            print(text, flush=True)
 
     return exit_code(action)
 
@@ -78,7 +79,9 @@ def parse(argv: Sequence[str]) -> tuple[ModuleType, argparse.Namespace]:
         parser.parse_args(argv)
     if name not in parsers:
         raise UserError(f"command must be one of {', '.join(parsers)}, got {name[:40]!r}; cnas --help says more")
-    return _command(name), parsers[name].parse_args(rest)
+    command = _command(name)
+    own = None if rest in (["-h"], ["--help"]) else getattr(command, "parse", None)
+    return command, (own or parsers[name].parse_args)(rest)
 
 
 def names() -> list[str]:
@@ -97,7 +100,7 @@ def _parsers() -> tuple[OneLineParser, dict[str, OneLineParser]]:
         prog="cnas",
         usage="cnas COMMAND …",
         description="Curriculum neural architecture search.",
-        epilog="examples:\n  cnas compare runs/first runs/second\n  cnas COMMAND --help",
+        epilog="examples:\n  cnas search --preset ptb_cl_enas/smoke\n  cnas COMMAND --help",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"cnas {cnas.__version__}")

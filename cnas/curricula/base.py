@@ -157,7 +157,6 @@ class Curriculum:
         paper: where it was published; None where nowhere.
         min_candidates: so many candidates it needs; 0 where it looks at no losses.
         needs_words: whether units must be text.
-        state: tensors by name, which every checkpoint holds; ``v`` is float32 [N]. Empty until `setup`.
 
     Raises:
         UserError: naming the field, its value and what is allowed.
@@ -177,6 +176,7 @@ class Curriculum:
     unit: Literal["sequence", "token", "sample"] = "sequence"
     """What has a weight: a chunk of text as a whole, every token of it, or (the one choice for images) a sample."""
     state: dict[str, Tensor] = field(init=False, repr=False, compare=False, default_factory=dict)
+    """Tensors by name, which every checkpoint holds; ``v`` is float32 [N]. Empty until `setup`."""
 
     def __post_init__(self) -> None:
         check_fields(self, "curriculum")
@@ -241,7 +241,12 @@ class Curriculum:
         return ready
 
     def prepare(self, dataset_info: DatasetInfo, seed: int) -> None:
-        """Make what ``state`` holds beside the weights; nothing by default."""
+        """Make what ``state`` holds beside the weights; nothing by default.
+
+        Args:
+            dataset_info: what is known of the units.
+            seed: of the run.
+        """
 
     def weights(self, unit_ids: Tensor) -> Tensor:
         """The weight v of every position, float32, shape of ``unit_ids``."""

@@ -51,7 +51,7 @@ class Competence(Curriculum):
             self._require(name, 0 < getattr(self, name) <= 1, "above 0 and at most 1")
 
     def prepare(self, dataset_info: DatasetInfo, seed: int) -> None:  # noqa: ARG002
-        """Rank the units, and give them the weights of the beginning."""
+        """See `Curriculum.prepare`; the units are ranked, and get the weights of the beginning."""
         if dataset_info.read is None:
             raise UserError("curriculum.name competence needs words, so the data must be text")
         known_N = dataset_info.rarities if self.difficulty == "rarity" else dataset_info.lengths
@@ -64,7 +64,11 @@ class Competence(Curriculum):
         self.v.copy_(normalized_weights(self._used(torch.arange(len(ranks_N)), self.start)))
 
     def competence(self, share: float) -> float:
-        """c(t), the share of the units that are used, where ``share`` of the training is over."""
+        """c(t), the share of the units that are used.
+
+        Args:
+            share: of the training that is over.
+        """
         return min(1.0, math.sqrt(share / self.duration * (1 - self.start**2) + self.start**2))
 
     def scores(self, unit_ids_U: Tensor, losses_KU: Tensor, progress: Progress) -> Tensor:  # noqa: ARG002

@@ -26,7 +26,7 @@ class Permuted(Uncertainty):
     name: ClassVar[str] = "permuted"
 
     def prepare(self, dataset_info: DatasetInfo, seed: int) -> None:
-        """Draw the place of every unit."""
+        """See `Curriculum.prepare`; the place of every unit is drawn."""
         order_N = torch.randperm(dataset_info.num_units, generator=generator(seed, "curriculum/permutation"))
         self.state["order"] = order_N.to(self.v.device)
 

@@ -69,7 +69,7 @@ class SuperLoss(Curriculum):
         self._require("decay", 0 <= self.decay < 1, "at least 0 and below 1")
 
     def prepare(self, dataset_info: DatasetInfo, seed: int) -> None:  # noqa: ARG002
-        """No loss was seen yet."""
+        """See `Curriculum.prepare`; no loss was seen yet."""
         self.state["tau"] = torch.full((), math.nan, dtype=torch.float64)
 
     def scores(self, unit_ids_U: Tensor, losses_KU: Tensor, progress: Progress) -> Tensor:  # noqa: ARG002

@@ -152,7 +152,7 @@ def summary(folder: Path) -> str:
     """What a person wants to see at the end of a run: the cell, its figures, three lines, where the card is."""
     result = RunResult.load(folder)
     curriculum = result.curriculum
-    title = f"curriculum of {curriculum.k} subnets" if curriculum else "no curriculum"
+    title = f"curriculum of {curriculum.count} subnets" if curriculum else "no curriculum"
     how = f"{result.algorithm} on {result.dataset.name}, {title}" if result.search else "given cell"
     return "\n".join(
         [

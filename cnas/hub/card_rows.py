@@ -59,7 +59,7 @@ def trouble(result: RunResult) -> str:
 
 
 def settings(config: Mapping[str, Any]) -> Rows:
-    """Every field of the parts of a configuration by its flag's name; never where the data is.
+    """Every field of the parts of a configuration by its flag's name; never where data or logs are.
 
     Args:
         config: the contents of ``config.json``.
@@ -68,7 +68,8 @@ def settings(config: Mapping[str, Any]) -> Rows:
         >>> settings({"data": "/home/ada/novel", "trainer": {"num_train_epochs": 8, "max_grad_norm": None}})
         [('trainer.num_train_epochs', '8'), ('trainer.max_grad_norm', 'none')]
     """
-    return flat({key: value for key, value in config.items() if isinstance(value, Mapping)})
+    parts = {key: value for key, value in config.items() if isinstance(value, Mapping)}
+    return [row for row in flat(parts) if row[0] != "trainer.logging_dir"]
 
 
 def benchmark_rows(result: RunResult) -> Rows:
@@ -129,16 +130,16 @@ def _text(value: Any) -> str:
 
 def _curriculum(curriculum: CurriculumSettings | None) -> Rows:
     if curriculum is None:
-        return [("Curriculum", "none; every training sample weighs the same")]
+        return [("Curriculum", "none; every training sample has the same weight")]
     name, k, unit, refresh = (
         "unknown" if value is None else last_part(value)
-        for value in (curriculum.name, curriculum.k, curriculum.unit, curriculum.refresh)
+        for value in (curriculum.name, curriculum.count, curriculum.unit, curriculum.refresh)
     )
     kind = known_class(curriculum.name)
     about = f": {(kind.__doc__ or '').splitlines()[0].rstrip('.').replace('`', '')}" if kind else ""
     return [
         ("Curriculum", f"{name}{about}"),
-        ("Scoring subnets", f"K = {k}"),
+        ("Candidates that score the data", f"K = {k}"),
         ("Unit that has a weight of its own", unit),
         ("Refresh of the weights", f"once per {refresh}"),
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from huggingface_hub import CommitOperationAdd, HfApi, get_token, is_offline_mode
@@ -138,11 +139,8 @@ def _create(api: HfApi, repo_id: str, private: bool) -> str:
 
 
 def _check_id(repo_id: str) -> None:
-    try:
+    with suppress(HFValidationError):
         validate_repo_id(repo_id)
-    except HFValidationError:
-        pass
-    else:
         if "/" in repo_id:
             return
     raise UserError(f"repo_id must be owner/name, of letters, digits, '-', '_' and '.', got {str(repo_id)[:100]!r}")

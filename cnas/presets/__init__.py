@@ -8,7 +8,7 @@ YAML files.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -112,15 +112,11 @@ def _files() -> dict[str, Path]:
 def _plugged_in() -> Iterator[tuple[str, Path]]:
     """The presets of other distributions: (recipe, folder)."""
     for point in entry_points(group=GROUP):
-        yield point.name, Path(next(iter(_package(point).__path__)))
-
-
-def _package(point: EntryPoint) -> Any:
-    try:
-        return point.load()
-    except Exception as problem:
-        owner = point.dist.name if point.dist else point.value
-        what = " ".join(str(problem).split())[:200]
-        raise UserError(
-            f"presets {point.name} of {owner} cannot be read: {type(problem).__name__}: {what}"
-        ) from problem
+        try:
+            yield point.name, Path(next(iter(point.load().__path__)))
+        except Exception as problem:
+            owner = point.dist.name if point.dist else point.value
+            what = " ".join(str(problem).split())[:200]
+            raise UserError(
+                f"presets {point.name} of {owner} cannot be read: {type(problem).__name__}: {what}"
+            ) from problem

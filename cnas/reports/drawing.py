@@ -20,6 +20,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
 from cnas.durable import storage_errors
@@ -223,10 +224,21 @@ def epochs_axis(axes: Axes, unit: str, *, bottom: bool = True) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
 
 
-def without_lines(axes: Axes) -> None:
-    """An axes whose content is a table of fields: labels beside it, but no lines."""
-    axes.grid(visible=False)
+def field(axes: Axes, place: tuple[float, float], colour: str, strength: float, text: str = "") -> None:
+    """A field of a drawn table; the strength is an opacity, which is one over a light page and over a dark one."""
+    corner = (place[0] - 0.47, place[1] - 0.45)
+    axes.add_patch(Rectangle(corner, 0.94, 0.9, facecolor=colour, alpha=strength, linewidth=0))
+    axes.text(*place, text, ha="center", va="center", fontsize=7.5, color=INK)
+
+
+def label_fields(axes: Axes, rows: Sequence[str], columns: Sequence[str]) -> None:
+    """Name the rows of a drawn table and its columns, the first row above."""
+    axes.set_xlim(-0.55, len(columns) - 0.45)
+    axes.set_ylim(len(rows) - 0.45, -0.55)
+    axes.set_xticks(range(len(columns)), columns)
+    axes.set_yticks(range(len(rows)), rows)
     axes.tick_params(length=0, labelsize=8)
+    axes.grid(visible=False)
     axes.spines[:].set_visible(False)
 
 

@@ -14,7 +14,7 @@ from cnas.durable import replace_file, storage_errors
 from cnas.hub._markdown import one_line
 from cnas.reports import tables
 from cnas.reports.cell_graph import draw_cell_graph
-from cnas.reports.collapse import assess
+from cnas.reports.collapse import alarms
 from cnas.reports.curves import PHASES, draw_accuracy, draw_comparison, draw_learning_curve
 from cnas.reports.drawing import Drawing, style
 from cnas.reports.policy import draw_policy
@@ -150,8 +150,8 @@ _ABOUT = {
     "training are probes. What was measured in the end stands at the top.",
     "cell": "What the search chose, and what it would have chosen earlier.",
     "policy": "How decided the algorithm is, and for what.",
-    "weights": "The curriculum weighs each unit of the training data by how uncertain K subnets are of it: v has "
-    "mean 1, and a larger v means more influence on the shared weights.",
+    "weights": "The curriculum gives each unit of the training data a weight v, by how uncertain K subnets are of it: "
+    "v has mean 1, and a larger v means more influence on the shared weights.",
     "benchmark": "What training from scratch gives, looked up in a table.",
 }
 
@@ -179,9 +179,8 @@ def _cell(record: RunRecord, heading: str) -> Block:
     drawings = [drawing for drawing in (draw_cell_graph(record), draw_probes(record)) if drawing]
     if record.space is None or record.architecture is None:
         return Block(heading, drawings, notes=[_UNREAD] if record.notation else [])
-    found = assess(record.space, record.architecture)
-    notes = [_COLLAPSED if found.alarms else _SOUND]
-    return Block(heading, drawings, [tables.operations(found)], notes, list(found.alarms))
+    used, found = tables.operations(record.space, record.architecture), alarms(record.space, record.architecture)
+    return Block(heading, drawings, [used], [_COLLAPSED if found else _SOUND], found)
 
 
 def _weights(record: RunRecord, heading: str, found: SampleWeights | None) -> Block:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -144,18 +143,19 @@ def heat_map(space: SearchSpace, architecture: Architecture | None, table: Table
     top = 0.36 + 0.13 * max(heading.count("\n") for heading in headings)
     figure.subplots_adjust(left=_LEFT / WIDTH, top=1 - top / height, bottom=0.1 / height)
     # So that the largest entry has two digits that say something.
+    numbered = len(edges) * len(space.operations) <= _NUMBERED
     digits = min(_DIGITS, max(2, 1 - math.floor(math.log10(largest))))
     for row, edge in enumerate(edges):
         for column, value in enumerate(table[edge]):
-            _entry(axes, (column, row), value, largest)
-            if len(edges) * len(space.operations) <= _NUMBERED:
-                text = f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
-                axes.text(column, row, text, ha="center", va="center", fontsize=7.5, color=INK)
+            text = f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−") if numbered else ""
+            strength = 0.04 + 0.76 * min(1.0, abs(value) / largest)
+            drawing.field(axes, (column, row), BLUE if value >= 0 else RED, strength, text)
     # After all of them, so that no neighbour covers an edge of the frame.
     for edge, column in architecture.choices if architecture is not None else ():
         corner = (column - 0.5, edges.index(edge) - 0.5)
         axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=INK, linewidth=1.4))
-    _label(axes, [labels[edge] for edge in edges], headings)
+    drawing.label_fields(axes, [labels[edge] for edge in edges], headings)
+    axes.xaxis.tick_top()
     return figure
 
 
@@ -180,23 +180,6 @@ def _headings(operations: tuple[str, ...]) -> tuple[str, ...]:
     if max(map(len, operations)) * _LETTER <= room:
         return operations
     return tuple("_\n".join(name.rsplit("_", 1)) for name in operations)
-
-
-def _entry(axes: Axes, place: tuple[int, int], value: float, largest: float) -> None:
-    corner = (place[0] - 0.47, place[1] - 0.45)
-    # The strength is the opacity, so that it is one over a light page and over a dark one.
-    strength = 0.04 + 0.76 * min(1.0, abs(value) / largest)
-    colour = BLUE if value >= 0 else RED
-    axes.add_patch(Rectangle(corner, 0.94, 0.9, facecolor=colour, alpha=strength, linewidth=0))
-
-
-def _label(axes: Axes, rows: list[str], columns: tuple[str, ...]) -> None:
-    axes.set_xlim(-0.55, len(columns) - 0.45)
-    axes.set_ylim(len(rows) - 0.45, -0.55)
-    axes.set_xticks(range(len(columns)), columns)
-    axes.set_yticks(range(len(rows)), rows)
-    axes.xaxis.tick_top()
-    drawing.without_lines(axes)
 
 
 def _in_words(space: SearchSpace, table: Table) -> str:

@@ -7,10 +7,9 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Rectangle
 
 from cnas.reports.cell_graph import reads
-from cnas.reports.drawing import INK, SERIES, WIDTH, Drawing, finish, without_lines
+from cnas.reports.drawing import SERIES, WIDTH, Drawing, field, finish, label_fields
 from cnas.reports.record import RunRecord
 from cnas.spaces.base import SearchSpace
 from cnas.types import Architecture
@@ -54,16 +53,12 @@ def _column(axes: Axes, x: float, space: SearchSpace, architecture: Architecture
     for y, (decision, (source, operation, _)) in enumerate(
         zip(space.decisions(), reads(space, architecture), strict=True)
     ):
-        colour = SERIES[operation % len(SERIES)]
-        axes.add_patch(Rectangle((x - 0.46, y - 0.44), 0.92, 0.88, facecolor=colour, alpha=0.55, linewidth=0))
-        if len(decision.sources) > 1 and count <= 14:
-            axes.text(x, y, str(source), ha="center", va="center", fontsize=7.5, color=INK)
+        text = str(source) if len(decision.sources) > 1 and count <= 14 else ""
+        field(axes, (x, y), SERIES[operation % len(SERIES)], 0.55, text)
 
 
 def _label(axes: Axes, columns: list[Column], space: SearchSpace) -> None:
-    targets = _rows(space)
-    axes.set_ylim(len(targets) - 0.5, -0.5)
-    axes.set_yticks(range(len(targets)), targets)
+    label_fields(axes, _rows(space), [])
     axes.set_xlim(-0.6, len(columns) - 0.4 + 0.35 * (columns[-1][0] == "cell"))
     # At most some eight labels; the found cell always has its own.
     step = -(-len(columns) // 8)
@@ -72,7 +67,6 @@ def _label(axes: Axes, columns: list[Column], space: SearchSpace) -> None:
     ]
     axes.set_xticks([x + 0.35 * (columns[x][0] == "cell") for x in labelled], [columns[x][0] for x in labelled])
     axes.set_xlabel("epoch", labelpad=1)
-    without_lines(axes)
     squares = [
         Line2D([], [], marker="s", linestyle="none", markersize=6, alpha=0.7, color=SERIES[index % len(SERIES)])
         for index in range(len(space.operations))

@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError
 from cnas.errors import UserError, wrong_value
 from cnas.fields import from_dict, to_dict
 from cnas.hub._markdown import name
+from cnas.runs.earlier import by_new_names
 from cnas.runs.folder import RunFolder
 from cnas.runs.result import CurriculumSettings, Part, RunResult
 from cnas.spaces import space_class
@@ -23,6 +24,12 @@ from cnas.types import Architecture
 Row = dict[str, Any]
 
 
+class KnownArguments(Part):
+    """What a report reads of the section ``trainer``."""
+
+    seed: int | None = None
+
+
 class KnownConfig(Part):
     """What a report reads of ``config.json``, also of one by another version; other keys are kept."""
 
@@ -31,7 +38,7 @@ class KnownConfig(Part):
     curriculum: CurriculumSettings | None = None
     architecture: str | None = None
     data: str | None = None
-    seed: int | None = None
+    trainer: KnownArguments = KnownArguments()
 
 
 @dataclass(frozen=True)
@@ -91,7 +98,7 @@ class RunRecord:
     @property
     def seed(self) -> str:
         """Of every random draw."""
-        seed = self.result.seed if self.result else self.known.seed
+        seed = self.result.seed if self.result else self.known.trainer.seed
         return "unknown" if seed is None else str(seed)
 
     @property
@@ -147,7 +154,8 @@ def read_run(folder: Path) -> RunRecord:
     config, search = home.read_json("config.json"), home.read_json("search.json")
     if config is None and result is None:
         raise UserError(f"run {str(folder)[:80]!r} has neither config.json nor result.json, so no run has written it")
-    return RunRecord(folder, config or {}, metrics_log.read(folder / "metrics.jsonl"), search or {}, result)
+    config = by_new_names(config or {})
+    return RunRecord(folder, config, metrics_log.read(folder / "metrics.jsonl"), search or {}, result)
 
 
 def formatted(problem: Exception, records: Sequence[RunRecord]) -> str:

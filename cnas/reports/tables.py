@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import base64
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from cnas.hub._markdown import name, one_line
-from cnas.reports.collapse import Collapse
 from cnas.reports.record import RunRecord
 from cnas.reports.weights import SampleWeights, Unit
 from cnas.runs.folder import scalars
+from cnas.spaces.base import SearchSpace
+from cnas.types import Architecture
 
 MISSING = "–"
 PICTURE = "data:image/png;base64,"
@@ -105,11 +107,12 @@ def duration(value: float) -> str:
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def operations(collapse: Collapse) -> Table:
+def operations(space: SearchSpace, architecture: Architecture) -> Table:
     """How often the cell uses each operation."""
+    counts = Counter(operation for _, operation in architecture.choices)
     rows = tuple(
-        (operation, str(count), f"{count / collapse.total:.0%}" if collapse.total else MISSING)
-        for operation, count in collapse.counts
+        (name, str(counts[index]), f"{counts[index] / counts.total():.0%}")
+        for index, name in enumerate(space.operations)
     )
     return Table("Operations of the cell", ("Operation", "Used", "Share"), rows, (1, 2), beside=True)
 

@@ -70,7 +70,7 @@ def sample_weights(record: RunRecord, task: Task | None = None) -> SampleWeights
         note = f"The samples behind the weights are not shown: {formatted(problem, [record])}."
         return SampleWeights(epoch, values_U, note=note)
     if float(v.max()) == float(v.min()):
-        return SampleWeights(epoch, values_U, note="All samples weigh the same so far.")
+        return SampleWeights(epoch, values_U, note="All samples have the same weight so far.")
     return SampleWeights(epoch, values_U, heaviest, lightest)
 
 
@@ -128,7 +128,7 @@ def _draw_effective_size(record: RunRecord) -> Drawing | None:
     axes.set_ylim(min(100 - 1.3 * (100 - low), 99.5), 100 + 0.1 * max(100 - low, 0.5))
     figure.subplots_adjust(left=0.7 / WIDTH)
     words = f"(Σv)²/Σv² as a share of the training units: {course(found)} %."
-    caption = "100 % means that every sample weighs the same."
+    caption = "100 % means that every sample has the same weight."
     return drawing.finish(figure, "effective_sample_size", "Effective sample size", words, caption)
 
 

@@ -105,12 +105,17 @@ def preset_with(name: str, algorithm: str | None, changes: Mapping[str, Any]) ->
     return replace(config, trainer=replace(config.trainer, **own)) if own else config
 
 
-def published(space: str, algorithm: str) -> RunConfig:
+def published(space: str, algorithm: str | None = None) -> RunConfig:
     """What was published for a space, with an algorithm; the defaults of the classes where nothing was.
+
+    Args:
+        space: a name.
+        algorithm: a name; the published one where None.
 
     Raises:
         UserError: there is no such space or algorithm.
     """
     preset = space_class(space).published
-    entries = {"space": {"name": space}} if preset is None else presets.find(preset)
-    return RunConfig.assemble(entries | {"recipe": f"{space}-{algorithm}", "preset": "custom"}, algorithm)
+    found = {"space": {"name": space}} if preset is None else presets.find(preset)
+    # It is a search of somebody's own, not the preset.
+    return RunConfig.assemble({name: found[name] for name in found.keys() - {"recipe", "preset"}}, algorithm)

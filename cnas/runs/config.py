@@ -6,7 +6,7 @@ import argparse
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from cnas.errors import UserError
 from cnas.fields import display, field_names, flag_names, from_dict, nearest, to_dict
 from cnas.runs.flags import OneLineParser, add_flags, apply_flags
 from cnas.spaces.base import SearchSpace
-from cnas.training.arguments import RetrainArguments, SearchArguments
+from cnas.training.arguments import LEFT_OUT, RetrainArguments, SearchArguments
 
 VERSION = 3
 """Of the layout of ``config.json``; a file of another one is refused."""
@@ -249,11 +249,20 @@ class RunConfig(RunSource):
             raise UserError(f"curriculum.name is {name!r:.60}, but this run has no curriculum")
         return replace(self, curriculum=like(self.curriculum, name))
 
-    def add_flags(self, parser: OneLineParser) -> None:
-        """One flag per field, with the current value as default; those of the run as a whole need no prefix."""
+    def add_flags(self, parser: OneLineParser, without: Sequence[str] = ()) -> None:
+        """One flag per field, with the current value as default; those of the run as a whole need no prefix.
+
+        Args:
+            parser: gets them.
+            without: sections whose flags are left out.
+        """
+        for name, why in LEFT_OUT.items():
+            parser.refuse(name, why)
         add_flags(parser, self.source, title="run")
         parser.add_argument("--mixed-precision", choices=("no", "bf16", "fp16"), help="the same as --bf16 or --fp16")
         for prefix, part in self.sections().items():
+            if prefix in without:
+                continue
             add_flags(parser, part, prefix)
             if prefix in _WITHOUT_PREFIX:
                 names = dict(getattr(part, "renamed", {})) | {name: name for name in flag_names(type(part))}
@@ -296,6 +305,9 @@ def _check_entries(values: Any) -> None:
             isinstance(value, Mapping) or (value is None and name in _OPTIONAL)
         ):
             raise UserError(f"{name} must be a mapping, got {display(value)}")
+    for name, value in values.get("algorithms", {}).items():
+        if not isinstance(value, Mapping):
+            raise UserError(f"algorithms.{name} must be a mapping, got {display(value)}")
     if values.get("version", VERSION) != VERSION:
         raise UserError(f"version must be {VERSION}, got {display(values['version'])}")
 

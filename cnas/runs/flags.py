@@ -65,14 +65,14 @@ def add_flags(parser: OneLineParser, config: DataclassInstance, prefix: str = ""
     """
     hints, docs = typing.get_type_hints(type(config)), field_docs(type(config))
     group = parser.add_argument_group(title or prefix or "configuration")
-    for old, new in getattr(config, "renamed", {}).items():
-        parser.rename(dotted_name(prefix, old), dotted_name(prefix, new))
     for name in flag_names(type(config)):
         value, dotted = getattr(config, name), dotted_name(prefix, name)
         if is_config(value):
             add_flags(parser, value, dotted)
         elif not any(map(dataclasses.is_dataclass, union_members(hints[name]))):
             _add_flag(group, dotted, hints[name], docs.get(name, ""), value)
+    for old, new in getattr(config, "renamed", {}).items():
+        parser.rename(dotted_name(prefix, old), dotted_name(prefix, new))
 
 
 def apply_flags(config: T, namespace: argparse.Namespace, prefix: str = "") -> T:
@@ -101,16 +101,24 @@ class OneLineParser(argparse.ArgumentParser):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"allow_abbrev": False, **kwargs})
         self._renamed: dict[str, str] = {}
+        self._refused: dict[str, str] = {}
         self._written: dict[str, str] = {}
 
     def rename(self, other: str, flag: str) -> None:
-        """Let a flag be written in another way.
+        """Let a flag be written in another way, which its help names.
 
         Args:
             other: the other way, without the dashes before it.
             flag: what the parser knows, likewise.
         """
         self._renamed[_dashed(other)] = _dashed(flag)
+        action = self._option_string_actions.get(f"--{_dashed(flag)}")
+        if action is not None:
+            action.help = f"{action.help}; also --{_dashed(other)}"
+
+    def refuse(self, name: str, why: str) -> None:
+        """Say why there is no flag of a name that somebody may expect, with whatever prefix."""
+        self._refused[_dashed(name)] = why
 
     def error(self, message: str) -> NoReturn:
         """Raise a `UserError` instead of printing the usage and leaving the process."""
@@ -154,6 +162,8 @@ class OneLineParser(argparse.ArgumentParser):
         flag = next((word.split("=")[0] for word in rest if word.startswith("-")), None)
         if flag is None:
             raise UserError(f"unexpected argument {display(rest[0])}; --help lists what is allowed")
+        if why := self._refused.get(flag.lstrip("-").rpartition(".")[2]):
+            raise UserError(f"{flag} is no flag: {why}")
         close = difflib.get_close_matches(
             flag, [*self._option_string_actions, *(f"--{name}" for name in self._renamed)], n=1
         )

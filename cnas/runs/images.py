@@ -24,7 +24,7 @@ from cnas.reports.analyses import write_misclassified
 from cnas.runs.config import RunConfig
 from cnas.runs.result import RunResult
 from cnas.runs.task import RetrainResult, SampleView, SearchData, Task
-from cnas.training.evaluate import classify
+from cnas.training.evaluate import classify, probed
 from cnas.types import Architecture, Paper
 
 EVALUATION_BATCH = 512
@@ -136,11 +136,12 @@ class ImageTask(Task):
     def _in_order(self, images: ImageSet) -> ImageBatches:
         return self._batches(images, EVALUATION_BATCH, "measure", shuffle=False)
 
-    def training(self) -> tuple[OrderedBatches, Callable[[Any], dict[str, float]]]:
+    def training(self) -> tuple[OrderedBatches, Callable[..., dict[str, float]]]:
         """All training images, augmented; loss and accuracy in percent on those of validation."""
         images = self.data
         train = self._batches(images.train, self.config.retrain.global_batch_size, "retrain/train", images.augment)
-        return train, lambda network: {f"valid_{name}": value for name, value in self.evaluate(network).items()}
+        probe = self._in_order(images.validation)
+        return train, lambda network, **metrics: probed(network, probe, **metrics)
 
     def measure(self, network: Any) -> RetrainResult:
         """Accuracies in percent on all images of validation and test; which images of every split it gets right."""

@@ -25,7 +25,8 @@ from cnas.training.context import RunContext
 from cnas.training.loop import AccelerateLoop
 from cnas.training.metrics_log import json_safe
 from cnas.training.retrain import Retrainer
-from cnas.training.search import SearchLoop, SearchParts
+from cnas.training.search import SearchLoop
+from cnas.training.search_parts import SearchParts
 from cnas.types import Architecture, Candidate
 
 ATTEMPTS = 10

@@ -14,10 +14,14 @@ from torch import Tensor
 from cnas.data.base import OrderedBatches
 from cnas.data.images import ImageData
 from cnas.data.text import TextData
+from cnas.errors import UserError
 from cnas.runs.config import RunConfig
 from cnas.runs.result import RunResult
-from cnas.training.search import check_candidates, dataset_info
+from cnas.training.search_parts import check_candidates, check_optimizer_fits, dataset_info
 from cnas.types import Architecture, Paper
+
+IN_PYTHON = "dataset:"
+"""What the name of data begins with that was an object; its fingerprint follows."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +115,7 @@ class Task(ABC):
     def _check_search(self, processes: int) -> None:
         config = self.config
         config.trainer.check_processes(processes, "trainer.")
+        check_optimizer_fits(config.search, config.trainer)
         if config.space.batch_statistics:
             config.trainer.check_whole_batches("trainer.", "supernet")
         if config.curriculum:
@@ -124,8 +129,11 @@ class Task(ABC):
         """The batches of the search."""
 
     @abstractmethod
-    def training(self) -> tuple[OrderedBatches, Callable[[Any], dict[str, float]]]:
-        """Training batches of the derived network, and its figures after an epoch, ``valid_loss`` among them."""
+    def training(self) -> tuple[OrderedBatches, Callable[..., dict[str, float]]]:
+        """Training batches of the derived network, and its figures after an epoch, ``valid_loss`` among them.
+
+        The latter take a network, ``compute_metrics`` and ``preprocess_logits_for_metrics``, see `probed`.
+        """
 
     @abstractmethod
     def measure(self, network: Any) -> RetrainResult:
@@ -187,6 +195,8 @@ def load_task(config: RunConfig, *, data: Any = None, eval_data: Any = None, tok
     Raises:
         UserError: the data cannot be used, or is out of reach.
     """
+    if data is None and config.data.startswith(IN_PYTHON):
+        raise UserError(f"data {config.data} was a Dataset of a Python script; give it to CurriculumTrainer there")
     # Both are tasks, so they import this file.
     from cnas.runs.images import ImageTask
     from cnas.runs.text import TextTask

@@ -21,7 +21,7 @@ from cnas.metrics import perplexity
 from cnas.runs.config import RunConfig
 from cnas.runs.result import RunResult
 from cnas.runs.task import RetrainResult, SampleView, SearchData, Task
-from cnas.training.evaluate import mean_loss
+from cnas.training.evaluate import mean_loss, probed
 from cnas.types import Paper
 
 PROBE_STREAMS = 10
@@ -125,7 +125,7 @@ class TextTask(Task):
         tokens = self.data.validation if data is None else data
         return TextStreams(tokens, self.config.trainer.eval_batch_size, self.text.length)
 
-    def training(self) -> tuple[OrderedBatches, Callable[[Any], dict[str, float]]]:
+    def training(self) -> tuple[OrderedBatches, Callable[..., dict[str, float]]]:
         """Chunks of the whole training text; validation on a few parallel streams."""
         tokens, batch_size, length = self.data.train, self.config.retrain.global_batch_size, self.text.length
         probe = self._whole(self.data.validation, PROBE_STREAMS)
@@ -134,7 +134,7 @@ class TextTask(Task):
             if self.text.variable_length
             else TextStreams(tokens, batch_size, length)
         )
-        return train, lambda network: probed(network, probe)
+        return train, lambda network, **metrics: probed(network, probe, **metrics)
 
     def measure(self, network: Any) -> RetrainResult:
         """The exact perplexity of the splits that there are: one stream each, so that every token is predicted once.
@@ -177,12 +177,6 @@ class TextTask(Task):
                         before = inputs[max(0, places[0] + 1 - CONTEXT) : places[0] + 1]
                         found[unit] = SampleView(decode(before), decode([labels[places[0]]]))
         return found
-
-
-def probed(network: Any, streams: OrderedBatches) -> dict[str, float]:
-    """Mean loss in nats and perplexity per token, as a row of the training has them."""
-    loss = mean_loss(network, streams)
-    return {"valid_loss": loss, "valid_perplexity": perplexity(loss)}
 
 
 @contextmanager

@@ -72,7 +72,7 @@ class SuperNet(nn.Module, ABC):
         Returns:
             (losses float32 [K, *labels.shape], one hidden state per routing). This one is a plain loop; spaces batch K.
         """
-        outputs = self._evaluated(batch, routings, hidden_states)
+        outputs = self.evaluated(batch, routings, hidden_states)
         return torch.stack([output.losses for output in outputs]), [output.hidden_state for output in outputs]
 
     def correct_many(self, batch: Batch, routings: Sequence[Routing]) -> Tensor:
@@ -87,11 +87,11 @@ class SuperNet(nn.Module, ABC):
         """
         if not self.classifies:
             raise UserError(f"{type(self).__name__} does not classify: its logits are never held at once")
-        outputs = self._evaluated(batch, routings, [None] * len(routings))
+        outputs = self.evaluated(batch, routings, [None] * len(routings))
         return torch.stack([output.logits.argmax(-1) == batch.labels for output in outputs])  # type: ignore[union-attr]
 
     @torch.no_grad()
-    def _evaluated(
+    def evaluated(
         self, batch: Batch, routings: Sequence[Routing], hidden_states: Sequence[Tensor | None]
     ) -> list[Output]:
         """The outputs of K routings in evaluation mode, one by one."""

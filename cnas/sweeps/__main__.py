@@ -8,8 +8,8 @@ import sys
 import threading
 from pathlib import Path
 
-from cnas.cli.launch import main as launch
 from cnas.cli.main import exit_code
+from cnas.cli.main import main as cnas
 from cnas.runs.lock import lock
 
 
@@ -23,8 +23,7 @@ def work(folder: Path) -> int:
 
     def alone() -> int:
         with lock(folder):
-            # The command line of a recipe that needs no preset.
-            return launch({}, argv)
+            return cnas(["search", *argv])
 
     return exit_code(alone)
 

@@ -7,12 +7,12 @@ import math
 import os
 import runpy
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from cnas.cli.launch import parse
+from cnas.cli.launch import parse, with_flags
 from cnas.errors import CnasError, UserError
 from cnas.runs.config import RunConfig
 from cnas.sweeps.grid_file import Part, read
@@ -72,22 +72,26 @@ def read_grid(path: Path | str) -> Grid:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A file whose ``PRESETS`` return a configuration, or several by name, the rows of a table.
+    """What makes configurations of flags: a recipe's presets, or all those that `cnas.presets` knows.
 
     Args:
-        path: of the file.
-        names: what it defines. Its own ``parse(argv)``, where it has one, returns the configuration first.
+        name: of the recipe; None where presets are named in full.
+        tables: presets of several rows, by name.
+        check: raises what the recipe has against a configuration.
     """
 
-    path: Path
-    names: Mapping[str, Any]
+    name: str | None = None
+    tables: Mapping[str, Callable[[], Mapping[str, RunConfig]]] = field(default_factory=dict)
+    check: Callable[[RunConfig], None] = lambda config: None
 
     @classmethod
     def load(cls, path: Path) -> Recipe:
-        """Read the file; recipes beside it can be imported by it.
+        """Read a file that says ``RECIPE``, the name of its presets, or ``PRESETS``, which return rows by name.
+
+        Its ``check``, where it has one, raises what it has against a configuration.
 
         Raises:
-            UserError: there is no such file, it fails, or it has no presets.
+            UserError: there is no such file, it fails, or it says neither.
         """
         # Unlike the method of Path, this answers for names that no file can have.
         if not os.path.isfile(path):  # noqa: PTH113
@@ -102,9 +106,9 @@ class Recipe:
             raise UserError(f"recipe {path} cannot be read: {type(problem).__name__}: {what}") from problem
         finally:
             sys.path.remove(str(path.parent))
-        if not isinstance(names.get("PRESETS"), Mapping):
-            raise UserError(f"recipe {path} has no PRESETS, so it is not a recipe of runs")
-        return cls(path, names)
+        if not ("RECIPE" in names or isinstance(names.get("PRESETS"), Mapping)):
+            raise UserError(f"recipe {path} has no RECIPE or PRESETS, so it is not a recipe of runs")
+        return cls(names.get("RECIPE"), names.get("PRESETS", {}), names.get("check", lambda config: None))
 
     def rows(self, preset: str) -> dict[str, RunConfig]:
         """The configurations of a preset by row; a single one has an empty name.
@@ -115,11 +119,11 @@ class Recipe:
         Raises:
             UserError: there is no such preset.
         """
-        presets = self.names["PRESETS"]
-        if preset not in presets:
-            raise UserError(f"preset must be one of {', '.join(map(str, presets))}, got {str(preset)[:40]!r}")
-        found = presets[preset]()
-        return dict(found) if isinstance(found, Mapping) else {"": found}
+        if not self.tables:
+            return {"": self._parsed(preset, "", [])}
+        if preset not in self.tables:
+            raise UserError(f"preset must be one of {', '.join(map(str, self.tables))}, got {str(preset)[:40]!r}")
+        return dict(self.tables[preset]())
 
     def configure(self, preset: str, row: str, flags: Mapping[str, Any]) -> RunConfig:
         """The configuration that the recipe makes of its flags.
@@ -149,11 +153,9 @@ class Recipe:
         return replace(config, curriculum=None) if config.curriculum and not config.curriculum.active else config
 
     def _parsed(self, preset: str, row: str, argv: Sequence[str]) -> RunConfig:
-        if own := None if row else self.names.get("parse"):
-            found: RunConfig = own(["--preset", preset, *argv])[0]
-            return found
-        config = self.rows(preset)[row]
-        return parse({preset: lambda: config}, argv, preset)[0]
+        config = with_flags(self.rows(preset)[row], argv) if row else parse(self.name, ["--preset", preset, *argv])[0]
+        self.check(config)
+        return config
 
 
 def words(flags: Mapping[str, Any]) -> list[str]:
@@ -182,7 +184,7 @@ def _job(config: RunConfig, about: str) -> Job:
 
 def _cells(part: Part) -> Iterator[tuple[RunConfig, str]]:
     """(configuration, the values it has on the axes) of every combination; equal ones come more than once."""
-    recipe = Recipe.load(part.recipe)
+    recipe = Recipe() if part.recipe is None else Recipe.load(part.recipe)
     axes = {"row": [], **part.grid} | {"row": _rows(part, list(recipe.rows(part.preset)))}
     count = math.prod(map(len, axes.values()))
     if count > MOST:

@@ -6,14 +6,12 @@ Every message begins with the file and names the key, its value and what is allo
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from cnas import strict_yaml
 from cnas.errors import UserError
 from cnas.fields import display
 from cnas.sweeps import executors
@@ -22,24 +20,22 @@ DEFAULTS: dict[str, Any] = {"recipe": None, "preset": "cpu", "flags": {}, "grid"
 """What a part of a grid file may say, and the file itself for all of its parts."""
 SET_ELSEWHERE = ("config", "h", "help", "no_curriculum", "output_dir", "preset", "resume")
 """Flags of a recipe that are the sweep's own business."""
-LARGEST = 256 << 10
-"""Bytes of a grid file."""
 FLAG = re.compile(r"[a-z][a-z0-9_-]*(\.[a-z][a-z0-9_-]*)*")
 
 
 @dataclass(frozen=True)
 class Part:
-    """One recipe, and every combination of some of its flags.
+    """One preset, and every combination of some flags.
 
     Args:
-        recipe: the path of its file.
-        preset: of the recipe.
+        recipe: the path of a recipe's file; None where ``preset`` is one of `cnas.presets`.
+        preset: of the recipe, or ``recipe/preset``.
         flags: of every run, by name with underscores.
         grid: lists of values by name; ``row`` chooses among the rows of a preset that has several.
         random: so many random cells for every space, training and seed.
     """
 
-    recipe: Path
+    recipe: Path | None
     preset: str
     flags: Mapping[str, Any]
     grid: Mapping[str, Sequence[Any]]
@@ -68,7 +64,7 @@ def read(path: Path) -> GridFile:
     Raises:
         UserError: it cannot be read, is not YAML, or a key or value is not allowed.
     """
-    values = _load(path)
+    values = strict_yaml.load(path)
     settings = _section(values, "the file", [*DEFAULTS, "parts", *executors.names()])
     shared = {key: settings.pop(key) for key in DEFAULTS if key in settings}
     parts = settings.pop("parts", [{}])
@@ -79,48 +75,15 @@ def read(path: Path) -> GridFile:
     return GridFile(found, settings)
 
 
-def _load(path: Path) -> Any:
-    try:
-        with path.open("rb") as file:
-            data = file.read(LARGEST + 1)
-        if len(data) > LARGEST:
-            raise UserError(f"it is larger than {LARGEST >> 10} KiB")
-        return yaml.load(data.decode(), _Strict)
-    except UserError:
-        raise
-    except OSError as problem:
-        raise UserError(f"it cannot be read: {problem.strerror}") from problem
-    except (yaml.YAMLError, AttributeError, TypeError, ValueError, RecursionError) as problem:
-        raise UserError(f"it is not YAML: {' '.join(str(problem).split())[:200]}") from problem
-
-
-class _Strict(yaml.SafeLoader):
-    """The safe loader without aliases, which can unfold into any size; a key that is there twice is refused too.
-
-    The second key would silently win.
-    """
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        """The next node, which must be written out."""
-        if self.check_event(yaml.AliasEvent):
-            event = self.peek_event()
-            raise yaml.MarkedYAMLError(problem=f"alias *{event.anchor}: write it out", problem_mark=event.start_mark)
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        """The mapping of a node."""
-        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
-        if repeated := next((key for key, count in Counter(keys).items() if count > 1), None):
-            raise yaml.MarkedYAMLError(problem=f"key {repeated!r} is there twice", problem_mark=node.start_mark)
-        return super().construct_mapping(node, deep)
-
-
 def _part(folder: Path, shared: dict[str, Any], own: Any, where: str) -> Part:
     own = _section(own, where, DEFAULTS)
     both = DEFAULTS | shared | own
     recipe, preset, random = both["recipe"], both["preset"], both["random"]
-    _check(isinstance(recipe, str) and recipe, "recipe must be the path of a recipe, relative to the grid file", recipe)
     _check(isinstance(preset, str) and preset, "preset must be the name of a preset", preset)
+    if recipe is not None or "/" not in preset:
+        about = "recipe must be the path of a recipe, relative to the grid file"
+        hint = "" if isinstance(recipe, str) else ", or preset e.g. ptb_cl_enas/smoke"
+        _check(isinstance(recipe, str) and recipe, about + hint, recipe)
     _check(type(random) is int and random >= 0, "random must be a number of cells, at least 0", random)
     # What a part says of a flag goes before what is said for all parts, in whichever of the two places.
     flags, grid = _choices(own, f"{where}.")
@@ -133,7 +96,7 @@ def _part(folder: Path, shared: dict[str, Any], own: Any, where: str) -> Part:
         _check(isinstance(values, list) and values, f"grid.{name} must be a list of values", values)
         for index, value in enumerate(values):
             _check_value(name, value, f"grid.{name}[{index}]")
-    return Part(folder / recipe, preset, flags, grid, random)
+    return Part(None if recipe is None else folder / recipe, preset, flags, grid, random)
 
 
 def _choices(values: Mapping[str, Any], where: str) -> tuple[dict[str, Any], dict[str, Any]]:

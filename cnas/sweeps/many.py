@@ -16,6 +16,7 @@ from pathlib import Path
 from cnas.durable import storage_errors
 from cnas.errors import CnasError, Stopped, UserError
 from cnas.runs.config import RunConfig
+from cnas.runs.earlier import by_new_names
 from cnas.runs.folder import RunFolder, scalars
 from cnas.runs.lock import holder
 from cnas.runs.task import load_task
@@ -107,7 +108,7 @@ def _is_finished(home: RunFolder, config: RunConfig) -> bool:
     """
     known, mine = home.read_json("config.json"), scalars(config.to_json())
     if known is not None and known.get("version") != mine["version"] and home.read_json("result.json") is not None:
-        theirs = {name: value for name, value in scalars(known).items() if name != "version"}
+        theirs = {name: value for name, value in scalars(by_new_names(known)).items() if name != "version"}
         if all(name in mine and mine[name] == value for name, value in theirs.items()):
             return True
     return home.check(config, lambda: load_task(config).fingerprint, resume=True) is not None

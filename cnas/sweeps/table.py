@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cnas.cli.main import exit_code
 from cnas.errors import UserError
 from cnas.reports.comparison import FinishedRun, Group, load_run
 from cnas.runs.config import RunConfig
@@ -60,6 +62,54 @@ class Plan:
     def jobs(self) -> list[Job]:
         """All runs: seed by seed, so that a table of one seed is there first."""
         return by_seed(job for jobs in (*self.searches().values(), *self.references().values()) for job in jobs)
+
+
+def with_and_without(configs: Mapping[str, RunConfig]) -> Rows:
+    """Every configuration twice: without its curriculum, and below its name with ``-cl`` with it."""
+    return {
+        row: each
+        for name, config in configs.items()
+        for row, each in ((name, replace(config, curriculum=None)), (f"{name}-cl", config))
+    }
+
+
+@dataclass(frozen=True)
+class PaperTable:
+    """A table of the paper that a recipe makes.
+
+    Args:
+        recipe: its name.
+        presets: its rows.
+        make: the table as Markdown, from the plan, the folder and how each run ended (0 is finished).
+        looked_up: whether ``--table`` is a flag, and needed where cells are not trained.
+    """
+
+    recipe: str
+    presets: Presets
+    make: Callable[[Plan, Path, Mapping[str, int]], str]
+    looked_up: bool = False
+
+    def parse(self, argv: Sequence[str], description: str = "") -> tuple[Plan, Path, int]:
+        """(plan, folder, runs at once) of a command line.
+
+        Raises:
+            UserError: an unknown flag, or a value that is not allowed.
+        """
+        parser = table_parser(self.recipe, self.presets, description)
+        if self.looked_up:
+            parser.add_argument("--table", metavar="FILE", help="accuracies of all architectures, see cnas table build")
+        plan, home, at_once = table_plan(self.recipe, self.presets, parser.parse_args(list(argv)))
+        configs = plan.rows.values()
+        if self.looked_up and any(not each.retrain.num_train_epochs and each.table is None for each in configs):
+            raise UserError(
+                "--table must be a table of NATS-Bench, got none: found cells are not trained but looked up in it"
+            )
+        return plan, home, at_once
+
+    def main(self, argv: Sequence[str] | None = None, description: str = "") -> int:
+        """Run the table; returns the exit code (see `cnas.errors`)."""
+        words = sys.argv[1:] if argv is None else argv
+        return exit_code(lambda: run_table(*self.parse(words, description), self.make))
 
 
 def table_parser(recipe: str, presets: Presets, description: str) -> OneLineParser:

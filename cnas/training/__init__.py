@@ -4,7 +4,8 @@ from cnas.training.arguments import LoopArguments, RetrainArguments, SearchArgum
 from cnas.training.context import RunContext
 from cnas.training.loop import AccelerateLoop
 from cnas.training.retrain import Retrainer
-from cnas.training.search import SearchLoop, SearchParts
+from cnas.training.search import SearchLoop
+from cnas.training.search_parts import SearchParts
 
 __all__ = [
     "AccelerateLoop",

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal, Self
 from cnas.errors import UserError
 from cnas.fields import check_fields
 from cnas.training.launcher_flags import launched_precision
+from cnas.training.optimizers import arguments_text, check_optimizer, optimizer_name
 
 LEFT_OUT = {
     "per_device_train_batch_size": "the number of devices must not change a result: global_batch_size is all rows of "
@@ -68,22 +69,42 @@ class LoopArguments:
     the whole share of a process, as a network that normalises over whole batches needs."""
     learning_rate: float = 20.0
     """Of the optimiser of the weights, at the beginning."""
-    lr_scheduler_type: Literal["constant", "cosine_by_epoch"] = "constant"
-    """How the learning rate goes on; by epoch, it stays within an epoch."""
+    lr_scheduler_type: Literal["constant", "cosine_by_epoch", "cosine", "linear"] = "constant"
+    """How the learning rate goes on: in every step, or by epoch, where it stays within an epoch."""
     final_learning_rate: float = 0.0
-    """Where the cosine would arrive after the last epoch."""
+    """Where the cosine or the line would arrive after the last epoch."""
+    warmup_steps: int = 0
+    """The learning rate first rises from 0 in so many steps; cosine and linear begin after them."""
+    optim: str = "sgd"
+    """The optimiser of the weights: sgd, adamw, or a class of torch.optim by its name."""
+    optim_args: str | None = None
+    """Further arguments of the optimiser, e.g. "amsgrad=true,maximize=false"; in Python also a dict."""
     momentum: float = 0.0
     """Of SGD on the weights."""
     nesterov: bool = False
-    """Whether the momentum is Nesterov's."""
+    """Whether the momentum of SGD is Nesterov's."""
+    adam_beta1: float = 0.9
+    """Decay of the first moment, where the optimiser is AdamW or another one with betas."""
+    adam_beta2: float = 0.999
+    """Decay of its second moment."""
+    adam_epsilon: float = 1e-8
+    """What its denominator never falls below."""
     weight_decay: float = 0.0
-    """L2 penalty on the weights that a step uses; its gradient is added after clipping."""
+    """L2 penalty on the weights that a step uses; its gradient is added after clipping. AdamW's is decoupled."""
     max_grad_norm: float | None = 0.25
     """Largest norm of the gradient; longer ones are scaled down to it. None leaves it as it is."""
     save_steps: int | None = None
     """Also save every so many steps; none saves at the end of every epoch only."""
     save_total_limit: int = 2
     """So many checkpoints of a phase are kept, the newest ones."""
+    eval_strategy: Literal["epoch", "no"] = "epoch"
+    """When there is validation; callbacks hear of it in ``on_evaluate``."""
+    metric_for_best_model: str = "loss"
+    """What validation compares by: loss, perplexity, accuracy, or a name that ``compute_metrics`` returns."""
+    greater_is_better: bool | None = None
+    """Whether more of that metric is better; none is yes unless its name ends in loss or perplexity."""
+    load_best_model_at_end: bool = False
+    """Whether the weights that were best by that metric are kept, or the last ones."""
     bad_steps_in_a_row: int = 5
     """So many steps in a row with a loss or a gradient that is not finite, or a loss 5 nats above that of guessing, and
     training goes back to the start of the epoch with half the learning rate."""
@@ -107,12 +128,15 @@ class LoopArguments:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "given", self._chosen - {"given"})  # type: ignore[attr-defined]
+        object.__setattr__(self, "optim", optimizer_name(self.optim))
+        object.__setattr__(self, "optim_args", arguments_text(self.optim_args))
         check_fields(self)
         least = {
             "num_train_epochs": self.least_epochs,
             "global_batch_size": 1,
             "save_total_limit": 1,
             "bad_steps_in_a_row": 1,
+            "warmup_steps": 0,
         }
         clip, rate = self.max_grad_norm, self.learning_rate
         some = {"micro_batch_size": self.micro_batch_size, "save_steps": self.save_steps}
@@ -124,24 +148,26 @@ class LoopArguments:
             ("max_grad_norm", clip is None or 0 < clip < math.inf, "above 0 and finite, or none"),
             ("weight_decay", 0 <= self.weight_decay < math.inf, "at least 0 and finite"),
             ("final_learning_rate", 0 <= self.final_learning_rate <= rate, f"between 0 and learning_rate {rate}"),
-            ("momentum", 0 <= self.momentum < 1, "at least 0 and below 1"),
+            ("adam_epsilon", 0 <= self.adam_epsilon < math.inf, "at least 0 and finite"),
+            *(
+                (name, 0 <= getattr(self, name) < 1, "at least 0 and below 1")
+                for name in ("momentum", "adam_beta1", "adam_beta2")
+            ),
         )
         if self.nesterov and not self.momentum:
             raise UserError("nesterov needs a momentum above 0, got momentum 0")
+        if self.optim != "sgd" or self.optim_args:
+            check_optimizer(self)
 
-    def rate(self, epoch: int) -> float:
-        """The learning rate of an epoch, from 0.
-
-        Example:
-            >>> schedule = {"lr_scheduler_type": "cosine_by_epoch", "final_learning_rate": 0.1}
-            >>> arguments = LoopArguments(num_train_epochs=2, learning_rate=0.3, **schedule)
-            >>> [round(arguments.rate(epoch), 3) for epoch in range(3)]
-            [0.3, 0.2, 0.1]
-        """
-        if self.lr_scheduler_type == "constant":
-            return self.learning_rate
-        way = (1 + math.cos(math.pi * epoch / self.num_train_epochs)) / 2
-        return self.final_learning_rate + (self.learning_rate - self.final_learning_rate) * way
+    def _settle(self, name: str, value: Any, why: str) -> None:
+        """Fill in the only value that a field can have, and refuse another one that somebody chose."""
+        assert self.given is not None
+        found = getattr(self, name)
+        if found != value and name in self.given:
+            allowed = "none" if value is None else str(value).lower()
+            raise UserError(f"{name} must be {allowed} {why}, got {found}")
+        object.__setattr__(self, name, value)
+        object.__setattr__(self, "given", self.given | {name})
 
     def check_whole_batches(self, prefix: str, what: str = "network") -> None:
         """Refuse sizes at which a network that normalises over whole batches would get parts, or single rows.
@@ -219,8 +245,15 @@ class SearchArguments(LoopArguments):
             ("seed", self.seed >= 0, "at least 0"),
             ("eval_batch_size", self.eval_batch_size >= 1, "at least 1"),
             ("check_ranks", self.check_ranks is None or self.check_ranks >= 1, "at least 1 or none"),
+            (
+                "eval_strategy",
+                self.eval_strategy == "epoch",
+                "epoch in a search: its algorithm learns by it",
+            ),
             ("ddp_timeout", 1 <= self.ddp_timeout < math.inf, "at least 1 second and finite"),
         )
+        if self.load_best_model_at_end:
+            raise UserError("load_best_model_at_end must be off in a search: it is its last weights that it decides by")
         if self.bf16 and self.fp16:
             raise UserError(f"bf16 and fp16 exclude each other, and accelerate launch says {launched_precision()}")
 
@@ -247,6 +280,7 @@ class RetrainArguments(LoopArguments):
     """Averaging starts when validation is worse than the best before the last so many epochs; none never starts it."""
     average_from: int | None = None
     """Start averaging at this epoch (from 1) at the latest; none leaves it to the rule."""
+    load_best_model_at_end: bool = True
     model_init_kwargs: dict[str, Any] | None = field(default=None, metadata={"flag": False})
     """Sizes of the network, e.g. ``{"hidden_size": 48}``; they become the run's section ``network``."""
 
@@ -258,3 +292,9 @@ class RetrainArguments(LoopArguments):
             ("nonmonotone", patience is None or patience >= 1, "at least 1 or none"),
             ("average_from", first is None or first >= 2, "at least 2 or none"),
         )
+        if self.optim != "sgd":
+            for name in ("nonmonotone", "average_from"):
+                self._settle(name, None, f"with optim {self.optim}: what is averaged are steps of SGD")
+        if self.eval_strategy == "no":
+            self._settle("nonmonotone", None, "without validation (eval_strategy no)")
+            self._settle("load_best_model_at_end", False, "without validation (eval_strategy no)")

@@ -187,7 +187,8 @@ class Undo:
     def restore(pairs: Pairs, good: Tensor) -> None:
         """Where ``good`` is false, make every tensor what it was."""
         for tensor, before in pairs:
-            torch.where(good, tensor, before, out=tensor)
+            # Some optimisers count their steps in host memory, whatever the device: only these wait for the verdict.
+            torch.where(good.to(tensor.device), tensor, before, out=tensor)
 
     def step(self, optimizer: Any, parameters: Sequence[Tensor], good: Tensor) -> None:
         """One step of ``optimizer`` on ``parameters``, of which weights and the optimiser's state keep the good ones.

@@ -93,9 +93,9 @@ class ProcessGroup:
         device = self.accelerator.device
         return [float(total) for total in self.sum(torch.tensor(values, dtype=torch.float64, device=device))]
 
-    def from_main(self, value: float) -> float:
-        """The main process's value, on every process."""
-        return self.sum_numbers(value if self.accelerator.is_main_process else 0.0)[0]
+    def from_main(self, *values: float) -> list[float]:
+        """The main process's values, on every process."""
+        return self.sum_numbers(*(value if self.accelerator.is_main_process else 0.0 for value in values))
 
     def gather_rows(self, local: Tensor, total: int, dim: int = 0) -> Tensor:
         """The global [.., B, ..] tensor from every process's [.., b, ..] rows along ``dim``.

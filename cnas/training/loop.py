@@ -8,30 +8,28 @@ Legend: B rows of the global batch, b rows of one process or part, H hidden unit
 
 from __future__ import annotations
 
-import math
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any, ClassVar
 
-import torch
-from torch import Tensor, nn
+from torch import nn
+from transformers import TrainerCallback
 
 from cnas.data.base import OrderedBatches
 from cnas.errors import NonFiniteError, Stopped
 from cnas.training.arguments import LoopArguments
-from cnas.training.bad_steps import READ_EVERY, TRIES, Loss, StepGuard, Trouble
-from cnas.training.batch import Part, cut, fetch, mean
+from cnas.training.bad_steps import READ_EVERY, TRIES, Trouble
+from cnas.training.callbacks import Requests
 from cnas.training.context import RunContext
-from cnas.training.optimizers import set_learning_rate, sgd
 from cnas.training.progress import EpochLog, TrainingProgress
 from cnas.training.saving import PhaseCheckpoints
-from cnas.types import Batch, Output
+from cnas.training.weight_step import WeightSteps
 
 
-class AccelerateLoop(ABC):
+class AccelerateLoop(WeightSteps):
     """Epochs of optimiser steps over ordered batches, saved so that a resumed run is the uninterrupted one.
 
     Args:
@@ -39,36 +37,33 @@ class AccelerateLoop(ABC):
         batches: the training data.
         config: sizes of the loop.
         context: what the loops of a run share.
+        callbacks: called at the events of the loop.
     """
 
-    phase: ClassVar[str]
     restarted: ClassVar[dict[str, Any]] = {}
     """The parts of a state that begin anew where an epoch is done again."""
 
-    def __init__(self, model: nn.Module, batches: OrderedBatches, config: LoopArguments, context: RunContext) -> None:
-        self.context, self.config, self.batches = context, config, batches
-        self.accelerator, self.processes = context.accelerator, context.processes
-        config.check_processes(self.processes.world)
-        self.model = model.to(context.device)
-        self.optimizer = self.make_optimizer()
-        self.progress = TrainingProgress()
-        self.guard = StepGuard(self.model, config.bad_steps_in_a_row)
+    def __init__(
+        self,
+        model: nn.Module,
+        batches: OrderedBatches,
+        config: LoopArguments,
+        context: RunContext,
+        callbacks: Sequence[TrainerCallback] = (),
+    ) -> None:
+        super().__init__(model, batches, config, context, callbacks)
         self.checkpoints = PhaseCheckpoints(context, self.phase, config.save_total_limit)
-        self.hidden_state: Tensor | None = None  # [b, H], what the last batch left
-        self.log = EpochLog(context, self.phase, config.num_train_epochs)
+        self.log = EpochLog(context, self.phase)
+        self.ended = False  # whether a callback has asked for the end of the training
         self._clock = time.perf_counter()  # until when the seconds of the progress count
 
     @abstractmethod
-    def train_step(self, index: int) -> bool:
+    def train_step(self, index: int) -> Requests:
         """Everything that is done with batch ``index``; returns what `weight_step` returns."""
 
     @abstractmethod
     def finish_epoch(self) -> dict[str, Any]:
         """What follows an epoch's steps; returns what its row of ``metrics.jsonl`` says besides the training loss."""
-
-    def make_optimizer(self) -> Any:
-        """The optimiser of the weights, prepared."""
-        return self.accelerator.prepare(sgd(self.model, self.config))
 
     def state(self) -> dict[str, Any]:
         """All that a resumed run needs, in global order; subclasses add to it."""
@@ -85,6 +80,8 @@ class AccelerateLoop(ABC):
             "carry": hidden_state,
             "scaler": None if scaler is None else scaler.state_dict(),
             "rows": self.log.rows,
+            "callbacks": self.callbacks.state_dict(),
+            "ended": self.ended,
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -97,9 +94,12 @@ class AccelerateLoop(ABC):
         self.hidden_state = self.processes.local_rows(state["carry"], self.batches.batch_size)
         if self.accelerator.scaler is not None and state["scaler"] is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
+        if "callbacks" in state:  # since version 0.2
+            self.callbacks.load_state_dict(state["callbacks"])
+            self.ended = state["ended"]
 
     def run(self) -> None:
-        """Train to the last epoch, from wherever `progress` is.
+        """Train to the last epoch, or until a callback ends it, from wherever `progress` is.
 
         Raises:
             Stopped: a signal asked for it; the state is saved.
@@ -108,7 +108,8 @@ class AccelerateLoop(ABC):
             ProcessGroupError: the processes have lost one another, or hold different numbers.
         """
         self._clock = time.perf_counter()
-        while self.progress.epoch < self.config.num_train_epochs:
+        self._call("on_train_begin")
+        while self.progress.epoch < self.config.num_train_epochs and (self.progress.batch or not self.ended):
             start = time.perf_counter()
             try:
                 self._run_steps()
@@ -118,11 +119,23 @@ class AccelerateLoop(ABC):
                 self._go_back(problem)
                 continue
             spent, total, place = time.perf_counter() - start, self.count_time(), self.progress
-            self.log.record(row | {"epoch_seconds": spent, "total_seconds": total}, place.step)
+            self._report(row | {"epoch_seconds": spent, "total_seconds": total})
             self.guard.trouble = self.guard.trouble.epoch_done(place.epoch, place.step)
             self.progress = replace(self.progress, epoch=place.epoch + 1, batch=0, loss_sum=0.0)
             self.hidden_state = None
             self.save()
+        self._call("on_train_end")
+
+    def _report(self, row: dict[str, Any]) -> None:
+        """Write the row of an epoch and show it to the callbacks; all processes learn whether one ends the training."""
+        self.log.append(row)
+        self.callbacks.end_epoch(row, self.progress, self.batches, self.optimizer)
+        # An epoch's end is saved anyway.
+        _, end, _ = self.callbacks.requests(stop=False)
+        self.ended |= bool(self.processes.sum_numbers(float(end))[0])
+
+    def _call(self, event: str) -> None:
+        self.callbacks.call(event, self.progress, self.batches, self.optimizer)
 
     def _training_row(self) -> dict[str, Any]:
         self._read_verdicts()
@@ -144,21 +157,34 @@ class AccelerateLoop(ABC):
             self.guard.trouble = replace(trouble, starts=(place.step,))
             self.save()
         self.batches = self.batches.at_epoch(place.epoch)
-        total = len(self.batches)
-        with self.log.bar(place.epoch, place.batch, total) as bar:
-            for index in range(place.batch, total):
-                with self.located():
-                    stop = self.train_step(index)
-                bar.update()
-                self.progress = replace(self.progress, batch=index + 1, step=self.progress.step + 1)
-                if self.progress.step % READ_EVERY == 0 or index + 1 == total:
-                    self._check_steps()
-                if stop:
-                    self.stop_here()
-                elif self._due(self.config.save_steps) and index + 1 < total:
-                    self.save()
-                elif self._due(self.context.check_ranks):
-                    self.checkpoints.compare(self.state(), self.progress.step)
+        if place.batch == 0:
+            self._call("on_epoch_begin")
+        last = place.batch if self.ended else len(self.batches)
+        try:
+            for index in range(place.batch, last):
+                if self._run_step(index):
+                    break
+        finally:
+            self.callbacks.bar.close()
+
+    def _run_step(self, index: int) -> bool:
+        """One step, and what follows it; whether the epoch is over."""
+        self._call("on_step_begin")
+        with self.located():
+            asked = self.train_step(index)
+        self.progress = replace(self.progress, batch=index + 1, step=self.progress.step + 1)
+        self.ended = asked.end
+        over = asked.end or index + 1 == len(self.batches)
+        if self.progress.step % READ_EVERY == 0 or over:
+            self._check_steps(over)
+        self._call("on_step_end")
+        if asked.stop:
+            self.stop_here()
+        elif (asked.save or self._due(self.config.save_steps)) and not over:
+            self.save()
+        elif self._due(self.context.check_ranks):
+            self.checkpoints.compare(self.state(), self.progress.step)
+        return over
 
     def _due(self, every: int | None) -> bool:
         return every is not None and self.progress.step % every == 0
@@ -185,81 +211,15 @@ class AccelerateLoop(ABC):
         except NonFiniteError as problem:
             raise NonFiniteError(f"{problem}, at step {self.progress.step} of the {self.phase}{kept}") from problem
 
-    def fetch(self, index: int) -> Batch:
-        """This process's rows of training batch ``index``, with their hidden state and the step's dropout masks."""
-        return fetch(self.batches, index, self.context, self.hidden_state, f"{self.phase}/dropout", self.progress.step)
-
-    def in_parts(self, batch: Batch, weights: Callable[[Tensor], Tensor] | None = None) -> list[Part]:
-        """The batch in parts of at most ``micro_batch_size`` rows.
-
-        Args:
-            batch: rows of this process.
-            weights: the curriculum's v of unit ids; None where there is no curriculum.
-        """
-        most = self.config.micro_batch_size
-        return cut(batch, 1 if most is None else math.ceil(len(batch.labels) / most), weights)
-
-    def weight_step(self, index: int, parts: Sequence[Part], forward: Callable[[Batch], Output]) -> bool:
-        """One update of the weights, where the step is no bad one.
-
-        Args:
-            index: of the batch.
-            parts: of the batch, those of this process.
-            forward: runs the network.
-
-        Returns:
-            Whether any process was asked to stop.
-        """
-        self.optimizer.zero_grad()
-        before, loss, hidden_states = self.guard.before(), [], []
-        for part in parts:
-            with self.context.autocast():
-                output = forward(part.batch)
-            self.accelerator.backward((part.mean_loss(output) + output.penalty) * part.share)
-            loss.append((mean(output.losses.detach()), part.share))
-            hidden_states.append(output.hidden_state)
-        loss, stop = self._global_loss(loss)
-        set_learning_rate(self.optimizer, self.learning_rate(index))
-        parameters = [parameter for parameter in self.model.parameters() if parameter.grad is not None]
-        good = self.guard.step(self.optimizer, parameters, loss, self._clip(parameters), before)
-        left = [hidden_state.detach() for hidden_state in hidden_states if hidden_state is not None]
-        if left:
-            self.hidden_state = torch.cat(left).masked_fill(~good, 0)
-        return stop
-
-    def _global_loss(self, loss: Loss) -> tuple[Loss, bool]:
-        """The global batch's loss from every process's parts of it, and whether any process was asked to stop."""
-        stop = self.context.stop.reason is not None
-        if self.processes.world == 1:
-            return loss, stop
-        parts = [part.double() * share for part, share in loss]
-        total, stops = self.processes.sum(torch.stack([sum(parts[1:], parts[0]), parts[0].new_tensor(float(stop))]))
-        return [(total, 1.0)], bool(stops)
-
-    def learning_rate(self, index: int) -> float:
-        """Of the step on batch ``index`` of this epoch."""
-        scale = self.batches.learning_rate_scale(index)
-        return self.config.rate(self.progress.epoch) * scale * self.guard.trouble.factor
-
-    def _clip(self, parameters: Sequence[Tensor]) -> Tensor:
-        """Sum the gradients over processes and clip them; their norm, a scalar on the device."""
-        self.processes.sum_gradients(parameters)
-        # Not the accelerator's own clipping: it unscales (fp16) the gradients once for every optimiser ever prepared,
-        # and averaging brings a second one for the same weights.
-        self.accelerator.unscale_gradients(self.optimizer)
-        norm = torch.nn.utils.clip_grad_norm_(parameters, self.config.max_grad_norm or math.inf)
-        # A gradient scaler (fp16) skips overflowed steps by itself, and finds its scale by them.
-        return torch.zeros_like(norm) if self.context.loss_scale > 1 else norm
-
     def _read_verdicts(self) -> None:
         """Ask the device how the last steps went."""
         self.progress = replace(self.progress, loss_sum=self.guard.read_verdicts(self.progress.loss_sum))
 
-    def _check_steps(self) -> None:
+    def _check_steps(self, ends: bool) -> None:
         """Look, and give the epoch up where too many steps in a row were bad, or all of them."""
         self._read_verdicts()
         place = self.progress
-        if why := self.guard.check(ends=place.batch == len(self.batches)):
+        if why := self.guard.check(ends=ends):
             raise NonFiniteError(f"{why} up to step {place.step} of the {self.phase}")
 
     def _go_back(self, problem: NonFiniteError) -> None:
@@ -297,6 +257,7 @@ class AccelerateLoop(ABC):
         """Write a checkpoint, see `PhaseCheckpoints.write`."""
         self.count_time()
         self.checkpoints.write(self.state())
+        self._call("on_save")
 
     def restore(self) -> bool:
         """Load the newest whole checkpoint to look at it; nothing is written. False where there is none."""

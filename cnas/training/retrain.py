@@ -10,16 +10,18 @@ Legend: b rows of this process, T tokens, H hidden units.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor
+from transformers import TrainerCallback
 
 from cnas.data.base import OrderedBatches
 from cnas.errors import NonFiniteError
 from cnas.training.arguments import RetrainArguments
 from cnas.training.batch import run_network
+from cnas.training.callbacks import Requests, evaluation
 from cnas.training.context import RunContext
 from cnas.training.loop import AccelerateLoop
 from cnas.training.optimizers import averaged_sgd
@@ -27,7 +29,7 @@ from cnas.types import Batch, Output
 
 
 class Retrainer(AccelerateLoop):
-    """Trains a stand-alone network and keeps the weights that were best on validation data.
+    """Trains a stand-alone network and keeps the weights that were best on validation data, or the last ones.
 
     Args:
         network: a derived network (it has ``run``).
@@ -35,6 +37,7 @@ class Retrainer(AccelerateLoop):
         config: sizes of the loop.
         context: accelerator, run folder, seed.
         validate: figures of the network as it stands; ``valid_loss`` is the mean validation loss.
+        callbacks: called at the events of the loop.
 
     Raises:
         UserError: batches are cut into parts, and the network normalises over whole ones.
@@ -52,21 +55,30 @@ class Retrainer(AccelerateLoop):
         config: RetrainArguments,
         context: RunContext,
         validate: Callable[[Any], Mapping[str, float]],
+        callbacks: Sequence[TrainerCallback] = (),
     ) -> None:
         if getattr(network, "batch_statistics", False):
             config.check_whole_batches("retrain.")
-        super().__init__(network, train, config, context)
+        super().__init__(network, train, config, context, callbacks)
         self.network, self.validate = network, validate
         self.history: list[float] = []
         self.best: dict[str, Tensor] = {}
 
     def train(self) -> Any:
-        """Train to the last epoch, from wherever the loop is; the network ends with its best weights."""
+        """Train to the last epoch, from wherever the loop is; the network ends with its best weights.
+
+        Raises:
+            UserError: nobody computes ``metric_for_best_model``, which a validation of the new network shows.
+            Stopped, NonFiniteError, StorageError, ProcessGroupError: as `run`.
+        """
+        validates = self.config.eval_strategy == "epoch"
+        if validates and self.config.metric_for_best_model != "loss" and not self.progress.step:
+            self.callbacks.metric(evaluation(self.validate(self.network)))
         self.run()
         self.network.load_state_dict(self.best)
         return self.network
 
-    def train_step(self, index: int) -> bool:
+    def train_step(self, index: int) -> Requests:
         """One update of the weights, in which every unit counts the same."""
         return self.weight_step(index, self.in_parts(self.fetch(index)), self.forward)
 
@@ -75,36 +87,43 @@ class Retrainer(AccelerateLoop):
         return run_network(self.network, batch)
 
     def finish_epoch(self) -> dict[str, Any]:
-        """Validate, keep the best weights, and start averaging where it is time to.
+        """Validate, keep the best weights or these, and start averaging where it is time to.
 
         Raises:
             NonFiniteError: the validation loss is NaN or infinite.
         """
         with self.averaged_weights():
-            # From the main process, so that no rounding of another one parts their ways.
-            figures = self.validate(self.network)
-            loss = self.processes.from_main(figures["valid_loss"])
-            if not math.isfinite(loss):
-                raise NonFiniteError(f"the validation loss became {loss}")
-            if not self.history or loss < min(self.history):
+            figures = self._figures() if self.config.eval_strategy == "epoch" else {}
+            if not self.config.load_best_model_at_end or self.callbacks.improves(evaluation(figures)):
                 self.best = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
         averaged = self.averaging_since is not None
-        self.history.append(loss)
+        if figures:
+            self.history.append(figures["valid_loss"])
         if not averaged and self._time_to_average():
             self.averaging_since = self.progress.step
             self.optimizer = self.make_optimizer()
-        return {**figures, "valid_loss": loss, "averaged": averaged}
+        return {**figures, "averaged": averaged}
+
+    def _figures(self) -> dict[str, float]:
+        """What `validate` says: on every process what it says on the main one, so that no rounding parts their ways."""
+        found = self.validate(self.network)
+        figures = dict(zip(found, self.processes.from_main(*found.values()), strict=True))
+        if not math.isfinite(loss := figures["valid_loss"]):
+            raise NonFiniteError(f"the validation loss became {loss}")
+        return figures
 
     def _time_to_average(self) -> bool:
         latest = self.config.average_from
         past = [] if self.config.nonmonotone is None else self.history[: -self.config.nonmonotone - 1]
-        return (latest is not None and len(self.history) + 1 >= latest) or (bool(past) and self.history[-1] > min(past))
+        return (latest is not None and self.progress.epoch + 2 >= latest) or (
+            bool(past) and self.history[-1] > min(past)
+        )
 
     def make_optimizer(self) -> Any:
         """SGD until averaging starts, averaged SGD from there on."""
         if self.averaging_since is None:
             return super().make_optimizer()
-        return self.accelerator.prepare(averaged_sgd(self.model, self.config))
+        return self.accelerator.prepare(averaged_sgd(self.model.parameters(), self.config))
 
     @contextmanager
     def averaged_weights(self) -> Iterator[None]:

@@ -14,10 +14,12 @@ import torch
 from torch import Tensor
 
 from cnas.data.base import OrderedBatches
+from cnas.errors import UserError
 from cnas.random import HOST
 from cnas.spaces.base import SearchSpace, SuperNet
-from cnas.training.batch import fetch
+from cnas.training.batch import fetch, place
 from cnas.training.context import RunContext
+from cnas.training.evaluate import Predictions
 from cnas.types import Architecture, Batch
 
 
@@ -80,6 +82,26 @@ class Scorer:
             return self.context.processes.gather_rows(local.double(), batches.rows(at), dim=1)
 
         return _mean(correct(at) for at in _indices(batches, index))
+
+    def predictions(self, architecture: Architecture, batches: OrderedBatches, kept: Predictions) -> None:
+        """Show all outputs of an architecture to ``kept``; every process runs whole batches, so that all have all.
+
+        Raises:
+            UserError: the supernet holds no logits.
+        """
+        if not self.supernet.classifies:
+            raise UserError(
+                f"compute_metrics needs logits, which the supernet of {self.space.name} never holds at once; "
+                "retrain the architecture first"
+            )
+        routing, hidden_state = self.space.routing(architecture), None
+        for index in range(len(batches)):
+            batch = batches.batch(index, slice(0, batches.rows(index)))
+            with self.context.autocast():
+                placed = place(batch, self.context.device)
+                (output,) = self.supernet.evaluated(placed, [routing], [hidden_state])
+            hidden_state = output.hidden_state
+            kept.add(batch, output)
 
 
 def _indices(batches: OrderedBatches, index: int | None) -> Sequence[int]:

@@ -14,71 +14,28 @@ import copy
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from transformers import TrainerCallback
 
-from cnas.algorithms.base import GROUP, SearchAlgorithm, SearchContext
-from cnas.curricula import Curriculum, DatasetInfo, Progress
+from cnas.algorithms.base import GROUP, SearchContext
+from cnas.curricula import Curriculum, Progress
 from cnas.data.base import OrderedBatches
-from cnas.errors import NonFiniteError, Stopped, UserError
+from cnas.errors import NonFiniteError, Stopped
 from cnas.metrics import perplexity
-from cnas.spaces.base import SearchSpace, SuperNet
 from cnas.training.arguments import SearchArguments
 from cnas.training.batch import Part, place
 from cnas.training.bilevel import Bilevel, GradientOverflowError
+from cnas.training.callbacks import Requests
 from cnas.training.context import RunContext
+from cnas.training.evaluate import Compute, Predictions, Preprocess
 from cnas.training.loop import AccelerateLoop
 from cnas.training.scoring import Scorer, unit_means
+from cnas.training.search_parts import SearchParts, check_candidates, check_optimizer_fits, dataset_info
 from cnas.types import Architecture, Batch, Output, Routing, SearchResult
-
-
-@dataclass(frozen=True)
-class SearchParts:
-    """What a search is made of.
-
-    Args:
-        space: the search space.
-        supernet: its shared weights.
-        algorithm: chooses routings and, in the end, the architecture.
-        curriculum: reweights the training data; None is the plain algorithm. It is copied, and never changed.
-        train: training batches; the curriculum's units.
-        valid: validation batches of the same kind.
-        arch: those of architecture steps, where they are others: shuffled anew in every pass, say.
-    """
-
-    space: SearchSpace
-    supernet: SuperNet
-    algorithm: SearchAlgorithm
-    curriculum: Curriculum | None
-    train: OrderedBatches
-    valid: OrderedBatches
-    arch: OrderedBatches | None = None
-
-
-def check_candidates(curriculum: Curriculum, space: SearchSpace) -> None:
-    """Raise a `UserError` where there are fewer than K architectures to score with."""
-    if (count := curriculum.num_candidates) > space.size:
-        allowed = f"at most {space.size}, the number of architectures"
-        raise UserError(f"curriculum.num_candidates must be {allowed}, got {count}")
-
-
-def dataset_info(batches: OrderedBatches, *, words: bool) -> DatasetInfo:
-    """What a curriculum may know of the training data: the same on every process.
-
-    Args:
-        batches: of the training.
-        words: whether their labels are words.
-    """
-
-    def read() -> Iterator[tuple[Tensor, Tensor]]:
-        for index in range(len(batches)):
-            batch = batches.batch(index, slice(0, batches.rows(index)))
-            yield batch.labels, batch.unit_ids
-
-    return DatasetInfo(batches.num_units, read if words else None)
 
 
 class SearchLoop(AccelerateLoop):
@@ -88,6 +45,7 @@ class SearchLoop(AccelerateLoop):
         parts: space, supernet, algorithm, curriculum and data.
         config: sizes of the loop.
         context: accelerator, run folder, seed.
+        callbacks: called at the events of the loop.
 
     Raises:
         UserError: K is above the number of architectures, or a supernet that normalises batches gets too small ones.
@@ -97,13 +55,21 @@ class SearchLoop(AccelerateLoop):
     # Architecture steps go on in the validation data, where the hidden state that was saved is of another place.
     restarted: ClassVar[dict[str, Any]] = {"arch_carry": None}
 
-    def __init__(self, parts: SearchParts, config: SearchArguments, context: RunContext) -> None:
+    def __init__(
+        self,
+        parts: SearchParts,
+        config: SearchArguments,
+        context: RunContext,
+        callbacks: Sequence[TrainerCallback] = (),
+    ) -> None:
         if parts.curriculum:
             check_candidates(parts.curriculum, parts.space)
+        check_optimizer_fits(parts.algorithm, config)
         if parts.supernet.batch_statistics:
             config.check_whole_batches("trainer.", "supernet")
-        super().__init__(parts.supernet, parts.train, config, context)
+        super().__init__(parts.supernet, parts.train, config, context, callbacks)
         self.parts = parts
+        self.callbacks.metric(dict.fromkeys(("eval_loss", f"eval_{self._figure}"), 0.0))
         # The algorithm stays in host memory: it is tiny, and there every process draws the same routings from it.
         self.algorithm = parts.algorithm
         self.curriculum: Curriculum | None = None
@@ -150,7 +116,7 @@ class SearchLoop(AccelerateLoop):
             except Stopped as stop:
                 raise self.stopped() from stop
 
-    def train_step(self, index: int) -> bool:
+    def train_step(self, index: int) -> Requests:
         """Reweight the batch under ``refresh="step"`` (Algorithm 1), and learn architecture and weights from it."""
         batch, order = self.fetch(index), self.algorithm.arch_order
         if self.curriculum and self.curriculum.refresh == "step":
@@ -159,10 +125,10 @@ class SearchLoop(AccelerateLoop):
         if order == "before":
             self._arch_step(index, parts)
         routing = self.algorithm.route(self.context.generator("route", self.progress.step))
-        stop = self.weight_step(index, parts, lambda rows: self.forward(rows, routing))
+        asked = self.weight_step(index, parts, lambda rows: self.forward(rows, routing))
         if order == "after":
             self._arch_step(index, parts)
-        return stop
+        return asked
 
     def forward(self, batch: Batch, routing: Routing) -> Output:
         """Run the supernet.
@@ -225,27 +191,48 @@ class SearchLoop(AccelerateLoop):
             self.stop_here()
         return probe | figures | used
 
-    def measure(self, architecture: Architecture, batches: OrderedBatches) -> dict[str, float]:
+    @property
+    def _figure(self) -> str:
+        """What is measured beside the loss."""
+        return "accuracy" if self.parts.supernet.classifies else "perplexity"
+
+    def measure(
+        self,
+        architecture: Architecture,
+        batches: OrderedBatches,
+        compute_metrics: Compute | None = None,
+        preprocess_logits_for_metrics: Preprocess | None = None,
+    ) -> dict[str, float]:
         """Loss in nats and perplexity, or accuracy in percent, of an architecture with the shared weights.
 
         Args:
             architecture: connected, of the space.
             batches: of the kind that the search's validation batches are.
+            compute_metrics: see `cnas.training.evaluate.evaluate_network`.
+            preprocess_logits_for_metrics: likewise.
+
+        Raises:
+            UserError: there is ``compute_metrics``, and the supernet has no logits.
         """
+        metrics: dict[str, float] = {}
+        if compute_metrics is not None:
+            kept = Predictions(preprocess_logits_for_metrics)
+            self.scorer.predictions(architecture, batches, kept)
+            metrics = kept.metrics(compute_metrics)
         loss = float(self.scorer.validation([architecture], batches)[0])
+        return metrics | {"loss": loss, self._figure: self._second(loss, architecture, batches)}
+
+    def _second(self, loss: float, architecture: Architecture, batches: OrderedBatches) -> float:
         if not self.parts.supernet.classifies:
-            return {"loss": loss, "perplexity": perplexity(loss)}
-        return {"loss": loss, "accuracy": 100 * float(self.scorer.accuracy([architecture], batches)[0])}
+            return perplexity(loss)
+        return 100 * float(self.scorer.accuracy([architecture], batches)[0])
 
     def _probe(self) -> dict[str, Any]:
         """The validation loss of one candidate: what an architecture of the current policy is worth, shared weights."""
         (probe,) = self.algorithm.candidates(1, self.context.generator("probe", self.progress.epoch))
         loss = float(self._validation([probe])[0])
-        if self.parts.supernet.classifies:
-            figure = {"valid_accuracy": 100 * float(self.scorer.accuracy([probe], self.parts.valid)[0])}
-        else:
-            figure = {"valid_perplexity": perplexity(loss)}
-        return {"valid_loss": loss, **figure, "probe_architecture": probe.to_str()}
+        figure = self._second(loss, probe, self.parts.valid)
+        return {"valid_loss": loss, f"valid_{self._figure}": figure, "probe_architecture": probe.to_str()}
 
     def _reweight_all(self) -> None:
         progress = self._training_progress(len(self.batches))

@@ -3,15 +3,11 @@
 import json
 import os
 import socket
-import sys
 from pathlib import Path
 
 import pytest
 from made_images import encoded, made, write_classes, write_parquet
 from test_pixels import png
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "recipes"))
-import nats_cl
 
 from cnas.cli.launch import main
 from cnas.data import ImageConfig, load_images
@@ -203,7 +199,7 @@ def test_an_entry_that_cannot_be_opened_is_one_line(folder, odd, capsys, monkeyp
     monkeypatch.chdir(file.parent)  # the name of a socket must be short
     odd(Path("x.png") if odd is a_socket else file)
     argv = ["--preset", "smoke", "--data", str(folder), "--output-dir", str(folder.parent / "run")]
-    assert main(nats_cl.PRESETS, argv) == 2
+    assert main("nats_cl", argv) == 2
     assert capsys.readouterr().err == f"error: {file} {ODD[odd]}\n"
     assert not (folder.parent / "run").exists()
 

@@ -167,7 +167,7 @@ for folder in sys.argv[1:3]: print(load_text(folder, TextConfig()).name)
 for folder in sys.argv[3:5]: print(load_images(folder, ImageConfig()).name)
 assert "datasets" not in sys.modules
 import tiny_recipe
-sys.exit(tiny_recipe.main(tiny_recipe.PRESETS, ["--data", sys.argv[1], "--output-dir", "out"], default="tiny"))
+sys.exit(tiny_recipe.main(["--data", sys.argv[1], "--output-dir", "out"]))
 """
 
 

@@ -21,7 +21,7 @@ def result(**changes):
         "recipe": "ptb_cl_enas",
         "space": "enas_rnn",
         "algorithm": "enas",
-        "curriculum": {"name": "uncertainty", "k": 5, "refresh": "epoch", "unit": "sequence"},
+        "curriculum": {"name": "uncertainty", "num_candidates": 5, "k": 5, "refresh": "epoch", "unit": "sequence"},
         "seed": 3,
         "dataset": {
             "name": "ptb-text-only/ptb_text_only",
@@ -62,7 +62,7 @@ def everywhere(text):
     changes = {
         **dict.fromkeys(("recipe", "preset", "space", "algorithm"), text),
         "dataset": {"name": text, "fingerprint": text, "splits": {text: {text: text}}, "used": {text: 1}},
-        "curriculum": {"name": text, "k": 5, "refresh": text, "unit": text},
+        "curriculum": {"name": text, "num_candidates": 5, "k": 5, "refresh": text, "unit": text},
         "architecture": {"string": text},
         "environment": {text: text},
         "benchmark": {"dataset": text, "test_accuracy": 1.5, text: {text: text}},

@@ -23,7 +23,7 @@ def result(space, architecture) -> RunResult:
         "recipe": "tiny",
         "space": space.name,
         "algorithm": "enas",
-        "curriculum": {"name": "uncertainty", "k": 3, "refresh": "epoch", "unit": "sequence"},
+        "curriculum": {"name": "uncertainty", "num_candidates": 3, "k": 3, "refresh": "epoch", "unit": "sequence"},
         "seed": 1,
         "dataset": {"name": "corpus", "fingerprint": "00", "splits": {}},
         "architecture": architecture.to_json(),

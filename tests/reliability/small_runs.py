@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,6 @@ from cnas import algorithms, spaces
 from cnas.curricula import Uncertainty
 from cnas.runs.config import RunConfig
 from cnas.training.metrics_log import read, stable
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "recipes"))
-import nats_cl
 
 EVERY = [*itertools.product(spaces.names(), algorithms.names(), ("epoch", "step"))]
 """(space, algorithm, refresh): new ones are found by name."""
@@ -48,7 +44,7 @@ def _text(tiny: RunConfig, space: Any) -> RunConfig:
 
 
 def _images(algorithm: str) -> RunConfig:
-    smoke = nats_cl.smoke(algorithm)
+    smoke = RunConfig.from_preset("nats_cl/smoke", algorithm)
     counts = {"search_images": 64, "valid_images": 32, "train_images": 64, "test_images": 32}
     return replace(
         smoke,

@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from refusals import Counted
 
-from cnas.cli.launch import parse
 from cnas.runs.config import RunConfig
 from cnas.sweeps import grid_file
 
@@ -81,7 +80,7 @@ def test_the_bytes_of_a_config_json_are_read_or_refused(tmp_path, budget, measur
     whole = json.dumps(tiny_recipe.tiny().to_json()).encode()
     for case in range(budget(100, 4_000)):
         file.write_bytes(damaged_bytes(whole, random.Random(case)) if case else whole)
-        counted.add(lambda: parse(tiny_recipe.PRESETS, ["--config", str(file)], "tiny"))
+        counted.add(lambda: tiny_recipe.parse(["--config", str(file)]))
     counted.both()
     measured(str(counted))
 
@@ -123,7 +122,7 @@ def test_a_command_line_is_read_or_refused(flag_names, budget, measured):
     counted = Counted()
 
     def read(argv):
-        config, folder, _ = parse(tiny_recipe.PRESETS, argv, "tiny")
+        config, folder, _ = tiny_recipe.parse(argv)
         assert RunConfig.from_json(config.to_json()) == config
         assert folder == config.default_folder
 

@@ -91,15 +91,28 @@ MISTAKES = [
     ),
     Mistake(
         "K = 0 is the plain algorithm",
-        f"{CURRICULA}test_curriculum.py::test_nobody_judges_without_a_curriculum",
-        "cnas.curricula:Curriculum.active.fget",
-        (("self.num_candidates > 0 or self.min_candidates == 0", "True"),),
+        "tests/contract/test_search.py::test_without_judges_it_is_the_plain_algorithm"
+        "[enas-enas_rnn-uncertainty-sequence-epoch]",
+        "cnas.training.search:SearchLoop.__init__",
+        (("parts.curriculum and parts.curriculum.active", "parts.curriculum"),),
     ),
     Mistake(
         "v is refreshed after every epoch but the last",
         f"{CURRICULA}test_curriculum.py::test_all_data_is_scored_after_every_epoch_but_the_last",
         "cnas.curricula:Curriculum.due",
         (("progress.epoch + 1 <", "progress.epoch <"),),
+    ),
+    Mistake(
+        "rows record the median of v",
+        f"{CURRICULA}test_curriculum.py::test_statistics_are_those_of_the_weights",
+        "cnas.curricula:Curriculum.statistics",
+        (("v.median()", "v.mean()"),),
+    ),
+    Mistake(
+        "rows record the effective sample size as a share of N",
+        f"{CURRICULA}test_curriculum.py::test_statistics_are_those_of_the_weights",
+        "cnas.curricula:Curriculum.statistics",
+        (("v.square().sum() / len(v)", "v.square().sum()"),),
     ),
     Mistake(
         "a unit keeps its weight until it is scored",
@@ -124,13 +137,13 @@ MISTAKES = [
     Mistake(
         "scoring leaves the buffers alone",
         "tests/spaces/test_nats_supernet.py::test_candidates_are_judged_apart_and_leave_no_trace[paths]",
-        "cnas.spaces.base:SuperNet._evaluated",
+        "cnas.spaces.base:SuperNet.evaluated",
         (("self.eval()", "self.train()"),),
     ),
     Mistake(
         "scoring has no gradient",
         "tests/spaces/test_nats_supernet.py::test_candidates_are_judged_apart_and_leave_no_trace[paths]",
-        "cnas.spaces.base:SuperNet._evaluated",
+        "cnas.spaces.base:SuperNet.evaluated",
         (("self.eval()", "torch.set_grad_enabled(self.eval() is self)"),),
         slow=True,
     ),

@@ -89,6 +89,7 @@ def retrain_rows(epochs: int) -> list[dict[str, Any]]:
 def result(config: RunConfig, fingerprint: str, cell: str, test_perplexity: float) -> dict[str, Any]:
     """What ``result.json`` of a finished run holds."""
     judged = config.to_json()["curriculum"]
+    judged = judged and judged | {"k": judged["num_candidates"]}
     return {
         "recipe": config.recipe,
         "space": config.space.name,

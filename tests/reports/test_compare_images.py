@@ -1,6 +1,5 @@
 """Comparisons of image runs: what is measured and looked up of them, which way is better, what is not comparable."""
 
-import runpy
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,11 +15,11 @@ from cnas.reports.comparison import FinishedRun, against_random, group_runs, inc
 from cnas.reports.comparison.runs import KENDALL_TAU, TEST_ACCURACY, TRAINED, VALID_ACCURACY, Measure, rank
 from cnas.reports.record import read_run
 from cnas.reports.seeds import compare_records
+from cnas.runs.config import RunConfig
 from cnas.runs.result import RunResult
 
 FEW = settings(derandomize=True, deadline=None, max_examples=40)
-NATS = runpy.run_path(str(Path(__file__).parents[2] / "recipes" / "nats_cl.py"))
-CURRICULUM = NATS["smoke"]("gdas")
+CURRICULUM = RunConfig.from_preset("nats_cl/smoke", "gdas")
 PLAIN = replace(CURRICULUM, curriculum=None)
 CELLS = [f"|none~0|+|none~0|{each}~1|+|none~0|none~1|nor_conv_3x3~2|" for each in ("none", "skip_connect")]
 CELLS += [f"|{each}~0|+|none~0|none~1|+|none~0|none~1|nor_conv_3x3~2|" for each in ("nor_conv_1x1", "avg_pool_3x3")]

@@ -5,6 +5,7 @@ import pytest
 
 from cnas.errors import UserError
 from cnas.reports.record import RunRecord, read_run
+from cnas.runs.earlier import by_new_names
 
 
 def test_a_finished_run_is_read_whole(judged):
@@ -77,11 +78,49 @@ def test_a_space_of_an_earlier_version_has_the_defaults_of_later_fields(home, tm
     assert read_run(tmp_path).space == config.space
 
 
+def of_0_1_0(values):
+    """What ``config.json`` of that version said: other names, and what belongs to the run beside the sections."""
+    older = {"num_train_epochs": "epochs", "global_batch_size": "batch_size", "max_grad_norm": "clip_norm"}
+    older |= {"eval_batch_size": "valid_batch_size", "save_steps": "checkpoint_steps", "lr_scheduler_type": "schedule"}
+    later = {"seed", "bf16", "fp16", "tf32", "report_to", "logging_dir", "save_total_limit", "micro_batch_size"}
+    loops = {
+        loop: {older.get(name, name): value for name, value in values[loop].items() if name not in later}
+        | {"accumulation_steps": 1}
+        for loop in ("trainer", "retrain")
+    }
+    head = {"version": 2, "seed": values["trainer"]["seed"], "mixed_precision": "no", "log_with": None}
+    judged = {("k" if name == "num_candidates" else name): value for name, value in values["curriculum"].items()}
+    return values | loops | head | {"curriculum": judged}
+
+
+def test_a_configuration_of_0_1_0_says_the_same_by_other_names(home):
+    values = made_up.config(home, seed=4).to_json()
+    found = by_new_names(of_0_1_0(values))
+    unknown = {"save_total_limit", "logging_dir"}
+    for loop in ("trainer", "retrain"):
+        values[loop] = {name: value for name, value in values[loop].items() if name not in unknown}
+    assert found == values | {"version": 2}
+    assert by_new_names(values) == values
+
+
+def test_an_unfinished_run_of_0_1_0_is_read(home, tmp_path):
+    made_up.write(tmp_path / "config.json", of_0_1_0(made_up.config(home, seed=4).to_json()))
+    assert (read_run(tmp_path).seed, read_run(tmp_path).variant) == ("4", "curriculum, K = 3")
+
+
+def test_accumulated_parts_are_rows_at_once_and_a_cosine_went_by_epoch():
+    loop = {"schedule": "cosine", "batch_size": 10, "accumulation_steps": 4}
+    found = by_new_names({"version": 2, "retrain": loop})["retrain"]
+    assert found == {"lr_scheduler_type": "cosine_by_epoch", "global_batch_size": 10, "micro_batch_size": 3}
+
+
 def test_variants(home, tmp_path):
     config = made_up.config(home).to_json()
     assert RunRecord(tmp_path, config).variant == "curriculum, K = 3"
     assert RunRecord(tmp_path, {**config, "curriculum": None}).variant == "plain"
-    assert RunRecord(tmp_path, {**config, "curriculum": {**config["curriculum"], "k": 0}}).variant == "plain"
+    assert (
+        RunRecord(tmp_path, {**config, "curriculum": {**config["curriculum"], "num_candidates": 0}}).variant == "plain"
+    )
     given_cell = RunRecord(tmp_path, {**config, "architecture": "0 1 1 3"})
     assert (given_cell.variant, given_cell.curriculum) == ("given cell", None)
     assert given_cell.architecture is not None
@@ -89,7 +128,15 @@ def test_variants(home, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("space", "nats"), ("curriculum", {"k": "3"}), ("curriculum", [1]), ("seed", 1.5), ("search", [0]), ("data", 7)],
+    [
+        ("space", "nats"),
+        ("curriculum", {"k": "3"}),
+        ("curriculum", {"num_candidates": "3"}),
+        ("curriculum", [1]),
+        ("trainer", {"seed": 1.5}),
+        ("search", [0]),
+        ("data", 7),
+    ],
 )
 def test_a_configuration_of_the_wrong_type_is_named(home, tmp_path, name, value):
     made_up.write(tmp_path / "config.json", made_up.config(home).to_json() | {name: value})

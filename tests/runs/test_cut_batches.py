@@ -2,19 +2,15 @@
 
 import io
 import json
-import sys
 from contextlib import redirect_stdout
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "recipes"))
-import nats_cl
 from made_images import made, write_classes
 
 from cnas.cli.launch import main
 from cnas.errors import UserError
+from cnas.runs.config import RunConfig
 from cnas.runs.images import ImageTask
 from cnas.training.metrics_log import read, stable
 from cnas.training.search import SearchLoop
@@ -33,7 +29,7 @@ def folder(tmp_path_factory):
 
 def run(folder, output, *argv):
     words = ["--preset", "smoke", "--data", str(folder), "--output-dir", str(output), "--trainer.num-train-epochs", "2"]
-    return main(nats_cl.presets("rsps"), [*words, "--retrain.num-train-epochs", "1", *argv])
+    return main("nats_cl", ["--algorithm", "rsps", *words, "--retrain.num-train-epochs", "1", *argv])
 
 
 @pytest.fixture(scope="module")
@@ -78,12 +74,12 @@ def test_a_stopped_run_goes_on_to_the_same_end(folder, finished, tmp_path, monke
 
 
 def task_of(folder, **options):
-    config = nats_cl.smoke("rsps")
+    config = RunConfig.from_preset("nats_cl/smoke", "rsps")
     return ImageTask.load(replace(config, data=str(folder), **options))
 
 
 def test_it_is_what_one_would_have_asked_for(folder):
-    config = nats_cl.smoke("rsps")
+    config = RunConfig.from_preset("nats_cl/smoke", "rsps")
     trainer, retrain = (
         replace(config.trainer, global_batch_size=15, eval_batch_size=15),
         replace(config.retrain, global_batch_size=15),

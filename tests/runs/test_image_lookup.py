@@ -1,9 +1,7 @@
 """An image run that is trained and looked up in a table: what it records, and that nothing is done twice."""
 
 import json
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import made_up_table
 import pytest
@@ -13,12 +11,10 @@ from cnas.algorithms.base import GROUP
 from cnas.cli.launch import main
 from cnas.hub.artifacts import summary
 from cnas.runs import images as run_images
+from cnas.runs.config import RunConfig
 from cnas.runs.pipeline import _supernet_losses, search_loop
 from cnas.runs.task import load_task
 from cnas.training.context import RunContext
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "recipes"))
-import nats_cl
 
 SMALL = [
     "--preset",
@@ -52,7 +48,7 @@ def benchmark_metrics(tmp_path_factory, table):
     classify = run_images.classify
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run_images, "classify", lambda *args: passes.append(args[1].num_units) or classify(*args))
-        assert main(nats_cl.presets("rsps"), [*SMALL, "--output-dir", str(folder), "--table", table]) == 0
+        assert main("nats_cl", ["--algorithm", "rsps", *SMALL, "--output-dir", str(folder), "--table", table]) == 0
     return folder, passes
 
 
@@ -83,7 +79,7 @@ def test_the_trained_network_goes_over_every_split_once(benchmark_metrics):
 
 
 def test_architectures_are_scored_in_groups_as_each_would_be_alone(table, tmp_path, monkeypatch):
-    config = nats_cl.smoke()
+    config = RunConfig.from_preset("nats_cl/smoke")
     task = load_task(replace(config, table=table))
     trainer = search_loop(task, RunContext(Accelerator(cpu=True), tmp_path, 1, "same"))
     score, sizes = trainer.scorer.validation, []
@@ -106,7 +102,7 @@ def test_architectures_are_scored_in_groups_as_each_would_be_alone(table, tmp_pa
     ],
 )
 def test_data_is_judged_in_the_column_of_its_name(table, accuracies, name, column):
-    config = nats_cl.smoke()
+    config = RunConfig.from_preset("nats_cl/smoke")
     task = load_task(replace(config, table=table))
     text = accuracies["arch"][7]
     named = replace(task, data=replace(task.data, name=name))

@@ -12,7 +12,6 @@ import tiny_recipe
 from launching import NAN, SAVING, Fault, launch
 from outcome import outcome, saved
 
-from cnas.cli.launch import main
 from cnas.training.metrics_log import read
 
 # Each attempt resumes the one before it: 3 epochs of 11 steps of the search, then 3 of 16 of the retraining.
@@ -189,7 +188,7 @@ def test_a_full_disk_during_the_export_ends_with_5(home, finished, monkeypatch, 
 
     monkeypatch.setattr("cnas.hub.artifacts.save_cell_picture", refuse)
     flags = [*SAVING, "--output-dir", "full", "--resume"]
-    assert main(tiny_recipe.PRESETS, flags, default="tiny") == 5
+    assert tiny_recipe.main(flags) == 5
     out, err = capsys.readouterr()
     assert "the search is finished" in out
     assert re.fullmatch(r"error: cannot write .*No space left on device\n", err), err

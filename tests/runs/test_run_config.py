@@ -1,29 +1,23 @@
 """The complete configuration: JSON and back, its hash, its flags."""
 
-import argparse
-import importlib.util
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
-import tiny_recipe
 
 from cnas.errors import UserError
 from cnas.runs.config import RunConfig
 from cnas.runs.flags import OneLineParser
 
-RECIPE = Path(__file__).parents[2] / "recipes" / "ptb_cl_enas.py"
-
-
-def presets():
-    spec = importlib.util.spec_from_file_location("ptb_cl_enas", RECIPE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return {**module.PRESETS, **tiny_recipe.PRESETS}
-
-
-PRESETS = presets()
+NAMES = {
+    "smoke": "ptb_cl_enas/smoke",
+    "cpu": "ptb_cl_enas/cpu",
+    "paper": "ptb_cl_enas/paper",
+    "tiny": "tiny_recipe/tiny",
+}
+PRESETS = {name: partial(RunConfig.from_preset, preset) for name, preset in NAMES.items()}
 
 
 def with_flags(config, *argv):
@@ -79,6 +73,8 @@ TEXTS = {
     "recipe": "other",
     "preset": "other",
     "data": "other",
+    "tokenizer": "bpe:300",
+    "text_column": "other",
 }
 
 
@@ -151,7 +147,7 @@ def test_no_flag_changes_nothing():
 
 
 def test_every_field_has_a_flag():
-    parser = argparse.ArgumentParser()
+    parser = OneLineParser()
     config = PRESETS["tiny"]()
     config.add_flags(parser)
     known = {option for action in parser._actions for option in action.option_strings}

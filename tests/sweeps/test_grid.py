@@ -10,7 +10,6 @@ from forked import TINY
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnas.cli import launch
 from cnas.errors import UserError
 from cnas.runs.config import RunConfig
 from cnas.sweeps import Grid, read_grid
@@ -122,28 +121,35 @@ def test_flags_mean_what_they_mean_on_a_command_line(flags):
     import tiny_recipe
 
     typed = [word for name, value in flags.items() for word in (f"--{name}", str(value))]
-    parsed = [launch.parse(tiny_recipe.PRESETS, argv, "tiny")[0] for argv in (words(flags), typed)]
+    parsed = [tiny_recipe.parse(argv)[0] for argv in (words(flags), typed)]
     assert parsed[0] == parsed[1]
 
 
 OWN = """
-from cnas.cli.launch import parse as common
-import tiny_recipe
-PRESETS = tiny_recipe.PRESETS
-def parse(argv):
-    plain = "--plain" in argv
-    config, folder, resume = common(PRESETS, [word for word in argv if word != "--plain"], "tiny")
-    return (config, folder, resume) if not plain else common(PRESETS, ["--no-curriculum"], "tiny")
+from cnas.errors import UserError
+RECIPE = "tiny_recipe"
+def check(config):
+    if config.seed > 1:
+        raise UserError("seed must be at most 1")
 """
 
 
-def test_a_recipe_s_own_command_line_is_asked(tmp_path):
+def test_a_recipe_s_own_check_is_asked(tmp_path):
     (tmp_path / "own.py").write_text(OWN, "utf-8")
-    (tmp_path / "tiny_recipe.py").write_text(TINY.read_text("utf-8"), "utf-8")
     file = tmp_path / "grid.yaml"
-    file.write_text("recipe: own.py\npreset: tiny\nflags: {plain: true}\n", "utf-8")
-    (job,) = read_grid(file).jobs
-    assert job.config.curriculum is None
+    file.write_text("recipe: own.py\npreset: tiny\ngrid: {seed: [1]}\n", "utf-8")
+    assert len(read_grid(file).jobs) == 1
+    file.write_text("recipe: own.py\npreset: tiny\ngrid: {seed: [1, 2]}\n", "utf-8")
+    with pytest.raises(UserError, match="seed must be at most 1"):
+        read_grid(file)
+
+
+def test_a_preset_may_be_named_in_full_instead_of_a_recipe(grid_file, tmp_path):
+    by_recipe = read_grid(grid_file(grid={"seed": [1, 2]}))
+    values = yaml.safe_load((tmp_path / "tiny.yaml").read_text("utf-8"))
+    del values["recipe"]
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(values | {"preset": "tiny_recipe/tiny"}), "utf-8")
+    assert read_grid(tmp_path / "tiny.yaml").jobs == by_recipe.jobs
 
 
 def test_settings_of_executors_are_kept_by_name(grid_file):
@@ -159,11 +165,13 @@ BAD = {
     "recipe: [": "it is not YAML: ",
     "preset: a\npreset: b": "key 'preset' is there twice in",
     "!!python/object/apply:os.getcwd []": "it is not YAML: could not determine a constructor",
-    "recipe: 3": "recipe must be the path of a recipe, relative to the grid file, got 3",
-    "preset: tiny": "recipe must be the path of a recipe",
+    "recipe: 3": "recipe must be the path of a recipe, relative to the grid file, or preset e.g. ptb_cl_enas/smoke, "
+    "got 3",
+    "preset: tiny": "recipe must be the path of a recipe, relative to the grid file, or preset e.g. ptb_cl_enas/smoke",
+    "preset: tiny_recipe/tinny": "got 'tiny_recipe/tinny'; did you mean tiny_recipe/tiny?",
     "recipe: nowhere.py": "nowhere.py is no file; its path is relative to the grid file",
     "recipe: broken.py": "broken.py cannot be read: SyntaxError: ",
-    "recipe: empty.py": "empty.py has no PRESETS",
+    "recipe: empty.py": "empty.py has no RECIPE or PRESETS",
     "TINY\npreset: huge": "preset must be one of tiny, got 'huge'",
     "TINY\npreset: true": "preset must be the name of a preset, got True",
     "TINY\nrandom: -1": "random must be a number of cells, at least 0, got -1",

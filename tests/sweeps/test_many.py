@@ -32,7 +32,7 @@ def test_a_finished_run_is_skipped_and_its_folder_left_alone(finished, tiny, tmp
 
 def test_nothing_starts_where_a_folder_holds_another_run(finished, tiny, tmp_path):
     finished_copy(finished, tmp_path / "two", replace(tiny, trainer=replace(tiny.trainer, num_train_epochs=4)))
-    with pytest.raises(UserError, match=r"another configuration: trainer\.epochs"):
+    with pytest.raises(UserError, match=r"another configuration: trainer\.num_train_epochs"):
         run_many([Job("one", tiny), Job("two", tiny)], tmp_path)
     assert not (tmp_path / "one").exists()
 
@@ -53,7 +53,10 @@ def test_a_finished_run_of_an_earlier_layout_counts_where_it_says_the_same(finis
 @pytest.mark.parametrize("what", ["another seed", "a field nobody knows", "not finished"])
 def test_any_other_run_of_an_earlier_layout_is_refused(what, finished, tiny, tmp_path):
     finished_copy(finished, tmp_path / "one", tiny)
-    older(tmp_path / "one", **{"another seed": {"seed": 2}, "a field nobody knows": {"unheard_of": 1}}.get(what, {}))
+    older(
+        tmp_path / "one",
+        **{"another seed": {"trainer": {"seed": 2}}, "a field nobody knows": {"unheard_of": 1}}.get(what, {}),
+    )
     if what == "not finished":
         (tmp_path / "one" / "result.json").unlink()
     with pytest.raises(UserError, match="version must be"):

@@ -1,8 +1,6 @@
 """Mixed precision and trackers of Accelerate."""
 
-import runpy
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -11,13 +9,12 @@ from builders import build_session, build_trainer, rows
 
 from cnas.curricula import Uncertainty
 from cnas.errors import UserError
+from cnas.runs.config import RunConfig
 from cnas.runs.devices import make_accelerator
-
-RECIPE = Path(__file__).parents[2] / "recipes" / "ptb_cl_enas.py"
 
 
 def config(**options):
-    smoke = runpy.run_path(str(RECIPE))["PRESETS"]["smoke"]()
+    smoke = RunConfig.from_preset("ptb_cl_enas/smoke")
     return replace(smoke, trainer=replace(smoke.trainer, **options))
 
 

@@ -161,7 +161,7 @@ def test_after_five_in_a_row_the_epoch_is_done_again_at_half_the_rate(tmp_path, 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(checkpoint, "save", save)
         patch.setattr(
-            "cnas.training.loop.set_learning_rate",
+            "cnas.training.weight_step.set_learning_rate",
             lambda optimizer, rate: (rates.append(rate), set_learning_rate(optimizer, rate)),
         )
         state, found = left(loop)

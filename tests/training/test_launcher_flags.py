@@ -14,7 +14,6 @@ import yaml
 from accelerate.commands.launch import launch_command_parser
 from launching import SECONDS, Launched, recipe
 
-from cnas.cli import launch
 from cnas.errors import UserError
 from cnas.runs.config import RunConfig
 from cnas.runs.devices import make_accelerator
@@ -82,7 +81,7 @@ def test_the_option_counts_then_the_launcher_and_a_conflict_is_refused(said, opt
     if said is not None:
         monkeypatch.setenv(PRECISION, said)
     words = [] if option is None else ["--mixed-precision", option]
-    asked = launch.parse(tiny_recipe.PRESETS, words, "tiny")[0].trainer
+    asked = tiny_recipe.parse(words)[0].trainer
     assert asked.mixed_precision == (option or said or "no")
     if said in (None, "", "no") or option in (None, said):
         refuse_unmet(asked.mixed_precision, [])

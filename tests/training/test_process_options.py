@@ -9,7 +9,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnas.cli import launch
 from cnas.errors import ProcessGroupError, UserError
 from cnas.training import SearchArguments
 from cnas.training.context import LAUNCHED, StopSignal
@@ -36,7 +35,7 @@ def test_options_that_cannot_be_are_refused(field, value, word):
 
 def test_flags_of_a_start():
     def arguments(*words):
-        return launch.parse(tiny_recipe.PRESETS, words, "tiny")[0].trainer
+        return tiny_recipe.parse(words)[0].trainer
 
     found = arguments("--check_ranks", "7", "--process-timeout", "30")
     assert (found.check_ranks, found.ddp_timeout) == (7, 30.0)

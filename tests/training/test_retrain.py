@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from cnas.data.streams import TextStreams
 from cnas.errors import Stopped, UserError
-from cnas.runs.text import probed
 from cnas.training import RetrainArguments, Retrainer
+from cnas.training.evaluate import probed
 
 STEPS = 7
 PROBE = TextStreams(tokens(60, seed=1), 2, LENGTH)
@@ -40,7 +40,7 @@ def weights(network):
     return torch.cat([parameter.detach().flatten() for parameter in network.parameters()])
 
 
-def build(folder, losses=None, cls=Retrainer, text=None, **config):
+def build(folder, losses=None, cls=Retrainer, text=None, callbacks=(), **config):
     """A retrainer at its beginning; ``losses`` stand in for the validation of its epochs."""
     space = build_space(activation_penalty=0.3)
     torch.manual_seed(6)
@@ -55,7 +55,7 @@ def build(folder, losses=None, cls=Retrainer, text=None, **config):
     canned = None if losses is None else iter(losses)
     validate = (lambda network: probed(network, PROBE)) if canned is None else (lambda _: {"valid_loss": next(canned)})
     train = TextStreams(tokens() if text is None else text, 4, LENGTH)
-    return cls(network, train, RetrainArguments(**fields), build_session(folder), validate)
+    return cls(network, train, RetrainArguments(**fields), build_session(folder), validate, callbacks)
 
 
 def first_averaged_epoch(losses, patience, latest):

@@ -13,8 +13,8 @@ from outcome import outcome
 
 from cnas.data import TextStreams, VariableStreams, scattered_lengths
 from cnas.errors import Stopped
-from cnas.runs.text import probed
 from cnas.training import RetrainArguments, Retrainer, SearchLoop
+from cnas.training.evaluate import probed
 
 EPOCHS = 3
 PROBE = TextStreams(tokens(60, seed=1), 2, LENGTH)

@@ -68,7 +68,7 @@ def k_sweep(runs: Sequence[str | Path]) -> KSweep:
         if (result.algorithm, its_measure) != (first.algorithm, measure):
             problem = f"{result.algorithm} on {its_measure}, and {first_name} {first.algorithm} on {measure}"
             raise UserError(f"runs must differ in curriculum.k and the seed alone; {its_name} is {problem}")
-        k, seed = (result.curriculum.k if result.curriculum else None) or 0, result.seed
+        k, seed = (result.curriculum.count if result.curriculum else None) or 0, result.seed
         if seed in by_k.setdefault(k, {}):
             raise UserError(f"runs must differ in curriculum.k or the seed; two have k {k} and seed {seed}")
         by_k[k][seed] = accuracy

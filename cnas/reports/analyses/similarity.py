@@ -11,14 +11,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.figure import Figure
 from pydantic import TypeAdapter
 
 from cnas.durable import replace_file
 from cnas.errors import UserError
-from cnas.reports.drawing import BLUE, INK, PAPER, WIDTH, Drawing, finish, new_figure, style, without_lines
+from cnas.reports.drawing import BLUE, WIDTH, Drawing, field, finish, label_fields, new_figure, style
 
 FILE = "misclassified.json"
 LONGEST_NAME = 18
@@ -142,24 +139,15 @@ def draw_similarity(found: Similarity) -> Drawing:
     labels = [str(place) for place in range(1, count + 1)]
     with style():
         figure, axes = new_figure(WIDTH * 0.8)
-        colours = LinearSegmentedColormap.from_list("similarity", [PAPER, BLUE])
-        axes.imshow(values, cmap=colours, vmin=0, vmax=1)
-        for i, j in np.ndindex(count, count):
-            axes.text(j, i, f"{values[i, j]:.2f}", ha="center", va="center", color=PAPER if values[i, j] > 0.6 else INK)
-        axes.set_xticks(range(count), labels)
-        _name_rows(figure, axes, found.names)
-        without_lines(axes)
+        for (i, j), value in np.ndenumerate(values):
+            field(axes, (j, i), BLUE, 0.04 + 0.76 * float(value), f"{value:.2f}")
+        longest = max(map(len, found.names))
+        room = longest <= LONGEST_NAME
+        rows = [f"{label}: {name}" for label, name in zip(labels, found.names, strict=True)] if room else labels
+        label_fields(axes, rows, labels)
+        figure.subplots_adjust(left=(0.45 + 0.08 * longest * room) / WIDTH)
         off = values[~np.eye(count, dtype=bool)]
         numbered = ", ".join(f"{label} {name}" for label, name in zip(labels, found.names, strict=True))
         words = f"{numbered}: between {off.min():.2f} and {off.max():.2f}, mean {off.mean():.2f}"
         title = f"Common misclassifications on {found.split} data"
         return finish(figure, f"similarity_{found.split}", title, f"Share of common failures of {words}.", numbered)
-
-
-def _name_rows(figure: Figure, axes: Axes, names: Sequence[str]) -> None:
-    longest = max(map(len, names))
-    room = longest <= LONGEST_NAME
-    labels = [f"{place}: {name}" if room else str(place) for place, name in enumerate(names, 1)]
-    axes.set_yticks(range(len(names)), labels)
-    if room:
-        figure.subplots_adjust(left=(0.45 + 0.08 * longest) / WIDTH)

@@ -73,7 +73,7 @@ def weight_groups(run: str | Path, by: Literal["first", "last"] = "first") -> We
         raise UserError(f"by must be first or last, got {str(by)[:20]!r}")
     record = read_run(Path(run))
     epochs, weights_PS = _traces(record)
-    # Before the first update all weigh the same, which puts nobody into a group.
+    # Before the first update all weights are the same, which puts nobody into a group.
     uneven = [place for place, row in enumerate(weights_PS) if row.min() < row.max()]
     if not uneven or weights_PS.shape[1] < 3:
         raise UserError(f"run {run} has no weights to group: no row of its search has {KEY} of 3 units that differ")

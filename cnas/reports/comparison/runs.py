@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cnas.errors import UserError
+from cnas.runs.earlier import by_new_names
 from cnas.runs.folder import RunFolder
 from cnas.runs.result import ACCURACY, PERPLEXITY, RunResult
 
@@ -77,7 +78,7 @@ class FinishedRun:
 
     Args:
         folder: of the run.
-        config: what its ``config.json`` says.
+        config: what its ``config.json`` says, by the names of today.
         result: what its ``result.json`` says.
     """
 
@@ -138,7 +139,7 @@ def load_run(folder: Path | str) -> FinishedRun:
     if result.primary is None:
         lacks = f"retrain.{result.measured_on}_{result.metric.name}" if result.retrain else "retrain and benchmark"
         raise UserError(f"run {path}: result.json lacks {lacks}: nothing says what its cell is worth")
-    return FinishedRun(path, config, result)
+    return FinishedRun(path, by_new_names(config), result)
 
 
 def load_runs(folders: Iterable[Path | str]) -> list[FinishedRun]:

@@ -11,7 +11,11 @@ def write_run(folder, rows=(), *, seed=1, k=5, algorithm="gdas", benchmark=None,
     """Write a folder of the smallest NATS space; ``k`` None is the plain algorithm."""
     folder = Path(folder)
     folder.mkdir(parents=True)
-    curriculum = None if k is None else {"name": "uncertainty", "k": k, "refresh": "epoch", "unit": "sequence"}
+    curriculum = (
+        None
+        if k is None
+        else {"name": "uncertainty", "num_candidates": k, "k": k, "refresh": "epoch", "unit": "sequence"}
+    )
     config = {
         "space": {"name": "nats", **asdict(NatsSpace(channels=4, cells=1))},
         "seed": seed,

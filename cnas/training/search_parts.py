@@ -1,0 +1,69 @@
+"""What a search is made of, and whether that fits together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from cnas.algorithms.base import SearchAlgorithm
+from cnas.curricula import Curriculum, DatasetInfo
+from cnas.data.base import OrderedBatches
+from cnas.errors import UserError
+from cnas.spaces.base import SearchSpace, SuperNet
+from cnas.training.arguments import SearchArguments
+
+
+@dataclass(frozen=True)
+class SearchParts:
+    """What a search is made of.
+
+    Args:
+        space: the search space.
+        supernet: its shared weights.
+        algorithm: chooses routings and, in the end, the architecture.
+        curriculum: reweights the training data; None is the plain algorithm. It is copied, and never changed.
+        train: training batches; the curriculum's units.
+        valid: validation batches of the same kind.
+        arch: those of architecture steps, where they are others: shuffled anew in every pass, say.
+    """
+
+    space: SearchSpace
+    supernet: SuperNet
+    algorithm: SearchAlgorithm
+    curriculum: Curriculum | None
+    train: OrderedBatches
+    valid: OrderedBatches
+    arch: OrderedBatches | None = None
+
+
+def check_candidates(curriculum: Curriculum, space: SearchSpace) -> None:
+    """Raise a `UserError` where there are fewer than K architectures to score with."""
+    if (count := curriculum.num_candidates) > space.size:
+        allowed = f"at most {space.size}, the number of architectures"
+        raise UserError(f"curriculum.num_candidates must be {allowed}, got {count}")
+
+
+def check_optimizer_fits(algorithm: Any, config: SearchArguments) -> None:
+    """Raise a `UserError` where an algorithm, or its configuration, does not know the steps of the optimiser."""
+    if algorithm.needs_sgd and (config.optim != "sgd" or config.optim_args):
+        got = f"optim {config.optim}" if config.optim != "sgd" else f"optim_args {config.optim_args}"
+        raise UserError(f"trainer.optim must be sgd, without optim_args, with {algorithm.name}, got {got}")
+
+
+def dataset_info(batches: OrderedBatches, *, words: bool) -> DatasetInfo:
+    """What a curriculum may know of the training data: the same on every process.
+
+    Args:
+        batches: of the training.
+        words: whether their labels are words.
+    """
+
+    def read() -> Iterator[tuple[Tensor, Tensor]]:
+        for index in range(len(batches)):
+            batch = batches.batch(index, slice(0, batches.rows(index)))
+            yield batch.labels, batch.unit_ids
+
+    return DatasetInfo(batches.num_units, read if words else None)

@@ -1,0 +1,121 @@
+"""One update of the weights on one global batch: what every loop does in a step.
+
+Legend: B rows of the global batch, b rows of one process or part, H hidden units.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from transformers import TrainerCallback
+
+from cnas.data.base import OrderedBatches
+from cnas.training.arguments import LoopArguments
+from cnas.training.bad_steps import Loss, StepGuard
+from cnas.training.batch import Part, cut, fetch, mean
+from cnas.training.callbacks import LoopCallbacks, Requests
+from cnas.training.context import RunContext
+from cnas.training.optimizers import make_optimizer, set_learning_rate
+from cnas.training.progress import TrainingProgress
+from cnas.training.schedules import learning_rate
+from cnas.types import Batch, Output
+
+
+class WeightSteps(ABC):
+    """A network, its optimiser, and the step that brings them further; see `AccelerateLoop` for the arguments."""
+
+    phase: ClassVar[str]
+
+    def __init__(
+        self,
+        model: nn.Module,
+        batches: OrderedBatches,
+        config: LoopArguments,
+        context: RunContext,
+        callbacks: Sequence[TrainerCallback],
+    ) -> None:
+        self.context, self.config, self.batches = context, config, batches
+        self.accelerator, self.processes = context.accelerator, context.processes
+        config.check_processes(self.processes.world)
+        self.model = model.to(context.device)
+        self.optimizer = self.make_optimizer()
+        self.progress = TrainingProgress()
+        self.guard = StepGuard(self.model, config.bad_steps_in_a_row)
+        self.hidden_state: Tensor | None = None  # [b, H], what the last batch left
+        self.callbacks = LoopCallbacks(callbacks, config, context, self.phase, model)
+
+    def make_optimizer(self) -> Any:
+        """The optimiser of the weights, prepared."""
+        return self.accelerator.prepare(make_optimizer(self.model.parameters(), self.config))
+
+    def fetch(self, index: int) -> Batch:
+        """This process's rows of training batch ``index``, with their hidden state and the step's dropout masks."""
+        return fetch(self.batches, index, self.context, self.hidden_state, f"{self.phase}/dropout", self.progress.step)
+
+    def in_parts(self, batch: Batch, weights: Callable[[Tensor], Tensor] | None = None) -> list[Part]:
+        """The batch in parts of at most ``micro_batch_size`` rows.
+
+        Args:
+            batch: rows of this process.
+            weights: the curriculum's v of unit ids; None where there is no curriculum.
+        """
+        most = self.config.micro_batch_size
+        return cut(batch, 1 if most is None else math.ceil(len(batch.labels) / most), weights)
+
+    def weight_step(self, index: int, parts: Sequence[Part], forward: Callable[[Batch], Output]) -> Requests:
+        """One update of the weights, where the step is no bad one.
+
+        Args:
+            index: of the batch.
+            parts: of the batch, those of this process.
+            forward: runs the network.
+
+        Returns:
+            What any process was asked for.
+        """
+        self.optimizer.zero_grad()
+        before, loss, hidden_states = self.guard.before(), [], []
+        for part in parts:
+            with self.context.autocast():
+                output = forward(part.batch)
+            self.accelerator.backward((part.mean_loss(output) + output.penalty) * part.share)
+            loss.append((mean(output.losses.detach()), part.share))
+            hidden_states.append(output.hidden_state)
+        loss, asked = self._global_loss(loss)
+        set_learning_rate(self.optimizer, self.learning_rate(index))
+        parameters = [parameter for parameter in self.model.parameters() if parameter.grad is not None]
+        good = self.guard.step(self.optimizer, parameters, loss, self._clip(parameters), before)
+        left = [hidden_state.detach() for hidden_state in hidden_states if hidden_state is not None]
+        if left:
+            self.hidden_state = torch.cat(left).masked_fill(~good, 0)
+        return asked
+
+    def _global_loss(self, loss: Loss) -> tuple[Loss, Requests]:
+        """The global batch's loss from every process's parts of it, and what any process was asked for."""
+        asked = self.callbacks.requests(self.context.stop.reason is not None)
+        if self.processes.world == 1:
+            return loss, asked
+        parts = [part.double() * share for part, share in loss]
+        total, *found = self.processes.sum(torch.stack([sum(parts[1:], parts[0]), *map(parts[0].new_tensor, asked)]))
+        return [(total, 1.0)], Requests(*map(bool, found))
+
+    def learning_rate(self, index: int) -> float:
+        """Of the step on batch ``index`` of this epoch."""
+        scale = self.batches.learning_rate_scale(index)
+        rate = learning_rate(self.config, self.progress.epoch, index, len(self.batches))
+        return rate * scale * self.guard.trouble.factor
+
+    def _clip(self, parameters: Sequence[Tensor]) -> Tensor:
+        """Sum the gradients over processes and clip them; their norm, a scalar on the device."""
+        self.processes.sum_gradients(parameters)
+        # Not the accelerator's own clipping: it unscales (fp16) the gradients once for every optimiser ever prepared,
+        # and averaging brings a second one for the same weights.
+        self.accelerator.unscale_gradients(self.optimizer)
+        norm = torch.nn.utils.clip_grad_norm_(parameters, self.config.max_grad_norm or math.inf)
+        # A gradient scaler (fp16) skips overflowed steps by itself, and finds its scale by them.
+        return torch.zeros_like(norm) if self.context.loss_scale > 1 else norm
