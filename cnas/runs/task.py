@@ -14,14 +14,10 @@ from torch import Tensor
 from cnas.data.base import OrderedBatches
 from cnas.data.images import ImageData
 from cnas.data.text import TextData
-from cnas.errors import UserError
 from cnas.runs.config import RunConfig
 from cnas.runs.result import RunResult
 from cnas.training.search_parts import check_candidates, check_optimizer_fits, dataset_info
 from cnas.types import Architecture, Paper
-
-IN_PYTHON = "dataset:"
-"""What the name of data begins with that was an object; its fingerprint follows."""
 
 
 @dataclass(frozen=True)
@@ -195,8 +191,6 @@ def load_task(config: RunConfig, *, data: Any = None, eval_data: Any = None, tok
     Raises:
         UserError: the data cannot be used, or is out of reach.
     """
-    if data is None and config.data.startswith(IN_PYTHON):
-        raise UserError(f"data {config.data} was a Dataset of a Python script; give it to CurriculumTrainer there")
     # Both are tasks, so they import this file.
     from cnas.runs.images import ImageTask
     from cnas.runs.text import TextTask
