@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -21,14 +21,18 @@ from cnas.runs.devices import make_accelerator
 from cnas.runs.folder import RunFolder
 from cnas.runs.result import RunResult
 from cnas.runs.session import at_work
-from cnas.runs.task import Task, load_task
+from cnas.runs.task import Hooks, Task, load_task
 from cnas.training.arguments import RetrainArguments, SearchArguments
 from cnas.training.context import RunContext
+from cnas.training.evaluate import Compute, Preprocess, evaluate_network
 from cnas.training.metrics_log import read
 from cnas.types import Architecture, Candidate, SearchResult
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, TrainerCallback
+
+NONE = Hooks()
+HOOKS = {"callbacks", "compute_metrics", "preprocess_logits_for_metrics"}
 
 
 class CurriculumTrainer:
@@ -48,6 +52,10 @@ class CurriculumTrainer:
         eval_dataset: what is measured on, where ``train_dataset`` has no validation split.
         processing_class: a fast tokenizer; None is the vocabulary of the training text.
         data_args: length of a chunk, sizes of the splits and the like: a `TextConfig` or an `ImageConfig`.
+        compute_metrics: from an `EvalPrediction` to numbers by name, as that of `transformers.Trainer`; of text it gets
+            the most probable tokens instead of logits, which would fill the memory.
+        preprocess_logits_for_metrics: what it gets instead, from the logits and labels of a batch.
+        callbacks: `transformers.TrainerCallback`s of search and retraining.
 
     Raises:
         UserError: a name, a field or the data is wrong; nothing is written by then.
@@ -72,23 +80,30 @@ class CurriculumTrainer:
         eval_dataset: Any = None,
         processing_class: Any = None,
         data_args: Any = None,
+        compute_metrics: Compute | None = None,
+        preprocess_logits_for_metrics: Preprocess | None = None,
+        callbacks: Sequence[TrainerCallback] | None = None,
     ) -> None:
         if train_dataset is None:
             raise UserError("train_dataset must be a name, a path, a Dataset or a DatasetDict, got None")
         config = choose(space, algorithm, curriculum, args, retrain_args, data_args)
-        self._set_up(config, None, train_dataset, eval_dataset, processing_class)
+        hooks = Hooks(tuple(callbacks or ()), compute_metrics, preprocess_logits_for_metrics)
+        self._set_up(config, None, hooks, train_dataset, eval_dataset, processing_class)
 
     @classmethod
-    def from_config(cls, config: RunConfig, output_dir: Path | str | None = None, **data: Any) -> Self:
+    def from_config(
+        cls, config: RunConfig, output_dir: Path | str | None = None, hooks: Hooks = NONE, **data: Any
+    ) -> Self:
         """The trainer of a complete configuration, e.g. of the one that a run has left.
 
         Args:
             config: of the run.
             output_dir: of the run; that of ``config.trainer``, or one below ``runs``, where None.
+            hooks: callbacks and metrics.
             data: ``train_dataset``, ``eval_dataset``, ``processing_class``, where the data is no name or path.
         """
         trainer = cls.__new__(cls)
-        trainer._set_up(config, output_dir, **{"train_dataset": config.data, **data})
+        trainer._set_up(config, output_dir, hooks, **{"train_dataset": config.data, **data})
         return trainer
 
     @classmethod
@@ -101,7 +116,7 @@ class CurriculumTrainer:
             preset: e.g. ``"ptb_cl_enas/smoke"``.
             algorithm: searches in place of the preset's own.
             train_dataset: data in place of the preset's own, as above.
-            changes: ``eval_dataset`` and ``processing_class`` as above; fields of `SearchArguments`, e.g. ``seed=2``;
+            changes: ``eval_dataset``, ``callbacks`` and the like as above; fields of `SearchArguments`, e.g. ``seed=2``;
                 or sections of the configuration, e.g. ``space={"hidden_size": 16}`` or ``curriculum=None``.
 
         Example:
@@ -109,20 +124,22 @@ class CurriculumTrainer:
             >>> trainer.config.retrain.num_train_epochs, trainer.folder.path.name[:21]
             (1, 'ptb_cl_enas-smoke-s2-')
         """
-        names = changes.keys() & {"eval_dataset", "processing_class"}
-        data = {name: changes.pop(name) for name in names}
+        data = {name: changes.pop(name) for name in changes.keys() & {"eval_dataset", "processing_class"}}
+        hooks = Hooks(**{name: changes.pop(name) for name in changes.keys() & HOOKS})
         if train_dataset is not None:
             data["train_dataset"] = train_dataset
-        return cls.from_config(preset_with(preset, algorithm, changes), **data)
+        return cls.from_config(preset_with(preset, algorithm, changes), None, hooks, **data)
 
     def _set_up(
         self,
         config: RunConfig,
         output_dir: Path | str | None,
+        hooks: Hooks,
         train_dataset: Any,
         eval_dataset: Any = None,
         processing_class: Any = None,
     ) -> None:
+        self.hooks = hooks
         given = None if isinstance(train_dataset, str) else train_dataset
         self._data = {"data": given, "eval_data": eval_dataset, "tokenizer": processing_class}
         self.config = replace(config, data=train_dataset) if isinstance(train_dataset, str) else config
@@ -162,7 +179,7 @@ class CurriculumTrainer:
         found = self.folder.read_json("search.json")
         if found is None:
             with self._working(resume) as context:
-                found = pipeline.search(self.task, context, self.folder)
+                found = pipeline.search(self.task, context, self.folder, self.hooks)
         return self._search_result(found)
 
     def retrain(
@@ -221,11 +238,11 @@ class CurriculumTrainer:
             return RunResult.load(self.folder.path)
         with self._working(resume) as context:
             task, config = self.task, self.config
-            found = pipeline.search(task, context, self.folder)
+            found = pipeline.search(task, context, self.folder, self.hooks)
             trained = None
             if config.retrain.num_train_epochs:
                 architecture = config.space.parse(found["string"])
-                trained = pipeline.retrain(task, context, architecture)
+                trained = pipeline.retrain(task, context, architecture, self.hooks)
                 self._network = trained.network
             return pipeline.conclude(task, context, self.folder, found, trained)
 
@@ -241,7 +258,7 @@ class CurriculumTrainer:
         """
         data = None if eval_dataset is None else self.task.read(eval_dataset)
         if self._network is not None or self.result is not None:
-            figures = self.task.evaluate(self._trained(), data)
+            figures = evaluate_network(self._trained(), self.task.evaluation(data), **self.hooks.metrics)
         else:
             figures = self._of_subnet(data)
         return {f"{metric_key_prefix}_{name}": value for name, value in figures.items()}
@@ -322,7 +339,8 @@ class CurriculumTrainer:
         if found is None:
             raise UserError(f"output_dir {self.folder.path} holds no finished search; call search, or train")
         loop = pipeline.finished_search(self.task, self._looking())
-        return loop.measure(self.config.space.parse(found["string"]), self.task.valid_batches(data))
+        architecture = self.config.space.parse(found["string"])
+        return loop.measure(architecture, self.task.valid_batches(data), **self.hooks.metrics)
 
     def _looking(self) -> RunContext:
         """A context in which nothing is written."""

@@ -6,10 +6,8 @@ colours replaced by variables of its style sheet, so that it follows the reader'
 
 from __future__ import annotations
 
-import dataclasses
 import html
 import io
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,8 +20,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
-
-from cnas.durable import storage_errors
 
 PAPER, INK, MUTED, GRID = "#fefefe", "#1f2328", "#59636e", "#dfe3e8"
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#b5599a", "#b98900", "#3d9fd8", "#7a8b1c", "#7d8590")
@@ -280,26 +276,3 @@ def course(points: Points, digits: int = 4) -> str:
         f"from {start:,.{digits}g} in epoch {first:.0f} to {end:,.{digits}g} in epoch {last:.0f}, "
         f"lowest {lowest:,.{digits}g}"
     )
-
-
-def save(values: Any, drawing: Drawing, folder: str | Path) -> list[Path]:
-    """Write ``NAME.json``, ``NAME.png`` and ``NAME.svg``; NAME is the drawing's.
-
-    Args:
-        values: the dataclass that has been drawn, or a list of several.
-        drawing: its figure.
-        folder: where to; made if it is not there.
-
-    Returns:
-        The three files.
-
-    Raises:
-        StorageError: the disk refuses.
-    """
-    folder = Path(folder)
-    plain = [dataclasses.asdict(each) for each in values] if isinstance(values, list) else dataclasses.asdict(values)
-    numbers = folder / f"{drawing.name}.json"
-    with storage_errors(f"the analysis to {folder}"):
-        drawing.save(folder, drawing.name)
-        numbers.write_text(f"{json.dumps(plain, indent=2, ensure_ascii=False)}\n", "utf-8")
-    return [numbers, *(folder / f"{drawing.name}.{kind}" for kind in ("png", "svg"))]

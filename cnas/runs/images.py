@@ -110,10 +110,9 @@ class ImageTask(Task):
         assert self.config.images is not None
         return read_evaluation(data, self.config.images, self.data)
 
-    def evaluate(self, network: Any, data: Any = None) -> dict[str, float]:
-        """See `Task.evaluate`."""
-        loss, correct_N = classify(network, self._in_order(self.data.validation if data is None else data))
-        return {"loss": loss, "accuracy": 100 * float(correct_N.double().mean())}
+    def evaluation(self, data: Any = None) -> ImageBatches:
+        """See `Task.evaluation`."""
+        return self._in_order(self.data.validation if data is None else data)
 
     def valid_batches(self, data: Any = None) -> ImageBatches:
         """See `Task.valid_batches`."""

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from cnas.runs.config import RunConfig
 from cnas.runs.devices import environment
 from cnas.runs.folder import RunFolder
 from cnas.runs.result import RunResult
-from cnas.runs.task import RetrainResult, Task
+from cnas.runs.task import Hooks, RetrainResult, Task
 from cnas.training.batch import run_network
 from cnas.training.context import RunContext
 from cnas.training.loop import AccelerateLoop
@@ -29,6 +30,7 @@ from cnas.training.search import SearchLoop
 from cnas.training.search_parts import SearchParts
 from cnas.types import Architecture, Candidate
 
+NONE = Hooks()
 ATTEMPTS = 10
 """So often an algorithm is asked for architectures, where it proposes the same ones again."""
 RANKED = 100
@@ -80,13 +82,14 @@ def conclude(
     return result
 
 
-def search(task: Task, context: RunContext, home: RunFolder) -> dict[str, Any]:
+def search(task: Task, context: RunContext, home: RunFolder, hooks: Hooks = NONE) -> dict[str, Any]:
     """Search, from the newest checkpoint where there is one; ``search.json`` where the search is over.
 
     Args:
         task: the run's data and configuration, see `cnas.runs.task.load_task`.
         context: accelerator, run folder, seed.
         home: the run folder; ``search.json`` is written there by the main process.
+        hooks: callbacks.
 
     Returns:
         ``{"string": ..., "search": ...}``; where nothing is searched (``options.architecture``) the latter is None.
@@ -98,7 +101,7 @@ def search(task: Task, context: RunContext, home: RunFolder) -> dict[str, Any]:
     if known is not None:
         context.log(f"the search is finished: found {known['string']}")
         return known
-    trainer = search_loop(task, context)
+    trainer = search_loop(task, context, hooks)
     if not trainer.resume():
         context.log(
             f"search: {trainer.config.num_train_epochs} epochs of {_steps(config, trainer)}, {_candidates(config)}"
@@ -194,12 +197,13 @@ def _candidates(config: RunConfig) -> str:
     return f"{count} subnets score {refreshed}" if count else f"{curriculum.name} reweights {refreshed}"
 
 
-def search_loop(task: Task, context: RunContext) -> SearchLoop:
+def search_loop(task: Task, context: RunContext, hooks: Hooks = NONE) -> SearchLoop:
     """The search of a configuration, at its beginning.
 
     Args:
         task: the run's data and configuration, see `cnas.runs.task.load_task`.
         context: accelerator, run folder, seed.
+        hooks: callbacks.
     """
     config, data = task.config, task.search_data()
     with seeded(config.seed, "supernet"):
@@ -213,7 +217,7 @@ def search_loop(task: Task, context: RunContext) -> SearchLoop:
         valid=data.valid,
         arch=data.arch,
     )
-    return SearchLoop(parts, config.trainer, context)
+    return SearchLoop(parts, config.trainer, context, hooks.callbacks)
 
 
 def _curriculum(config: RunConfig) -> dict[str, Any]:
@@ -226,13 +230,14 @@ def _algorithm(config: RunConfig) -> Any:
     return config.search.build(config.space, config.seed)
 
 
-def retrain(task: Task, context: RunContext, architecture: Architecture) -> RetrainResult:
+def retrain(task: Task, context: RunContext, architecture: Architecture, hooks: Hooks = NONE) -> RetrainResult:
     """Train the derived network from scratch and measure it.
 
     Args:
         task: the run's data and configuration, see `cnas.runs.task.load_task`.
         context: accelerator, run folder, seed.
         architecture: which network of the space.
+        hooks: callbacks and metrics.
 
     Returns:
         The network with its best weights, and its figures: perplexities are per word, accuracies in percent.
@@ -241,7 +246,8 @@ def retrain(task: Task, context: RunContext, architecture: Architecture) -> Retr
     with seeded(config.seed, "network"):
         network = config.space.build_network(architecture, **asdict(config.network))
     train, validate = task.training()
-    trainer = Retrainer(network, train, config.retrain, context, validate)
+    validate = partial(validate, **hooks.metrics)
+    trainer = Retrainer(network, train, config.retrain, context, validate, hooks.callbacks)
     if not trainer.resume():
         context.log(
             f"retrain: {config.retrain.num_train_epochs} epochs of {_steps(config, trainer)}, "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -16,6 +16,7 @@ from cnas.data.images import ImageData
 from cnas.data.text import TextData
 from cnas.runs.config import RunConfig
 from cnas.runs.result import RunResult
+from cnas.training.evaluate import Compute, Preprocess
 from cnas.training.search_parts import check_candidates, check_optimizer_fits, dataset_info
 from cnas.types import Architecture, Paper
 
@@ -33,6 +34,27 @@ class SearchData:
     train: OrderedBatches
     valid: OrderedBatches
     arch: OrderedBatches | None = None
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What a user gives to a run in Python, beside its configuration.
+
+    Args:
+        callbacks: `transformers.TrainerCallback`s of search and retraining.
+        compute_metrics: as that of `transformers.Trainer`.
+        preprocess_logits_for_metrics: likewise.
+    """
+
+    callbacks: Sequence[Any] = ()
+    compute_metrics: Compute | None = None
+    preprocess_logits_for_metrics: Preprocess | None = None
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """The two of `evaluate_network`."""
+        names = ("compute_metrics", "preprocess_logits_for_metrics")
+        return {name: getattr(self, name) for name in names}
 
 
 class SampleView(NamedTuple):
@@ -144,11 +166,10 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def evaluate(self, network: Any, data: Any = None) -> dict[str, float]:
-        """Loss in nats, and perplexity per token or accuracy in percent, of a trained network.
+    def evaluation(self, data: Any = None) -> OrderedBatches:
+        """The batches on which a trained network is measured: every token or image once.
 
         Args:
-            network: on its device.
             data: what `read` gave; None is the validation split.
         """
 

@@ -115,10 +115,9 @@ class TextTask(Task):
         """See `Task.read`: token ids, int64 [N]."""
         return read_evaluation(data, self.text, self.data.vocabulary)
 
-    def evaluate(self, network: Any, data: Any = None) -> dict[str, float]:
-        """See `Task.evaluate`; the text is one stream, so that every token is predicted once."""
-        loss = mean_loss(network, self._whole(self.data.validation if data is None else data, 1))
-        return {"loss": loss, "perplexity": perplexity(loss)}
+    def evaluation(self, data: Any = None) -> TextStreams:
+        """See `Task.evaluation`; the text is one stream."""
+        return self._whole(self.data.validation if data is None else data, 1)
 
     def valid_batches(self, data: Any = None) -> TextStreams:
         """See `Task.valid_batches`."""
@@ -147,7 +146,7 @@ class TextTask(Task):
             if tokens is None:
                 continue
             prefix, sizes = split.removesuffix("ation"), self.data.splits[split]
-            loss = self.evaluate(network, tokens)["loss"]
+            loss = mean_loss(network, self.evaluation(tokens))
             figures[f"{prefix}_perplexity"] = perplexity(loss)
             if "words" in sizes and len(tokens) == sizes["tokens"]:
                 figures[f"{prefix}_word_perplexity"] = perplexity(loss * len(tokens), sizes["words"])

@@ -1,6 +1,5 @@
 """Data sets in memory: they give what the same rows give from files, and what is missing is said in one line."""
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,14 +7,13 @@ import datasets
 import pytest
 import torch
 from made_images import made, picture, records
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "recipes"))
-import nats_cl
 from tiny_recipe import tiny
 
 from cnas.data import ImageConfig, TextConfig, load_images, load_text
 from cnas.errors import UserError
+from cnas.runs.config import RunConfig
 from cnas.runs.task import load_task
+from cnas.training.evaluate import evaluate_network
 
 ROWS = {
     "train": ["the cat sat", " the  dog sat ", None, "a cat\nand a dog"],
@@ -150,7 +148,7 @@ def test_a_task_measures_the_splits_there_are():
     assert set(task.dataset()["used"]) == {"search", "train", "validation"}
     network = task.config.space.build_network(task.config.space.parse("0 0 0 1"))
     assert set(task.measure(network).figures) == {"valid_perplexity"}
-    pictures = replace(nats_cl.presets("gdas")["smoke"](), images=ImageConfig())
+    pictures = replace(RunConfig.from_preset("nats_cl/smoke", "gdas"), images=ImageConfig())
     task = load_task(pictures, data=images("train")["train"], eval_data=images("validation"))
     network = task.config.space.build_network(task.config.space.sample(torch.Generator().manual_seed(0)))
     assert set(task.measure(network).figures) == {"valid_accuracy"}
@@ -195,9 +193,9 @@ def test_other_text_is_read_with_the_words_of_the_run(tmp_path):
         (tmp_path / f"{split}.txt").write_text("a x\nf\n" * (20 if split == "validation" else 1))
     assert torch.equal(task.read(str(tmp_path)), found)
     network = task.config.space.build_network(task.config.space.parse("0 0 0 1"), init_range=0.5)
-    figures = task.evaluate(network, found)
+    figures = evaluate_network(network, task.evaluation(found))
     assert figures["perplexity"] == pytest.approx(torch.tensor(figures["loss"]).exp().item())
-    assert figures != (own := task.evaluate(network))
+    assert figures != (own := evaluate_network(network, task.evaluation()))
     assert own["perplexity"] == task.measure(network).figures["valid_perplexity"]
     assert torch.equal(
         task.valid_batches().batch(0, slice(0, 4)).labels, task.search_data().valid.batch(0, slice(0, 4)).labels
@@ -214,7 +212,7 @@ def test_other_text_is_read_with_the_words_of_the_run(tmp_path):
 
 
 def test_other_images_are_of_the_classes_and_the_size_of_the_run(tmp_path):
-    config = replace(nats_cl.presets("gdas")["smoke"](), images=ImageConfig())
+    config = replace(RunConfig.from_preset("nats_cl/smoke", "gdas"), images=ImageConfig())
     task = load_task(config, data=images("train")["train"], eval_data=images("validation"))
     whole = images(*SPLITS)
     for split, table in whole.items():
@@ -224,10 +222,10 @@ def test_other_images_are_of_the_classes_and_the_size_of_the_run(tmp_path):
         assert torch.equal(task.read(data).images, task.data.validation.images)
     one = task.read(unnamed.select([1, 4]))
     network = task.config.space.build_network(task.config.space.sample(torch.Generator().manual_seed(0)))
-    figures = task.evaluate(network, one)
+    figures = evaluate_network(network, task.evaluation(one))
     assert set(figures) == {"loss", "accuracy"}
     assert figures["accuracy"] in (0, 50, 100)
-    assert task.evaluate(network)["accuracy"] == task.measure(network).figures["valid_accuracy"]
+    assert evaluate_network(network, task.evaluation())["accuracy"] == task.measure(network).figures["valid_accuracy"]
     assert task.valid_batches(one).num_units == 2
     small = made(6, (3, 4, 4))
     sized = datasets.Dataset.from_dict({"image": records(small), "label": small.labels.tolist()})

@@ -1,5 +1,6 @@
 """The paper's analyses, drawn from run folders after the runs: numbers as JSON, figures as PNG and SVG."""
 
+from cnas.reports.analyses.files import save
 from cnas.reports.analyses.k_sweep import KPoint, KSweep, draw_k_sweep, k_sweep
 from cnas.reports.analyses.ranking_traces import RankingTraces, draw_ranking_traces, ranking_traces
 from cnas.reports.analyses.similarity import (
@@ -11,7 +12,6 @@ from cnas.reports.analyses.similarity import (
     write_misclassified,
 )
 from cnas.reports.analyses.weight_groups import WeightGroups, draw_weight_groups, weight_groups
-from cnas.reports.drawing import save
 
 __all__ = [
     "KPoint",
