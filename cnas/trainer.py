@@ -143,8 +143,9 @@ class CurriculumTrainer:
         given = None if isinstance(train_dataset, str) else train_dataset
         self._data = {"data": given, "eval_data": eval_dataset, "tokenizer": processing_class}
         self.config = replace(config, data=train_dataset) if isinstance(train_dataset, str) else config
-        if not isinstance(train_dataset, str):
-            self.config = replace(config, data=self.task.data.name)
+        if not isinstance(train_dataset, str) or processing_class is not None:
+            read = self.task.config
+            self.config = replace(self.config, data=read.data, text=read.text)
             del self.task
         self.folder = RunFolder(Path(output_dir or config.trainer.output_dir or self.config.default_folder))
         self._context: RunContext | None = None

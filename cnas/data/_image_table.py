@@ -109,18 +109,29 @@ def table_source(name: str, tables: Mapping[str, Table], columns: Columns = (Non
         UserError: a column is missing, a row has no readable image or no whole number as its label, or labels without
             names do not count from 0.
     """
-    splits, classes = {}, {}
-    for split, table in tables.items():
-        image, label = (table.column(*each) for each in (("image", IMAGES, columns[0]), ("label", LABELS, columns[1])))
-        labels: list[int] = []
-        images = stacked(_named_pixels(table, (image, label), labels))
-        splits[split] = ImageSet(images, torch.tensor(labels, dtype=torch.int64))
-        classes[split] = table.classes.get(label)
-    names = classes["train"]
-    for split, others in classes.items():
+    found = {split: table_images(table, columns) for split, table in tables.items()}
+    splits = {split: images for split, (images, _) in found.items()}
+    names = found["train"][1]
+    for split, (_, others) in found.items():
         if names is not None and others is not None and others != names:
             raise UserError(f"{tables[split].where} must name its classes as train does, got {[*others]!r:.80}")
     return ImageSource(name, splits, numbered(splits["train"], f"data {name}: train") if names is None else names)
+
+
+def table_images(table: Table, columns: Columns = (None, None)) -> tuple[ImageSet, tuple[str, ...] | None]:
+    """The images of one split, and the names of their classes where the table knows them.
+
+    Args:
+        table: of the split.
+        columns: as in `table_source`.
+
+    Raises:
+        UserError: a column is missing, or a row has no readable image or no whole number as its label.
+    """
+    image, label = (table.column(*each) for each in (("image", IMAGES, columns[0]), ("label", LABELS, columns[1])))
+    labels: list[int] = []
+    images = stacked(_named_pixels(table, (image, label), labels))
+    return ImageSet(images, torch.tensor(labels, dtype=torch.int64)), table.classes.get(label)
 
 
 def _named_pixels(table: Table, columns: tuple[str, str], labels: list[int]) -> Iterator[tuple[str, Tensor]]:

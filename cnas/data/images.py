@@ -11,13 +11,13 @@ from typing import Any, Literal
 import torch
 
 from cnas.data._image_splits import by_file, halved
-from cnas.data._image_table import Columns, table_source
+from cnas.data._image_table import Columns, table_images, table_source
 from cnas.data.image_batches import Augment
 from cnas.data.image_folder import read_folder
 from cnas.data.image_set import ChannelStatistics, ImageSet, ImageSource, check, check_classes
 from cnas.data.paths import named, named_folder
 from cnas.data.published_images import is_imagenet16, load_digits, read_hub, read_imagenet16
-from cnas.data.tables import IN_MEMORY, SPLITS, check_named, evaluation_pair, object_tables
+from cnas.data.tables import IN_MEMORY, OBJECT, SPLITS, check_named, evaluation_table, object_tables
 from cnas.errors import UserError
 from cnas.random import generator
 
@@ -146,7 +146,7 @@ def load_images(data: Any, config: ImageConfig, *, eval_dataset: Any = None) -> 
     check_classes(search, f"data {source.name}: the images of the search (images.search_images)")
     fingerprint = _fingerprint(whole, source.classes)
     return ImageData(
-        name=source.name if isinstance(data, str) else f"dataset:{fingerprint}",
+        name=source.name if isinstance(data, str) else OBJECT + fingerprint,
         fingerprint=fingerprint,
         classes=source.classes,
         train=train,
@@ -176,20 +176,27 @@ def read_evaluation(data: Any, config: ImageConfig, known: ImageData) -> ImageSe
     """Other images of a run's classes.
 
     Args:
-        data: a name or path, of which the validation images are read, or the test images where there are none; a
-            `datasets.Dataset`, or a `DatasetDict`.
+        data: a name or path, or a `DatasetDict`, of which the validation images are read, or the test images where it
+            has no others; or a `datasets.Dataset`. Labels without names count the run's classes.
         config: of the run.
         known: the images of the run.
 
     Raises:
         UserError: as `load_images`, or there are other classes or sizes.
     """
-    train, evaluation = evaluation_pair(data)
-    source = check(_read(train, (config.image_column, config.label_column), evaluation))
-    found = source.splits["validation" if "validation" in source.splits else "test"]
-    for what, here, there in (("classes", source.classes, known.classes), ("size", found.shape, known.train.shape)):
-        if here != there:
-            raise UserError(f"eval_dataset must have the run's {what} {there!r:.80}, got {here!r:.80}")
+    columns = (config.image_column, config.label_column)
+    names: tuple[str, ...] | None
+    if isinstance(data, str):
+        source = _read(data, columns, None)
+        found, names = source.splits.get("validation") or source.splits["test"], source.classes
+    else:
+        found, names = table_images(evaluation_table(data), columns)
+    if names not in (None, known.classes):
+        raise UserError(f"eval_dataset must have the run's classes {known.classes!r:.80}, got {names!r:.80}")
+    if len(found) < LEAST:
+        raise UserError(f"eval_dataset has {len(found)} images; at least {LEAST} are needed")
+    # The checks of a split beside a training split.
+    check(ImageSource("of the run", {"train": known.train, "eval_dataset": found}, known.classes))
     return found
 
 

@@ -241,10 +241,18 @@ def dataset_tables(splits: Mapping[str, Any], where: str, needed: Collection[str
 
 IN_MEMORY = "in memory"
 """What messages call data that has no name."""
+OBJECT = "dataset:"
+"""How the name of such data begins in results and configurations; the rest is its fingerprint."""
+
+
+class DataTypeError(UserError, TypeError):
+    """Data is an object of a type that cannot be read."""
 
 
 def check_named(data: str, eval_dataset: Any) -> None:
-    """Raise a `UserError` where there is evaluation data beside data that is named, which brings its own."""
+    """Raise a `UserError` where named data is that of an object, or has evaluation data beside its own splits."""
+    if data.startswith(OBJECT):
+        raise UserError(f"data {data!r:.60} was a Dataset of a Python script: give it there, as train_dataset")
     if eval_dataset is not None:
         raise UserError(f"eval_dataset must be none beside data {data}, whose own splits are evaluated on")
 
@@ -258,7 +266,8 @@ def object_tables(data: Any, eval_dataset: Any) -> dict[str, Table]:
             those of ``data``. None where ``data`` has them.
 
     Raises:
-        UserError: one of them is of another kind, there is nothing to evaluate on, or a split is there twice.
+        UserError: there is nothing to evaluate on, or a split is there twice.
+        DataTypeError: one of them is of another kind.
     """
     tables = dataset_tables(_as_splits(data, "train_dataset", "train"), "train_dataset", needed=("train",))
     if eval_dataset is not None:
@@ -273,15 +282,18 @@ def object_tables(data: Any, eval_dataset: Any) -> dict[str, Table]:
     return {split: tables[split] for split in SPLITS if split in tables}
 
 
-def evaluation_pair(data: Any) -> tuple[Any, Any]:
-    """(training data, evaluation data) for a reader, where only ``data`` is to be evaluated on.
+def evaluation_table(data: Any) -> Table:
+    """The table of a `datasets.Dataset`, or of the ``validation`` split of a `DatasetDict`, or else of its ``test``.
 
-    Args:
-        data: a name or path; a `datasets.Dataset`; or a `DatasetDict` with ``validation``.
+    Raises:
+        UserError: there is neither.
+        DataTypeError: it is something else.
     """
-    if isinstance(data, str):
-        return data, None
-    return next(iter(data.values())) if isinstance(data, dict) and data else data, data
+    tables = dataset_tables(_as_splits(data, "eval_dataset", "validation"), "eval_dataset", needed=())
+    found = tables.get("validation") or tables.get("test")
+    if found is None:
+        raise UserError(f"eval_dataset has neither a validation nor a test split, found {sorted(data)}")
+    return found
 
 
 def _as_splits(data: Any, field: str, alone: str) -> Mapping[str, Any]:
@@ -291,9 +303,10 @@ def _as_splits(data: Any, field: str, alone: str) -> Mapping[str, Any]:
     splits = data if isinstance(data, dict) else {alone: data}
     for each in splits.values():
         if isinstance(each, datasets.IterableDataset):
-            raise UserError(f"{field} must have a length, for which units are counted, got an IterableDataset")
+            raise DataTypeError(f"{field} must have a length, for which units are counted, got an IterableDataset")
         if not isinstance(each, datasets.Dataset):
-            raise UserError(f"{field} must be a name, a path, a Dataset or a DatasetDict, got {type(each).__name__}")
+            kinds = "a name, a path, a Dataset or a DatasetDict"
+            raise DataTypeError(f"{field} must be {kinds}, got {type(each).__name__}")
     return splits
 
 

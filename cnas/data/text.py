@@ -15,10 +15,11 @@ from cnas.data.paths import named_folder
 from cnas.data.pydoc import load_pydoc
 from cnas.data.tables import (
     IN_MEMORY,
+    OBJECT,
     SPLITS,
     Table,
     check_named,
-    evaluation_pair,
+    evaluation_table,
     hub_tables,
     missing,
     object_tables,
@@ -149,7 +150,7 @@ def load_text(data: Any, config: TextConfig, *, eval_dataset: Any = None, tokeni
     tokens = {split: vocabulary.encode(sentences) for split, sentences in texts.items()}
     train = tokens["train"][: config.train_tokens]
     return TextData(
-        name=name if isinstance(data, str) else f"dataset:{fingerprint}",
+        name=name if isinstance(data, str) else OBJECT + fingerprint,
         fingerprint=fingerprint,
         vocabulary=vocabulary,
         train=train,
@@ -162,18 +163,23 @@ def load_text(data: Any, config: TextConfig, *, eval_dataset: Any = None, tokeni
 
 
 def read_evaluation(data: Any, config: TextConfig, vocabulary: TokenCodec) -> Tensor:
-    """The token ids of other text, cut as a run's own: int64 [N].
+    """The token ids of other text, all of it, cut into tokens as a run's own: int64 [N].
 
     Args:
-        data: a name or path, of which the validation split is read; a `datasets.Dataset`, or a `DatasetDict`.
+        data: a name or path, of which the validation split is read; a `datasets.Dataset`; or a `DatasetDict`, of which
+            the validation split is read, or the test split where there is none.
         config: of the run.
         vocabulary: of the run.
 
     Raises:
         UserError: as `load_text`.
     """
-    name, rows = _read(*evaluation_pair(data), config.text_column)
-    return vocabulary.encode(_sentences(rows["validation"], f"eval_dataset {name}"))[: config.valid_tokens]
+    rows: Iterable[str]
+    if isinstance(data, str):
+        rows = _read(data, None, config.text_column)[1]["validation"]
+    else:
+        rows = _text_rows(evaluation_table(data), config.text_column)
+    return vocabulary.encode(_sentences(rows, "eval_dataset"))
 
 
 def _sizes(sentences: list[str], ids: Tensor, cut_by: str) -> dict[str, int]:
@@ -189,13 +195,16 @@ def _read(data: Any, eval_dataset: Any, column: str | None) -> tuple[str, Mappin
             raise UserError("train_dataset has no validation split; give it one, or eval_dataset")
         return IN_MEMORY, {split: _text_rows(table, column) for split, table in tables.items()}
     check_named(data, eval_dataset)
+    folder = None if data == "pydoc" else named_folder(data, "data")
+    parquet = {} if folder is None else parquet_files(folder)
+    if column is not None and (data == "pydoc" or (folder is not None and not parquet)):
+        raise UserError(f"text.text_column must be none: data {data} has no columns, got {column!r:.60}")
     if data == "pydoc":
         return data, load_pydoc()
-    folder = named_folder(data, "data")
     if folder is None:
         files = "Parquet or txt files (train, validation, test)"
         tables = hub_tables(data, _IDS.get(data, data), known="pydoc, ptb_text_only", files=files, needed=SPLITS)
-    elif parquet := parquet_files(folder):
+    elif parquet:
         tables = parquet_tables(folder, parquet, needed=SPLITS)
     else:
         return folder.resolve().name, {split: [_read_txt(folder, split)] for split in SPLITS}

@@ -22,6 +22,10 @@ WORD = "word"
 BYTES = 256
 LARGEST = 1_000_000
 """Tokens of a BPE; memory is reserved for them before it is trained."""
+LINES = 10_000
+"""Cut at a time: what a tokenizer notes beside the ids takes much more memory than they do."""
+FAST = "fast:"
+"""How a tokenizer that was brought along is called; the rest is its fingerprint."""
 ENDS = (EOS, "</s>", "<|endoftext|>", "<|im_end|>")
 """Tokens that end a text, looked for where a ``tokenizer.json`` alone does not say which one does."""
 
@@ -85,8 +89,11 @@ class FastCodec:
 
     def encode(self, sentences: Iterable[str]) -> Tensor:
         """Ids of all tokens in order, that of the end after each line: int64 [tokens]."""
-        rows = self.source([*sentences], add_special_tokens=False, return_attention_mask=False, verbose=False)
-        return torch.tensor([id for row in rows["input_ids"] for id in (*row, self.eos_id)], dtype=torch.int64)
+        found, lines = [], [*sentences]
+        for start in range(0, len(lines), LINES):
+            rows = self.source(lines[start : start + LINES], add_special_tokens=False, verbose=False)["input_ids"]
+            found.append(torch.tensor([id for row in rows for id in (*row, self.eos_id)], dtype=torch.int64))
+        return torch.cat(found)
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of ``ids`` (a 1-D tensor is fine)."""
@@ -127,8 +134,10 @@ def build_codec(name: str, sentences: Sequence[str], words: int, tokenizer: Any 
         return Vocabulary.from_sentences(sentences, words), WORD
     if tokenizer is None and (size := bpe_size(name)) is not None:
         return FastCodec(train_bpe(sentences, size)), name
+    if tokenizer is None and name.startswith(FAST):
+        raise UserError(f"text.tokenizer {name!r:.60} was one of a Python script: give it there, as processing_class")
     codec = FastCodec(_saved(name) if tokenizer is None else tokenizer)
-    return codec, f"fast:{codec.fingerprint}"
+    return codec, FAST + codec.fingerprint
 
 
 def train_bpe(sentences: Iterable[str], size: int) -> Any:

@@ -140,7 +140,7 @@ def _lines(
     network: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, count: int, seed: int, max_words: int, prompt: str
 ) -> list[str]:
     # In training every line follows an <eos>.
-    ids = [tokenizer.eos_token_id, *tokenizer.encode(prompt)]
+    ids = [tokenizer.eos_token_id, *tokenizer.encode(prompt, add_special_tokens=False)]
     inputs = torch.tensor([ids] * count, device=network.device)
     with _undisturbed(network, seed):
         rows = network.eval().generate(

@@ -121,7 +121,7 @@ class RunFolder:
             return str(known)
         stamps = map(newest_stamp, sorted((self.path / "checkpoints").glob("*")))
         stamp = next((stamp for stamp in stamps if stamp is not None), None)
-        return None if stamp is None else stamp.rpartition("-")[2]
+        return None if stamp is None else stamp.partition("-")[2]
 
     def _differs_in_data(self, known: dict[str, Any], config: RunConfig) -> bool:
         """Whether the place of the data is all that differs; anything else is refused."""

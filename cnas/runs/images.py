@@ -60,8 +60,9 @@ class ImageTask(Task):
         if tokenizer is not None:
             raise UserError(f"tokenizer must be none for images, got {type(tokenizer).__name__}")
         assert config.images is not None
-        named_data = config.data if data is None else data
-        images = load_images(named_data, config.images, eval_dataset=eval_data)
+        images = load_images(config.data if data is None else data, config.images, eval_dataset=eval_data)
+        if data is not None:
+            config = replace(config, data=images.name)
         space = replace(config.space, classes=len(images.classes), image_channels=images.train.shape[0])  # type: ignore[type-var]
         config, cut = _fitted(replace(config, space=space), images)
         return cls(config, images, table, cut)

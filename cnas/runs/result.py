@@ -51,7 +51,7 @@ class Primary(NamedTuple):
 
     Attributes:
         name: of the metric.
-        value: on test data.
+        value: on test data; on validation data where the run has no other.
         higher_is_better: whether more is better.
     """
 
@@ -317,10 +317,15 @@ class RunResult(Part):
         }
 
     @property
+    def measured_on(self) -> str:
+        """``test``; ``valid`` where the data has no test split."""
+        return "valid" if "validation" in self.dataset.used and "test" not in self.dataset.used else "test"
+
+    @property
     def primary(self) -> Primary | None:
-        """The retrained network's test metric, or else the table's accuracy; None where neither is known."""
+        """The retrained network's metric on `measured_on`, or the table's accuracy; None where both are unknown."""
         name, _, higher = self.metric
-        value = self.metrics("test").get(name)
+        value = self.metrics(self.measured_on).get(name)
         if value is None and self.benchmark is not None:
             return Primary(ACCURACY.name, self.benchmark.test_accuracy, ACCURACY.higher_is_better)
         return None if value is None else Primary(name, value, higher)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -14,16 +14,12 @@ from torch import Tensor
 from cnas.data.base import OrderedBatches
 from cnas.data.images import ImageData
 from cnas.data.text import TextData
-from cnas.errors import UserError
 from cnas.runs.config import RunConfig
 from cnas.runs.result import RunResult
 from cnas.training.evaluate import Compute, Preprocess
 from cnas.training.retrain import retrain_curriculum
 from cnas.training.search_parts import check_candidates, check_optimizer_fits, dataset_info
 from cnas.types import Architecture, Paper
-
-IN_PYTHON = "dataset:"
-"""What the name of data begins with that was an object; its fingerprint follows."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +108,7 @@ class Task(ABC):
         data = self.data
         splits = {name: getattr(data, name) for name in ("search", "train", "validation", "test")}
         used = {name: len(split) for name, split in splits.items() if split is not None}
-        return {"name": data.name, "fingerprint": data.fingerprint, "splits": data.splits, "used": used}
+        return {"name": data.name, "fingerprint": self.fingerprint, "splits": data.splits, "used": used}
 
     def remarks(self) -> list[str]:
         """What a user should know about the data before the run starts, a line each."""
@@ -166,7 +162,11 @@ class Task(ABC):
 
     @abstractmethod
     def read(self, data: Any) -> Any:
-        """Other data to evaluate on, read as the run's own: a name, a path, a `Dataset` or a `DatasetDict`."""
+        """Other data to evaluate on, read as the run's own: a name, a path, a `Dataset` or a `DatasetDict`.
+
+        Raises:
+            UserError: it cannot be read, or does not fit the run.
+        """
 
     @abstractmethod
     def evaluation(self, data: Any = None) -> OrderedBatches:
@@ -208,19 +208,19 @@ def load_task(config: RunConfig, *, data: Any = None, eval_data: Any = None, tok
 
     Args:
         config: of the run; where it has ``images`` the data are images, else text.
-        data: in place of the data that the configuration names, e.g. a `datasets.DatasetDict`.
+        data: in place of what the configuration names: a name, a path, a `datasets.Dataset` or a `DatasetDict`.
         eval_data: what is evaluated on, where ``data`` has no validation split.
         tokenizer: a fast tokenizer for text, in place of the one of the configuration.
 
     Raises:
         UserError: the data cannot be used, or is out of reach.
     """
-    if data is None and config.data.startswith(IN_PYTHON):
-        raise UserError(f"data {config.data} was a Dataset of a Python script; give it to CurriculumTrainer there")
     # Both are tasks, so they import this file.
     from cnas.runs.images import ImageTask
     from cnas.runs.text import TextTask
 
+    if isinstance(data, str):
+        config, data = replace(config, data=data), None
     if config.images is None:
         return TextTask.load(config, data=data, eval_data=eval_data, tokenizer=tokenizer)
     return ImageTask.load(config, data=data, eval_data=eval_data, tokenizer=tokenizer)

@@ -14,7 +14,7 @@ from torch import Tensor
 from cnas.data.base import OrderedBatches
 from cnas.data.streams import TextStreams, VariableStreams, halving_lengths, scattered_lengths
 from cnas.data.text import TextConfig, TextData, load_text, read_evaluation
-from cnas.data.tokenizers import WORD
+from cnas.data.tokenizers import FAST, WORD
 from cnas.errors import UserError
 from cnas.hub.artifacts import export_run
 from cnas.metrics import perplexity
@@ -52,8 +52,13 @@ class TextTask(Task):
         if config.table is not None:
             raise UserError(f"table must be none for text, got {config.table!r}")
         assert config.text is not None
-        named = config.data if data is None else data
-        text = load_text(named, config.text, eval_dataset=eval_data, tokenizer=tokenizer)
+        text = load_text(
+            config.data if data is None else data, config.text, eval_dataset=eval_data, tokenizer=tokenizer
+        )
+        if data is not None:
+            config = replace(config, data=text.name)
+        if tokenizer is not None:
+            config = replace(config, text=replace(config.text, tokenizer=text.tokenizer))  # type: ignore[type-var]
         size = len(text.vocabulary)
         space, network = replace(config.space, vocab_size=size), replace(config.network, vocab_size=size)  # type: ignore[type-var]
         return cls(replace(config, space=space, network=network), text)
@@ -67,8 +72,8 @@ class TextTask(Task):
     @property
     def fingerprint(self) -> str:
         """See `Task.fingerprint`; a tokenizer that is not made from the text counts as well."""
-        cut_by = self.data.tokenizer
-        return f"{self.data.fingerprint}{f'-{cut_by}' if cut_by.startswith('fast:') else ''}"
+        data = self.data
+        return f"{data.fingerprint}-{data.tokenizer}" if data.tokenizer.startswith(FAST) else data.fingerprint
 
     def dataset(self) -> dict[str, Any]:
         """See `Task.dataset`; where tokens are no words, what cut the text as well."""
@@ -143,7 +148,7 @@ class TextTask(Task):
             if tokens is None:
                 continue
             prefix, sizes = split.removesuffix("ation"), self.data.splits[split]
-            loss = mean_loss(network, self._whole(tokens, 1))
+            loss = mean_loss(network, self.evaluation(tokens))
             figures[f"{prefix}_perplexity"] = perplexity(loss)
             if "words" in sizes and len(tokens) == sizes["tokens"]:
                 figures[f"{prefix}_word_perplexity"] = perplexity(loss * len(tokens), sizes["words"])

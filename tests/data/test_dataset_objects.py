@@ -13,6 +13,7 @@ from cnas.data import ImageConfig, TextConfig, load_images, load_text
 from cnas.errors import UserError
 from cnas.runs.config import RunConfig
 from cnas.runs.task import load_task
+from cnas.training.evaluate import evaluate_network
 
 ROWS = {
     "train": ["the cat sat", " the  dog sat ", None, "a cat\nand a dog"],
@@ -147,9 +148,92 @@ def test_a_task_measures_the_splits_there_are():
     assert set(task.dataset()["used"]) == {"search", "train", "validation"}
     network = task.config.space.build_network(task.config.space.parse("0 0 0 1"))
     assert set(task.measure(network).figures) == {"valid_perplexity"}
-    pictures = replace(RunConfig.from_preset("nats_cl/smoke"), images=ImageConfig())
+    pictures = replace(RunConfig.from_preset("nats_cl/smoke", "gdas"), images=ImageConfig())
     task = load_task(pictures, data=images("train")["train"], eval_data=images("validation"))
     network = task.config.space.build_network(task.config.space.sample(torch.Generator().manual_seed(0)))
     assert set(task.measure(network).figures) == {"valid_accuracy"}
     with pytest.raises(UserError, match="tokenizer must be none for images"):
         load_task(pictures, tokenizer=object())
+
+
+@pytest.mark.parametrize("load", [load_text, load_images])
+def test_an_object_of_another_type_is_a_type_error_and_the_name_of_an_object_says_what_to_do(load):
+    config = TextConfig() if load is load_text else ImageConfig()
+    whole = texts(*ROWS) if load is load_text else images(*SPLITS)
+    for wrong in (3, whole["train"].to_iterable_dataset()):
+        with pytest.raises(TypeError):
+            load(wrong, config)
+    message = "data 'dataset:0123456789abcdef' was a Dataset of a Python script: give it there, as train_dataset"
+    assert refused(load, "dataset:0123456789abcdef") == message
+
+
+def test_a_column_is_asked_for_where_there_are_columns(tmp_path):
+    for split in ROWS:
+        (tmp_path / f"{split}.txt").write_text("the cat\n")
+    for data in (str(tmp_path), "pydoc"):
+        with pytest.raises(UserError, match=r"text_column must be none: data .* has no columns, got 'lyrics'"):
+            load_text(data, TextConfig(text_column="lyrics"))
+
+
+def text_task(**options):
+    rows = {"train": ["a b c d e f"] * 60, "validation": ["a b c"] * 60}
+    return load_task(
+        tiny(), data=texts("train", rows=rows)["train"], eval_data=texts("validation", rows=rows), **options
+    )
+
+
+def test_other_text_is_read_with_the_words_of_the_run(tmp_path):
+    task = text_task()
+    assert task.config.data == task.data.name == f"dataset:{task.fingerprint}"
+    other = datasets.Dataset.from_dict({"text": ["a x", None, "f"] * 20})
+    found = task.read(other)
+    assert task.data.vocabulary.decode(found[:5]) == "a <unk> <eos> f <eos>"
+    assert torch.equal(task.read(datasets.DatasetDict({"test": other})), found)
+    for split in ROWS:
+        (tmp_path / f"{split}.txt").write_text("a x\nf\n" * (20 if split == "validation" else 1))
+    assert torch.equal(task.read(str(tmp_path)), found)
+    network = task.config.space.build_network(task.config.space.parse("0 0 0 1"), init_range=0.5)
+    figures = evaluate_network(network, task.evaluation(found))
+    assert figures["perplexity"] == pytest.approx(torch.tensor(figures["loss"]).exp().item())
+    assert figures != (own := evaluate_network(network, task.evaluation()))
+    assert own["perplexity"] == task.measure(network).figures["valid_perplexity"]
+    assert torch.equal(
+        task.valid_batches().batch(0, slice(0, 4)).labels, task.search_data().valid.batch(0, slice(0, 4)).labels
+    )
+    assert len(task.valid_batches(found)) == (len(found) // 4 - 1) // 10
+    for wrong, message in (
+        (other.rename_column("text", "lyrics"), "eval_dataset: validation has no text column"),
+        (datasets.DatasetDict({"train": other}), "eval_dataset has neither a validation nor a test split, found"),
+        (datasets.Dataset.from_dict({"text": [" "]}), "eval_dataset has no words"),
+        (3, "eval_dataset must be a name, a path, a Dataset or a DatasetDict, got int"),
+    ):
+        with pytest.raises(UserError, match=message):
+            task.read(wrong)
+
+
+def test_other_images_are_of_the_classes_and_the_size_of_the_run(tmp_path):
+    config = replace(RunConfig.from_preset("nats_cl/smoke", "gdas"), images=ImageConfig())
+    task = load_task(config, data=images("train")["train"], eval_data=images("validation"))
+    whole = images(*SPLITS)
+    for split, table in whole.items():
+        table.to_parquet(tmp_path / f"{split}.parquet")
+    unnamed = whole["validation"].cast_column("label", datasets.Value("int64"))
+    for data in (whole["validation"], whole, unnamed, str(tmp_path)):
+        assert torch.equal(task.read(data).images, task.data.validation.images)
+    one = task.read(unnamed.select([1, 4]))
+    network = task.config.space.build_network(task.config.space.sample(torch.Generator().manual_seed(0)))
+    figures = evaluate_network(network, task.evaluation(one))
+    assert set(figures) == {"loss", "accuracy"}
+    assert figures["accuracy"] in (0, 50, 100)
+    assert evaluate_network(network, task.evaluation())["accuracy"] == task.measure(network).figures["valid_accuracy"]
+    assert task.valid_batches(one).num_units == 2
+    small = made(6, (3, 4, 4))
+    sized = datasets.Dataset.from_dict({"image": records(small), "label": small.labels.tolist()})
+    for wrong, message in (
+        (images("validation", names=("b", "a", "c")), "must have the run's classes"),
+        (unnamed.select([1]), "eval_dataset has 1 images; at least 2 are needed"),
+        (sized, "eval_dataset has images of 4x4 pixels"),
+        (unnamed.map(lambda row: {"label": row["label"] + 2}), r"row 1 .* has the label 3; labels must be 0 to 2"),
+    ):
+        with pytest.raises(UserError, match=message):
+            task.read(wrong)

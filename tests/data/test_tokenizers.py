@@ -4,6 +4,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -107,6 +108,7 @@ def test_a_tokenizer_that_cannot_be_used_is_refused(corpus, tmp_path):
     assert "holds no fast tokenizer: there is no tokenizer.json" in refused(corpus, str(tmp_path))
     (tmp_path / "tokenizer.json").write_text("{}")
     assert "cannot be read" in refused(corpus, str(tmp_path))
+    assert "was one of a Python script: give it there, as processing_class" in refused(corpus, "fast:0123")
     assert "must have an eos_token" in refused(corpus, tokenizer=words(eos=None))
 
     class Slow:
@@ -141,8 +143,8 @@ def test_perplexity_per_word_is_that_of_all_nats(corpus):
 def test_units_of_training_text_are_shown_as_text(corpus, unit):
     config = tiny()
     changes = {"text": TextConfig(length=10, tokenizer="bpe:300")}
-    changes["curriculum"] = config.curriculum.__class__(**{**vars(config.curriculum), "unit": unit})
-    task = load_task(config.__class__(**{**vars(config), **changes}), data=corpus)
+    curriculum = replace(config.curriculum, unit=unit)
+    task = load_task(replace(config, curriculum=curriculum, **changes), data=corpus)
     (shown,) = task.sample_views({3}).values()
     assert "w" in shown.text
     assert "Ġ" not in f"{shown.text}{shown.marked}"

@@ -12,8 +12,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenize
 from cnas.data import TextConfig, TextStreams, load_text
 from cnas.hub import save_model
 from cnas.hub.artifacts import summary
-from cnas.runs.pipeline import run
 from cnas.spaces import EnasRnnSpace
+from cnas.trainer import CurriculumTrainer
 from cnas.training.evaluate import mean_loss
 
 TEXT = TextConfig(length=10, search_tokens=600, tokenizer="bpe:280")
@@ -27,8 +27,7 @@ def corpus(tmp_path_factory):
 @pytest.fixture(scope="module")
 def finished(corpus, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "bpe"
-    config = tiny()
-    run(replace(config, text=TEXT, options=replace(config.options, data=corpus)), folder)
+    CurriculumTrainer.from_config(replace(tiny(), text=TEXT, data=corpus), folder).train()
     return folder
 
 

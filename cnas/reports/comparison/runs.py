@@ -116,7 +116,8 @@ class FinishedRun:
     @property
     def primary_measures(self) -> list[Measure]:
         """The measures by which cells are compared: the test of the trained network, a look-up, or both."""
-        wanted = [TRAINED[self.result.metric.name][1]] if self.result.retrain else []
+        measured = TRAINED[self.result.metric.name][self.result.measured_on == "test"]
+        wanted = [measured] if self.result.retrain else []
         table = self.result.benchmark
         return [*wanted, *([benchmark_metrics(table.dataset)] if table else [])]
 
@@ -136,7 +137,7 @@ def load_run(folder: Path | str) -> FinishedRun:
         raise UserError(f"run {path} has no config.json, so it is not the folder of a run")
     result = RunResult.load(path)
     if result.primary is None:
-        lacks = f"retrain.test_{result.metric.name}" if result.retrain else "retrain and benchmark"
+        lacks = f"retrain.{result.measured_on}_{result.metric.name}" if result.retrain else "retrain and benchmark"
         raise UserError(f"run {path}: result.json lacks {lacks}: nothing says what its cell is worth")
     return FinishedRun(path, by_new_names(config), result)
 
