@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import difflib
+import functools
 import inspect
 import itertools
 import math
@@ -95,6 +96,7 @@ def check_fields(config: DataclassInstance, where: str = "") -> None:
         object.__setattr__(config, name, checked(hints[name], getattr(config, name), dotted_name(where, name)))
 
 
+@functools.cache
 def field_docs(cls: type) -> dict[str, str]:
     """The string literal below each field, inherited ones included, as one paragraph.
 

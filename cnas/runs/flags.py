@@ -179,7 +179,8 @@ class _Store(argparse.Action):
         self.hint = hint
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
-        setattr(namespace, self.dest, checked(self.hint, _parsed(self.hint, values), parser.as_written(option_string)))
+        where = parser.as_written(option_string) if isinstance(parser, OneLineParser) else option_string
+        setattr(namespace, self.dest, checked(self.hint, _parsed(self.hint, values), where))
 
 
 def _add_flag(group: argparse._ArgumentGroup, dotted: str, hint: Any, doc: str, default: Any) -> None:
