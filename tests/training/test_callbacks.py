@@ -1,11 +1,13 @@
 """Callbacks of transformers in both loops: what they see, what they may ask for, and that a kill changes nothing."""
 
+import json
 import math
 
 import pytest
 import test_retrain
 import torch
 from builders import bits, build_session, build_trainer, rows
+from launching import launch_ranks
 from transformers import EarlyStoppingCallback, TrainerCallback
 from transformers.trainer_callback import ExportableState
 
@@ -308,3 +310,27 @@ def test_more_is_better_unless_the_name_says_otherwise(tmp_path, name, more):
 def test_a_line_of_an_epoch():
     row = {"phase": "retrain", "epoch": 2, "train_loss": 0.5, "valid_accuracy": 12.25, "averaged": True}
     assert describe(row, 4) == "retrain 2/4  train loss 0.500  valid accuracy 12.25 %"
+
+
+def asked_by_one(out):
+    """A search of two processes in which the second one alone asks for a save, and then for the end."""
+    asked = [At("on_step_end", 1, "should_save"), At("on_step_end", 3, "should_training_stop")]
+    context = build_session(out / "run", cpu=True)
+    assert context.processes.world == 2
+    heard = Heard()
+    loop = search(out / "run", [heard, *([] if context.accelerator.is_main_process else asked)], algorithm="rsps")
+    result = loop.train()
+    saves = [step for name, step, *_ in heard.events if name == "save"]
+    found = {"steps": result.steps, "saves": saves, "ended": loop.ended, "bits": len(bits(loop))}
+    (out / f"{context.accelerator.process_index}.json").write_text(json.dumps(found), "utf-8")
+    context.accelerator.end_training()
+    return 0
+
+
+@pytest.mark.distributed
+def test_what_a_callback_of_one_process_asks_for_all_do(tmp_path):
+    for ended in [rank.wait() for rank in launch_ranks(tmp_path, 2, asked_by_one, tmp_path)]:
+        assert ended.code == 0, ended.err
+    one, other = (json.loads((tmp_path / f"{rank}.json").read_text("utf-8")) for rank in range(2))
+    assert one == other
+    assert (one["steps"], one["saves"], one["ended"]) == (4, [0, 2, 4], True)
