@@ -100,6 +100,6 @@ def test_the_card_of_a_run_has_its_settings_and_the_data_by_its_last_name(placed
     card = (placed / "README.md").read_text("utf-8")
     config = json.loads((placed / "config.json").read_text("utf-8"))
     assert "| Data | corpus |" in card
-    assert f"| retrain.global_batch_size | {config['retrain']['batch_size']} |" in card
+    assert f"| retrain.global_batch_size | {config['retrain']['global_batch_size']} |" in card
     assert f"| network.hidden_size | {config['network']['hidden_size']} |" in card
     assert ModelCard.load(placed / "README.md").data.eval_results[0].dataset_name == "corpus"

@@ -56,7 +56,7 @@ def seeds(made, name, tests, config=None, **result):
     return [
         made(
             f"{name}-s{seed}",
-            {"seed": seed, **(config or {})},
+            {"trainer.seed": seed, **(config or {})},
             seed=seed,
             retrain__test_perplexity=test,
             retrain__valid_perplexity=test + 2,
@@ -198,13 +198,13 @@ def test_runs_that_differ_in_the_seed_alone_are_one_group(made):
 
 
 def test_where_nobody_judges_is_the_same_as_no_curriculum(made):
-    nobody = made("nobody", {"seed": 2, "curriculum.k": 0}, seed=2, curriculum=None)
+    nobody = made("nobody", {"trainer.seed": 2, "curriculum.num_candidates": 0}, seed=2, curriculum=None)
     (group,) = compared([*seeds(made, "plain", [31.0], **PLAIN), nobody])
     assert len(group.runs) == 2
 
 
 def test_what_does_not_change_a_result_does_not_part_a_group(made):
-    changes = {"seed": 2, "recipe": "other", "preset": "other", "data": "elsewhere", "trainer.save_steps": 7}
+    changes = {"trainer.seed": 2, "recipe": "other", "preset": "other", "data": "elsewhere", "trainer.save_steps": 7}
     (group,) = compared([made("one"), made("two", changes, seed=2)])
     assert len(group.runs) == 2
 
@@ -249,7 +249,7 @@ CHANGES = [
 @pytest.mark.parametrize(("config", "result", "line"), CHANGES)
 def test_another_text_size_or_training_is_flagged_and_never_averaged(made, config, result, line):
     one = made("one")
-    other = made("other", {"seed": 2, **config}, seed=2, **result)
+    other = made("other", {"trainer.seed": 2, **config}, seed=2, **result)
     groups = compared([one, other])
     assert len(groups) == 2
     found = incomparable(groups)

@@ -55,7 +55,7 @@ def test_it_is_said_once_and_recorded(finished):
     assert (dataset["cut"], dataset["used"]["search"]) == (CUT, 15)
     assert dataset["passed_over"] == {"of no split": {"entries": 1, "first": ["notes.txt"]}}
     config = json.loads((output / "config.json").read_text("utf-8"))
-    assert (config["trainer"]["batch_size"], config["trainer"]["valid_batch_size"]) == (32, 64)
+    assert (config["trainer"]["global_batch_size"], config["trainer"]["eval_batch_size"]) == (32, 64)
     assert "Batches cut to it" in (output / "README.md").read_text("utf-8")
 
 
@@ -98,5 +98,7 @@ def test_only_what_a_run_uses_is_cut(folder):
 def test_more_processes_than_images_are_refused(folder):
     task = task_of(folder)
     task.check(15)
-    with pytest.raises(UserError, match=r"trainer\.batch_size must be at least .* 16 x 1, got 15: there are no more"):
+    with pytest.raises(
+        UserError, match=r"global_batch_size must be at least the 16 processes, got 15: there are no more"
+    ):
         task.check(16)
