@@ -8,10 +8,12 @@ somebody asks for that name.
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
 import pkgutil
+import sys
 from collections.abc import Callable, Iterator, Mapping
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from types import ModuleType
 from typing import Any, Generic, TypeVar
 
@@ -53,7 +55,7 @@ class Registry(Generic[T]):
 
     def names(self) -> list[str]:
         """All names, sorted."""
-        return sorted({*self._found(), *entry_points(group=self.package).names})
+        return sorted({*self._found(), *plugins(self.package).names})
 
     def find(self, name: str) -> T:
         """What is called ``name``.
@@ -62,12 +64,12 @@ class Registry(Generic[T]):
             UserError: nothing is (the message has all names, and the nearest one), more than one thing is, or what a
                 distribution offers cannot be used.
         """
-        found, plugins = self._found(), [*entry_points(group=self.package, name=name)]
-        if len(plugins) + (name in found) > 1:
-            owners = [*(["cnas"] if name in found else []), *map(_distribution, plugins)]
+        found, plugged = self._found(), [*plugins(self.package).select(name=name)]
+        if len(plugged) + (name in found) > 1:
+            owners = [*(["cnas"] if name in found else []), *map(_distribution, plugged)]
             raise UserError(f"{self.kind} {name!r} is offered more than once, by {' and '.join(owners)}; uninstall one")
-        if plugins:
-            return self._load(plugins[0])
+        if plugged:
+            return self._load(plugged[0])
         if name in found:
             return found[name]
         near = difflib.get_close_matches(name[:60], known := self.names(), n=1)
@@ -88,6 +90,21 @@ class Registry(Generic[T]):
 
     def _found(self) -> dict[str, T]:
         return {name: value for module in self.modules() for name, value in self.offers(module).items()}
+
+
+def plugins(group: str) -> EntryPoints:
+    """The entry points of a group, of all distributions that are installed.
+
+    Args:
+        group: e.g. ``"cnas.algorithms"``.
+    """
+    return _plugins(group, tuple(sys.path))
+
+
+@functools.lru_cache(maxsize=32)
+def _plugins(group: str, path: tuple[str, ...]) -> EntryPoints:  # noqa: ARG001 - decides what is found
+    """Reading them takes a file of every distribution, and a grid asks hundreds of times."""
+    return entry_points(group=group)
 
 
 def _distribution(plugin: EntryPoint) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 from cnas import strict_yaml
 from cnas.errors import UserError
 from cnas.fields import display, nearest
+from cnas.registry import plugins
 
 GROUP = "cnas.presets"
 """Of entry points."""
@@ -111,7 +112,7 @@ def _files() -> dict[str, Path]:
 
 def _plugged_in() -> Iterator[tuple[str, Path]]:
     """The presets of other distributions: (recipe, folder)."""
-    for point in entry_points(group=GROUP):
+    for point in plugins(GROUP):
         try:
             yield point.name, Path(next(iter(point.load().__path__)))
         except Exception as problem:
