@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from cnas.errors import StorageError, UserError
-from cnas.hub.artifacts import write_card
+from cnas.errors import UserError
+from cnas.hub.finished import FinishedRunMixin
 from cnas.hub.model_folder import load_network
-from cnas.hub.push import push_run
 from cnas.runs import pipeline
 from cnas.runs.choices import choose, preset_with
 from cnas.runs.config import RunConfig
 from cnas.runs.devices import make_accelerator
+from cnas.runs.finished_search import measure_subnet, search_result
 from cnas.runs.folder import RunFolder
 from cnas.runs.result import RunResult
 from cnas.runs.session import at_work
@@ -25,8 +24,7 @@ from cnas.runs.task import Hooks, Task, load_task
 from cnas.training.arguments import RetrainArguments, SearchArguments
 from cnas.training.context import RunContext
 from cnas.training.evaluate import Compute, Preprocess, evaluate_network
-from cnas.training.metrics_log import read
-from cnas.types import Architecture, Candidate, SearchResult
+from cnas.types import Architecture, SearchResult
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, TrainerCallback
@@ -35,11 +33,11 @@ NONE = Hooks()
 HOOKS = {"callbacks", "compute_metrics", "preprocess_logits_for_metrics"}
 
 
-class CurriculumTrainer:
+class CurriculumTrainer(FinishedRunMixin):
     """Searches an architecture, trains it and leaves a model; the counterpart of `transformers.Trainer`.
 
-    What is left open is as it was published for the space. Everything is kept in one folder,
-    ``SearchArguments.output_dir``; a run that was stopped or killed goes on from it exactly, also in a new process.
+    What is left open is as it was published for the space. ``SearchArguments.output_dir`` keeps everything; a run that
+    was stopped or killed goes on from it exactly, also in a new process.
 
     Args:
         space: a search space: its name or e.g. ``EnasRnnSpace(hidden_size=64)``.
@@ -180,7 +178,7 @@ class CurriculumTrainer:
         if found is None:
             with self._working(resume) as context:
                 found = pipeline.search(self.task, context, self.folder, self.hooks)
-        return self._search_result(found)
+        return search_result(self.task, self.folder, found, self._looking)
 
     def retrain(
         self, architecture: Architecture | str | None = None, resume_from_checkpoint: bool | None = None
@@ -254,94 +252,28 @@ class CurriculumTrainer:
             metric_key_prefix: of the names of the figures.
 
         Returns:
-            Loss in nats, and perplexity or accuracy in percent.
+            Loss in nats, perplexity or accuracy in percent.
         """
         data = None if eval_dataset is None else self.task.read(eval_dataset)
         if self._network is not None or self.result is not None:
             figures = evaluate_network(self._trained(), self.task.evaluation(data), **self.hooks.metrics)
         else:
-            figures = self._of_subnet(data)
+            figures = measure_subnet(self.task, self._looking(), self.folder, data, self.hooks)
         return {f"{metric_key_prefix}_{name}": value for name, value in figures.items()}
-
-    def save_model(self, output_dir: Path | str) -> Path:
-        """Copy the model folder of the finished run: weights, configuration and tokenizer or image processor.
-
-        Args:
-            output_dir: a folder that is not there yet, or empty.
-
-        Raises:
-            UserError: the run is not finished, or the folder holds something.
-            StorageError: the disk refuses.
-        """
-        out, model = Path(output_dir), self._finished() / "model"
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise UserError(f"output_dir {out} is there already; name a new folder")
-        try:
-            return Path(shutil.copytree(model, out, dirs_exist_ok=True))
-        except OSError as problem:
-            raise StorageError(f"cannot write {out}: {problem}") from problem
-
-    def create_model_card(self, **options: Any) -> Path:
-        """Write the model card of the finished run anew; its path.
-
-        Args:
-            options: ``licence`` and ``seeds``, see `cnas.hub.artifacts.write_card`.
-        """
-        return write_card(self._finished(), **options)
-
-    def push_to_hub(self, repo_id: str, **options: Any) -> str:
-        """Upload model, card and results of the finished run; the address of the commit.
-
-        Args:
-            repo_id: ``owner/name``.
-            options: see `cnas.hub.push.push_run`.
-        """
-        return push_run(self._finished(), repo_id, **options)
 
     def close(self) -> None:
         """Leave the group of processes; nothing is trained afterwards."""
         if "accelerator" in self.__dict__:
             self.accelerator.end_training()
 
-    @property
-    def result(self) -> RunResult | None:
-        """What the finished run has measured; None before."""
-        return RunResult.load_if_finished(self.folder.path)
-
-    def _finished(self) -> Path:
-        if self.result is None:
-            raise UserError(f"output_dir {self.folder.path} holds no finished run; call train, or search and retrain")
-        return self.folder.path
-
     def _trained(self) -> PreTrainedModel:
         """The trained network, from the model folder where this process has not trained it."""
         if self._network is None:
-            model = self._finished() / "model"
+            model = self.finished_folder() / "model"
             if not model.exists():
                 raise UserError(f"run {self.folder.path} has trained nothing: retrain.num_train_epochs is 0")
             self._network = load_network(model)
         return self._network.to(self.accelerator.device)
-
-    def _search_result(self, found: Mapping[str, Any]) -> SearchResult:
-        """The contents of ``search.json`` with what can be asked about the search."""
-        figures = dict(found["search"])
-        named = {name: figures.pop(name) for name in ("epochs", "steps", "seconds", "valid")}
-        architecture = self.config.space.parse(found["string"])
-        history = tuple(row for row in read(self.folder.path / "metrics.jsonl") if row["phase"] == "search")
-
-        def top(count: int) -> list[Candidate]:
-            return pipeline.ranked(self.task, self._looking(), architecture, count)
-
-        return SearchResult(architecture, **named, trouble=figures, history=history, ranked=top)
-
-    def _of_subnet(self, data: Any) -> dict[str, float]:
-        """The figures of the found architecture with the weights that all share."""
-        found = self.folder.read_json("search.json")
-        if found is None:
-            raise UserError(f"output_dir {self.folder.path} holds no finished search; call search, or train")
-        loop = pipeline.finished_search(self.task, self._looking())
-        architecture = self.config.space.parse(found["string"])
-        return loop.measure(architecture, self.task.valid_batches(data), **self.hooks.metrics)
 
     def _looking(self) -> RunContext:
         """A context in which nothing is written."""

@@ -22,6 +22,7 @@ from cnas.hub.artifacts import summary
 from cnas.runs.choices import published
 from cnas.runs.config import RunConfig
 from cnas.runs.flags import OneLineParser
+from cnas.runs.run_flags import add_run_flags, with_run_flags
 from cnas.trainer import CurriculumTrainer
 
 Check = Callable[[RunConfig], None]
@@ -117,9 +118,9 @@ def _changed(
         parents=[first],
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    config.add_flags(parser)
+    add_run_flags(config, parser)
     given = parser.parse_args(list(argv))
-    return config.with_flags(given), given
+    return with_run_flags(config, given), given
 
 
 def _chosen(known: argparse.Namespace, recipe: str | None, default: str) -> RunConfig:

@@ -12,12 +12,13 @@ import torch
 
 from cnas.data._image_splits import by_file, halved
 from cnas.data._image_table import Columns, table_images, table_source
+from cnas.data.dataset_tables import IN_MEMORY, OBJECT, check_named, evaluation_table, object_tables
 from cnas.data.image_batches import Augment
 from cnas.data.image_folder import read_folder
 from cnas.data.image_set import ChannelStatistics, ImageSet, ImageSource, check, check_classes
 from cnas.data.paths import named, named_folder
 from cnas.data.published_images import is_imagenet16, load_digits, read_hub, read_imagenet16
-from cnas.data.tables import IN_MEMORY, OBJECT, SPLITS, check_named, evaluation_table, object_tables
+from cnas.data.tables import SPLITS
 from cnas.errors import UserError
 from cnas.random import generator
 

@@ -23,8 +23,8 @@ import numpy as np
 import torch
 
 from cnas.data._image_table import Columns, table_source
+from cnas.data.dataset_tables import hub_tables
 from cnas.data.image_set import ChannelStatistics, ImageSet, ImageSource
-from cnas.data.tables import hub_tables
 from cnas.data.unpickle import safe_load
 from cnas.errors import UserError
 

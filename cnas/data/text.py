@@ -11,23 +11,10 @@ from typing import Any
 
 from torch import Tensor
 
+from cnas.data.dataset_tables import IN_MEMORY, OBJECT, check_named, evaluation_table, hub_tables, object_tables
 from cnas.data.paths import named_folder
 from cnas.data.pydoc import load_pydoc
-from cnas.data.tables import (
-    IN_MEMORY,
-    OBJECT,
-    SPLITS,
-    Table,
-    check_named,
-    evaluation_table,
-    hub_tables,
-    missing,
-    object_tables,
-    parquet_files,
-    parquet_names,
-    parquet_tables,
-    the_one,
-)
+from cnas.data.tables import SPLITS, Table, missing, parquet_files, parquet_names, parquet_tables, the_one
 from cnas.data.tokenizers import WORD, TokenCodec, bpe_size, build_codec
 from cnas.data.vocabulary import lines, words
 from cnas.errors import UserError

@@ -19,7 +19,8 @@ from cnas.hub._markdown import last_part, one_line
 from cnas.hub.card_rows import benchmark_rows, benchmark_spreads, flat, procedure, settings, spread, trouble
 from cnas.hub.metadata import front_matter, known_data, measured
 from cnas.hub.model_kind import LANGUAGE_MODEL, ModelKind
-from cnas.runs.result import WORD_PERPLEXITY, RunResult
+from cnas.runs.measures import WORD_PERPLEXITY
+from cnas.runs.result import RunResult
 from cnas.types import Paper
 
 CELL_PICTURE = "figures/cell.svg"

@@ -13,7 +13,8 @@ from huggingface_hub import EvalResult, EvalResultEntry, ModelCardData, eval_res
 from cnas.hub._markdown import last_part
 from cnas.hub.card_rows import spread
 from cnas.hub.model_kind import ModelKind
-from cnas.runs.result import Metric, RunResult
+from cnas.runs.measures import Metric
+from cnas.runs.result import RunResult
 from cnas.types import Paper
 
 TAGS = ("cnas", "curriculum-nas", "neural-architecture-search")

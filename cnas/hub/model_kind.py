@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from cnas.runs.result import ACCURACY, PER_TOKEN, PERPLEXITY, Metric, RunResult
+from cnas.runs.measures import ACCURACY, PER_TOKEN, PERPLEXITY, Metric
+from cnas.runs.result import RunResult
 from cnas.types import Paper
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,9 @@ from cnas.data.images import ImageConfig
 from cnas.data.paths import plainly
 from cnas.data.text import TextConfig
 from cnas.errors import UserError
-from cnas.fields import display, field_names, flag_names, from_dict, nearest, to_dict
-from cnas.runs.flags import OneLineParser, add_flags, apply_flags
+from cnas.fields import display, field_names, from_dict, nearest, to_dict
 from cnas.spaces.base import SearchSpace
-from cnas.training.arguments import LEFT_OUT, RetrainArguments, SearchArguments
+from cnas.training.arguments import RetrainArguments, SearchArguments
 
 VERSION = 3
 """Of the layout of ``config.json``; a file of another one is refused."""
@@ -248,49 +246,6 @@ class RunConfig(RunSource):
         if self.curriculum is None:
             raise UserError(f"curriculum.name is {name!r:.60}, but this run has no curriculum")
         return replace(self, curriculum=like(self.curriculum, name))
-
-    def add_flags(self, parser: OneLineParser, without: Sequence[str] = ()) -> None:
-        """One flag per field, with the current value as default; those of the run as a whole need no prefix.
-
-        Args:
-            parser: gets them.
-            without: sections whose flags are left out.
-        """
-        for name, why in LEFT_OUT.items():
-            parser.refuse(name, why)
-        add_flags(parser, self.source, title="run")
-        parser.add_argument("--mixed-precision", choices=("no", "bf16", "fp16"), help="the same as --bf16 or --fp16")
-        for prefix, part in self.sections().items():
-            if prefix in without:
-                continue
-            add_flags(parser, part, prefix)
-            if prefix in _WITHOUT_PREFIX:
-                names = dict(getattr(part, "renamed", {})) | {name: name for name in flag_names(type(part))}
-                for other, name in names.items():
-                    parser.rename(_WITHOUT_PREFIX[prefix] + other, f"{prefix}.{name}")
-
-    def with_flags(self, given: argparse.Namespace) -> RunConfig:
-        """The configuration with the given flags applied.
-
-        Raises:
-            UserError: a value is not allowed.
-        """
-        changed: dict[str, Any] = vars(apply_flags(self.source, given))
-        for prefix, part in self.sections().items():
-            try:
-                changed[prefix] = apply_flags(part, given, prefix)
-            except ValueError as problem:
-                message = str(problem)
-                dotted = message if message.startswith(("--", f"{prefix}.")) else f"{prefix}.{message}"
-                raise UserError(dotted) from problem
-        if given.mixed_precision is not None:
-            precisions = {name: given.mixed_precision == name for name in ("bf16", "fp16")}
-            changed["trainer"] = replace(changed["trainer"], **precisions)
-        return replace(self, **changed)
-
-
-_WITHOUT_PREFIX = {"trainer": "", "text": "data.", "images": "data."}
-"""How else the flags of a section may be written: `--num-train-epochs`, `--data.vocab-size`."""
 
 
 def _check_entries(values: Any) -> None:

@@ -11,9 +11,8 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
-from cnas.errors import StorageError, UserError
+from cnas.errors import StorageError
 from cnas.random import generator
 from cnas.reports.report import report_run
 from cnas.runs.config import RunConfig
@@ -21,18 +20,15 @@ from cnas.runs.devices import environment
 from cnas.runs.folder import RunFolder
 from cnas.runs.result import RunResult
 from cnas.runs.task import Hooks, RetrainResult, Task
-from cnas.training.batch import run_network
 from cnas.training.context import RunContext
 from cnas.training.loop import AccelerateLoop
 from cnas.training.metrics_log import json_safe
 from cnas.training.retrain import Retrainer
 from cnas.training.search import SearchLoop
 from cnas.training.search_parts import SearchParts
-from cnas.types import Architecture, Candidate
+from cnas.types import Architecture
 
 NONE = Hooks()
-ATTEMPTS = 10
-"""So often an algorithm is asked for architectures, where it proposes the same ones again."""
 RANKED = 100
 """So many random architectures show how well the shared weights rank, where a benchmark knows the true order."""
 
@@ -132,55 +128,6 @@ def _supernet_losses(task: Task, trainer: SearchLoop) -> dict[str, float]:
     distinct = list(dict.fromkeys(drawn))
     losses = zip(distinct, trainer.validation_losses(distinct), strict=True)
     return {architecture.to_str(): loss for architecture, loss in losses if math.isfinite(loss)}
-
-
-def finished_search(task: Task, context: RunContext) -> SearchLoop:
-    """A search as it ended, with the weights that all architectures share; nothing is written.
-
-    Args:
-        task: the run's data and configuration.
-        context: accelerator, run folder, seed.
-
-    Raises:
-        UserError: its checkpoints are gone.
-    """
-    loop = search_loop(task, context)
-    if not loop.restore():
-        raise UserError(f"run {context.folder} has no checkpoints of its search any more")
-    return loop
-
-
-def ranked(task: Task, context: RunContext, found: Architecture, count: int) -> list[Candidate]:
-    """The best of the found architecture and those the algorithm proposes, by validation loss with shared weights.
-
-    Args:
-        task: the run's data and configuration.
-        context: accelerator, run folder, seed.
-        found: by the search.
-        count: how many.
-
-    Raises:
-        UserError: ``count`` is below 1 or above the number of architectures.
-    """
-    space = task.config.space
-    if not 1 <= count <= space.size:
-        raise UserError(f"count must be between 1 and {space.size}, the number of architectures, got {count}")
-    loop, distinct = finished_search(task, context), {found: None}
-    for attempt in range(ATTEMPTS):
-        if len(distinct) <= count:
-            distinct |= dict.fromkeys(loop.algorithm.candidates(count, context.generator("top", attempt)))
-    losses = sorted(zip(loop.validation_losses([*distinct]), distinct, strict=True), key=lambda pair: pair[0])
-    return [Candidate(architecture, loss, *_size(task, architecture)) for loss, architecture in losses[:count]]
-
-
-def _size(task: Task, architecture: Architecture) -> tuple[int, int]:
-    """Parameters of the network of an architecture, and operations of its matrix products for one token or image."""
-    with seeded(task.config.seed, "network"):
-        network = task.config.space.build_network(architecture, **asdict(task.config.network)).eval()
-    batch = task.search_data().valid.batch(0, slice(0, 1))
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        run_network(network, batch)
-    return parameters(network), counter.get_total_flops() // batch.labels.numel()
 
 
 def _steps(config: RunConfig, trainer: AccelerateLoop) -> str:

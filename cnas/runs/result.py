@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cnas.curricula import Uncertainty, known_class
 from cnas.errors import UserError, wrong_value
 from cnas.runs.folder import RunFolder
+from cnas.runs.measures import ACCURACY, PER_TOKEN, PERPLEXITY, Metric, Primary
 from cnas.training.metrics_log import Count
 
 NAME = "result.json"
@@ -22,42 +23,6 @@ LARGEST = 1e100
 Size = Annotated[float, Field(ge=0, le=LARGEST)]
 Measured = Annotated[float, Field(ge=0)]
 Text = Annotated[str, Field(min_length=1)]
-
-
-class Metric(NamedTuple):
-    """What networks are measured by.
-
-    Attributes:
-        name: as the Hub calls it; in ``result.json`` it follows ``valid_`` or ``test_``.
-        unit: per what, or ``%``.
-        higher_is_better: whether more is better.
-    """
-
-    name: str
-    unit: str
-    higher_is_better: bool
-
-
-PERPLEXITY = Metric("perplexity", "per word", higher_is_better=False)
-PER_TOKEN = PERPLEXITY._replace(unit="per token")
-"""Of text whose tokens are no words."""
-WORD_PERPLEXITY = Metric("word_perplexity", "per word", higher_is_better=False)
-"""Of the same text, where a split was used whole."""
-ACCURACY = Metric("accuracy", "%", higher_is_better=True)
-
-
-class Primary(NamedTuple):
-    """The number by which a run is compared with others.
-
-    Attributes:
-        name: of the metric.
-        value: on test data; on validation data where the run has no other.
-        higher_is_better: whether more is better.
-    """
-
-    name: str
-    value: float
-    higher_is_better: bool
 
 
 class Part(BaseModel):

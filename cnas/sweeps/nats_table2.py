@@ -182,4 +182,4 @@ def _published_difference(row: str) -> list[str]:
     return [f"{right - left:+.2f}" for (left, _), (right, _) in zip(PAPER[row], PAPER[f"{row}-cl"], strict=True)]
 
 
-TABLE = PaperTable("nats_table2", PRESETS, make_table, looked_up=True)
+TABLE = PaperTable("nats_table2", PRESETS, make_table, needs_table=True)

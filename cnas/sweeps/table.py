@@ -80,14 +80,14 @@ class PaperTable:
     Args:
         recipe: its name.
         presets: its rows.
-        make: the table as Markdown, from the plan, the folder and how each run ended (0 is finished).
-        looked_up: whether ``--table`` is a flag, and needed where cells are not trained.
+        to_markdown: the table as Markdown, from the plan, the folder and how each run ended (0 is finished).
+        needs_table: whether ``--table`` is a flag, and needed where cells are not trained.
     """
 
     recipe: str
     presets: Presets
-    make: Callable[[Plan, Path, Mapping[str, int]], str]
-    looked_up: bool = False
+    to_markdown: Callable[[Plan, Path, Mapping[str, int]], str]
+    needs_table: bool = False
 
     def parse(self, argv: Sequence[str], description: str = "") -> tuple[Plan, Path, int]:
         """(plan, folder, runs at once) of a command line.
@@ -96,11 +96,11 @@ class PaperTable:
             UserError: an unknown flag, or a value that is not allowed.
         """
         parser = table_parser(self.recipe, self.presets, description)
-        if self.looked_up:
+        if self.needs_table:
             parser.add_argument("--table", metavar="FILE", help="accuracies of all architectures, see cnas table build")
         plan, home, at_once = table_plan(self.recipe, self.presets, parser.parse_args(list(argv)))
         configs = plan.rows.values()
-        if self.looked_up and any(not each.retrain.num_train_epochs and each.table is None for each in configs):
+        if self.needs_table and any(not each.retrain.num_train_epochs and each.table is None for each in configs):
             raise UserError(
                 "--table must be a table of NATS-Bench, got none: found cells are not trained but looked up in it"
             )
@@ -109,7 +109,7 @@ class PaperTable:
     def main(self, argv: Sequence[str] | None = None, description: str = "") -> int:
         """Run the table; returns the exit code (see `cnas.errors`)."""
         words = sys.argv[1:] if argv is None else argv
-        return exit_code(lambda: run_table(*self.parse(words, description), self.make))
+        return exit_code(lambda: run_table(*self.parse(words, description), self.to_markdown))
 
 
 def table_parser(recipe: str, presets: Presets, description: str) -> OneLineParser:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from cnas.errors import UserError
-from cnas.runs.result import ACCURACY, PERPLEXITY, Primary, RunResult
+from cnas.runs.measures import ACCURACY, PERPLEXITY, Primary
+from cnas.runs.result import RunResult
 
 PUBLISHED = sorted((Path(__file__).parents[2] / "docs" / "results").glob("**/result.json"))
 VALUES = {

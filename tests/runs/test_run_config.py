@@ -10,6 +10,7 @@ import pytest
 from cnas.errors import UserError
 from cnas.runs.config import RunConfig
 from cnas.runs.flags import OneLineParser
+from cnas.runs.run_flags import add_run_flags, with_run_flags
 
 NAMES = {
     "smoke": "ptb_cl_enas/smoke",
@@ -22,8 +23,8 @@ PRESETS = {name: partial(RunConfig.from_preset, preset) for name, preset in NAME
 
 def with_flags(config, *argv):
     parser = OneLineParser()
-    config.add_flags(parser)
-    return config.with_flags(parser.parse_args(list(argv)))
+    add_run_flags(config, parser)
+    return with_run_flags(config, parser.parse_args(list(argv)))
 
 
 def through_text(config):
@@ -149,7 +150,7 @@ def test_no_flag_changes_nothing():
 def test_every_field_has_a_flag():
     parser = OneLineParser()
     config = PRESETS["tiny"]()
-    config.add_flags(parser)
+    add_run_flags(config, parser)
     known = {option for action in parser._actions for option in action.option_strings}
     fields = [path for path, _ in leaves(config.to_json()) if path not in FIXED | {("recipe",), ("preset",)}]
     assert {f"--{'.'.join(path)}".replace("_", "-") for path in fields} <= known

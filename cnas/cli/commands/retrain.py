@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from cnas.errors import UserError
 from cnas.runs.flags import OneLineParser
+from cnas.runs.run_flags import add_run_flags, with_run_flags
 
 if TYPE_CHECKING:
     from cnas.runs.config import RunConfig
@@ -67,9 +68,9 @@ def plan(words: Sequence[str]) -> tuple[RunConfig, Path, bool]:
     before = read_config(folder / "config.json")
     parser = OneLineParser(prog="cnas retrain")
     add_flags(parser)
-    before.add_flags(parser, without=SEARCHED)
+    add_run_flags(before, parser, without=SEARCHED)
     given = parser.parse_args(list(words))
-    after = before.with_flags(given)
+    after = with_run_flags(before, given)
     if not after.retrain.num_train_epochs:
         raise UserError("--retrain.num_train_epochs must be at least 1, got 0")
     if after == before and given.output_dir is None:

@@ -11,7 +11,8 @@ from typing import Any
 from cnas.errors import UserError
 from cnas.runs.earlier import by_new_names
 from cnas.runs.folder import RunFolder
-from cnas.runs.result import ACCURACY, PERPLEXITY, RunResult
+from cnas.runs.measures import ACCURACY, PERPLEXITY
+from cnas.runs.result import RunResult
 
 
 @dataclass(frozen=True)

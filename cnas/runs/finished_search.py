@@ -1,0 +1,114 @@
+"""What can be asked about a search that is over: its best architectures, how good the found one is on any data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from cnas.errors import UserError
+from cnas.runs.folder import RunFolder
+from cnas.runs.pipeline import parameters, search_loop, seeded
+from cnas.runs.task import Hooks, Task
+from cnas.training.batch import run_network
+from cnas.training.context import RunContext
+from cnas.training.metrics_log import read
+from cnas.training.search import SearchLoop
+from cnas.types import Architecture, Candidate, SearchResult
+
+ATTEMPTS = 10
+"""So often an algorithm is asked for architectures, where it proposes the same ones again."""
+
+
+def finished_search(task: Task, context: RunContext) -> SearchLoop:
+    """A search as it ended, with the weights that all architectures share; nothing is written.
+
+    Args:
+        task: the run's data and configuration.
+        context: accelerator, run folder, seed.
+
+    Raises:
+        UserError: its checkpoints are gone.
+    """
+    loop = search_loop(task, context)
+    if not loop.restore():
+        raise UserError(f"run {context.folder} has no checkpoints of its search any more")
+    return loop
+
+
+def ranked(task: Task, context: RunContext, found: Architecture, count: int) -> list[Candidate]:
+    """The best of the found architecture and those the algorithm proposes, by validation loss with shared weights.
+
+    Args:
+        task: the run's data and configuration.
+        context: accelerator, run folder, seed.
+        found: by the search.
+        count: how many.
+
+    Raises:
+        UserError: ``count`` is below 1 or above the number of architectures.
+    """
+    space = task.config.space
+    if not 1 <= count <= space.size:
+        raise UserError(f"count must be between 1 and {space.size}, the number of architectures, got {count}")
+    loop, distinct = finished_search(task, context), {found: None}
+    for attempt in range(ATTEMPTS):
+        if len(distinct) <= count:
+            distinct |= dict.fromkeys(loop.algorithm.candidates(count, context.generator("top", attempt)))
+    losses = sorted(zip(loop.validation_losses([*distinct]), distinct, strict=True), key=lambda pair: pair[0])
+    return [Candidate(architecture, loss, *_size(task, architecture)) for loss, architecture in losses[:count]]
+
+
+def search_result(
+    task: Task, home: RunFolder, found: Mapping[str, Any], looking: Callable[[], RunContext]
+) -> SearchResult:
+    """A finished search, with what can be asked about it.
+
+    Args:
+        task: the run's data and configuration.
+        home: the run folder.
+        found: the contents of ``search.json``.
+        looking: gives a context in which nothing is written.
+    """
+    figures = dict(found["search"])
+    named = {name: figures.pop(name) for name in ("epochs", "steps", "seconds", "valid")}
+    architecture = task.config.space.parse(found["string"])
+    history = tuple(row for row in read(home.path / "metrics.jsonl") if row["phase"] == "search")
+
+    def top(count: int) -> list[Candidate]:
+        return ranked(task, looking(), architecture, count)
+
+    return SearchResult(architecture, **named, trouble=figures, history=history, ranked=top)
+
+
+def _size(task: Task, architecture: Architecture) -> tuple[int, int]:
+    """Parameters of the network of an architecture, and operations of its matrix products for one token or image."""
+    with seeded(task.config.seed, "network"):
+        network = task.config.space.build_network(architecture, **asdict(task.config.network)).eval()
+    batch = task.search_data().valid.batch(0, slice(0, 1))
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        run_network(network, batch)
+    return parameters(network), counter.get_total_flops() // batch.labels.numel()
+
+
+def measure_subnet(task: Task, context: RunContext, home: RunFolder, data: Any, hooks: Hooks) -> dict[str, float]:
+    """The figures of the found architecture with the weights that all architectures share.
+
+    Args:
+        task: the run's data and configuration.
+        context: in which nothing is written.
+        home: the run folder.
+        data: what `Task.read` gave; None is the validation split.
+        hooks: metrics.
+
+    Raises:
+        UserError: nothing was found yet.
+    """
+    found = home.read_json("search.json")
+    if found is None:
+        raise UserError(f"output_dir {home.path} holds no finished search; call search, or train")
+    architecture, loop = task.config.space.parse(found["string"]), finished_search(task, context)
+    return loop.measure(architecture, task.valid_batches(data), **hooks.metrics)
