@@ -172,8 +172,7 @@ class CurriculumTrainer(FinishedRunMixin):
         """
         if self.config.architecture is not None:
             raise UserError(f"architecture {self.config.architecture!r} is given, so nothing is searched; use retrain")
-        resume = bool(resume_from_checkpoint) or self._begun
-        self._check(resume)
+        self._check(resume := bool(resume_from_checkpoint) or self._begun)
         found = self.folder.read_json("search.json")
         if found is None:
             with self._working(resume) as context:
@@ -229,9 +228,8 @@ class CurriculumTrainer(FinishedRunMixin):
             CheckpointError, NonFiniteError, ProcessGroupError, StorageError, Stopped: see `cnas.errors`.
         """
         resume = bool(resume_from_checkpoint) or self._begun
-        accelerator = self.accelerator
         if self._check(resume):
-            if accelerator.is_main_process:
+            if self.accelerator.is_main_process:
                 print(f"finished already: {self.folder.path / 'result.json'}", flush=True)
             return RunResult.load(self.folder.path)
         with self._working(resume) as context:

@@ -108,7 +108,7 @@ MISTAKES = [
         "a unit keeps its weight until it is scored",
         f"{CURRICULA}test_curriculum.py::test_an_update_leaves_the_other_units_alone",
         "cnas.curricula:Curriculum.update",
-        (("self.v[unit_ids_U] =", "self.v[:] = 1\n            self.v[unit_ids_U] ="),),
+        (("self.v[unit_ids_U] =", "self.v[:] = 1\n        self.v[unit_ids_U] ="),),
         slow=True,
     ),
     Mistake(
