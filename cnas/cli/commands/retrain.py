@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 
 from cnas.errors import UserError
 from cnas.runs.flags import OneLineParser
-from cnas.runs.run_flags import add_run_flags, with_run_flags
 
 if TYPE_CHECKING:
     from cnas.runs.config import RunConfig
@@ -61,6 +60,7 @@ def plan(words: Sequence[str]) -> tuple[RunConfig, Path, bool]:
         UserError: as `run`.
     """
     from cnas.cli.launch import read_config
+    from cnas.runs.run_flags import add_run_flags, with_run_flags
 
     folder = Path(words[0]) if words and not words[0].startswith("-") else None
     if folder is None or not (folder / "config.json").is_file():
