@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from cnas import errors, presets
+from cnas import errors, presets, trainer
 from cnas.cli import main as cli
 from cnas.cli.launch import parse
 from cnas.runs.config import RunConfig
@@ -35,7 +35,7 @@ TESTED_ELSEWHERE = {"docs/models.md"}
 """Pages whose code needs a trained model; `tests/hub/test_models_page.py` runs it."""
 NOT_RUN = re.compile(r"<!-- not run: (\w[^>]*) -->\s*$")
 LONG = "long"
-"""The reason of a block that runs the preset `smoke`; here it gets a smaller one."""
+"""The reason of a block that does a whole run; here it gets smaller sizes."""
 
 
 @dataclass(frozen=True)
@@ -110,14 +110,17 @@ def test_python_blocks_run(block, tmp_path, monkeypatch):
 def test_long_python_blocks_run_at_a_smaller_size(block, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(ROOT))
-    smaller = {
+    sizes = {
         "text": {"search_tokens": 800, "train_tokens": 1500, "valid_tokens": 300, "test_tokens": 300},
-        "search": {"updates": 2, "derive_samples": 2},
-        "trainer": {"num_train_epochs": 1},
-        "retrain": {"num_train_epochs": 1},
+        "trainer": {"num_train_epochs": 1, "global_batch_size": 8, "eval_batch_size": 8},
+        "retrain": {"num_train_epochs": 1, "global_batch_size": 8, "average_from": None},
     }
-    found = presets.find
+    found, chosen = presets.find, trainer.choose
+    smaller = {**sizes, "search": {"updates": 2, "derive_samples": 2}}
     monkeypatch.setattr(presets, "find", lambda name: presets.merged(found(name), smaller))
+    monkeypatch.setattr(
+        trainer, "choose", lambda *own: RunConfig.from_json(presets.merged(chosen(*own).to_json(), sizes))
+    )
     exec(compile(block.code, str(block), "exec"), {"__name__": "block"})
     assert capsys.readouterr().out.splitlines()[-1]
     assert [*tmp_path.glob("runs/*/result.json")]
