@@ -14,6 +14,7 @@ from cnas.runs import images as run_images
 from cnas.runs.config import RunConfig
 from cnas.runs.pipeline import _supernet_losses, search_loop
 from cnas.runs.task import load_task
+from cnas.training import evaluate
 from cnas.training.context import RunContext
 
 SMALL = [
@@ -45,9 +46,10 @@ def table(tmp_path_factory, accuracies):
 def benchmark_metrics(tmp_path_factory, table):
     """(folder of a finished run, how many images its trained network went over in each pass)."""
     folder, passes = tmp_path_factory.mktemp("images") / "run", []
-    classify = run_images.classify
+    classify = evaluate.classify
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_images, "classify", lambda *args: passes.append(args[1].num_units) or classify(*args))
+        for module in (evaluate, run_images):
+            patch.setattr(module, "classify", lambda *args: passes.append(args[1].num_units) or classify(*args))
         assert main("nats_cl", ["--algorithm", "rsps", *SMALL, "--output-dir", str(folder), "--table", table]) == 0
     return folder, passes
 

@@ -43,7 +43,8 @@ def finished(tmp_path_factory):
 def test_the_result_says_what_was_done(finished):
     result = json.loads((finished / "result.json").read_text("utf-8"))
     assert (result["space"], result["algorithm"], result["dataset"]["name"]) == ("nats", "gdas", "digits")
-    assert result["curriculum"] == {"name": "uncertainty", "k": 5, "refresh": "epoch", "unit": "sample"}
+    fields = {"num_candidates": 5, "sharpness": 1.0, "refresh": "epoch", "unit": "sample"}
+    assert result["curriculum"] == {"name": "uncertainty", "k": 5, **fields}
     assert result["dataset"]["used"] == {"search": 64, "train": 64, "validation": 32, "test": 32}
     assert 0 <= result["retrain"]["test_accuracy"] <= 100
     assert result["architecture"]["string"].count("~") == 6
