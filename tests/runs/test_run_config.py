@@ -102,7 +102,8 @@ FIXED = {("version",), ("space", "name"), ("search", "name"), ("curriculum", "na
 # What has no value of its own: images where there is text, and Nesterov's momentum without a momentum.
 FIXED |= {("images",), ("trainer", "nesterov"), ("retrain", "nesterov")}
 # What is refused beside the settings of the preset: averaging needs SGD and validation, a search has no best weights.
-FIXED |= {("retrain", "optim"), ("retrain", "eval_strategy"), ("trainer", "load_best_model_at_end")}
+FIXED |= {("retrain", "optim"), ("retrain", "eval_strategy")}
+FIXED |= {("trainer", "eval_strategy"), ("trainer", "load_best_model_at_end")}
 
 
 def test_every_field_counts_in_the_hash():
