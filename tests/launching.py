@@ -82,12 +82,14 @@ def _child(files: Sequence[Path], env: Mapping[str, str], run: Callable[..., int
     sys.exit(run(*args))
 
 
-def recipe(argv: Sequence[str], home: Path, fault: Fault | None = None) -> int:
-    """The tiny recipe in the folder ``home``, with a fault to come."""
+def recipe(
+    argv: Sequence[str], home: Path, fault: Fault | None = None, main: Callable[..., int] = tiny_recipe.main
+) -> int:
+    """The tiny recipe, or another command, in the folder ``home``, with a fault to come."""
     os.chdir(home)
     if fault is not None and fault.rank == os.environ.get("RANK", "0"):
         _arm(fault)
-    return tiny_recipe.main(argv)
+    return main(argv)
 
 
 def launch(home: Path, *argv: str, fault: Fault | None = None) -> Launched:

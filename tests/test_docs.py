@@ -226,7 +226,8 @@ def test_command_lines_are_accepted_by_cnas(page, words, capsys):
         assert capsys.readouterr().out
         return
     command, given = cli.parse(words)
-    if words[0] == "search":
+    # The other preset is that of docs/extending.md, which tests/test_plugins.py installs and runs.
+    if words[0] == "search" and "acme/tiny" not in words:
         parse(None, [word for word in given.words if word != "--config" and not word.endswith((".yaml", ".json"))])
     assert command.__name__ == f"cnas.cli.commands.{words[0]}"
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import Any
 
 from cnas.algorithms._candidates import k_best as k_best
-from cnas.algorithms.base import SearchAlgorithm
+from cnas.algorithms.base import AlgorithmConfig, SearchAlgorithm
 from cnas.registry import Registry, subclass_of
 
 
 def _plugged(found: Any) -> Any:
-    return subclass_of(SearchAlgorithm)(found).Config()
+    return subclass_of(AlgorithmConfig)(subclass_of(SearchAlgorithm)(found).Config)()
 
 
 _ALGORITHMS: Registry[Any] = Registry("algorithm", __name__, plugged=_plugged)

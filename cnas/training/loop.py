@@ -263,6 +263,8 @@ class AccelerateLoop(WeightSteps):
         """Load the newest whole checkpoint to look at it; nothing is written. False where there is none."""
         state = self.checkpoints.load_newest()
         if state is not None:
+            # Callbacks are of no concern here: they are neither missed nor set back.
+            state.pop("callbacks", None)
             self.load_state(state)
         return state is not None
 
