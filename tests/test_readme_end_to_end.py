@@ -82,7 +82,7 @@ def walk(tmp_path_factory):
         found = Walk(home, hub, {})
         for command in commands()[len(SET_UP) :]:
             line = command.replace(" ada/", f" {OWNER}/")
-            line = f"{line} {SMALLER}" if "recipes/" in line else line
+            line = f"{line} {SMALLER}" if line.startswith("cnas search") else line
             found.printed[command] = found.run(["bash", "-c", line])
         yield found
 
@@ -90,7 +90,7 @@ def walk(tmp_path_factory):
 def test_the_section_sets_up_searches_reports_generates_and_pushes():
     assert tuple(commands()[: len(SET_UP)]) == SET_UP
     search, *rest = commands()[len(SET_UP) :]
-    assert search.startswith("python recipes/ptb_cl_enas.py --preset smoke --output-dir ")
+    assert search.startswith("cnas search --preset ptb_cl_enas/smoke --output-dir ")
     assert [shlex.split(command)[:2] for command in rest] == [["cnas", name] for name in ("report", "generate", "push")]
     run = word(search, -1)
     assert [word(command, 2) for command in rest] == [run] * 3
