@@ -6,6 +6,7 @@ import pytest
 import torch
 from datasets import Dataset, DatasetDict
 from tiny_recipe import write_corpus
+from transformers import EarlyStoppingCallback
 
 from cnas import CurriculumTrainer, RetrainArguments, SearchArguments
 from cnas.data import TextConfig
@@ -69,6 +70,17 @@ def test_the_best_are_ranked_by_their_loss_with_shared_weights(done):
     for count in (0, trainer.config.space.size + 1):
         with pytest.raises(UserError, match=f"got {count}$"):
             found.top(count)
+
+
+def test_looking_at_a_search_leaves_callbacks_alone(corpus, tmp_path, capsys):
+    patience = EarlyStoppingCallback(early_stopping_patience=4)
+    trainer = small(tmp_path / "run", str(corpus), epochs=1, callbacks=[patience])
+    found = trainer.search()
+    patience.early_stopping_patience_counter = 3
+    found.top(2)
+    trainer.evaluate()
+    assert "warning" not in capsys.readouterr().out
+    assert patience.early_stopping_patience_counter == 3
 
 
 def test_the_network_is_measured_after_the_retraining_and_the_subnet_before(done):

@@ -131,7 +131,7 @@ def test_the_quickstart(plain, wheel):
     folder, found = plain
     sound(found, wheel)
     assert (found["history"], found["retrained"]) == ([1, 2, 3], 1)
-    card = (folder / "model" / "README.md").read_text("utf-8")
+    card = (folder / "README.md").read_text("utf-8")
     assert found["architecture"] in card
 
 
