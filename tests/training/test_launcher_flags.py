@@ -41,7 +41,7 @@ def accelerate(home, *words):
 def written(folder):
     """Every precision that a finished run has written down."""
     config, result = (json.loads((folder / name).read_text("utf-8")) for name in ("config.json", "result.json"))
-    return config["mixed_precision"], result["environment"]["mixed_precision"]
+    return "bf16" if config["trainer"]["bf16"] else "no", result["environment"]["mixed_precision"]
 
 
 def test_the_precision_of_the_launcher_counts_and_is_written_down(home):
@@ -52,7 +52,7 @@ def test_the_precision_of_the_launcher_counts_and_is_written_down(home):
     # Without that launcher it is another configuration, as if the option had been changed.
     plain = Launched(home / "out", recipe, ["--output-dir", "half", "--resume", *SHORT], home).wait()
     assert plain.code == 2
-    assert "mixed_precision is 'bf16' there and 'no' here" in plain.err
+    assert "trainer.bf16 is True there and False here" in plain.err
     named = ["--output-dir", "half", "--resume", "--mixed-precision", "bf16", *SHORT]
     assert Launched(home / "out", recipe, named, home).wait().out.startswith("preset tiny")
 

@@ -41,7 +41,7 @@ def test_flags_of_a_start():
     assert (found.check_ranks, found.ddp_timeout) == (7, 30.0)
     assert found.check_ranks not in tiny_recipe.tiny().to_json()["trainer"].values()
     assert arguments("--check-ranks", "none").check_ranks is None
-    with pytest.raises(UserError, match=r"--trainer.check-ranks must be an integer"):
+    with pytest.raises(UserError, match=r"^--check-ranks must be an integer or none, got 'often'$"):
         arguments("--check-ranks", "often")
 
 
