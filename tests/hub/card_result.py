@@ -10,8 +10,7 @@ ENAS = Paper(
 CONFIG = {
     "version": 1,
     "data": "/home/ada king/texts/corpus",
-    "mixed_precision": "bf16",
-    "trainer": {"batch_size": 64, "clip_norm": None, "accumulate": True},
+    "trainer": {"global_batch_size": 64, "max_grad_norm": None, "accumulate": True},
     "images": {"split_file": "/home/ada king/splits/cifar.pth", "betas": [0.5, 0.999]},
 }
 

@@ -75,7 +75,6 @@ def test_body_tells_what_a_reader_needs(space):
 def test_every_setting_is_in_a_table_but_not_where_the_data_lies():
     rows = re.findall(r"^\| (\S+) \| (.*) \|$", section(render(), "Training procedure").split("<details>")[1], re.M)
     assert rows[1:] == [
-        ("mixed_precision", "bf16"),
         ("trainer.global_batch_size", "64"),
         ("trainer.max_grad_norm", "none"),
         ("trainer.accumulate", "true"),

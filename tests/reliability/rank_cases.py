@@ -60,7 +60,7 @@ class Cell:
             eval_batch_size=5,
         )
         assert trainer.curriculum is not None
-        trainer.curriculum.to(dtype)
+        trainer.curriculum.state["v"] = trainer.curriculum.v.to(dtype)
         return trainer
 
 

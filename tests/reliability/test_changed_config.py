@@ -21,6 +21,16 @@ NAMES = {"recipe", "preset"}
 """They have no flag, and decide nothing but the name of the default folder; a run of another recipe is another run."""
 
 
+WORDS = {
+    "optim": ["torch.optim.Adagrad"],
+    "optim_args": ["dampening=0.1"],
+    "metric_for_best_model": ["perplexity"],
+    "curriculum": ["loss"],
+    "report_to": [["tensorboard"]],
+}
+"""Values of fields that take no word of a few."""
+
+
 def candidates(value, options):
     """Other values of a field, of which at least one is allowed."""
     match value:
@@ -33,7 +43,7 @@ def candidates(value, options):
         case str():
             found = [*options, f"{value}2"]
         case list():
-            found = [[item * 0.5 for item in value]]
+            found = [*options, [item * 0.5 for item in value]]
         case _:
             found = [*options, 1, 2, 3, 0.5, "2", True, [2]]
     return [each for each in found if each != value]
@@ -45,7 +55,8 @@ def options(config, name):
     owner = config.sections()[part] if part else config.source
     hint = typing.get_type_hints(type(owner)).get(field)
     inner = [hint, *typing.get_args(hint)]
-    return [word for each in inner if typing.get_origin(each) is typing.Literal for word in typing.get_args(each)]
+    words = [word for each in inner if typing.get_origin(each) is typing.Literal for word in typing.get_args(each)]
+    return words + WORDS.get(field, [])
 
 
 def changed(values, name, value):
@@ -72,6 +83,9 @@ def own_fields(config):
     """The fields that can have another value while the parts are what they are."""
     named = {"space.name", "search.name", "curriculum.name", "version"}
     absent = {"text", "images"} | {"network.name"}
+    # A search learns by its validation, and has no best weights; some algorithms know the steps of SGD alone.
+    absent |= {"trainer.eval_strategy", "trainer.load_best_model_at_end"}
+    absent |= {"trainer.optim", "trainer.optim_args"} if config.search.needs_sgd else set()
     return [name for name in scalars(config.to_json()) if name not in named | absent]
 
 
@@ -89,6 +103,8 @@ def refuses(folder, config):
 def free(config):
     """The configuration with nothing in it that rules out another value of a field."""
     loops = {name: replace(getattr(config, name), momentum=0.5) for name in ("trainer", "retrain")}
+    # Averaging needs SGD and validation.
+    loops["retrain"] = replace(loops["retrain"], nonmonotone=None, average_from=None, load_best_model_at_end=False)
     return replace(config, **loops)
 
 
