@@ -23,7 +23,7 @@ NAMES = {"recipe", "preset"}
 
 WORDS = {
     "optim": ["torch.optim.Adagrad"],
-    "optim_args": ["dampening=0.1"],
+    "optim_args": ["maximize=True"],
     "metric_for_best_model": ["perplexity"],
     "curriculum": ["loss"],
     "report_to": [["tensorboard"]],
