@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cnas import strict_yaml
 from cnas.errors import UserError
 from cnas.fields import display, nearest
 from cnas.registry import plugins
+from cnas.strict_yaml import load as load_yaml
 
 GROUP = "cnas.presets"
 """Of entry points."""
@@ -88,7 +88,7 @@ def _entries(name: str, seen: Sequence[str] = ()) -> dict[str, Any]:
 def _resolved(file: Path, seen: Sequence[str]) -> dict[str, Any]:
     """The entries of a file over those of its base."""
     try:
-        entries = strict_yaml.load(file)
+        entries = load_yaml(file)
         if not isinstance(entries, dict):
             raise UserError(f"it must be a mapping, got {display(entries)}")
         base = entries.pop("base", None)
