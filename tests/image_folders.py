@@ -26,13 +26,15 @@ def trained(valid, test, **more):
 
 def image_result(config, **changes):
     """What ``result.json`` of a finished run holds; a given architecture was not searched."""
-    searched = config.architecture is None
+    searched, curriculum = config.architecture is None, config.to_json()["curriculum"]
+    if curriculum is not None:
+        curriculum["k"] = curriculum["num_candidates"]
     return {
         "recipe": config.recipe,
         "preset": config.preset,
         "space": config.space.name,
         "algorithm": config.algorithm if searched else None,
-        "curriculum": config.to_json()["curriculum"] | {"k": config.curriculum.num_candidates} if searched else None,
+        "curriculum": curriculum if searched else None,
         "seed": config.seed,
         "dataset": {"name": "digits", "fingerprint": "f" * 16, "splits": {}, "used": SIZES},
         "architecture": {"space": config.space.name, "string": config.architecture or CELL},

@@ -110,7 +110,7 @@ def row_of(text, label):
 
 
 def test_the_table_says_what_the_runs_say(table2, table_of_two_seeds, tmp_path, capsys):
-    assert run_table(table_of_two_seeds, tmp_path, 1, table2["TABLE"].make) == 0
+    assert run_table(table_of_two_seeds, tmp_path, 1, table2["TABLE"].to_markdown) == 0
     text = (tmp_path / "table.md").read_text("utf-8")
     assert text in capsys.readouterr().out
     assert row_of(text, "CL-RSPS")[1:] == [
@@ -141,7 +141,7 @@ def test_the_table_says_what_the_runs_say(table2, table_of_two_seeds, tmp_path, 
 def test_a_run_that_is_missing_is_named_and_counts_nowhere(table2, table_of_two_seeds, tmp_path):
     codes = {job.name: 0 for job in table_of_two_seeds.jobs()} | {"enas-s2": 4, "setn-s1": 4, "setn-s2": 4}
     (tmp_path / "enas-s2" / LOG).write_text("a line\nerror: the loss became nan\n", "utf-8")
-    text = table2["TABLE"].make(table_of_two_seeds, tmp_path, codes)
+    text = table2["TABLE"].to_markdown(table_of_two_seeds, tmp_path, codes)
     assert row_of(text, "ENAS")[1:3] == ["1", "90.50"]
     assert row_of(text, "SETN")[1:4] == ["0", "–", "92.72 ± 0.73"]
     assert "- missing: enas-s2, error: the loss became nan (log: " in text
@@ -150,7 +150,7 @@ def test_a_run_that_is_missing_is_named_and_counts_nowhere(table2, table_of_two_
 
 def test_without_a_finished_run_there_are_the_papers_figures_alone(table2, tmp_path):
     plan = plan_of(table2, "--preset", "smoke", "--table", "tss.parquet", "--random", "0")
-    text = table2["TABLE"].make(plan, tmp_path, {job.name: 4 for job in plan.jobs()})
+    text = table2["TABLE"].to_markdown(plan, tmp_path, {job.name: 4 for job in plan.jobs()})
     assert row_of(text, "RSPS")[1:4] == ["0", "–", "91.05 ± 0.66"]
     assert text.count("- missing: ") == 14
 
@@ -163,7 +163,7 @@ def test_accuracies_that_a_folder_lacks_are_looked_up_in_the_table(table2, tmp_p
         write_image_run(tmp_path / job.name, job.config, benchmark=benchmark_metrics(70.0))
     (random,) = plan.references()["nats"]
     index = values["arch"].index(random.config.architecture)
-    text = table2["TABLE"].make(plan, tmp_path, {job.name: 0 for job in plan.jobs()})
+    text = table2["TABLE"].to_markdown(plan, tmp_path, {job.name: 0 for job in plan.jobs()})
     found = row_of(text, "random cells of nats")
     # What is there stays: the run has its accuracy on CIFAR-10.
     assert found[2] == "70.00"

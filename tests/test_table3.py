@@ -188,7 +188,7 @@ def row_of(text, label):
 
 
 def test_the_table_says_what_the_runs_say(table3, table_of_two_seeds, tmp_path, capsys):
-    assert run_table(table_of_two_seeds, tmp_path, 1, table3["TABLE"].make) == 0
+    assert run_table(table_of_two_seeds, tmp_path, 1, table3["TABLE"].to_markdown) == 0
     text = (tmp_path / "table.md").read_text("utf-8")
     assert text in capsys.readouterr().out
     assert row_of(text, "CL-ENAS")[1:6] == ["2", "60.50 ± 0.71", "59.50 ± 0.71", "61.58", "58.38"]
@@ -205,7 +205,7 @@ def test_the_table_says_what_the_runs_say(table3, table_of_two_seeds, tmp_path, 
 def test_a_run_that_is_missing_is_named_and_counts_nowhere(table3, table_of_two_seeds, tmp_path):
     codes = {job.name: 0 for job in table_of_two_seeds.jobs()} | {"enas-s2": 4, "darts_v1-s1": 4, "darts_v1-s2": 4}
     (tmp_path / "enas-s2" / LOG).write_text("a line\nerror: the loss became nan\n", "utf-8")
-    text = table3["TABLE"].make(table_of_two_seeds, tmp_path, codes)
+    text = table3["TABLE"].to_markdown(table_of_two_seeds, tmp_path, codes)
     assert row_of(text, "ENAS")[1:4] == ["1", "62.00", "61.00"]
     assert row_of(text, "DARTS-V1")[1:4] == ["0", "–", "–"]
     assert "- missing: enas-s2, error: the loss became nan (log: " in text

@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from datasets import Dataset, DatasetDict
+from rounding import EXACT
 from tiny_recipe import write_corpus
 from transformers import EarlyStoppingCallback
 
@@ -63,7 +64,7 @@ def test_the_best_are_ranked_by_their_loss_with_shared_weights(done):
     losses = [each.loss for each in best]
     assert losses == sorted(losses)
     assert len({each.architecture for each in best}) == 4
-    assert best[0].loss <= found.valid["valid_loss"] + 1e-12
+    assert best[0].loss <= found.valid["valid_loss"] + EXACT
     assert all(each.parameters > 0 and each.flops > 0 for each in best)
     # Looking at a search leaves the run as it is.
     assert [stable(row) for row in read(trainer.folder.path / "metrics.jsonl")] == rows
@@ -85,7 +86,7 @@ def test_looking_at_a_search_leaves_callbacks_alone(corpus, tmp_path, capsys):
 
 def test_the_network_is_measured_after_the_retraining_and_the_subnet_before(done):
     trainer, found, before, network = done
-    assert before["eval_loss"] == pytest.approx(found.valid["valid_loss"], rel=1e-12)
+    assert before["eval_loss"] == pytest.approx(found.valid["valid_loss"], rel=EXACT)
     after = trainer.evaluate()
     assert after.keys() == {"eval_loss", "eval_perplexity"}
     assert after["eval_perplexity"] == trainer.result.retrain.valid_perplexity

@@ -1,3 +1,4 @@
+import json
 import shutil
 from dataclasses import replace
 
@@ -78,7 +79,8 @@ def test_a_search_that_goes_on_is_checked_by_its_checkpoint(copy):
     for name in ("search.json", "result.json"):
         (copy / name).unlink()
     assert sample_weights(read_run(copy)).heaviest
-    made_up.change(copy / "config.json", seed=2)
+    known = json.loads((copy / "config.json").read_text("utf-8"))
+    made_up.change(copy / "config.json", trainer=known["trainer"] | {"seed": 2})
     assert "started with another configuration" in sample_weights(read_run(copy)).note
 
 

@@ -70,7 +70,7 @@ def test_rates_stay_between_zero_and_the_first_one(name, warmup, epochs, batches
     found = rates(name, warmup, final=0.01, epochs=epochs, batches=batches)
     assert all(0 <= rate <= 0.3 for rate in found)
     after = found[warmup:]
-    assert all(later <= earlier + 1e-15 for earlier, later in itertools.pairwise(after))
+    assert all(later <= earlier + EXACT for earlier, later in itertools.pairwise(after))
 
 
 def test_the_loop_steps_at_these_rates_also_after_going_back(tmp_path):
