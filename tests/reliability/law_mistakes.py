@@ -82,9 +82,12 @@ MISTAKES = [
     Mistake(
         "K = 0 is the plain algorithm",
         "tests/contract/test_search.py::test_without_judges_it_is_the_plain_algorithm"
-        "[enas-enas_rnn-uncertainty-sequence-epoch]",
+        "[rsps-enas_rnn-uncertainty-sequence-step]",
         "cnas.training.search:SearchLoop.__init__",
-        (("parts.curriculum and parts.curriculum.active", "parts.curriculum"),),
+        (
+            ("parts.curriculum and parts.curriculum.active", "parts.curriculum"),
+            ("parts.curriculum.setup(", "type(parts.curriculum)(refresh=parts.curriculum.refresh).setup("),
+        ),
     ),
     Mistake(
         "v is refreshed after every epoch but the last",

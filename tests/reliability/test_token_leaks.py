@@ -21,8 +21,11 @@ COMMANDS = {
     "compare": ["RUN"],
     "env": [],
     "generate": ["RUN", "w1"],
+    "list": ["presets"],
     "push": ["RUN", "owner/name"],
     "report": ["RUN"],
+    "retrain": ["RUN"],
+    "search": ["--preset", "tiny_recipe/tiny", "--output-dir", "searched", "--num-train-epochs", "1"],
     "sweep": ["GRID", "--dry-run"],
     "table": ["build", "nowhere", "out.parquet"],
 }

@@ -57,7 +57,7 @@ def searched(accelerator, folder, kind, count):
     )
     context = RunContext(accelerator, folder, 1, "same", check_ranks=3)
     trainer = SearchLoop(parts, config, context)
-    trainer.curriculum.double()
+    trainer.curriculum.state["v"] = trainer.curriculum.v.double()
     trainer.train()
     return numbers(trainer), own_weights(trainer), train.num_units
 

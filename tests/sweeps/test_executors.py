@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from forked import Forked
@@ -20,6 +21,7 @@ from cnas.sweeps.many import LOG
 
 PATIENCE = 2 * SECONDS
 """A cluster takes its time to come and to go."""
+TESTS = Path(__file__).parents[1]
 
 
 def test_an_executor_is_a_file_with_settings():
@@ -72,7 +74,9 @@ def test_threads_are_shared_unless_somebody_says_how_many(monkeypatch):
 def sweep(file, home, *argv):
     """``cnas sweep`` in a process of its own, where any warning is an error."""
     words = [sys.executable, "-W", "error", "-m", "cnas", "sweep", str(file), "--output-dir", str(home), *argv]
-    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # The preset of the tests is found there, by an entry point.
+    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])}
+    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
 
 
 def wait_for(process, *paths):
