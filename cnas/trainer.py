@@ -146,7 +146,6 @@ class CurriculumTrainer(FinishedRunMixin):
             self.config = replace(self.config, data=read.data, text=read.text)
             del self.task
         self.folder = RunFolder(Path(output_dir or config.trainer.output_dir or self.config.default_folder))
-        self._context: RunContext | None = None
         self._begun = False
         self._network: PreTrainedModel | None = None
 
