@@ -64,7 +64,7 @@ def conclude(
         "search": found["search"],
         "retrain": None if trained is None else trained.figures,
         **({} if record is None else {"benchmark": record}),
-        "environment": environment(context.accelerator),
+        "environment": environment(context.accelerator) | context.graphs.describe(),
     }
     result = RunResult.from_json(json_safe(values))
     if context.accelerator.is_main_process:
@@ -201,7 +201,7 @@ def retrain(task: Task, context: RunContext, architecture: Architecture, hooks: 
             f"{parameters(network):,} parameters"
         )
     trainer.train()
-    measured = task.measure(network)
+    measured = task.measure(network, context.graphs)
     training = {
         "epochs": trainer.progress.epoch,
         "steps": trainer.progress.step,

@@ -9,6 +9,7 @@ from accelerate import Accelerator
 
 from cnas.errors import CnasError, UserError
 from cnas.runs.config import RunConfig
+from cnas.runs.devices import graphs_of
 from cnas.runs.folder import RunFolder, scalars
 from cnas.runs.lock import lock
 from cnas.training.context import RunContext, StopSignal
@@ -51,7 +52,15 @@ def at_work(
                 print(f"nothing to resume in {home.path}: starting from the beginning", flush=True)
         stamp = f"{home.config_hash(config)}-{fingerprint}"
         try:
-            yield RunContext(accelerator, home.path, config.seed, stamp, stop, config.trainer.check_ranks)
+            yield RunContext(
+                accelerator,
+                home.path,
+                config.seed,
+                stamp,
+                stop,
+                config.trainer.check_ranks,
+                graphs_of(config, accelerator),
+            )
         finally:
             for tracker in accelerator.trackers:
                 tracker.finish()

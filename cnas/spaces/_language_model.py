@@ -113,11 +113,17 @@ class LanguageModelShell(nn.Module):
         self.memory = BufferPool()
 
     def masks(self, rows: int, dropout_seeds: Any | None) -> Masks:
-        """The masks of a batch with ``rows`` sequences; none in evaluation.
+        """The masks of a batch with ``rows`` sequences, on the device of the weights; none in evaluation.
 
         ``dropout_seeds`` (a `cnas.random.DropoutSeeds`) draws them for the whole global batch and names
         the rows of this process; without it they come from torch's global generator.
         """
+        like = self.embedding.weight
+        drawn = self.host_masks(rows, dropout_seeds)
+        return Masks(*(None if mask is None else mask.to(like.device) for mask in drawn))
+
+    def host_masks(self, rows: int, dropout_seeds: Any | None) -> Masks:
+        """`masks` in host memory, where every accelerator draws the same ones."""
         if not self.training:
             return NO_MASKS
         sizes, (words, hidden) = self.sizes, self.embedding.weight.shape
@@ -139,16 +145,12 @@ class LanguageModelShell(nn.Module):
         if rate == 0:
             return None
         generator = None if dropout_seeds is None else dropout_seeds.generator(stream)
-        # Drawn in host memory, so that every accelerator sees the same masks.
         kept = torch.rand(shape, generator=generator) >= rate
-        return kept.to(self.embedding.weight) / (1 - rate)
+        return kept.to(self.embedding.weight.dtype) / (1 - rate)
 
     def embed(self, tokens_BT: Tensor, masks: Masks) -> Tensor:
         """The cell's input [B, T, H]: embedded words after word, embedding and input dropout."""
-        embedded_BTH = self.embedding(tokens_BT)
-        if masks.words is not None:
-            embedded_BTH = embedded_BTH * masks.words[tokens_BT]
-        return apply_mask(apply_mask(embedded_BTH, masks.embedding), masks.input)
+        return apply_input_masks(self.embedding(tokens_BT), tokens_BT, masks)
 
     def decode(self, dropped_BTH: Tensor, pad_row: int | None = None) -> Tensor:
         """Logits [B, T, V]; that of ``pad_row``, which is no word, lies so far below that it never counts."""
@@ -169,18 +171,26 @@ class LanguageModelShell(nn.Module):
             logits = self.decode(dropped_BTH, pad_row).flatten(0, 1)
             exact = logits.to(torch.promote_types(logits.dtype, torch.float32))
             losses = nn.functional.cross_entropy(exact, labels_BT.flatten(), reduction="none")
-        return losses.view(labels_BT.shape), self._penalty(raw_BTH, dropped_BTH)
+        penalty = regularisers(self.sizes, raw_BTH, dropped_BTH) if self.training else raw_BTH.new_zeros(())
+        return losses.view(labels_BT.shape), penalty
 
-    def _penalty(self, raw_BTH: Tensor, dropped_BTH: Tensor) -> Tensor:
-        penalty = raw_BTH.new_zeros(())
-        if not self.training:
-            return penalty
-        if self.sizes.activation_penalty:
-            outputs_BTH = {"dropped": dropped_BTH, "raw": raw_BTH}[self.sizes.penalised_output]
-            penalty = penalty + self.sizes.activation_penalty * outputs_BTH.square().mean()
-        if self.sizes.tar and raw_BTH.shape[1] > 1:
-            penalty = penalty + self.sizes.tar * (raw_BTH[:, 1:] - raw_BTH[:, :-1]).square().mean()
-        return penalty
+
+def apply_input_masks(embedded_BTH: Tensor, tokens_BT: Tensor, masks: Masks) -> Tensor:
+    """Embedded words after word, embedding and input dropout."""
+    if masks.words is not None:
+        embedded_BTH = embedded_BTH * masks.words[tokens_BT]
+    return apply_mask(apply_mask(embedded_BTH, masks.embedding), masks.input)
+
+
+def regularisers(sizes: LanguageModelSizes, raw_BTH: Tensor, dropped_BTH: Tensor) -> Tensor:
+    """AR and TAR of a training batch, a scalar, from its outputs before and after their dropout."""
+    penalty = raw_BTH.new_zeros(())
+    if sizes.activation_penalty:
+        outputs_BTH = {"dropped": dropped_BTH, "raw": raw_BTH}[sizes.penalised_output]
+        penalty = penalty + sizes.activation_penalty * outputs_BTH.square().mean()
+    if sizes.tar and raw_BTH.shape[1] > 1:
+        penalty = penalty + sizes.tar * (raw_BTH[:, 1:] - raw_BTH[:, :-1]).square().mean()
+    return penalty
 
 
 def tied_cross_entropy(

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from cnas.errors import UserError
 from cnas.training.launcher_flags import launched_precision
@@ -43,6 +43,8 @@ class SearchArguments(LoopArguments):
     """Matrix products in float16, as `bf16`; not on a CPU."""
     tf32: bool = False
     """Matrix products of float32 with 10 bits of mantissa, where the device has that."""
+    torch_compile: Literal["auto", "on", "off"] = field(default="auto", metadata={"saved": False})
+    """Whether steps are compiled and recorded as CUDA graphs; auto does so where there is CUDA."""
     report_to: tuple[str, ...] = ()
     """Trackers of Accelerate, e.g. tensorboard or trackio; all is every installed one."""
     logging_dir: str | None = None

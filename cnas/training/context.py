@@ -18,6 +18,7 @@ from accelerate import Accelerator
 from cnas.errors import Stopped
 from cnas.random import generator
 from cnas.training.distributed import ProcessGroup
+from cnas.training.step_graphs import StepGraphs
 
 LAUNCHED = "TORCHELASTIC_RUN_ID"
 """The variable that `torchrun` and `accelerate launch` give to their processes."""
@@ -89,6 +90,7 @@ class RunContext:
         config_hash: stamped into checkpoints; another one is refused on resume.
         stop: set by signals.
         check_ranks: compare all that the processes hold every so many steps; None compares nothing.
+        graphs: records steps where the device can do them again at once.
     """
 
     accelerator: Accelerator
@@ -97,6 +99,7 @@ class RunContext:
     config_hash: str
     stop: StopSignal = field(default_factory=StopSignal)
     check_ranks: int | None = None
+    graphs: StepGraphs = field(default_factory=StepGraphs)
 
     @cached_property
     def processes(self) -> ProcessGroup:

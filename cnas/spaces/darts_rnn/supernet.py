@@ -11,14 +11,18 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from cnas.spaces._gated_cell import IN_PLACE, gate
+from cnas.random import HOST
+from cnas.spaces._gated_cell import ACTIVATIONS, IN_PLACE, gate
 from cnas.spaces._language_model import NO_MASKS, LanguageModelSizes, Masks
 from cnas.spaces._memory import BufferPool
-from cnas.spaces._recurrent import RecurrentSuperNet
+from cnas.spaces._plain import PathCell
+from cnas.spaces._recurrent import PureCell, RecurrentSuperNet
 from cnas.spaces.base import Decision
 from cnas.spaces.darts_rnn.cell import run_search_cell
 from cnas.spaces.darts_rnn.norm import BatchNorm
+from cnas.spaces.darts_rnn.plain import MixtureCell
 from cnas.spaces.darts_rnn.tape import Cell, Node, multiply
 from cnas.types import Batch, Choice, Output, Routing
 
@@ -89,6 +93,48 @@ class DartsRnnSuperNet(RecurrentSuperNet):
             [[(plan.node.sources[0], plan.node.activations[0]) for plan in plans] for plans in plans_K],
             self.concat,
             batch.all_reduce_sum,
+        )
+
+    def path_matrices(
+        self,
+        pairs_KN: Sequence[Sequence[Choice]],  # noqa: ARG002
+        count: int | None,  # noqa: ARG002
+    ) -> tuple[PathCell, dict[str, int]]:
+        """See `RecurrentSuperNet`; all pairs of a node share a matrix."""
+        return PathCell(len(self.decisions), self.concat, norm=True), self._places()
+
+    def unread(self, pairs: Sequence[Choice]) -> frozenset[str]:
+        """See `RecurrentSuperNet`."""
+        return self._unread([self._plan(each, {pair}) for each, pair in zip(self.decisions, pairs, strict=True)])
+
+    def pure_mixture(self, routing: Routing) -> PureCell | None:
+        """See `RecurrentSuperNet`; where the output depends on node 0."""
+        active, plans = set(routing.active[0]), self._plans(routing)
+        if not self._reachable(plans)[0]:
+            return None
+        weights_EO, names = routing.weights[0].to(self.input_matrix.dtype), [*ACTIVATIONS]
+        columns, nodes = [self.operations.index(name) for name in names], len(self.decisions)
+        rows = []
+        for each in self.decisions:
+            run = torch.tensor([[(edge, column) in active for column in columns] for edge in each.edges], device=HOST)
+            found = weights_EO[list(each.edges)][:, columns] * run.to(weights_EO.dtype)
+            rows.append(F.pad(found, (0, 0, 0, nodes - len(each.edges))))
+        tensors = {"table": torch.stack(rows)}
+        if routing.weights.requires_grad and any(plan.idle for plan in plans):
+            tensors["idle"] = self.idle(weights_EO, active)
+        return PureCell(MixtureCell(nodes, self.concat), tensors, self._places(), self._unread(plans))
+
+    def _places(self) -> dict[str, int]:
+        return {f"matrix{node}": node for node in range(len(self.decisions))}
+
+    def _reachable(self, plans: Sequence[_Plan]) -> list[bool]:
+        return Cell(tuple(plan.node for plan in plans), self.concat, None, None, self.memory).reachable()
+
+    def _unread(self, plans: Sequence[_Plan]) -> frozenset[str]:
+        """The matrices of nodes that read nothing, or that nothing reads."""
+        reachable = self._reachable(plans)[1:]
+        return frozenset(
+            f"matrix{node}" for node, plan in enumerate(plans) if not (reachable[node] and plan.node.sources)
         )
 
     def _projected(self, batch: Batch, masks: Masks) -> Tensor:
