@@ -120,6 +120,11 @@ def path_step(
     return mean_of(states, path.concat)
 
 
+def first_state(values: Values) -> Tensor:
+    """The state before a chunk, which requires a gradient as every later one does: one compiled step serves them all."""
+    return values["state"].detach().requires_grad_(torch.is_grad_enabled())
+
+
 def mean_of(states: Sequence[Tensor], concat: tuple[int, ...]) -> Tensor:
     """The mean of the nodes ``concat``."""
     return sum((states[node] for node in concat[1:]), states[concat[0]]) / len(concat)
@@ -163,7 +168,7 @@ class PathCell:
         else:
             numbers = tuple(zip(*self.fixed, strict=True))
         path = Path(numbers[0], numbers[1], scales, idle, self.concat)
-        every, state, outputs = CellMatrices(values["recurrent_matrix"].to(dtype), matrices), values["state"], []
+        every, state, outputs = CellMatrices(values["recurrent_matrix"].to(dtype), matrices), first_state(values), []
         for projected_BG in projected_TBG.unbind():
             state = step(projected_BG, state, values.get("mask.hidden"), every, path)
             outputs.append(state)

@@ -30,6 +30,7 @@ CUDA = "cuda"
 MODES = ("auto", "on", "off")
 PAYS_FROM = 200
 """A loop of fewer steps than this is recorded, and not compiled: that takes some 15 seconds."""
+RECOMPILES = 64
 Function = Callable[[Mapping[str, Tensor]], Sequence[Tensor | None]]
 """From fixed memory to the results; it is recorded."""
 Recording = Callable[[], Sequence[Tensor | None]]
@@ -63,11 +64,14 @@ class _Graph:
 
     def load(self, given: Mapping[str, Tensor]) -> None:
         """Copy into the memory; from host memory without waiting for the device."""
-        here = {name: value for name, value in given.items() if value.device == self.memory[name].device}
-        if here:
-            torch._foreach_copy_([self.memory[name] for name in here], [value.detach() for value in here.values()])
-        for name in given.keys() - here.keys():
-            self.memory[name].copy_(given[name].detach().pin_memory(), non_blocking=True)
+        together: dict[torch.dtype, list[str]] = {}
+        for name, value in given.items():
+            if value.device == self.memory[name].device:
+                together.setdefault(value.dtype, []).append(name)
+            else:
+                self.memory[name].copy_(value.detach().pin_memory(), non_blocking=True)
+        for names in together.values():
+            torch._foreach_copy_([self.memory[name] for name in names], [given[name].detach() for name in names])
 
 
 @dataclass
@@ -261,7 +265,10 @@ class CudaRecord:
 
     def __call__(self, function: Function, memory: Mapping[str, Tensor]) -> Recording:
         """Run ``function`` until everything is compiled and chosen, then once more for the record."""
-        with torch.cuda.device(self.device):
+        import torch._dynamo
+
+        # A time step is compiled once for every kind of pass and number of rows.
+        with torch._dynamo.config.patch(recompile_limit=RECOMPILES), torch.cuda.device(self.device):
             # One stream for all, so that no node of autograd remembers another one.
             self._stream = self._stream or torch.cuda.Stream()
             self._pool = self._pool or torch.cuda.graph_pool_handle()
@@ -271,7 +278,7 @@ class CudaRecord:
                     function(memory)
             torch.cuda.current_stream().wait_stream(self._stream)
             graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, self._pool, self._stream, capture_error_mode="thread_local"):
+            with torch.cuda.graph(graph, self._pool, self._stream):
                 results = function(memory)
 
         def replay() -> Sequence[Tensor | None]:

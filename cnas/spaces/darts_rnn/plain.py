@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cnas.spaces._plain import FUNCTIONS, CellMatrices, Values, mean_of, normalised
+from cnas.spaces._plain import FUNCTIONS, CellMatrices, Values, first_state, mean_of, normalised
 from cnas.spaces.pure import Compile
 
 
@@ -83,7 +83,7 @@ class MixtureCell:
 
     def __call__(self, projected_TBG: Tensor, values: Values, compiled: Compile, dtype: torch.dtype) -> Tensor:
         """The outputs [T, B, H]."""
-        step, mask, state_HB = compiled(mixture_step), values.get("mask.hidden"), values["state"].t().contiguous()
+        step, mask, state_HB = compiled(mixture_step), values.get("mask.hidden"), first_state(values).t().contiguous()
         others_NGH = torch.stack([values[f"matrix{node}"].t().to(dtype) for node in range(self.nodes)])
         matrices = CellMatrices(values["recurrent_matrix"].t().to(dtype), others_NGH)
         mask_HB = None if mask is None else mask.t().contiguous()

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cnas.spaces._plain import FUNCTIONS, CellMatrices, Values
+from cnas.spaces._plain import FUNCTIONS, CellMatrices, Values, first_state
 from cnas.spaces.pure import Compile
 
 
@@ -65,7 +65,7 @@ class MixtureCell:
 
     def __call__(self, projected_TBG: Tensor, values: Values, compiled: Compile, dtype: torch.dtype) -> Tensor:
         """The outputs [T, B, H]."""
-        step, mask_BH, state_BH = compiled(mixture_step), values.get("mask.hidden"), values["state"]
+        step, mask_BH, state_BH = compiled(mixture_step), values.get("mask.hidden"), first_state(values)
         others, outputs = [self._later(source, values, dtype) for source in range(self.nodes)], []
         matrices = CellMatrices(values["recurrent_matrix"].to(dtype), others)
         for projected_BG in projected_TBG.unbind():
