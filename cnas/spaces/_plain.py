@@ -121,7 +121,7 @@ def path_step(
 
 
 def first_state(values: Values) -> Tensor:
-    """The state before a chunk, which requires a gradient as every later one does: one compiled step serves them all."""
+    """The state before a chunk; it requires a gradient as every later one does, so that one compiled step serves all."""
     return values["state"].detach().requires_grad_(torch.is_grad_enabled())
 
 

@@ -52,7 +52,7 @@ def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     """The tensor on ``device``; from host memory to CUDA nobody waits for the copy."""
     if device.type != CUDA or tensor.device.type != HOST.type:
         return tensor.to(device)
-    return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.contiguous().pin_memory().to(device, non_blocking=True)
 
 
 @dataclass
@@ -69,7 +69,7 @@ class _Graph:
             if value.device == self.memory[name].device:
                 together.setdefault(value.dtype, []).append(name)
             else:
-                self.memory[name].copy_(value.detach().pin_memory(), non_blocking=True)
+                self.memory[name].copy_(value.detach().contiguous().pin_memory(), non_blocking=True)
         for names in together.values():
             torch._foreach_copy_([self.memory[name] for name in names], [given[name].detach() for name in names])
 
