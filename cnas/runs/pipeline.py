@@ -16,7 +16,7 @@ from cnas.errors import StorageError
 from cnas.random import generator
 from cnas.reports.report import report_run
 from cnas.runs.config import RunConfig
-from cnas.runs.devices import environment
+from cnas.runs.devices import environment, peak_memory_gb
 from cnas.runs.folder import RunFolder
 from cnas.runs.result import RunResult
 from cnas.runs.task import Hooks, RetrainResult, Task
@@ -65,6 +65,7 @@ def conclude(
         "retrain": None if trained is None else trained.figures,
         **({} if record is None else {"benchmark": record}),
         "environment": environment(context.accelerator),
+        **({"peak_memory_gb": peak} if (peak := peak_memory_gb()) else {}),
     }
     result = RunResult.from_json(json_safe(values))
     if context.accelerator.is_main_process:

@@ -100,7 +100,7 @@ def run_many(
     codes = dict.fromkeys(finished, 0)
     if waiting:
         stop = StopSignal() if stop is None else stop
-        with how.open(Path(home), at_once) as opened, stop.on_signals():
+        with how.open(Path(home), at_once, len(waiting)) as opened, stop.on_signals():
             codes |= _Batch(waiting, folders, opened, stop).run(at_once)
             if stop.reason is not None and len(codes) < len(jobs):
                 raise Stopped(f"stopped by {stop.reason}; go on with the same command")

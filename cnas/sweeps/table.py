@@ -75,6 +75,10 @@ def with_and_without(configs: Mapping[str, RunConfig]) -> Rows:
     }
 
 
+MakeTable = Callable[[Plan, Path, Mapping[str, int]], str]
+"""The table as Markdown, from the plan, the folder and how each run ended (0 is finished)."""
+
+
 @dataclass(frozen=True)
 class PaperTable:
     """A table of the paper that a recipe makes.
@@ -82,13 +86,13 @@ class PaperTable:
     Args:
         recipe: its name.
         presets: its rows.
-        to_markdown: the table as Markdown, from the plan, the folder and how each run ended (0 is finished).
+        to_markdown: makes the table.
         needs_table: whether ``--table`` is a flag, and needed where cells are not trained.
     """
 
     recipe: str
     presets: Presets
-    to_markdown: Callable[[Plan, Path, Mapping[str, int]], str]
+    to_markdown: MakeTable
     needs_table: bool = False
 
     def parse(self, argv: Sequence[str], description: str = "") -> tuple[Plan, Path, int, StopSignal]:
@@ -209,20 +213,14 @@ def table_groups(
     return TableGroups(found, [each for each in random if each is not None])
 
 
-def run_table(
-    plan: Plan,
-    home: Path,
-    at_once: int,
-    make_table: Callable[[Plan, Path, Mapping[str, int]], str],
-    stop: StopSignal | None = None,
-) -> int:
+def run_table(plan: Plan, home: Path, at_once: int, make_table: MakeTable, stop: StopSignal | None = None) -> int:
     """Do all runs that are not finished, print the table and write it beside them; returns 0.
 
     Args:
         plan: the runs.
         home: the folder of their folders.
         at_once: how many run at the same time.
-        make_table: the table as Markdown, from the plan, the folder and how each run ended (0 is finished).
+        make_table: makes the table.
         stop: what stops the runs beside signals.
 
     Raises:
