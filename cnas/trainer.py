@@ -147,7 +147,7 @@ class CurriculumTrainer(FinishedRunMixin):
             self.config = replace(self.config, data=read.data, text=read.text)
             del self.task
         self.folder = RunFolder(Path(output_dir or config.trainer.output_dir or self.config.default_folder))
-        self._begun, self.started = False, time.monotonic()
+        self._begun, self.started = False, time.monotonic()  # where `stop_after` counts from
         self._network: PreTrainedModel | None = None
 
     @cached_property

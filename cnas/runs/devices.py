@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-from contextlib import suppress
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -83,10 +82,3 @@ def environment(accelerator: Accelerator) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "mixed_precision": accelerator.mixed_precision,
     }
-
-
-def peak_memory_gb() -> float:
-    """The most GB of its accelerator that this process has held; 0 where there is none, or nobody counts."""
-    with suppress(RuntimeError):
-        return round(torch.accelerator.max_memory_reserved() / 1e9, 3)
-    return 0.0

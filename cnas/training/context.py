@@ -41,8 +41,8 @@ class StopSignal:
     """
 
     def __init__(self, stop_after: str | None = None, since: float | None = None) -> None:
-        begin = time.monotonic() if since is None else since
-        self.deadline = math.inf if stop_after is None else begin + seconds(stop_after)
+        start = time.monotonic() if since is None else since
+        self.deadline = math.inf if stop_after is None else start + seconds(stop_after)
         self._stop_after = stop_after
         self._reason: str | None = None
 

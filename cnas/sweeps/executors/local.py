@@ -59,8 +59,8 @@ class Settings:
             return
         if count * need > (free := free_gb()):
             raise UserError(
-                f"--jobs must be at most {max(1, int(free / need))}: {count} runs at a time need {count} x {need:.1f} GB"
-                f" of the accelerator, and {free:.1f} GB are free (local.memory_gb says what a run needs)"
+                f"--jobs must be at most {max(1, int(free / need))}: {count} runs at a time need {count} x {need:.1f} "
+                f"GB of the accelerator, and {free:.1f} GB are free (local.memory_gb says what a run needs)"
             )
 
     @contextmanager
