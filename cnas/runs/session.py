@@ -26,6 +26,7 @@ def at_work(
     check: Callable[[], bool],
     *,
     resume: bool,
+    stop: StopSignal,
 ) -> Iterator[RunContext]:
     """What the stages of a run work with, while the context lasts.
 
@@ -36,12 +37,12 @@ def at_work(
         fingerprint: of the run's data.
         check: raises where the folder must not be used; says whether the run is finished already.
         resume: whether the run goes on from what is there.
+        stop: becomes that of the context, and is asked by signals too.
 
     Raises:
         UserError: another process works in the folder or has finished the run, or a tracker does not start.
         StorageError: the folder cannot be written.
     """
-    stop = StopSignal()
     # Signals first, so that no moment is left in which one takes the process and leaves the lock.
     with stop.on_signals(), stop.on_launcher_exit(), _locked(home, accelerator, check):
         # Before the folder holds a run: a tracker that does not start leaves it free for the next try.

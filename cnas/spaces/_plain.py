@@ -121,7 +121,7 @@ def path_step(
 
 
 def first_state(values: Values) -> Tensor:
-    """The state before a chunk; it requires a gradient as every later one does, so that one compiled step serves all."""
+    """The state before a chunk; it requires a gradient, as all later ones do: one compiled step serves all."""
     return values["state"].detach().requires_grad_(torch.is_grad_enabled())
 
 

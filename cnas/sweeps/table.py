@@ -17,6 +17,8 @@ from cnas.runs.flags import OneLineParser
 from cnas.sweeps.comparison import conclude
 from cnas.sweeps.many import Job, by_seed, run_many
 from cnas.sweeps.random_cells import random_cells
+from cnas.training.context import StopSignal
+from cnas.training.time_limit import process_started
 
 Rows = dict[str, RunConfig]
 """The configuration of every row of a table, by the row's name."""
@@ -73,6 +75,10 @@ def with_and_without(configs: Mapping[str, RunConfig]) -> Rows:
     }
 
 
+MakeTable = Callable[[Plan, Path, Mapping[str, int]], str]
+"""The table as Markdown, from the plan, the folder and how each run ended (0 is finished)."""
+
+
 @dataclass(frozen=True)
 class PaperTable:
     """A table of the paper that a recipe makes.
@@ -80,17 +86,17 @@ class PaperTable:
     Args:
         recipe: its name.
         presets: its rows.
-        to_markdown: the table as Markdown, from the plan, the folder and how each run ended (0 is finished).
+        to_markdown: makes the table.
         needs_table: whether ``--table`` is a flag, and needed where cells are not trained.
     """
 
     recipe: str
     presets: Presets
-    to_markdown: Callable[[Plan, Path, Mapping[str, int]], str]
+    to_markdown: MakeTable
     needs_table: bool = False
 
-    def parse(self, argv: Sequence[str], description: str = "") -> tuple[Plan, Path, int]:
-        """(plan, folder, runs at once) of a command line.
+    def parse(self, argv: Sequence[str], description: str = "") -> tuple[Plan, Path, int, StopSignal]:
+        """(plan, folder, runs at once, when they stop) of a command line.
 
         Raises:
             UserError: an unknown flag, or a value that is not allowed.
@@ -98,18 +104,25 @@ class PaperTable:
         parser = table_parser(self.recipe, self.presets, description)
         if self.needs_table:
             parser.add_argument("--table", metavar="FILE", help="accuracies of all architectures, see cnas table build")
-        plan, home, at_once = table_plan(self.recipe, self.presets, parser.parse_args(list(argv)))
+        given = parser.parse_args(list(argv))
+        stop = StopSignal(given.stop_after, process_started())
+        plan, home, at_once = table_plan(self.recipe, self.presets, given)
         configs = plan.rows.values()
         if self.needs_table and any(not each.retrain.num_train_epochs and each.table is None for each in configs):
             raise UserError(
                 "--table must be a table of NATS-Bench, got none: found cells are not trained but looked up in it"
             )
-        return plan, home, at_once
+        return plan, home, at_once, stop
 
     def main(self, argv: Sequence[str] | None = None, description: str = "") -> int:
         """Run the table; returns the exit code (see `cnas.errors`)."""
         words = sys.argv[1:] if argv is None else argv
-        return exit_code(lambda: run_table(*self.parse(words, description), self.to_markdown))
+
+        def action() -> int:
+            plan, home, at_once, stop = self.parse(words, description)
+            return run_table(plan, home, at_once, self.to_markdown, stop)
+
+        return exit_code(action)
 
 
 def table_parser(recipe: str, presets: Presets, description: str) -> OneLineParser:
@@ -129,6 +142,7 @@ def table_parser(recipe: str, presets: Presets, description: str) -> OneLinePars
     parser.add_argument("--random", type=int, default=3, metavar="N", help="cells of each space and seed (default: 3)")
     parser.add_argument("--jobs", type=int, default=1, metavar="J", help="runs at a time (default: 1)")
     parser.add_argument("--output-dir", metavar="DIR", help=f"(default: runs/{recipe}-<preset>)")
+    parser.add_argument("--stop-after", metavar="TIME", help="the runs save and leave then, e.g. 90s, 9m or 1.5h")
     return parser
 
 
@@ -199,19 +213,20 @@ def table_groups(
     return TableGroups(found, [each for each in random if each is not None])
 
 
-def run_table(plan: Plan, home: Path, at_once: int, make_table: Callable[[Plan, Path, Mapping[str, int]], str]) -> int:
+def run_table(plan: Plan, home: Path, at_once: int, make_table: MakeTable, stop: StopSignal | None = None) -> int:
     """Do all runs that are not finished, print the table and write it beside them; returns 0.
 
     Args:
         plan: the runs.
         home: the folder of their folders.
         at_once: how many run at the same time.
-        make_table: the table as Markdown, from the plan, the folder and how each run ended (0 is finished).
+        make_table: makes the table.
+        stop: what stops the runs beside signals.
 
     Raises:
         UserError, StorageError, Stopped, UnfinishedError: as `cnas.sweeps.run_many` and `cnas.sweeps.conclude`.
     """
-    codes = run_many(plan.jobs(), home, at_once=at_once)
+    codes = run_many(plan.jobs(), home, at_once=at_once, stop=stop)
     print(conclude(make_table(plan, home, codes), home, codes), flush=True)
     return 0
 
