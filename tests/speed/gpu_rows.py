@@ -93,7 +93,7 @@ class Row:
         unit: what is timed.
         chunks: batches of an epoch, where they are to be few.
         goals: milliseconds by precision, on an H100.
-        before: milliseconds of version 0.2 on an H100, before there were graphs.
+        before: milliseconds on an H100 before there were graphs.
         peer: milliseconds of the code that others use, on the same card.
     """
 

@@ -32,10 +32,18 @@ def table(lines: Sequence[Mapping[str, Any]]) -> str:
     for row, precision in pairs:
         each = [_shown(found.get((measure, row, precision), {}).get("ms"), "{:.3g}") for measure in times]
         captured = found.get(("captured", row, precision), {})
+        if "ms" in captured and not _has_graphs(captured):
+            each[0] += " (no graph)"
         rest = [_shown(captured.get(name), form) for name, form in NUMBERS.values()]
         cells.append([f"`{row}`", precision, _shown(ROWS[row].goals.get(precision), "{:g}", "–"), *each, *rest])
     devices = sorted({f"{line['device']}, torch {line['torch']}" for line in lines})
     return "\n\n".join(["; ".join(devices), _markdown(headings, cells), *_others(lines)])
+
+
+def _has_graphs(line: Mapping[str, Any]) -> bool:
+    """Whether all was captured that should be: a run goes on without a graph where that fails."""
+    graphs = line.get("graphs", {})
+    return bool(graphs.get("graphs")) and not graphs.get("graph_problems")
 
 
 def _others(lines: Iterable[Mapping[str, Any]]) -> Iterable[str]:
