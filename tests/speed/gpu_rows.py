@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -238,6 +239,7 @@ def sized(config: RunConfig, words: int) -> RunConfig:
     return replace(config, space=space, network=network)
 
 
+@cache
 def made_up_text(tiny: bool) -> tuple[tuple[str, ...], torch.Tensor, torch.Tensor]:
     """A text in which each word suggests the next one: (words, training tokens, validation tokens)."""
     count, size = (30, 40) if tiny else (10_000, 1000)
@@ -250,6 +252,7 @@ def made_up_text(tiny: bool) -> tuple[tuple[str, ...], torch.Tensor, torch.Tenso
     return words, train, train[: 200 if tiny else VALIDATION].clone()
 
 
+@cache
 def real_text(folder: str) -> tuple[tuple[str, ...], torch.Tensor, torch.Tensor]:
     """The text of a folder, as a run reads it."""
     data = load_text(folder, TextConfig())

@@ -53,8 +53,20 @@ def _others(lines: Iterable[Mapping[str, Any]]) -> Iterable[str]:
         yield _markdown(["processes on the card", "steps a second, together"], rows)
     ends = [line for line in lines if "mean_loss" in line]
     if ends:
-        rows = [[f"`{line['row']}`", line["precision"], _shown(line["mean_loss"], "{:.4g}")] for line in ends]
-        yield _markdown(["trajectory", "precision", f"mean loss of the last {ends[0]['last']} steps"], rows)
+        exact = {line["row"]: line["mean_loss"] for line in ends if line["precision"] == "fp32"}
+        rows = [
+            [f"`{line['row']}`", line["precision"], _shown(line["mean_loss"], "{:.4g}"), _apart(line, exact)]
+            for line in ends
+        ]
+        yield _markdown(
+            ["trajectory", "precision", f"mean loss of the last {ends[0]['last']} steps", "from fp32"], rows
+        )
+
+
+def _apart(line: Mapping[str, Any], exact: Mapping[str, float | None]) -> str:
+    """How far the end of a trajectory is from that in float32."""
+    loss, base = line["mean_loss"], exact.get(line["row"])
+    return _shown(loss / base - 1 if loss and base else None, "{:+.2%}")
 
 
 def _shown(value: float | None, form: str, missing: str = MISSING) -> str:
