@@ -26,6 +26,7 @@ Penalised = Literal["dropped", "raw"]
 CHUNK_ELEMENTS = 2**22
 """Logits that one product of the loss makes: enough for an efficient product, little beside all of them."""
 
+KEPT_MASKS = 3
 NEVER = 104.0
 """So far below all others a logit has probability 0: e^-104 is less than half of the smallest float32."""
 
@@ -111,6 +112,7 @@ class LanguageModelShell(nn.Module):
         self.decoder = nn.Linear(sizes.hidden_size, sizes.vocab_size, bias=sizes.decoder_bias)
         self.decoder.weight = self.embedding.weight
         self.memory = BufferPool()
+        self._drawn: list[tuple[Any, Masks]] = []
 
     def masks(self, rows: int, dropout_seeds: Any | None) -> Masks:
         """The masks of a batch with ``rows`` sequences, on the device of the weights; none in evaluation.
@@ -123,9 +125,20 @@ class LanguageModelShell(nn.Module):
         return Masks(*(None if mask is None else mask.to(like.device) for mask in drawn))
 
     def host_masks(self, rows: int, dropout_seeds: Any | None) -> Masks:
-        """`masks` in host memory, where every accelerator draws the same ones."""
+        """`masks` in host memory, where every accelerator draws the same ones.
+
+        Those of the last few batches are kept: several passes of a step may want them, and they may be drawn ahead.
+        """
         if not self.training:
             return NO_MASKS
+        asked = dropout_seeds, rows, self.embedding.weight.dtype
+        found = next((masks for known, masks in self._drawn if known == asked), None)
+        if found is None or dropout_seeds is None:
+            found = self._draw(rows, dropout_seeds)
+            self._drawn = [*self._drawn[1 - KEPT_MASKS :], (asked, found)]
+        return found
+
+    def _draw(self, rows: int, dropout_seeds: Any | None) -> Masks:
         sizes, (words, hidden) = self.sizes, self.embedding.weight.shape
         return Masks(
             words=self._mask("words", sizes.dropout_words, (words, 1), dropout_seeds),
@@ -209,6 +222,41 @@ def tied_cross_entropy(
     return losses
 
 
+def cross_entropy_at_once(
+    hidden_NH: Tensor, weight_VH: Tensor, bias_V: Tensor | None, labels_N: Tensor, exact: torch.dtype
+) -> Tensor:
+    """As `tied_cross_entropy`, in one block, which suits an accelerator; products in the dtype of ``hidden``.
+
+    The [N, V] gradient is made with the losses, and takes the place of the logits.
+    """
+    found: Tensor = _CrossEntropyAtOnce.apply(hidden_NH, weight_VH, bias_V, labels_N, exact)
+    return found
+
+
+class _CrossEntropyAtOnce(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, hidden_NH: Tensor, weight_VH: Tensor, bias_V: Tensor | None, labels_N: Tensor, exact: torch.dtype
+    ) -> Tensor:
+        logits_NV = (hidden_NH @ weight_VH.t()).to(exact)
+        logits_NV = logits_NV if bias_V is None else logits_NV.add_(bias_V)
+        slopes_NV = logits_NV.log_softmax(1)
+        del logits_NV
+        losses_N = slopes_NV.gather(1, labels_N[:, None]).squeeze(1).neg()
+        if any(ctx.needs_input_grad):
+            slopes_NV = slopes_NV.exp_()
+            slopes_NV.scatter_add_(1, labels_N[:, None], slopes_NV.new_full((), -1.0).expand(len(slopes_NV), 1))
+            ctx.save_for_backward(hidden_NH, weight_VH, slopes_NV.to(hidden_NH.dtype))
+            ctx.dtypes = hidden_NH.dtype, weight_VH.dtype, None if bias_V is None else bias_V.dtype
+        return losses_N
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        hidden_NH, weight_VH, slopes_NV = ctx.saved_tensors
+        return *_through_products(ctx, hidden_NH, weight_VH, slopes_NV, grads[0]), None, None
+
+
 def row_blocks(rows: int, vocabulary: int, elements: int = CHUNK_ELEMENTS) -> list[slice]:
     """Blocks of rows that hold at most ``elements`` logits each (one row at least)."""
     size = max(1, elements // vocabulary)
@@ -243,17 +291,23 @@ class _TiedCrossEntropy(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         hidden_NH, weight_VH = ctx.saved_tensors
-        (slopes_NV,) = ctx.buffers.parts
-        scale_N1 = grads[0][:, None].to(hidden_NH.dtype)
-        # The incoming gradient multiplies the small factor of each product, never all [N, V]. A gradient of the
-        # architecture takes the weights as constants: what nobody asks for is not computed.
-        products = (
-            lambda: (slopes_NV @ weight_VH).mul_(scale_N1),
-            lambda: slopes_NV.t() @ (hidden_NH * scale_N1),
-            lambda: slopes_NV.t() @ scale_N1[:, 0],
-        )
-        parts = zip(products, ctx.needs_input_grad, ctx.dtypes, strict=False)
-        return *(product().to(kind) if wanted else None for product, wanted, kind in parts), None, None, None
+        return *_through_products(ctx, hidden_NH, weight_VH, ctx.buffers.parts[0], grads[0]), None, None, None
+
+
+def _through_products(
+    ctx: Any, hidden_NH: Tensor, weight_VH: Tensor, slopes_NV: Tensor, grad_N: Tensor
+) -> list[Tensor | None]:
+    """The gradients of hidden states, weight and bias from those of the losses by the logits."""
+    scale_N1 = grad_N[:, None].to(hidden_NH.dtype)
+    # The incoming gradient multiplies the small factor of each product, never all [N, V]. A gradient of the
+    # architecture takes the weights as constants: what nobody asks for is not computed.
+    products = (
+        lambda: (slopes_NV @ weight_VH).mul_(scale_N1),
+        lambda: slopes_NV.t() @ (hidden_NH * scale_N1),
+        lambda: slopes_NV.t() @ scale_N1[:, 0],
+    )
+    parts = zip(products, ctx.needs_input_grad, ctx.dtypes, strict=False)
+    return [product().to(kind) if wanted else None for product, wanted, kind in parts]
 
 
 def _to_losses(logits_NV: Tensor, bias_V: Tensor | None, labels_N: Tensor, losses_N: Tensor, keep: bool) -> None:

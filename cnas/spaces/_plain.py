@@ -1,11 +1,11 @@
 """Recurrent language models as pure functions: one time step of a path, the loop over a chunk, and the model around it.
 
-    [c, u] = [x, h]·W_0      s_0 = N(h   + sigmoid(c)·(tanh(u) - h))
-    [c, u] = s_j·W_i         s_i = N(s_j + sigmoid(c)·(f_i(u)  - s_j))      h' = mean of some s_i
+    [c, u] = [x, h]·W_0      s_0 = h   + sigmoid(c)·(tanh(u) - h)
+    [c, u] = s_j·W_i         s_i = s_j + sigmoid(c)·(f_i(u)  - s_j)      h' = mean of some s_i
 
 j and f_i are numbers in tensors, so that one recorded step serves every path, or plain integers where a network has one
-cell for good. N normalises over the rows of the batch, or does nothing. The mixtures of the spaces are in their
-folders' ``plain.py``. These functions define the cells; whatever is faster is tested against them.
+cell for good. What a space has of its own is in its folder's ``plain.py``. These functions define the cells; whatever
+is faster is tested against them.
 
 Legend: B rows, T tokens, H hidden units, G = 2H, N nodes after node 0, K paths at once, V words, D dtype of products.
 """
@@ -29,24 +29,18 @@ from cnas.spaces._language_model import (
     Masks,
     apply_input_masks,
     apply_mask,
+    cross_entropy_at_once,
     regularisers,
 )
 from cnas.spaces.pure import Compile, PureForward
 from cnas.types import Batch, Output
 
-EPSILON = 1e-5
-"""What a variance is raised by before its root divides."""
+MULTIPLE = 8
+"""Tensor cores take rows of so many numbers of half precision."""
 FUNCTIONS = tuple(ACTIVATIONS.values())
 Values = Mapping[str, Tensor]
 Cell = Callable[[Tensor, Values, Compile, torch.dtype], Tensor]
 """From projected inputs [T, B, G] and the tensors of a `PureForward` the outputs [T, B, H], or [T, K, B, H]."""
-
-
-def normalised(values: Tensor, rows: int) -> Tensor:
-    """``values`` with mean 0 and variance 1 over the dimension ``rows``, statistics of the batch at hand."""
-    centred = values - values.mean(rows, keepdim=True)
-    # From centred values: mean(x²) - mean(x)² would lose what mean and spread have in common.
-    return centred * torch.rsqrt(centred.square().mean(rows, keepdim=True) + EPSILON)
 
 
 def chosen(options: Sequence[Tensor], number: Tensor | int) -> Tensor:
@@ -90,9 +84,7 @@ class Path(NamedTuple):
     """The nodes whose mean is the next state."""
 
 
-def path_step(
-    projected: Tensor, state: Tensor, mask: Tensor | None, matrices: CellMatrices, path: Path, *, norm: bool
-) -> Tensor:
+def path_step(projected: Tensor, state: Tensor, mask: Tensor | None, matrices: CellMatrices, path: Path) -> Tensor:
     """One time step of one path, or of K at once: the next state [B, H], or [K, B, H].
 
     Args:
@@ -101,7 +93,6 @@ def path_step(
         mask: [B, H], what every node's input is multiplied by; None where there is no dropout.
         matrices: [H, G] each, or [K, H, G] of the nodes after node 0.
         path: what is run.
-        norm: whether nodes are normalised.
     """
     states: list[Tensor] = []
     for node in range(len(matrices.others) + 1):
@@ -113,7 +104,6 @@ def path_step(
         value = previous + torch.sigmoid(gates) * (update - previous)
         if node and path.scales is not None:
             value = value * path.scales[node - 1]
-        value = normalised(value, -2) if norm else value
         if node and path.idle is not None:
             value = value + path.idle[node - 1]
         states.append(value)
@@ -130,16 +120,6 @@ def mean_of(states: Sequence[Tensor], concat: tuple[int, ...]) -> Tensor:
     return sum((states[node] for node in concat[1:]), states[concat[0]]) / len(concat)
 
 
-def plain_path_step(*given: Any) -> Tensor:
-    """`path_step` without normalisation."""
-    return path_step(*given, norm=False)
-
-
-def normed_path_step(*given: Any) -> Tensor:
-    """`path_step` with normalisation."""
-    return path_step(*given, norm=True)
-
-
 @dataclass(frozen=True)
 class PathCell:
     """A path, or K of them, over a chunk.
@@ -147,20 +127,18 @@ class PathCell:
     Args:
         nodes: N.
         concat: the nodes whose mean is output and next state.
-        norm: whether nodes are normalised.
         fixed: (source, activation) of every node where they are the same for good; None where tensors say it.
         paths: K, where each of them has matrices of its own, ``matrix3.0`` and so on.
     """
 
     nodes: int
     concat: tuple[int, ...]
-    norm: bool
     fixed: tuple[tuple[int, int], ...] | None = None
     paths: int | None = None
 
     def __call__(self, projected_TBG: Tensor, values: Values, compiled: Compile, dtype: torch.dtype) -> Tensor:
         """The outputs [T, B, H] or [T, K, B, H]."""
-        step = compiled(normed_path_step if self.norm else plain_path_step)
+        step = compiled(path_step)
         matrices = tuple(self._matrix(f"matrix{node}", values).to(dtype) for node in range(self.nodes))
         scales, idle = (values[name].unbind() if name in values else None for name in ("scales", "idle"))
         if self.fixed is None:
@@ -191,27 +169,42 @@ def language_model(values: Values, compiled: Compile, dtype: torch.dtype | None,
         cell: what runs between embedding and decoder.
         model: what it is built as.
     """
+    if dtype not in (None, values["state"].dtype):
+        values = widened(values, -model.sizes.hidden_size % MULTIPLE)
     masks = Masks(*(values.get(f"mask.{name}") for name in Masks._fields))
     embedding_VH, labels_BT, exact = values["embedding"], values["labels"], values["state"].dtype
     dtype = exact if dtype is None else dtype
     embedded_BTH = apply_input_masks(F.embedding(values["inputs"], embedding_VH), values["inputs"], masks)
     projected_TBG = (embedded_BTH.transpose(0, 1).to(dtype) @ values["input_matrix"].to(dtype)).to(exact)
     raw = cell(projected_TBG, values, compiled, dtype)
-    decoder_HV, bias_V = embedding_VH.to(dtype).t(), values.get("bias")
-    labels_TB = labels_BT.t().contiguous()
+    decoder_VH, bias_V = embedding_VH.to(dtype), values.get("bias")
+    labels_TB, width = labels_BT.t().contiguous(), model.sizes.hidden_size
     if raw.dim() == 4:
         # One candidate at a time: the logits of all would be the largest thing in memory.
-        every = [_losses(raw_TBH, labels_TB, decoder_HV, bias_V, model) for raw_TBH in raw.unbind(1)]
-        return Output(torch.stack(every).transpose(1, 2), None, raw[-1], raw.new_zeros(()))
+        every = [_losses(raw_TBH, labels_TB, decoder_VH, bias_V, model) for raw_TBH in raw.unbind(1)]
+        return Output(torch.stack(every).transpose(1, 2), None, raw[-1, ..., :width], raw.new_zeros(()))
     mask_BH = None if masks.output is None else masks.output[:, 0]
     dropped_TBH = apply_mask(raw, mask_BH)
-    losses_TB = _losses(dropped_TBH, labels_TB, decoder_HV, bias_V, model)
+    losses_TB = _losses(dropped_TBH, labels_TB, decoder_VH, bias_V, model)
     penalty = raw.new_zeros(())
     if model.training:
-        width = model.sizes.hidden_size  # what is beyond was added for the sake of speed
         both = (each[..., :width].transpose(0, 1) for each in (raw, dropped_TBH))
         penalty = regularisers(model.sizes, *both)
-    return Output(losses_TB.t(), None, raw[-1], penalty)
+    return Output(losses_TB.t(), None, raw[-1, ..., :width], penalty)
+
+
+def widened(values: Values, more: int) -> Values:
+    """The same model with ``more`` hidden units that nothing reads: products of half precision want even widths."""
+    if not more:
+        return values
+
+    def wider(name: str, value: Tensor) -> Tensor:
+        if "matrix" in name:  # [H, 2H]
+            return F.pad(value.unflatten(1, (2, -1)), (0, more, 0, 0, 0, more)).flatten(1)
+        wide = name in {"embedding", "state"} or (name.startswith("mask.") and name != "mask.words")
+        return F.pad(value, (0, more)) if wide else value
+
+    return {name: wider(name, value) for name, value in values.items()}
 
 
 @dataclass(frozen=True)
@@ -229,12 +222,14 @@ class Model:
     pad_row: int | None = None
 
 
-def _losses(dropped_TBH: Tensor, labels_TB: Tensor, decoder_HV: Tensor, bias_V: Tensor | None, model: Model) -> Tensor:
-    logits = (dropped_TBH.flatten(0, 1).to(decoder_HV.dtype) @ decoder_HV).to(dropped_TBH.dtype)
+def _losses(dropped_TBH: Tensor, labels_TB: Tensor, decoder_VH: Tensor, bias_V: Tensor | None, model: Model) -> Tensor:
+    hidden_NH, labels_N, exact = dropped_TBH.flatten(0, 1).to(decoder_VH.dtype), labels_TB.flatten(), dropped_TBH.dtype
+    if model.pad_row is None or model.pad_row >= len(decoder_VH):
+        return cross_entropy_at_once(hidden_NH, decoder_VH, bias_V, labels_N, exact).view(labels_TB.shape)
+    logits = (hidden_NH @ decoder_VH.t()).to(exact)
     logits = logits if bias_V is None else logits + bias_V
-    if model.pad_row is not None and model.pad_row < logits.shape[-1]:
-        logits[..., model.pad_row] = logits.detach().amin(-1) - NEVER
-    return F.cross_entropy(logits, labels_TB.flatten(), reduction="none").view(labels_TB.shape)
+    logits[..., model.pad_row] = logits.detach().amin(-1) - NEVER
+    return F.cross_entropy(logits, labels_N, reduction="none").view(labels_TB.shape)
 
 
 def shell_weights(bias: bool) -> dict[str, str]:
@@ -261,7 +256,7 @@ def recurrent_forward(network: Any, batch: Batch) -> PureForward | None:
     numbers = {name: number for number, name in enumerate(ACTIVATIONS)}
     fixed = tuple((source, numbers[name]) for source, name in cell.nodes)
     concat = cell.concat or tuple(range(1, len(fixed) + 1))
-    path = PathCell(len(fixed), tuple(concat), norm=False, fixed=fixed)
+    path = PathCell(len(fixed), tuple(concat), fixed=fixed)
     model = Model(network.shell.sizes, network.training, network.config.pad_row)
     state = batch.hidden_state
     if state is None:

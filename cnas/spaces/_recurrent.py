@@ -8,16 +8,17 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from cnas.random import HOST
 from cnas.spaces._gated_cell import ACTIVATIONS
 from cnas.spaces._language_model import NO_MASKS, LanguageModelShell, LanguageModelSizes, tied_cross_entropy
-from cnas.spaces._plain import Cell, Model, PathCell, language_model, shell_tensors, shell_weights
+from cnas.spaces._plain import Cell, Model, language_model, shell_tensors, shell_weights
 from cnas.spaces.base import Decision, SearchSpace, SuperNet
 from cnas.spaces.pure import PureForward
 from cnas.types import Architecture, Batch, Choice, Routing
@@ -71,6 +72,22 @@ class PureCell(NamedTuple):
     unused: frozenset[str] = frozenset()
 
 
+@lru_cache(maxsize=8)
+def _places(
+    decisions: tuple[Decision, ...], columns: tuple[int, ...], width: int, active: tuple[Choice, ...]
+) -> Tensor:
+    """Where in [E, O] the weights of `RecurrentSuperNet.table` are, flattened; behind the end where there is none."""
+    found, edges = set(active), max(edge for each in decisions for edge in each.edges) + 1
+    nodes = len(decisions)
+    places = torch.full((nodes, nodes, len(columns)), edges * width, device=HOST)
+    for node, each in enumerate(decisions):
+        for source, edge in enumerate(each.edges):
+            for place, column in enumerate(columns):
+                if (edge, column) in found:
+                    places[node, source, place] = edge * width + column
+    return places
+
+
 class RecurrentSuperNet(SuperNet):
     """The shared weights of recurrent cells: a language model's shell and one [H, 2H] matrix per input of a node.
 
@@ -100,6 +117,16 @@ class RecurrentSuperNet(SuperNet):
     def zero_hidden_state(self, rows: int) -> Tensor:
         """Zeros [rows, H]."""
         return self.input_matrix.new_zeros(rows, self.shell.sizes.hidden_size)
+
+    def draw_ahead(self, batch: Batch) -> None:
+        """Draw the dropout masks of a batch."""
+        self.shell.host_masks(len(batch.inputs), batch.dropout_seeds)
+
+    def table(self, weights_EO: Tensor, active: tuple[Choice, ...]) -> Tensor:
+        """The weights [N, N, M] of a routing by node, source and activation; 0 for what is not active, or not there."""
+        columns = tuple(self.operations.index(name) for name in ACTIVATIONS)
+        places_NNM = _places(self.decisions, columns, len(self.operations), active)
+        return F.pad(weights_EO.flatten(), (0, 1))[places_NNM]
 
     def pure(self, batch: Batch, routing: Routing) -> PureForward | None:
         """See `SuperNet.pure`; statistics of batches that are spread over processes are for `forward` alone."""
@@ -168,7 +195,7 @@ class RecurrentSuperNet(SuperNet):
         return [next(pair for pair in decision.options if pair in active) for decision in self.decisions]
 
     def _numbers(self, node: int, edge: int, operation: int) -> tuple[int, int]:
-        """The source and the activation of a pair, as `PathCell` counts them."""
+        """The source and the activation of a pair, as `cnas.spaces._plain.Path` counts them."""
         decision, names = self.decisions[node], [*ACTIVATIONS]
         return decision.sources[decision.edges.index(edge)], names.index(self.operations[operation])
 
@@ -189,7 +216,7 @@ class RecurrentSuperNet(SuperNet):
         )
 
     @abstractmethod
-    def path_matrices(self, pairs_KN: Sequence[Sequence[Choice]], count: int | None) -> tuple[PathCell, dict[str, int]]:
+    def path_matrices(self, pairs_KN: Sequence[Sequence[Choice]], count: int | None) -> tuple[Cell, dict[str, int]]:
         """The cell of paths, and the places of the matrices that they read; arguments as in `pure_path`."""
 
     @abstractmethod

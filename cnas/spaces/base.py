@@ -112,6 +112,9 @@ class SuperNet(nn.Module, ABC):
         finally:
             self.train(was_training)
 
+    def draw_ahead(self, batch: Batch) -> None:
+        """Draw what the forward pass on a batch will want, while the device is busy."""
+
     def pure(self, batch: Batch, routing: Routing) -> PureForward | None:  # noqa: ARG002
         """The forward pass as a function of tensors, for a graph of the device; None where it must be run as it is."""
         return None

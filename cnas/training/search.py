@@ -124,6 +124,9 @@ class SearchLoop(AccelerateLoop):
             self._reweight_batch(batch, index)
         parts = self.in_parts(batch, None if self.curriculum is None else self.curriculum.weights)
         if order == "before":
+            if self.context.graphs.active:
+                for part in parts:
+                    self.parts.supernet.draw_ahead(part.batch)
             self._arch_step(index, parts)
         routing = self.algorithm.route(self.context.generator("route", self.progress.step))
         asked = self.weight_step(

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnas.algorithms._relaxation import Alphas, hard_sample
+from cnas.spaces._plain import widened
 from cnas.spaces.pure import as_it_is, network_forward
 from cnas.types import Batch, Routing
 
@@ -144,3 +145,25 @@ def test_two_paths_have_one_key():
     found = [supernet.pure(batch, space.routing(space.sample(draws))) for _ in range(5)]
     assert len({each.key for each in found}) == 1
     assert len({tuple(each.tensors["sources"].tolist()) for each in found}) > 1
+
+
+@both
+@settings(SETTINGS, max_examples=10)
+@given(data=st.data(), soft=st.booleans())
+def test_hidden_units_that_nothing_reads_change_nothing(name, soft, data):
+    case = {"name": name} | data.draw(cases(name))
+    space, supernet, batch, draws = example(F64, **case)
+    weights = torch.rand(1, *space.shape, generator=draws, dtype=F64)
+    routing = Routing(weights, (every_pair(space),)) if soft else space.routing(space.sample(draws))
+    found, named = supernet.pure(batch, routing), dict(supernet.named_parameters())
+    values = {slot: named[parameter] for slot, parameter in found.weights.items()} | dict(found.tensors)
+    narrow = found.function(values, as_it_is, None)
+    wide = found.function(widened(values, 3), as_it_is, None)
+    for one, other in zip((wide.losses, wide.hidden_state, wide.penalty), _seen(narrow), strict=True):
+        comparing.close(one, other, comparing.TOLERANCES[F64][0])
+    mine, theirs = (torch.autograd.grad(each.losses.sum(), supernet.shell.embedding.weight) for each in (wide, narrow))
+    comparing.close(mine[0], theirs[0], comparing.TOLERANCES[F64][1])
+
+
+def _seen(output):
+    return output.losses, output.hidden_state, output.penalty

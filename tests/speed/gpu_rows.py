@@ -7,7 +7,7 @@ import contextlib
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,8 @@ from cnas.runs.images import ImageTask
 from cnas.runs.session import at_work
 from cnas.runs.task import Hooks, Task
 from cnas.runs.text import TextTask
-from cnas.training import RunContext, SearchArguments, SearchLoop
+from cnas.training import RunContext, SearchLoop
+from cnas.training.context import StopSignal
 from cnas.training.retrain import Retrainer
 
 CANDIDATES = 5
@@ -113,15 +114,7 @@ class Row:
         sizes: Mapping[str, Mapping[str, Any]] = {}
         if tiny:
             sizes = TINY_IMAGES if self.preset.startswith("nats") else TINY_TEXT
-        return preset_with(
-            self.preset, self.algorithm, {**sizes, **arguments(torch_compile=mode), **PRECISIONS[precision]}
-        )
-
-
-def arguments(**wanted: Any) -> dict[str, Any]:
-    """Fields of `SearchArguments`."""
-    # TEMPORARY, until `SearchArguments` has torch_compile: then return `wanted`, and delete this function's other line.
-    return {name: value for name, value in wanted.items() if name in {each.name for each in fields(SearchArguments)}}
+        return preset_with(self.preset, self.algorithm, {**sizes, "torch_compile": mode, **PRECISIONS[precision]})
 
 
 DARTS, ENAS, NATS = "ptb_cl_darts/paper", "ptb_cl_enas/paper", "nats_cl/paper"
@@ -211,12 +204,11 @@ def measure(
         accelerator = make_accelerator(task.config, folder.path)
         forget(accelerator.device)
         steps = Steps(plan, accelerator.device, row.instead)
-        with at_work(folder, task.config, accelerator, "0", lambda: False, resume=False) as context:
+        with at_work(folder, task.config, accelerator, "0", lambda: False, stop=StopSignal(), resume=False) as context:
             steps.loop = row.loop(task, context, (steps,))
             with contextlib.suppress(Enough):
                 steps.loop.run()
-            graphs = getattr(context, "graphs", None)
-            described = {} if graphs is None else {"graphs": graphs.describe()}
+            described = {"graphs": context.graphs.describe()}
     return steps.found | described
 
 

@@ -8,21 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from cnas.random import HOST
-from cnas.spaces._gated_cell import ACTIVATIONS, IN_PLACE, gate
+from cnas.spaces._gated_cell import IN_PLACE, gate
 from cnas.spaces._language_model import NO_MASKS, LanguageModelSizes, Masks
 from cnas.spaces._memory import BufferPool
-from cnas.spaces._plain import PathCell
+from cnas.spaces._plain import Cell as PureFunction
 from cnas.spaces._recurrent import PureCell, RecurrentSuperNet
 from cnas.spaces.base import Decision
 from cnas.spaces.darts_rnn.cell import run_search_cell
 from cnas.spaces.darts_rnn.norm import BatchNorm
-from cnas.spaces.darts_rnn.plain import MixtureCell
+from cnas.spaces.darts_rnn.plain import MixtureCell, NormedPathCell
 from cnas.spaces.darts_rnn.tape import Cell, Node, multiply
 from cnas.types import Batch, Choice, Output, Routing
 
@@ -40,6 +39,28 @@ class _Plan:
     @property
     def single(self) -> bool:
         return len(self.edges) == 1 == len(self.operations)
+
+
+@lru_cache(maxsize=8)
+def _plans(
+    decisions: tuple[Decision, ...], operations: tuple[str, ...], active: tuple[Choice, ...]
+) -> tuple[_Plan, ...]:
+    """What of every decision a routing runs; mixtures ask for the same again in every step."""
+    found = set(active)
+    return tuple(_plan(decision, operations, found) for decision in decisions)
+
+
+def _plan(decision: Decision, names: tuple[str, ...], active: set[Choice]) -> _Plan:
+    run = [pair for pair in decision.options if pair in active]
+    edges, operations = sorted({edge for edge, _ in run}), sorted({operation for _, operation in run})
+    sources = dict(zip(decision.edges, decision.sources, strict=True))
+    return _Plan(
+        node=Node(tuple(sources[edge] for edge in edges), tuple(names[index] for index in operations)),
+        edges=edges,
+        operations=operations,
+        run=[[(edge, operation) in active for operation in operations] for edge in edges],
+        idle=[pair for pair in decision.options if pair not in active],
+    )
 
 
 class DartsRnnSuperNet(RecurrentSuperNet):
@@ -99,30 +120,24 @@ class DartsRnnSuperNet(RecurrentSuperNet):
         self,
         pairs_KN: Sequence[Sequence[Choice]],  # noqa: ARG002
         count: int | None,  # noqa: ARG002
-    ) -> tuple[PathCell, dict[str, int]]:
+    ) -> tuple[PureFunction, dict[str, int]]:
         """See `RecurrentSuperNet`; all pairs of a node share a matrix."""
-        return PathCell(len(self.decisions), self.concat, norm=True), self._places()
+        return NormedPathCell(len(self.decisions), self.concat), self._places()
 
     def unread(self, pairs: Sequence[Choice]) -> frozenset[str]:
         """See `RecurrentSuperNet`."""
-        return self._unread([self._plan(each, {pair}) for each, pair in zip(self.decisions, pairs, strict=True)])
+        return self._unread(_plans(self.decisions, self.operations, tuple(pairs)))
 
     def pure_mixture(self, routing: Routing) -> PureCell | None:
         """See `RecurrentSuperNet`; where the output depends on node 0."""
-        active, plans = set(routing.active[0]), self._plans(routing)
+        plans = self._plans(routing)
         if not self._reachable(plans)[0]:
             return None
-        weights_EO, names = routing.weights[0].to(self.input_matrix.dtype), [*ACTIVATIONS]
-        columns, nodes = [self.operations.index(name) for name in names], len(self.decisions)
-        rows = []
-        for each in self.decisions:
-            run = torch.tensor([[(edge, column) in active for column in columns] for edge in each.edges], device=HOST)
-            found = weights_EO[list(each.edges)][:, columns] * run.to(weights_EO.dtype)
-            rows.append(F.pad(found, (0, 0, 0, nodes - len(each.edges))))
-        tensors = {"table": torch.stack(rows)}
+        weights_EO = routing.weights[0].to(self.input_matrix.dtype)
+        tensors = {"table": self.table(weights_EO, routing.active[0])}
         if routing.weights.requires_grad and any(plan.idle for plan in plans):
-            tensors["idle"] = self.idle(weights_EO, active)
-        return PureCell(MixtureCell(nodes, self.concat), tensors, self._places(), self._unread(plans))
+            tensors["idle"] = self.idle(weights_EO, set(routing.active[0]))
+        return PureCell(MixtureCell(len(plans), self.concat), tensors, self._places(), self._unread(plans))
 
     def _places(self) -> dict[str, int]:
         return {f"matrix{node}": node for node in range(len(self.decisions))}
@@ -142,21 +157,8 @@ class DartsRnnSuperNet(RecurrentSuperNet):
         inputs_BTH = self.shell.embed(batch.inputs, masks)
         return torch.matmul(inputs_BTH.transpose(0, 1), self.input_matrix).to(inputs_BTH.dtype)
 
-    def _plans(self, routing: Routing) -> list[_Plan]:
-        active = set(routing.active[0])
-        return [self._plan(decision, active) for decision in self.decisions]
-
-    def _plan(self, decision: Decision, active: set[Choice]) -> _Plan:
-        run = [pair for pair in decision.options if pair in active]
-        edges, operations = sorted({edge for edge, _ in run}), sorted({operation for _, operation in run})
-        sources = dict(zip(decision.edges, decision.sources, strict=True))
-        return _Plan(
-            node=Node(tuple(sources[edge] for edge in edges), tuple(self.operations[index] for index in operations)),
-            edges=edges,
-            operations=operations,
-            run=[[(edge, operation) in active for operation in operations] for edge in edges],
-            idle=[pair for pair in decision.options if pair not in active],
-        )
+    def _plans(self, routing: Routing) -> tuple[_Plan, ...]:
+        return _plans(self.decisions, self.operations, routing.active[0])
 
     def _weights(self, routing: Routing, plans: Sequence[_Plan]) -> tuple[list[Tensor] | None, Tensor | None]:
         """The weights [S, K] of every node's pairs, and the sums of the weights of what is not run."""

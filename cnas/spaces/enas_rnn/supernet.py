@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from cnas.spaces._gated_cell import IN_PLACE, Gates, Term, gate, run_cell
 from cnas.spaces._language_model import NO_MASKS, LanguageModelSizes
@@ -71,7 +70,7 @@ class EnasRnnSuperNet(RecurrentSuperNet):
             for node in range(nodes)
             for k, pairs in enumerate(pairs_KN)
         }
-        return PathCell(nodes, tuple(range(1, nodes + 1)), norm=False, paths=count), places
+        return PathCell(nodes, tuple(range(1, nodes + 1)), paths=count), places
 
     def unread(self, pairs: Sequence[Choice]) -> frozenset[str]:  # noqa: ARG002
         """None: the output is the mean of all nodes."""
@@ -81,13 +80,9 @@ class EnasRnnSuperNet(RecurrentSuperNet):
         """See `RecurrentSuperNet`; the mixture of everything."""
         if any(pair not in set(routing.active[0]) for decision in self.decisions for pair in decision.options):
             return None
-        weights_EO = routing.weights[0].to(self.input_matrix.dtype)
-        nodes = len(self.decisions)
-        table_NNM = torch.stack(
-            [F.pad(weights_EO[list(each.edges)], (0, 0, 0, nodes - len(each.edges))) for each in self.decisions]
-        )
+        table_NNM = self.table(routing.weights[0].to(self.input_matrix.dtype), routing.active[0])
         matrices = {f"matrix{place}": place for place in range(len(self.matrices))}
-        return PureCell(MixtureCell(nodes), {"table": table_NNM}, matrices)
+        return PureCell(MixtureCell(len(self.decisions)), {"table": table_NNM}, matrices)
 
     def _place(self, edge: int, operation: int) -> int:
         return edge * len(self.operations) + operation
