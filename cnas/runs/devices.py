@@ -77,7 +77,8 @@ def graphs_of(config: RunConfig, accelerator: Accelerator) -> StepGraphs:
         if accelerator.is_main_process:
             print(text, flush=True)
 
-    return step_graphs(config.trainer.torch_compile, accelerator.device, accelerator.mixed_precision, log)
+    precision = "tf32" if config.trainer.tf32 and accelerator.mixed_precision == "no" else accelerator.mixed_precision
+    return step_graphs(config.trainer.torch_compile, accelerator.device, precision, log)
 
 
 def _check_tracker(name: str) -> None:

@@ -26,6 +26,8 @@ Penalised = Literal["dropped", "raw"]
 CHUNK_ELEMENTS = 2**22
 """Logits that one product of the loss makes: enough for an efficient product, little beside all of them."""
 
+BLOCK_ELEMENTS = 2**25
+"""Logits that are normalised at once on an accelerator: enough to keep it busy."""
 KEPT_MASKS = 3
 NEVER = 104.0
 """So far below all others a logit has probability 0: e^-104 is less than half of the smallest float32."""
@@ -225,7 +227,7 @@ def tied_cross_entropy(
 def cross_entropy_at_once(
     hidden_NH: Tensor, weight_VH: Tensor, bias_V: Tensor | None, labels_N: Tensor, exact: torch.dtype
 ) -> Tensor:
-    """As `tied_cross_entropy`, in one block, which suits an accelerator; products in the dtype of ``hidden``.
+    """As `tied_cross_entropy`, in large blocks, which suit an accelerator; products in the dtype of ``hidden``.
 
     The [N, V] gradient is made with the losses, and takes the place of the logits.
     """
@@ -238,16 +240,20 @@ class _CrossEntropyAtOnce(torch.autograd.Function):
     def forward(
         ctx: Any, hidden_NH: Tensor, weight_VH: Tensor, bias_V: Tensor | None, labels_N: Tensor, exact: torch.dtype
     ) -> Tensor:
-        logits_NV = (hidden_NH @ weight_VH.t()).to(exact)
-        logits_NV = logits_NV if bias_V is None else logits_NV.add_(bias_V)
-        slopes_NV = logits_NV.log_softmax(1)
-        del logits_NV
-        losses_N = slopes_NV.gather(1, labels_N[:, None]).squeeze(1).neg()
-        if any(ctx.needs_input_grad):
-            slopes_NV = slopes_NV.exp_()
-            slopes_NV.scatter_add_(1, labels_N[:, None], slopes_NV.new_full((), -1.0).expand(len(slopes_NV), 1))
-            ctx.save_for_backward(hidden_NH, weight_VH, slopes_NV.to(hidden_NH.dtype))
-            ctx.dtypes = hidden_NH.dtype, weight_VH.dtype, None if bias_V is None else bias_V.dtype
+        losses_N, keep = hidden_NH.new_empty(len(hidden_NH), dtype=exact), any(ctx.needs_input_grad)
+        slopes_NV = hidden_NH.new_empty(len(hidden_NH) if keep else 0, len(weight_VH))
+        bias_V = None if bias_V is None else bias_V.to(hidden_NH.dtype)
+        for rows in row_blocks(len(hidden_NH), len(weight_VH), BLOCK_ELEMENTS):
+            logits = nn.functional.linear(hidden_NH[rows], weight_VH, bias_V).to(exact)
+            into = slopes_NV[rows] if keep and slopes_NV.dtype is exact else torch.empty_like(logits)
+            torch.log_softmax(logits, 1, out=into)
+            losses_N[rows] = into.gather(1, labels_N[rows, None]).squeeze(1).neg()
+            if keep:
+                into.exp_().scatter_add_(1, labels_N[rows, None], into.new_full((), -1.0).expand(len(into), 1))
+                slopes_NV[rows] = into
+        if keep:
+            ctx.save_for_backward(hidden_NH, weight_VH, slopes_NV)
+            ctx.dtypes = hidden_NH.dtype, weight_VH.dtype, None if bias_V is None else exact
         return losses_N
 
     @staticmethod

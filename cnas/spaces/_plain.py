@@ -36,7 +36,7 @@ from cnas.spaces.pure import Compile, PureForward
 from cnas.types import Batch, Output
 
 MULTIPLE = 8
-"""Tensor cores take rows of so many numbers of half precision."""
+"""Tensor cores take rows whose length is a multiple of this."""
 FUNCTIONS = tuple(ACTIVATIONS.values())
 Values = Mapping[str, Tensor]
 Cell = Callable[[Tensor, Values, Compile, torch.dtype], Tensor]
@@ -169,7 +169,7 @@ def language_model(values: Values, compiled: Compile, dtype: torch.dtype | None,
         cell: what runs between embedding and decoder.
         model: what it is built as.
     """
-    if dtype not in (None, values["state"].dtype):
+    if dtype is not None:
         values = widened(values, -model.sizes.hidden_size % MULTIPLE)
     masks = Masks(*(values.get(f"mask.{name}") for name in Masks._fields))
     embedding_VH, labels_BT, exact = values["embedding"], values["labels"], values["state"].dtype
@@ -194,7 +194,7 @@ def language_model(values: Values, compiled: Compile, dtype: torch.dtype | None,
 
 
 def widened(values: Values, more: int) -> Values:
-    """The same model with ``more`` hidden units that nothing reads: products of half precision want even widths."""
+    """The same model with ``more`` hidden units that nothing reads: products of fewer digits want even widths."""
     if not more:
         return values
 

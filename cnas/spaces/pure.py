@@ -27,7 +27,7 @@ class PureForward:
     Args:
         key: whatever makes it another function; of equal keys and shapes, one recording serves all.
         function: from tensors by name, a way to compile parts of it, and the dtype of its products (None: that of the
-            tensors), the output. It reads nothing else.
+            tensors, exactly), the output. It reads nothing else.
         tensors: what comes with a batch, by name, in host memory or on the device. Those that require a gradient are
             part of the algorithm's graph.
         weights: by the function's name for it, the network's name of a parameter or buffer.

@@ -80,7 +80,7 @@ class StepGraphs:
 
     Args:
         device: of the weights.
-        dtype: of products, where it is not that of the weights.
+        dtype: of products; None where they are those of the weights, exactly.
         record: makes a recording; None where every step is run as it is.
         compiles: whether time steps may be compiled.
         log: prints a line.
@@ -236,7 +236,7 @@ def step_graphs(mode: str, device: torch.device, precision: str, log: Callable[[
     Args:
         mode: ``auto`` (on CUDA), ``on`` or ``off``.
         device: of the run.
-        precision: what Accelerate calls it.
+        precision: ``no``, ``bf16``, ``fp16`` or ``tf32``.
         log: prints a line.
 
     Raises:
@@ -246,7 +246,7 @@ def step_graphs(mode: str, device: torch.device, precision: str, log: Callable[[
         raise UserError(f"torch_compile must be auto or off on {device}, got on: it records CUDA graphs")
     if mode == "off" or device.type != CUDA:
         return StepGraphs(device)
-    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16, "tf32": torch.float32}.get(precision)
     triton = importlib.util.find_spec("triton") is not None
     return StepGraphs(device, dtype, CudaRecord(device), compiles=triton, log=log)
 
