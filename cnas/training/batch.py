@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from cnas.data.base import OrderedBatches
-from cnas.random import DropoutSeeds
+from cnas.random import DropoutSeeds, to_device
 from cnas.training.context import RunContext
 from cnas.types import Batch, Output
 
@@ -23,7 +23,7 @@ TENSORS = ("inputs", "labels", "unit_ids")
 
 def place(batch: Batch, device: torch.device, **fields: Any) -> Batch:
     """The batch with its tensors on ``device``, and with other ``fields`` of `Batch`."""
-    return replace(batch, **{name: getattr(batch, name).to(device) for name in TENSORS}, **fields)
+    return replace(batch, **fields | {name: to_device(getattr(batch, name), device) for name in TENSORS})
 
 
 def fetch(
@@ -47,7 +47,7 @@ def fetch(
     total = batches.rows(index)
     rows = context.processes.rows(total)
     return place(
-        batches.batch(index, rows),
+        batches.to(context.device).batch(index, rows),
         context.device,
         hidden_state=hidden_state,
         dropout_seeds=None if stream is None else DropoutSeeds(context.seed, stream, step, rows, total),
