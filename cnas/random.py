@@ -11,9 +11,22 @@ import hashlib
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 HOST = torch.Generator().device
 """Host memory: where draws are made, and where float64 exists whatever the accelerator."""
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on ``device``, without waiting for it: what leaves host memory goes through pinned memory.
+
+    Args:
+        tensor: in any memory.
+        device: where it is wanted; a tensor that is there already is returned as it is.
+    """
+    if tensor.device == HOST != device:
+        return tensor.contiguous().pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 def generator(seed: int, stream: str, *counters: int) -> torch.Generator:

@@ -5,7 +5,7 @@ Legend: C cells, E edges, O operations, B sequences of a batch, T tokens of a se
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -133,12 +133,15 @@ class Output:
         hidden_state: the next chunk's hidden_state, with its graph; the caller detaches.
         penalty: float32 scalar, the network's own regularisers averaged over its rows; curriculum weights never
             touch it.
+        buffers: by name, what buffers of the network become; only of pure forwards (`cnas.spaces.pure`), which change
+            none themselves.
     """
 
     losses: Tensor
     logits: Tensor | None
     hidden_state: Tensor | None
     penalty: Tensor
+    buffers: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -21,11 +21,11 @@ def poisoning(function, memory):
         results = function(memory)
         if kept:
             # As in a graph, results lie in the same memory each time.
-            for place, result in zip(kept[0], results, strict=True):
-                if place is not None:
-                    place.copy_(result)
+            for name, result in results.items():
+                if result is not None:
+                    kept[0][name].copy_(result)
         else:
-            kept.append([None if result is None else result.clone() for result in results])
+            kept.append({name: None if result is None else result.clone() for name, result in results.items()})
         for tensor in memory.values():
             poison(tensor)
         return kept[0]

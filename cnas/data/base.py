@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+import torch
+
 from cnas.types import Batch
 
 
@@ -47,6 +49,10 @@ class OrderedBatches(ABC):
 
     def at_epoch(self, epoch: int) -> OrderedBatches:  # noqa: ARG002
         """The batches of one epoch, from 0; the same ones in every epoch unless a subclass cuts anew."""
+        return self
+
+    def to(self, device: torch.device) -> OrderedBatches:  # noqa: ARG002
+        """Batches with the same content that are made on ``device`` where that is faster; these, unless overridden."""
         return self
 
     def learning_rate_scale(self, index: int) -> float:  # noqa: ARG002

@@ -7,6 +7,9 @@ Images are augmented as in NATS-Bench (Dong et al., 2021) and the DARTS code: fi
 pixels around the image, then normalisation; cutout (DeVries and Taylor, 2017) sets a square of the normalised image
 to 0.
 
+Orders and draws are made in host memory. For an accelerator (`ImageBatches.to`) pixels are copied as bytes, and
+flipped, cropped and normalised there, with the same results.
+
 Legend: N images of the set, b rows of a batch, C channels, H rows and W columns of pixels, D = 5 draws of an image.
 """
 
@@ -22,7 +25,7 @@ from torch import Tensor
 from cnas.data.base import OrderedBatches
 from cnas.data.image_set import ChannelStatistics, ImageSet
 from cnas.errors import UserError
-from cnas.random import generator
+from cnas.random import HOST, generator, to_device
 from cnas.types import Batch
 
 DRAWS = 5
@@ -150,7 +153,14 @@ class ImageBatches(OrderedBatches):
             raise UserError(f"batch_size must be at least 1 and images at least 2, got {batch_size} and {len(images)}")
         self.images, self.batch_size, self.num_units = images, batch_size, len(images)
         self.seed, self.stream, self.statistics, self.augment, self.shuffle = seed, stream, statistics, augment, shuffle
+        self.device = HOST
         self._enter(0)
+
+    def to(self, device: torch.device) -> ImageBatches:
+        """The same batches, augmented and normalised on ``device``."""
+        other = copy.copy(self)
+        other.device = device
+        return other
 
     def _enter(self, epoch: int) -> None:
         self._epoch, count = epoch, len(self.images)
@@ -213,9 +223,10 @@ class ImageBatches(OrderedBatches):
     def _view(self, index: int, rows: slice, augment: Augment | None) -> Batch:
         start = index * self.batch_size
         chosen = self._order[start : start + self.rows(index)][rows]
-        images, labels = self.images.images[chosen], self.images.labels[chosen]
+        found = (self.images.images[chosen], self.images.labels[chosen], chosen)
+        images, labels, unit_ids = (to_device(each, self.device) for each in found)
         if augment is None or self._draws is None:
-            return Batch(self.statistics.normalised(images), labels, chosen)
-        draws_bD: Tensor = self._draws[chosen]
+            return Batch(self.statistics.normalised(images), labels, unit_ids)
+        draws_bD = to_device(self._draws[chosen], self.device)
         inputs = self.statistics.normalised(augment.moved(images, draws_bD))
-        return Batch(augment.blanked(inputs, draws_bD), labels, chosen)
+        return Batch(augment.blanked(inputs, draws_bD), labels, unit_ids)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from cnas.errors import UserError
+from cnas.random import to_device
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,11 +91,12 @@ class ChannelStatistics:
 
     def normalised(self, images: Tensor) -> Tensor:
         """``images``, uint8 [b, C, H, W], less the mean and over the deviation: float32 [b, C, H, W]."""
-        mean, std = (
-            torch.tensor(each, dtype=torch.float32, device=images.device)[:, None, None]
-            for each in (self.mean, self.std)
+        # A GPU multiplies by the inverse of a number, which may differ in the last bit: 255 is a tensor too.
+        most, mean, std = (
+            to_device(torch.tensor(each, dtype=torch.float32)[:, None, None], images.device)
+            for each in ((255.0,), self.mean, self.std)
         )
-        return (images.float() / 255 - mean) / std
+        return (images.float() / most - mean) / std
 
 
 @dataclass(frozen=True, eq=False)

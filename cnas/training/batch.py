@@ -14,9 +14,8 @@ import torch
 from torch import Tensor
 
 from cnas.data.base import OrderedBatches
-from cnas.random import HOST, DropoutSeeds
+from cnas.random import HOST, DropoutSeeds, to_device
 from cnas.training.context import RunContext
-from cnas.training.step_graphs import to_device
 from cnas.types import Batch, Output
 
 TENSORS = ("inputs", "labels", "unit_ids")
@@ -49,7 +48,7 @@ def fetch(
     total = batches.rows(index)
     rows = context.processes.rows(total)
     return place(
-        batches.batch(index, rows),
+        batches.to(context.device).batch(index, rows),
         context.device,
         hidden_state=hidden_state,
         dropout_seeds=None if stream is None else DropoutSeeds(context.seed, stream, step, rows, total),

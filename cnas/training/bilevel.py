@@ -157,9 +157,12 @@ class Bilevel:
         through = [name for name, tensor in forward.tensors.items() if tensor.requires_grad]
         factor = torch.full((), part.share * scale, device=self.context.device)
         v = part.v if weighted else None
-        found = graphs.gradients(forward, tensors, factor, wanted=[*own, *through], v=v)
+        buffers = dict(self.supernet.named_buffers())
+        found = graphs.gradients(forward, buffers | dict(tensors), factor, wanted=[*own, *through], v=v)
         if found is None:
             return None
+        for name, moved in found.buffers.items():
+            tensors.get(name, buffers[name]).copy_(moved)
         # The rest of the way, from what the device was given to the algorithm's own numbers, is in host memory.
         leaves = [tensor for tensor in inputs if id(tensor) not in named]
         slopes = to_host(found.gradients[name] for name in through)

@@ -159,29 +159,33 @@ def classify(network: Any, batches: OrderedBatches, seen: Seen | None = None) ->
         batches: every unit once.
         seen: called with every batch.
     """
-    total, correct_N = 0.0, torch.zeros(batches.num_units, dtype=torch.bool)
+    total, correct_N = 0.0, torch.zeros(batches.num_units, dtype=torch.bool, device=_device(network))
     for batch, output in _outputs(network, batches, seen):
         total += float(output.losses.double().sum())
         assert output.logits is not None
-        correct_N[batch.unit_ids] = output.logits.argmax(-1).to(HOST) == batch.labels
-    return total / batches.num_units, correct_N
+        correct_N[batch.unit_ids] = output.logits.argmax(-1) == batch.labels
+    return total / batches.num_units, correct_N.to(HOST)
+
+
+def _device(network: Any) -> torch.device:
+    device: torch.device = next(network.parameters()).device
+    return device
 
 
 def _outputs(
     network: Any, batches: OrderedBatches, seen: Seen | None, graphs: StepGraphs | None = None
 ) -> Iterator[tuple[Batch, Output]]:
-    """Every batch, in host memory, and what the network in evaluation mode gives for it."""
-    was_training, device = network.training, next(network.parameters()).device
-    hidden_state = None
+    """Every batch, on the network's device, and what the network in evaluation mode gives for it."""
+    was_training, device, hidden_state = network.training, _device(network), None
+    batches = batches.to(device)
     network.eval()
     try:
         for index in range(len(batches)):
-            batch = batches.batch(index, slice(0, batches.rows(index)))
+            batch = place(batches.batch(index, slice(0, batches.rows(index))), device, hidden_state=hidden_state)
             with torch.no_grad():
-                placed = place(batch, device, hidden_state=hidden_state)
-                output = _recorded(network, placed, graphs) or run_network(network, placed)
+                output = _recorded(network, batch, graphs) or run_network(network, batch)
                 if seen is not None:
-                    seen(batch, _with_logits(output, network, placed))
+                    seen(batch, _with_logits(output, network, batch))
             hidden_state = output.hidden_state
             yield batch, output
     finally:

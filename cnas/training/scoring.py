@@ -114,12 +114,11 @@ class Scorer:
                 f"compute_metrics needs logits, which the supernet of {self.space.name} never holds at once; "
                 "retrain the architecture first"
             )
-        routing, hidden_state = self.space.routing(architecture), None
+        routing, hidden_state, batches = self.space.routing(architecture), None, batches.to(self.context.device)
         for index in range(len(batches)):
-            batch = batches.batch(index, slice(0, batches.rows(index)))
+            batch = place(batches.batch(index, slice(0, batches.rows(index))), self.context.device)
             with self.context.autocast():
-                placed = place(batch, self.context.device)
-                (output,) = self.supernet.evaluated(placed, [routing], [hidden_state])
+                (output,) = self.supernet.evaluated(batch, [routing], [hidden_state])
             hidden_state = output.hidden_state
             kept.add(batch, output)
 

@@ -165,7 +165,8 @@ class SearchLoop(AccelerateLoop):
         if not candidates:
             return self._reweight_unscored(to_host([unit_ids])[0].unique(), progress)
         # Placed already, unless candidates see the rows in another way than training does.
-        scored = place(self.batches.scoring_batch(index, self.processes.rows(total), batch), self.context.device)
+        rows, device = self.processes.rows(total), self.context.device
+        scored = place(self.batches.to(device).scoring_batch(index, rows, batch), device)
         scored = replace(scored, hidden_state=batch.hidden_state, all_reduce_sum=batch.all_reduce_sum)
         losses, _ = self.scorer.batch_losses(candidates, scored, [batch.hidden_state] * len(candidates), total)
         return self._reweight(*unit_means(*to_host((losses, unit_ids))), progress)

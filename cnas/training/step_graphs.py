@@ -31,9 +31,11 @@ MODES = ("auto", "on", "off")
 PAYS_FROM = 200
 """A loop of fewer steps than this is recorded, and not compiled: that takes some 15 seconds."""
 RECOMPILES = 64
-Function = Callable[[Mapping[str, Tensor]], Sequence[Tensor | None]]
-"""From fixed memory to the results; it is recorded."""
-Recording = Callable[[], Sequence[Tensor | None]]
+BUFFER = "buffer "
+Results = dict[str, Tensor | None]
+Function = Callable[[Mapping[str, Tensor]], Results]
+"""From fixed memory to the results, by name; it is recorded."""
+Recording = Callable[[], Results]
 """Does again what was recorded; the results lie in the same memory each time."""
 Record = Callable[[Function, Mapping[str, Tensor]], Recording]
 
@@ -46,13 +48,8 @@ class Found(NamedTuple):
     hidden_state: Tensor | None
     gradients: dict[str, Tensor]
     """By the name that was asked for."""
-
-
-def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """The tensor on ``device``; from host memory to CUDA nobody waits for the copy."""
-    if device.type != CUDA or tensor.device.type != HOST.type:
-        return tensor.to(device)
-    return tensor.contiguous().pin_memory().to(device, non_blocking=True)
+    buffers: dict[str, Tensor]
+    """By name, what buffers of the network become."""
 
 
 @dataclass
@@ -135,13 +132,15 @@ class StepGraphs:
         dtype = None if exact else self.dtype
 
         @torch.no_grad()
-        def function(memory: Mapping[str, Tensor]) -> Sequence[Tensor | None]:
+        def function(memory: Mapping[str, Tensor]) -> Results:
             output = forward.function(memory, self._compile, dtype)
-            return output.losses, output.hidden_state, output.penalty
+            return {"losses": output.losses, "state": output.hidden_state, "penalty": output.penalty}
 
         given = dict(forward.tensors) | {slot: weights[name] for slot, name in forward.weights.items()}
         found = self._run(("losses", forward.key, dtype), function, given)
-        return None if found is None else Output(cast(Tensor, found[0]), None, found[1], cast(Tensor, found[2]))
+        if found is None:
+            return None
+        return Output(cast(Tensor, found["losses"]), None, found["state"], cast(Tensor, found["penalty"]))
 
     def gradients(
         self,
@@ -172,26 +171,29 @@ class StepGraphs:
         names = [name for name in wanted if name in slots]
         read = [slots[name] for name in names]
 
-        def function(memory: Mapping[str, Tensor]) -> Sequence[Tensor | None]:
+        def function(memory: Mapping[str, Tensor]) -> Results:
             leaves = {slot: memory[slot].detach().requires_grad_() for slot in read}
             output = forward.function({**memory, **leaves}, self._compile, self.dtype)
             losses = output.losses if v is None else output.losses * memory["v"]
             loss = losses.mean() + output.penalty if penalised else losses.mean()
             found = torch.autograd.grad(loss * memory["factor"], [leaves[slot] for slot in read], allow_unused=True)
-            state = output.hidden_state
-            return output.losses.detach().mean(), None if state is None else state.detach(), *found
+            moved = {f"{BUFFER}{name}": buffer for name, buffer in output.buffers.items()}
+            own = {"loss": output.losses.mean(), "state": output.hidden_state} | moved
+            return dict(zip(names, found, strict=True)) | {
+                name: None if each is None else each.detach() for name, each in own.items()
+            }
 
         given = dict(forward.tensors) | {slot: weights[name] for slot, name in forward.weights.items()}
         given |= {"factor": factor} | ({} if v is None else {"v": v})
         found = self._run(("gradients", forward.key, tuple(read), penalised), function, given)
         if found is None:
             return None
-        loss, state, *values = found
-        pairs = zip(names, values, strict=True)
-        used = {name: value for name, value in pairs if value is not None and slots[name] not in forward.unused}
-        return Found(cast(Tensor, loss), state, used)
+        known = {name: value for name in names if (value := found[name]) is not None}
+        used = {name: value for name, value in known.items() if slots[name] not in forward.unused}
+        moved = {name.removeprefix(BUFFER): value for name, value in found.items() if name.startswith(BUFFER)}
+        return Found(cast(Tensor, found["loss"]), found["state"], used, cast(dict[str, Tensor], moved))
 
-    def _run(self, key: Hashable, function: Function, given: Mapping[str, Tensor]) -> list[Tensor | None] | None:
+    def _run(self, key: Hashable, function: Function, given: Mapping[str, Tensor]) -> Results | None:
         full = key, tuple((name, value.shape, value.dtype) for name, value in given.items())
         if full not in self._graphs:
             self._graphs[full] = self._recorded(function, given)
@@ -199,13 +201,13 @@ class StepGraphs:
         if graph is None:
             return None
         graph.load(given)
-        return [None if each is None else each.clone() for each in graph.replay()]
+        return {name: None if each is None else each.clone() for name, each in graph.replay().items()}
 
     def _recorded(self, function: Function, given: Mapping[str, Tensor]) -> _Graph | None:
         assert self.record is not None
         begun = time.perf_counter()
         memory = {name: torch.empty_like(value, device=self.device) for name, value in given.items()}
-        graph = _Graph(memory, lambda: ())
+        graph = _Graph(memory, dict)
         graph.load(given)
         try:
             graph.replay = self.record(function, memory)
@@ -281,7 +283,7 @@ class CudaRecord:
             with torch.cuda.graph(graph, self._pool, self._stream):
                 results = function(memory)
 
-        def replay() -> Sequence[Tensor | None]:
+        def replay() -> Results:
             graph.replay()
             return results
 

@@ -113,10 +113,11 @@ class WeightSteps(ABC):
         if not self.context.graphs.active:
             return None
         weights, scaler = dict(self.model.named_parameters()), self.accelerator.scaler
+        buffers = dict(self.model.named_buffers())
         factor = torch.full((), part.share, device=self.context.device)
         found = self.context.graphs.gradients(
             pure(part.batch),
-            weights,
+            weights | buffers,
             factor if scaler is None else scaler.scale(factor),
             wanted=list(weights),
             v=part.v,
@@ -124,6 +125,8 @@ class WeightSteps(ABC):
         )
         if found is None:
             return None
+        for name, moved in found.buffers.items():
+            buffers[name].copy_(moved)
         for name, gradient in found.gradients.items():
             before = weights[name].grad
             weights[name].grad = gradient if before is None else before + gradient

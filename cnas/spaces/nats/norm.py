@@ -45,7 +45,7 @@ class BatchNorm(nn.BatchNorm2d):
 
     def _from_sums(self, images_BCHW: Tensor, all_reduce_sum: AllSum) -> Tensor:
         """Normalise from sums over all processes; squares are of centred values, which keeps a small spread exact."""
-        count = images_BCHW.new_tensor([images_BCHW.numel() / images_BCHW.shape[1]])
+        count = images_BCHW.new_full((1,), images_BCHW.numel() / images_BCHW.shape[1])
         total, sums_C = all_reduce_sum(torch.cat([count, images_BCHW.sum((0, 2, 3))])).tensor_split([1])
         total = total.detach()
         mean_C = sums_C / total
@@ -70,7 +70,7 @@ class BatchNorm(nn.BatchNorm2d):
 
 
 def _torch_is_exact(images_BCHW: Tensor) -> bool:
-    """Whether torch's own norm is exact enough: with channels last in memory it adds up pixel after pixel.
+    """Whether torch's own norm is exact enough: with channels last in a CPU's memory it adds up pixel after pixel.
 
     At 65,536 pixels that is a hundred times as inexact as with channels first. A single pixel it refuses.
     """

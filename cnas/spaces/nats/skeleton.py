@@ -84,9 +84,11 @@ class Skeleton(nn.Module):
         return [list(stage) for stage in stages]
 
     def run_stem(self, images_BCHW: Tensor, all_reduce_sum: AllSum | None) -> Tensor:
-        """Stem and its normalisation; channels are last in memory, which torch's layers are fastest with and keep."""
+        """Stem and its normalisation, in the order in memory that torch's layers are fastest with, which they keep."""
         stem = self.stem(images_BCHW.to(self.stem.weight.dtype))
-        normed: Tensor = self.stem_norm(stem.contiguous(memory_format=torch.channels_last), all_reduce_sum)
+        # A GPU's convolutions of float32 like either; its normalisation is exact with channels first.
+        order = torch.channels_last if stem.is_cpu else torch.contiguous_format
+        normed: Tensor = self.stem_norm(stem.contiguous(memory_format=order), all_reduce_sum)
         return normed
 
     def reduce(self, stage: int, x_BCHW: Tensor, all_reduce_sum: AllSum | None) -> Tensor:

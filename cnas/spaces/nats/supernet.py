@@ -7,11 +7,14 @@ Legend: B images, C cells (in shapes of values: channels), E edges, O operations
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from functools import cached_property, reduce
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import cached_property, partial, reduce
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional as F
 
 from cnas.errors import UserError
@@ -19,6 +22,7 @@ from cnas.spaces.base import SuperNet
 from cnas.spaces.nats.norm import AllSum, BatchNorm
 from cnas.spaces.nats.skeleton import Skeleton, classification_losses, pool
 from cnas.spaces.nats.topology import CONV_1X1, EDGES, NONE, OPERATIONS, OUTPUT, POOL, SKIP, leading_to_output
+from cnas.spaces.pure import Compile, PureForward
 from cnas.types import Batch, Choice, Output, Routing
 
 PAIRS = tuple((edge, operation) for edge in range(len(EDGES)) for operation in range(len(OPERATIONS)))
@@ -67,6 +71,40 @@ class NatsSuperNet(SuperNet):
         logits = self.skeleton.classify(x, batch.all_reduce_sum)
         losses = classification_losses(logits, batch.labels)
         return Output(losses, logits, None, losses.new_zeros(()))
+
+    def pure(self, batch: Batch, routing: Routing) -> PureForward | None:
+        """See `SuperNet.pure`: of mixtures of everything, in one process.
+
+        None of paths and hard samples, of which there are too many for a recording each, and where normalisations take
+        sums over processes.
+        """
+        if batch.all_reduce_sum is not None or any(set(active) != set(PAIRS) for active in routing.active):
+            return None
+        # In a cell no bias is ever added.
+        names = [name for name in self.state_dict() if not ("edges." in name and name.endswith(".bias"))]
+        return PureForward(
+            key=(type(self), self.training, routing.active),
+            function=partial(self._run_pure, routing.active),
+            tensors={"inputs": batch.inputs, "labels": batch.labels, "weights": routing.weights},
+            weights={name: name for name in names},
+        )
+
+    def _run_pure(
+        self,
+        active: tuple[tuple[Choice, ...], ...],
+        values: Mapping[str, Tensor],
+        compiled: Compile,  # noqa: ARG002 - most of the time is in convolutions
+        dtype: torch.dtype | None,
+    ) -> Output:
+        own = {name: values[name] for name in self.state_dict() if name in values}
+        # Running averages move in place: in copies, which are part of the output.
+        moved = {name: values[name].clone() for name, _ in self.named_buffers()}
+        batch = Batch(values["inputs"], values["labels"], unit_ids=values["labels"])  # no unit is looked at
+        # Autocast would keep weights as they were when the pass was recorded, if it had its cache.
+        device = batch.inputs.device.type
+        with nullcontext() if dtype is None else torch.autocast(device, dtype, cache_enabled=False):
+            output = functional_call(self, own | moved, (batch, Routing(values["weights"], active)))
+        return replace(output, buffers=moved)
 
     def _places(self, routing: Routing) -> Iterator[int]:
         """For every cell, its index into the routing."""
