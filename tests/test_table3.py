@@ -12,7 +12,7 @@ from finished_folders import figures, finished_copy
 
 from cnas.errors import UserError
 from cnas.runs.config import RunConfig
-from cnas.sweeps import Plan, read_grid, run_table
+from cnas.sweeps import Plan, read_grid
 from cnas.sweeps.many import LOG
 from cnas.sweeps.ptb_table3 import PAPER
 
@@ -199,7 +199,7 @@ def row_of(text, label):
 
 
 def test_the_table_says_what_the_runs_say(table3, table_of_two_seeds, tmp_path, capsys):
-    assert run_table(table_of_two_seeds, tmp_path, 1, table3["TABLE"].to_markdown) == 0
+    assert table3["TABLE"].run(table_of_two_seeds, tmp_path, 1) == 0
     text = (tmp_path / "table.md").read_text("utf-8")
     assert text in capsys.readouterr().out
     assert row_of(text, "CL-ENAS")[1:6] == ["2", "60.50 ± 0.71", "59.50 ± 0.71", "61.58", "58.38"]
