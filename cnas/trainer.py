@@ -294,7 +294,7 @@ class CurriculumTrainer(FinishedRunMixin):
         parts = (self.folder, self.config, accelerator, task.fingerprint, lambda: self._check(resume))
         with at_work(*parts, resume=resume, stop=StopSignal(self.config.trainer.stop_after, self.started)) as context:
             if not self._begun:
-                for remark in task.remarks():
+                for remark in [*task.remarks(), *context.graphs.remarks()]:
                     context.log(remark)
             self._begun = True
             yield context

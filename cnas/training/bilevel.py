@@ -20,6 +20,7 @@ from torch.func import functional_call
 from cnas.algorithms.base import StepContext
 from cnas.data.base import OrderedBatches
 from cnas.errors import NonFiniteError
+from cnas.random import HOST
 from cnas.spaces.base import SuperNet
 from cnas.training.arguments import LoopArguments
 from cnas.training.batch import Part, cut, fetch, to_host
@@ -191,8 +192,8 @@ class Bilevel:
         return self.context.processes.sum_all(gradients, torch.float64)
 
     def _checked(self, gradients: Sequence[Tensor], scale: float) -> list[Tensor]:
-        finite = to_host(gradient.isfinite().all() for gradient in gradients)
-        if not all(bool(each) for each in finite):
+        # What is elsewhere is not waited for: it becomes part of a gradient of the architecture, which is looked at.
+        if not all(bool(each.isfinite().all()) for each in gradients if each.device == HOST):
             if self.context.accelerator.scaler is not None:
                 raise GradientOverflowError
             raise NonFiniteError("a gradient of the architecture step is NaN or infinite; nothing was updated with it")

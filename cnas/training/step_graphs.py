@@ -101,6 +101,13 @@ class StepGraphs:
         """Whether anything is recorded."""
         return self.record is not None
 
+    def remarks(self) -> list[str]:
+        """What a run says of it before it starts."""
+        if not self.active:
+            return []
+        compiled = "compiled and " if self.compiles else ""
+        return [f"torch_compile is on: steps are {compiled}recorded as CUDA graphs, which takes up to a minute"]
+
     def describe(self) -> dict[str, Any]:
         """What was done, as ``result.json`` has it under ``environment``."""
         found: dict[str, Any] = {"torch_compile": "on" if self.active else "off"}
@@ -179,7 +186,7 @@ class StepGraphs:
             found = torch.autograd.grad(loss * memory["factor"], [leaves[slot] for slot in read], allow_unused=True)
             moved = {f"{BUFFER}{name}": buffer for name, buffer in output.buffers.items()}
             own = {"loss": output.losses.mean(), "state": output.hidden_state} | moved
-            return dict(zip(names, found, strict=True)) | {
+            return dict(zip(read, found, strict=True)) | {
                 name: None if each is None else each.detach() for name, each in own.items()
             }
 
@@ -188,7 +195,8 @@ class StepGraphs:
         found = self._run(("gradients", forward.key, tuple(read), penalised), function, given)
         if found is None:
             return None
-        known = {name: value for name in names if (value := found[name]) is not None}
+        # By slot: another path has other names in the same places.
+        known = {name: value for name, slot in zip(names, read, strict=True) if (value := found[slot]) is not None}
         used = {name: value for name, value in known.items() if slots[name] not in forward.unused}
         moved = {name.removeprefix(BUFFER): value for name, value in found.items() if name.startswith(BUFFER)}
         return Found(cast(Tensor, found["loss"]), found["state"], used, cast(dict[str, Tensor], moved))
