@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from cnas.spaces import _language_model
+from cnas.spaces import _cross_entropy
 from cnas.spaces._cross_entropy import tied_cross_entropy
 from cnas.spaces._memory import BufferPool
 
@@ -42,7 +42,7 @@ def test_value_and_gradients_are_those_of_torch(seed, rows, hidden, words, bias,
     expected_N = F.cross_entropy(decoder(hidden_NH), labels_N, reduction="none")
     expected = torch.autograd.grad((v_N * expected_N).sum(), wanted)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_language_model, "CHUNK_ELEMENTS", elements)
+        patch.setattr(_cross_entropy, "CHUNK_ELEMENTS", elements)
         losses_N = tied_cross_entropy(hidden_NH, decoder, labels_N)
         found = torch.autograd.grad((v_N * losses_N).sum(), wanted)
     torch.testing.assert_close(losses_N, expected_N, **within(EXACT))
@@ -52,7 +52,7 @@ def test_value_and_gradients_are_those_of_torch(seed, rows, hidden, words, bias,
 
 @pytest.mark.parametrize("bias", [True, False])
 def test_gradients_are_those_of_finite_differences(bias, monkeypatch):
-    monkeypatch.setattr(_language_model, "CHUNK_ELEMENTS", 22)
+    monkeypatch.setattr(_cross_entropy, "CHUNK_ELEMENTS", 22)
     hidden_NH, decoder, labels_N, _ = example(rows=5, hidden=3, words=6, bias=bias)
 
     def losses(hidden_NH, *parameters):
@@ -105,7 +105,7 @@ def test_no_rows_have_no_losses():
 
 def test_without_gradient_nothing_is_kept(monkeypatch):
     hidden_NH, decoder, labels_N, _ = example()
-    monkeypatch.setattr(_language_model, "CHUNK_ELEMENTS", 22)
+    monkeypatch.setattr(_cross_entropy, "CHUNK_ELEMENTS", 22)
     largest, empty = [], torch.empty
 
     def recorded(*shape, **options):

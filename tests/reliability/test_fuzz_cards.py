@@ -14,7 +14,7 @@ import test_card_injection as injection
 from damage import HOSTILE
 
 from cnas.errors import UserError
-from cnas.hub import card as cards
+from cnas.hub import _markdown
 from cnas.hub._markdown import last_part, one_line
 from cnas.hub.metadata import TAGS
 
@@ -74,12 +74,12 @@ def test_fields_of_any_type_make_a_card(budget, measured):
 
 def test_a_card_that_escapes_nothing_is_found(monkeypatch):
     """The mutant: text goes into the card as it is."""
-    monkeypatch.setattr(cards._markdown, "plain", str)
-    for cached in (cards._template, injection.harmless):
+    monkeypatch.setattr(_markdown, "plain", str)
+    for cached in (_markdown._environment, injection.harmless):
         cached.cache_clear()
     try:
         with pytest.raises(AssertionError):
             injection.check("<script>alert(1)</script>")
     finally:
-        for cached in (cards._template, injection.harmless):
+        for cached in (_markdown._environment, injection.harmless):
             cached.cache_clear()

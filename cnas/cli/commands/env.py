@@ -21,7 +21,9 @@ def run(given: argparse.Namespace) -> str:  # noqa: ARG001
 
     from cnas import algorithms, spaces
     from cnas.runs.devices import environment
+    from cnas.training.step_graphs import step_graphs
 
-    found = environment(Accelerator(cpu=not torch.accelerator.is_available()))
+    accelerator = Accelerator(cpu=not torch.accelerator.is_available())
+    found = environment(accelerator) | step_graphs("auto", accelerator.device, "no", print).describe()
     more = {"platform": platform.platform(), "algorithms": algorithms.names(), "spaces": spaces.names()}
     return json.dumps(found | more, indent=2)
