@@ -13,6 +13,7 @@ from builders import build_session, build_space, build_trainer, rows
 
 from cnas import algorithms, spaces
 from cnas.curricula import Uncertainty
+from cnas.data import Augment, ChannelStatistics, ImageBatches, ImageSet
 
 
 def check(folder: Path, device: str) -> int:
@@ -30,8 +31,24 @@ def check(folder: Path, device: str) -> int:
     return len(pairs)
 
 
+def check_images(device: torch.device) -> None:
+    """Raises where a batch that is augmented on the device is not, to the bit, that of host memory."""
+    draws = torch.Generator().manual_seed(1)
+    pixels = torch.randint(0, 256, (64, 3, 32, 32), generator=draws, dtype=torch.uint8)
+    statistics = ChannelStatistics.of_bytes((125.3, 123.0, 113.9), (63.0, 62.1, 66.7))
+    options = {"seed": 1, "stream": "train", "statistics": statistics, "augment": Augment(cutout=8), "shuffle": True}
+    batches = ImageBatches(ImageSet(pixels, torch.arange(64) % 10), 32, **options)
+    for index in range(len(batches)):
+        here, there = (each.batch(index, slice(0, 32)) for each in (batches, batches.to(device)))
+        for name in ("inputs", "labels", "unit_ids"):
+            assert getattr(there, name).device.type == device.type
+            assert torch.equal(getattr(there, name).to(here.inputs.device), getattr(here, name)), name
+
+
 if __name__ == "__main__":
     if torch.accelerator.is_available():
-        print(check(Path(sys.argv[1]), torch.accelerator.current_accelerator().type))
+        found = torch.accelerator.current_accelerator()
+        check_images(found)
+        print(check(Path(sys.argv[1]), found.type))
     else:
         print("none")
