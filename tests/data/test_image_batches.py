@@ -178,11 +178,12 @@ class Crossings(TorchDispatchMode):
     def __init__(self, monkeypatch):
         super().__init__()
         self.pinned, self.seen = [], []
-        monkeypatch.setattr(torch.Tensor, "pin_memory", self.pin)
 
-    def pin(self, tensor):
-        self.pinned.append(tensor)
-        return tensor
+        def pin(tensor):
+            self.pinned.append(tensor)
+            return tensor
+
+        monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         name, kwargs = str(func).split(".")[1], kwargs or {}
