@@ -53,6 +53,7 @@ speed: install
 	$(BIN)/python tests/speed/darts_rnn.py
 	$(BIN)/python tests/speed/k_best.py
 	$(BIN)/python tests/speed/nats.py
+	$(BIN)/python tests/speed/gpu.py
 
 # Runs are kept: they are results.
 clean:

@@ -61,7 +61,7 @@ class ProcessGroupError(CnasError):
 
 
 class Stopped(CnasError):  # noqa: N818 - nothing went wrong
-    """A signal asked the run to stop; it has saved its state and can be resumed."""
+    """A signal or a time limit asked the run to stop; it has saved its state and can be resumed."""
 
     exit_code = 75
 

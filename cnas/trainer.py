@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,7 +23,7 @@ from cnas.runs.result import RunResult
 from cnas.runs.session import at_work
 from cnas.runs.task import Hooks, Task, load_task
 from cnas.training.arguments import RetrainArguments, SearchArguments
-from cnas.training.context import RunContext
+from cnas.training.context import RunContext, StopSignal
 from cnas.training.evaluate import Compute, Preprocess, evaluate_network
 from cnas.types import Architecture, SearchResult
 
@@ -146,7 +147,7 @@ class CurriculumTrainer(FinishedRunMixin):
             self.config = replace(self.config, data=read.data, text=read.text)
             del self.task
         self.folder = RunFolder(Path(output_dir or config.trainer.output_dir or self.config.default_folder))
-        self._begun = False
+        self._begun, self.started = False, time.monotonic()  # where `stop_after` counts from
         self._network: PreTrainedModel | None = None
 
     @cached_property
@@ -291,9 +292,9 @@ class CurriculumTrainer(FinishedRunMixin):
         self.folder.check_data(self.config, task.fingerprint)
         task.check(accelerator.num_processes)
         parts = (self.folder, self.config, accelerator, task.fingerprint, lambda: self._check(resume))
-        with at_work(*parts, resume=resume) as context:
+        with at_work(*parts, resume=resume, stop=StopSignal(self.config.trainer.stop_after, self.started)) as context:
             if not self._begun:
-                for remark in task.remarks():
+                for remark in [*task.remarks(), *context.graphs.remarks()]:
                     context.log(remark)
             self._begun = True
             yield context

@@ -11,4 +11,4 @@ import sys
 from cnas.sweeps.demo import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(argv=sys.argv[1:]))

@@ -1,19 +1,22 @@
 """Every algorithm on every space, trained on the accelerator of this machine; prints how many, or that there is none.
 
+Where it is CUDA, recorded searches too: beside the same search run step by step, in float64, and killed and resumed.
 A program of its own: what runs the tests never meets a device.
 """
 
 import itertools
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-from builders import build_session, build_space, build_trainer, rows
+from builders import bits, build_session, build_space, build_trainer, rows
 
 from cnas import algorithms, spaces
 from cnas.curricula import Uncertainty
 from cnas.data import Augment, ChannelStatistics, ImageBatches, ImageSet
+from cnas.training import step_graphs
 
 
 def check(folder: Path, device: str) -> int:
@@ -45,7 +48,70 @@ def check_images(device: torch.device) -> None:
             assert torch.equal(getattr(there, name).to(here.inputs.device), getattr(here, name)), name
 
 
+RECORDED = [
+    *itertools.product(("darts_rnn", "enas_rnn"), ("darts_v1", "rsps", "gdas", "enas")),
+    ("darts_rnn", "darts_v2"),
+    ("nats", "darts_v1"),
+]
+
+
+def recorded(folder: Path, space: str, algorithm: str, mode: str, **options):
+    """A search at its beginning, whose steps are recorded or not."""
+    context = build_session(folder)
+    graphs = step_graphs.step_graphs(mode, context.device, "no", print)
+    unit = "sample" if space == "nats" else "token"
+    return build_trainer(
+        replace(context, graphs=graphs),
+        Uncertainty(num_candidates=2, unit=unit),
+        space=build_space(space, **({} if space == "nats" else {"nodes": 3})),
+        algorithm=algorithm,
+        dtype=torch.float64,
+        num_train_epochs=2,
+        **options,
+    )
+
+
+def check_recorded(folder: Path, compiled: bool) -> None:
+    """Raises where a recorded search is not the search, or where killed and resumed is not uninterrupted."""
+    step_graphs.PAYS_FROM = 0 if compiled else math.inf
+    for space, algorithm in RECORDED[::3] if compiled else RECORDED:
+        place = folder / f"{space}-{algorithm}"
+        whole = recorded(place / "whole", space, algorithm, "on", save_steps=1)
+        plain = recorded(place / "plain", space, algorithm, "off")
+        whole.run()
+        plain.run()
+        described = whole.context.graphs.describe()
+        assert described.get("graphs", 0) > 0, (space, algorithm, described)
+        assert "graph_problems" not in described, (space, algorithm, described)
+        for mine, theirs in zip(whole.model.parameters(), plain.model.parameters(), strict=True):
+            torch.testing.assert_close(mine, theirs, rtol=1e-6, atol=1e-8, msg=f"{space} {algorithm}: not the same")
+        parts = recorded(place / "parts", space, algorithm, "on", save_steps=1)
+        parts.train_step = until(parts, 4)
+        try:
+            parts.run()
+        except KeyboardInterrupt:
+            parts = recorded(place / "parts", space, algorithm, "on", save_steps=1)
+        assert parts.resume()
+        parts.run()
+        assert bits(parts) == bits(whole), (space, algorithm, "resumed is not uninterrupted")
+
+
+def until(loop, steps: int):
+    """The loop's step, which breaks off at step ``steps``."""
+    own = loop.train_step
+
+    def step(index: int):
+        if loop.progress.step == steps:
+            raise KeyboardInterrupt
+        return own(index)
+
+    return step
+
+
 if __name__ == "__main__":
+    if torch.cuda.is_available():
+        check_recorded(Path(sys.argv[1]) / "recorded", compiled=False)
+        check_recorded(Path(sys.argv[1]) / "compiled", compiled=True)
     if torch.accelerator.is_available():
         found = torch.accelerator.current_accelerator()
         check_images(found)

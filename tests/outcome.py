@@ -11,6 +11,9 @@ from torch import Tensor
 from cnas.training import checkpoint
 from cnas.training.metrics_log import read, stable
 
+MACHINE = ("seconds", "peak_memory_gb")
+"""How keys end that say something of the machine."""
+
 
 def outcome(run: Path) -> dict[str, Any]:
     """Everything a run leaves that does not depend on how long it took."""
@@ -30,9 +33,9 @@ def saved(checkpoints: Path) -> Any:
 
 
 def timeless(value: Any) -> Any:
-    """``value`` without the keys that name seconds, tensors as (dtype, shape, bytes)."""
+    """``value`` without the keys that name seconds or memory, tensors as (dtype, shape, bytes)."""
     if isinstance(value, dict):
-        return {key: timeless(item) for key, item in value.items() if not str(key).endswith("seconds")}
+        return {key: timeless(item) for key, item in value.items() if not str(key).endswith(MACHINE)}
     if isinstance(value, (list, tuple)):
         return [timeless(item) for item in value]
     if isinstance(value, Tensor):

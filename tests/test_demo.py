@@ -60,6 +60,26 @@ def test_the_end_shows_the_cell_both_perplexities_three_lines_and_the_card(fake,
     assert end.rstrip().endswith(f"Model card: {Path('runs', 'demo-curriculum', 'README.md')}")
 
 
+def test_both_runs_have_what_is_left_of_the_time(fake, capfd):
+    assert demo.main([fake], argv=["--stop-after", "9h"]) == 0
+    calls = [json.loads(Path("runs", name, "argv.json").read_text("utf-8")) for name in demo.RUNS]
+    (first, second) = [float(word[13:-1]) for call in calls for word in call if word.startswith("--stop-after=")]
+    assert 0 < second < first < 9 * 3600
+    assert demo.main([fake], argv=["--stop-after", "0.01s"]) == 0
+    call = json.loads(Path("runs", "demo-plain", "argv.json").read_text("utf-8"))
+    assert "--stop-after=0.01s" in call
+    assert parse(None, [*demo.FLAGS, "--stop-after=0.01s"])[0].trainer.stop_after == "0.01s"
+
+
+def test_a_mistake_is_one_line_and_code_2(fake, capfd):
+    assert demo.main([fake], argv=["--stop-after", "0"]) == 2
+    assert demo.main([fake], argv=["--jobs", "2"]) == 2
+    captured = capfd.readouterr()
+    assert captured.out == ""
+    assert captured.err.splitlines()[0].startswith("error: --stop-after must be a time above 0")
+    assert captured.err.splitlines()[1].startswith("error: unknown flag --jobs")
+
+
 def test_both_runs_can_be_called_again(fake, capfd):
     assert [demo.main([fake]), demo.main([fake])] == [0, 0]
     calls = [json.loads(Path("runs", name, "argv.json").read_text("utf-8")) for name in demo.RUNS]

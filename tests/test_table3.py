@@ -1,6 +1,7 @@
 """Table 3: which runs, on equal terms, and what the table says of them."""
 
 import json
+import math
 import runpy
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from finished_folders import figures, finished_copy
 
 from cnas.errors import UserError
 from cnas.runs.config import RunConfig
-from cnas.sweeps import Plan, read_grid, run_table
+from cnas.sweeps import Plan, read_grid
 from cnas.sweeps.many import LOG
 from cnas.sweeps.ptb_table3 import PAPER
 
@@ -83,8 +84,9 @@ def plan_of(table3, *argv):
 
 
 def test_the_plan_has_every_row_and_random_cells_for_every_seed(table3):
-    plan, home, at_once = plan_of(table3, "--preset", "smoke", "--seeds", "1", "3", "--random", "2", "--jobs", "2")
-    assert (home, at_once) == (Path("runs/ptb_table3-smoke"), 2)
+    words = ("--preset", "smoke", "--seeds", "1", "3", "--random", "2", "--jobs", "2")
+    plan, home, at_once, stop = plan_of(table3, *words)
+    assert (home, at_once, stop.deadline) == (Path("runs/ptb_table3-smoke"), 2, math.inf)
     jobs = plan.jobs()
     assert len({job.name for job in jobs}) == len(jobs) == 2 * (6 + 2 * 2)
     assert [job.config.seed for job in jobs] == [1] * 10 + [3] * 10
@@ -92,8 +94,8 @@ def test_the_plan_has_every_row_and_random_cells_for_every_seed(table3):
 
 
 def test_random_cells_are_drawn_from_the_seed_and_trained_like_the_found_ones(table3):
-    plan, _, _ = plan_of(table3, "--preset", "smoke", "--seeds", "1", "2", "--random", "3")
-    again, _, _ = plan_of(table3, "--preset", "smoke", "--seeds", "2", "--random", "3")
+    plan, *_ = plan_of(table3, "--preset", "smoke", "--seeds", "1", "2", "--random", "3")
+    again, *_ = plan_of(table3, "--preset", "smoke", "--seeds", "2", "--random", "3")
     references = plan.references()
     assert references.keys() == {"enas_rnn", "darts_rnn"}
     row = plan.rows["enas"]
@@ -123,18 +125,27 @@ def test_more_random_cells_than_there_are_is_refused(tiny):
 
 def test_the_grid_file_asks_for_the_same_runs(table3):
     grid = read_grid(RECIPES / "grids" / "ptb_table3.yaml")
-    plan, _, _ = plan_of(table3)
+    plan, *_ = plan_of(table3)
     for found, planned in ((grid.searches, plan.searches()), (grid.references, plan.references())):
         assert {job.config.hash for job in found} == {job.config.hash for jobs in planned.values() for job in jobs}
 
 
 def test_data_is_that_of_every_run(table3):
-    plan, _, _ = plan_of(table3, "--data", "elsewhere", "--output-dir", "here")
+    plan, *_ = plan_of(table3, "--data", "elsewhere", "--output-dir", "here")
     assert {job.config.data for job in plan.jobs()} == {"elsewhere"}
+
+
+def test_a_time_that_is_over_starts_nothing_and_ends_with_75(table3, tmp_path, capsys):
+    argv = ("--preset", "smoke", "--output-dir", str(tmp_path / "runs"), "--stop-after", "0.01s")
+    assert table3["TABLE"].main(argv) == 75
+    assert capsys.readouterr().err == "error: stopped by --stop-after 0.01s; go on with the same command\n"
+    assert not (tmp_path / "runs").exists()
 
 
 BAD = {
     ("--jobs", "0"): "--jobs must be at least 1, got 0",
+    ("--stop-after", "-9m"): "expected one argument",
+    ("--stop-after", "9"): "--stop-after must be a time above 0, such as 90s, 9m or 1.5h, got '9'",
     ("--random", "-1"): "--random must be at least 0",
     ("--seeds", "-1"): "--seeds must be at least 0",
     ("--seeds", "x"): "invalid int value",
@@ -157,7 +168,7 @@ def test_a_mistake_is_one_line_and_code_2(table3, argv, capsys):
 @pytest.fixture
 def table_of_two_seeds(table3, finished, tmp_path):
     """A plan all of whose runs are finished: DARTS-V2 beats random cells, the other searches do not."""
-    plan, _, _ = plan_of(table3, "--preset", "smoke", "--seeds", "1", "2", "--random", "2")
+    plan, *_ = plan_of(table3, "--preset", "smoke", "--seeds", "1", "2", "--random", "2")
     tests = {
         "enas": 60.0,
         "enas-cl": 58.0,
@@ -188,7 +199,7 @@ def row_of(text, label):
 
 
 def test_the_table_says_what_the_runs_say(table3, table_of_two_seeds, tmp_path, capsys):
-    assert run_table(table_of_two_seeds, tmp_path, 1, table3["TABLE"].to_markdown) == 0
+    assert table3["TABLE"].run(table_of_two_seeds, tmp_path, 1) == 0
     text = (tmp_path / "table.md").read_text("utf-8")
     assert text in capsys.readouterr().out
     assert row_of(text, "CL-ENAS")[1:6] == ["2", "60.50 ± 0.71", "59.50 ± 0.71", "61.58", "58.38"]

@@ -67,6 +67,14 @@ class ControllerConfig(AlgorithmConfig):
         self._require_non_negative("distance_weight")
 
 
+def _drawn_from(generator: torch.Generator) -> Pick:
+    def draw(log_probs_KN: Tensor, _: int) -> Tensor:
+        probs_KN = log_probs_KN.exp().to(generator.device)
+        return torch.multinomial(probs_KN, 1, generator=generator).squeeze(1).to(log_probs_KN.device)
+
+    return draw
+
+
 class Controller(nn.Module):
     """A policy over the architectures of any space, from its decisions alone.
 
@@ -105,12 +113,12 @@ class Controller(nn.Module):
 
     def sample(self, count: int, generator: torch.Generator) -> Rollout:
         """``count`` independent architectures; the same draws whatever the device of the parameters."""
+        return self._write(count, _drawn_from(generator))
 
-        def draw(log_probs_KN: Tensor, _: int) -> Tensor:
-            probs_KN = log_probs_KN.exp().to(generator.device)
-            return torch.multinomial(probs_KN, 1, generator=generator).squeeze(1).to(log_probs_KN.device)
-
-        return self._write(count, draw)
+    @torch.no_grad()
+    def draw(self, generator: torch.Generator) -> tuple[Choice, ...]:
+        """The choices that `sample` would draw for one architecture, without its figures."""
+        return self._run(1, _drawn_from(generator))[0][0]
 
     def log_prob(self, choices: Sequence[Sequence[Choice]]) -> Rollout:
         """The figures of given architectures (one sequence of choices each)."""
@@ -123,16 +131,22 @@ class Controller(nn.Module):
             return self._write(1, lambda log_probs_KN, _: log_probs_KN.argmax(1)).choices[0]
 
     def _write(self, count: int, pick: Pick) -> Rollout:
+        choices, picks, every = self._run(count, pick)
+        chosen = [each.gather(1, picked.unsqueeze(1)).squeeze(1) for each, picked in zip(every, picks, strict=True)]
+        entropies = [-(fixed.exp() * fixed).sum(1) for fixed in (each.detach() for each in every)]
+        log_probs_KS = torch.stack(chosen, 1)
+        fixed_KS = log_probs_KS.detach()
+        bonus_K = -(fixed_KS.exp() * fixed_KS).sum(1)
+        return Rollout(choices, log_probs_KS.sum(1), bonus_K, torch.stack(entropies, 1).sum(1))
+
+    def _run(self, count: int, pick: Pick) -> tuple[list[tuple[Choice, ...]], list[Tensor], list[Tensor]]:
+        """Choices [K], picks [K] of every place, and the log-probabilities [K, N] they were picked by."""
         picks: list[Tensor] = []
-        chosen: list[Tensor] = []
-        entropies: list[Tensor] = []
+        every: list[Tensor] = []
 
         def take(logits_KN: Tensor) -> Tensor:
-            log_probs_KN = logits_KN.log_softmax(1)
-            fixed_KN = log_probs_KN.detach()
-            picks.append(pick(fixed_KN, len(picks)))
-            chosen.append(log_probs_KN.gather(1, picks[-1].unsqueeze(1)).squeeze(1))
-            entropies.append(-(fixed_KN.exp() * fixed_KN).sum(1))
+            every.append(logits_KN.log_softmax(1))
+            picks.append(pick(every[-1].detach(), len(picks)))
             return picks[-1]
 
         inputs_KH = self.first.expand(count, -1)
@@ -148,11 +162,7 @@ class Controller(nn.Module):
             anchors[decision.target] = anchor_KH
             embedding_NH = self.embedding[list(decision.operations)]
             inputs_KH = embedding_NH[take(self._squash(state[0] @ embedding_NH.T))]
-        log_probs_KS = torch.stack(chosen, 1)
-        fixed_KS = log_probs_KS.detach()
-        bonus_K = -(fixed_KS.exp() * fixed_KS).sum(1)
-        choices = self._to_choices(torch.stack(picks, 1).tolist())
-        return Rollout(choices, log_probs_KS.sum(1), bonus_K, torch.stack(entropies, 1).sum(1))
+        return self._to_choices(torch.stack(picks, 1).tolist()), picks, every
 
     def _pick_edge(self, decision: Decision, hidden_KH: Tensor, anchors_KNH: Tensor, take: Take) -> Tensor:
         """Pick an edge; returns the next input, the anchor of its source scaled down with distance, [K, H]."""

@@ -95,7 +95,7 @@ class ENAS(SearchAlgorithm):
     @torch.no_grad()
     def route(self, generator: torch.Generator) -> Routing:
         """One sample of the policy, connected or not: redrawing would train other weights than it runs."""
-        return self.space.routing(self._architectures(self.controller.sample(1, generator))[0])
+        return self.space.routing(self.space.architecture(self.controller.draw(generator)))
 
     def candidates(self, count: int, generator: torch.Generator) -> list[Architecture]:
         """The first ``count`` connected samples of the policy.

@@ -24,6 +24,7 @@ from cnas.runs.config import RunConfig
 from cnas.runs.flags import OneLineParser
 from cnas.runs.run_flags import add_run_flags, with_run_flags
 from cnas.trainer import CurriculumTrainer
+from cnas.training.time_limit import process_started
 
 Check = Callable[[RunConfig], None]
 
@@ -57,6 +58,7 @@ def start(config: RunConfig, folder: Path, resume: bool) -> None:
     """
     log(f"preset {config.preset} · data {config.data} · output {folder}")
     trainer = CurriculumTrainer.from_config(config, folder)
+    trainer.started = process_started()
     try:
         trainer.train(resume)
     finally:

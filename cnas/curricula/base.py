@@ -201,9 +201,9 @@ class Curriculum:
         """Reweight some units; their weights have mean 1 among themselves (Eq. 10-11).
 
         Args:
-            unit_ids_U: int64 [U], each unit once; other units keep their weight.
-            losses_KU: float [K, U], the losses of these units, one row per candidate: subnets of a supernet, or the
-                network that is trained itself.
+            unit_ids_U: int64 [U] in host memory, each unit once; other units keep their weight.
+            losses_KU: float [K, U], there too, the losses of these units, one row per candidate: subnets of a
+                supernet, or the network that is trained itself.
             progress: of the training.
 
         Returns:

@@ -81,5 +81,5 @@ class Competence(Curriculum):
 
     def _used(self, unit_ids_U: Tensor, competence: float) -> Tensor:
         """1 for units that are used, 0 for others; where all are too hard, the easiest are used."""
-        difficulty_U = self.state["difficulty"][unit_ids_U.to(self.state["difficulty"].device)]
+        difficulty_U = self.state["difficulty"][unit_ids_U]
         return (difficulty_U <= max(competence, float(difficulty_U.min()))).double()

@@ -28,10 +28,10 @@ class Permuted(Uncertainty):
     def prepare(self, dataset_info: DatasetInfo, seed: int) -> None:
         """See `Curriculum.prepare`; the place of every unit is drawn."""
         order_N = torch.randperm(dataset_info.num_units, generator=generator(seed, "curriculum/permutation"))
-        self.state["order"] = order_N.to(self.v.device)
+        self.state["order"] = order_N
 
     def scores(self, unit_ids_U: Tensor, losses_KU: Tensor, progress: Progress) -> Tensor:  # noqa: ARG002
         """See `Curriculum.scores`; of some units alone, the same permutation as far as it concerns them."""
         scores_U = self.score(losses_KU)
         receivers_U, givers_U = unit_ids_U.argsort(), self.state["order"][unit_ids_U].argsort()
-        return scores_U.new_empty(scores_U.shape).index_copy_(0, receivers_U.to(scores_U.device), scores_U[givers_U])
+        return scores_U.new_empty(scores_U.shape).index_copy_(0, receivers_U, scores_U[givers_U])

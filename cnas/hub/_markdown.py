@@ -1,7 +1,8 @@
-"""Turns strings from outside into text that cannot change the card around it."""
+"""Fills Markdown templates, and turns strings from outside into text that cannot change the page around it."""
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from typing import Any
@@ -77,3 +78,25 @@ def code(value: Any) -> str:
         ("`0 '1'`", '`–`')
     """
     return f"`{one_line(value).replace('`', chr(39)) or '–'}`"
+
+
+def fill(package: str, template: str, **values: Any) -> str:
+    """The text of a Markdown template; blocks that are left out leave no gap.
+
+    Args:
+        package: the package whose folder ``templates`` has it.
+        template: the name of its file.
+        values: what it is filled with; `plain`, `code`, `block` and `last_part` are its filters.
+    """
+    text = _environment(package).get_template(template).render(values)
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+
+
+@functools.cache
+def _environment(package: str) -> Any:
+    import jinja2  # not by those who only spell a name
+
+    loader = jinja2.PackageLoader(package)
+    found = jinja2.Environment(loader=loader, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    found.filters.update(plain=plain, code=code, block=block, last_part=last_part)
+    return found

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import functools
-import importlib.resources
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import jinja2
-
 from cnas.curricula import CURRICULUM_NAS, known_class
 from cnas.errors import UserError
-from cnas.hub import _markdown
-from cnas.hub._markdown import last_part, one_line
+from cnas.hub._markdown import fill, last_part, one_line
 from cnas.hub.card_rows import benchmark_rows, benchmark_spreads, flat, procedure, settings, spread, trouble
 from cnas.hub.metadata import front_matter, known_data, measured
 from cnas.hub.model_kind import LANGUAGE_MODEL, ModelKind
@@ -104,17 +99,7 @@ def render_card(card: Card) -> str:
         >>> "| novel | test | perplexity (per word) | 94.20 |" in text
         True
     """
-    return re.sub(r"\n{3,}", "\n\n", _template().render(_facts(card))).rstrip() + "\n"
-
-
-@functools.cache
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
-    environment.filters.update(
-        last_part=last_part, web_address=web_address, plain=_markdown.plain, code=_markdown.code, block=_markdown.block
-    )
-    path = importlib.resources.files("cnas.hub") / "templates" / "model_card.md.jinja"
-    return environment.from_string(path.read_text(encoding="utf-8"))
+    return fill("cnas.hub", "model_card.md.jinja", **_facts(card))
 
 
 def _facts(card: Card) -> dict[str, Any]:
@@ -143,6 +128,7 @@ def _facts(card: Card) -> dict[str, Any]:
         "settings": settings(card.config),
         "environment": flat(result.environment),
         "citations": found,
+        "web_address": web_address,
         "bibtex": "\n\n".join(map(bibtex, found)),
     }
 

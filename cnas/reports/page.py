@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.resources
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import jinja2
-from markupsafe import Markup
 
 from cnas.durable import replace_file, storage_errors
 from cnas.hub._markdown import one_line
@@ -97,15 +95,13 @@ def render(
         every = _sections(records, weights, comparison or Block())
     sections = [section for section in every if any(section.blocks)]
     drawings = _named(sections, len(records))
+    loader, strict = jinja2.PackageLoader("cnas.reports"), jinja2.StrictUndefined
     environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+        loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=strict
     )
-    environment.filters["inline"] = lambda drawing, key: Markup(drawing.inline(key))
-    folder = importlib.resources.files("cnas.reports") / "templates"
-    html = environment.from_string((folder / "report.html.jinja").read_text("utf-8")).render(
+    html = environment.get_template("report.html.jinja").render(
         title=records[0].title if len(records) == 1 else f"{len(records)} runs",
         subtitle=_subtitle(records),
-        css=Markup((folder / "report.css").read_text("utf-8")),
         headlines=tables.headlines(records[0]) if len(records) == 1 else [],
         unfinished=[one_line(record.title) for record in records if not record.result],
         notation=records[0].notation if len(records) == 1 else "",

@@ -18,6 +18,7 @@ from cnas.errors import UserError
 from cnas.random import HOST
 from cnas.runs.config import RunConfig
 from cnas.training.launcher_flags import refuse_unmet
+from cnas.training.step_graphs import StepGraphs, step_graphs
 
 PACKAGES = ("cnas", "torch", "transformers", "datasets", "accelerate", "safetensors")
 
@@ -58,8 +59,26 @@ def make_accelerator(config: RunConfig, folder: Path) -> Accelerator:
         raise UserError(f"mixed_precision must be no or bf16 on {accelerator.device}, got 'fp16'")
     if options.tf32 and accelerator.device.type == HOST.type:
         raise UserError(f"tf32 must be off on {accelerator.device}, got on")
+    if options.torch_compile == "on":
+        graphs_of(config, accelerator)
     torch.set_float32_matmul_precision("high" if options.tf32 else "highest")
     return accelerator
+
+
+def graphs_of(config: RunConfig, accelerator: Accelerator) -> StepGraphs:
+    """What records the steps of a run.
+
+    Args:
+        config: ``trainer`` says whether any are.
+        accelerator: device and precision.
+    """
+
+    def log(text: str) -> None:
+        if accelerator.is_main_process:
+            print(text, flush=True)
+
+    precision = "tf32" if config.trainer.tf32 and accelerator.mixed_precision == "no" else accelerator.mixed_precision
+    return step_graphs(config.trainer.torch_compile, accelerator.device, precision, log)
 
 
 def _check_tracker(name: str) -> None:

@@ -25,6 +25,7 @@ from cnas.runs.config import RunConfig
 from cnas.runs.result import RunResult
 from cnas.runs.task import RetrainResult, SampleView, SearchData, Task
 from cnas.training.evaluate import classify, probed
+from cnas.training.step_graphs import StepGraphs
 from cnas.types import Architecture, Paper
 
 EVALUATION_BATCH = 512
@@ -142,7 +143,7 @@ class ImageTask(Task):
         probe = self._in_order(images.validation)
         return train, lambda network, **metrics: probed(network, probe, **metrics)
 
-    def measure(self, network: Any) -> RetrainResult:
+    def measure(self, network: Any, graphs: StepGraphs) -> RetrainResult:  # noqa: ARG002
         """Accuracies in percent on all images of validation and test; which images of every split it gets right."""
         images = self.data
         splits = {"train": images.train, "validation": images.validation, "test": images.test}

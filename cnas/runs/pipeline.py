@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -64,7 +64,8 @@ def conclude(
         "search": found["search"],
         "retrain": None if trained is None else trained.figures,
         **({} if record is None else {"benchmark": record}),
-        "environment": environment(context.accelerator),
+        "environment": environment(context.accelerator) | context.graphs.describe(),
+        **_peak_memory(),
     }
     result = RunResult.from_json(json_safe(values))
     if context.accelerator.is_main_process:
@@ -76,6 +77,14 @@ def conclude(
         result.save(home.path)
     context.processes.wait()
     return result
+
+
+def _peak_memory() -> dict[str, float]:
+    """The most GB of its accelerator that this process has held; empty where there is none, or nobody counts."""
+    with suppress(RuntimeError):
+        if peak := torch.accelerator.max_memory_reserved():
+            return {"peak_memory_gb": peak / 1e9}
+    return {}
 
 
 def search(task: Task, context: RunContext, home: RunFolder, hooks: Hooks = NONE) -> dict[str, Any]:
@@ -201,7 +210,7 @@ def retrain(task: Task, context: RunContext, architecture: Architecture, hooks: 
             f"{parameters(network):,} parameters"
         )
     trainer.train()
-    measured = task.measure(network)
+    measured = task.measure(network, context.graphs)
     training = {
         "epochs": trainer.progress.epoch,
         "steps": trainer.progress.step,

@@ -187,6 +187,7 @@ class RunResult(Part):
         retrain: None where the found network was not trained.
         benchmark: None where the architecture was looked up in no table.
         environment: versions and device.
+        peak_memory_gb: the most that the last process of the run has held of its accelerator; None without one.
 
     Example:
         >>> result = RunResult.from_json({
@@ -210,6 +211,7 @@ class RunResult(Part):
     retrain: RetrainFigures | None = None
     benchmark: BenchmarkRecord | None = None
     environment: dict[str, Any] = {}
+    peak_memory_gb: Size | None = None
 
     @classmethod
     def load(cls, folder: Path) -> Self:

@@ -9,6 +9,7 @@ from accelerate import Accelerator
 
 from cnas.errors import CnasError, UserError
 from cnas.runs.config import RunConfig
+from cnas.runs.devices import graphs_of
 from cnas.runs.folder import RunFolder, scalars
 from cnas.runs.lock import lock
 from cnas.training.context import RunContext, StopSignal
@@ -25,6 +26,7 @@ def at_work(
     check: Callable[[], bool],
     *,
     resume: bool,
+    stop: StopSignal,
 ) -> Iterator[RunContext]:
     """What the stages of a run work with, while the context lasts.
 
@@ -35,12 +37,12 @@ def at_work(
         fingerprint: of the run's data.
         check: raises where the folder must not be used; says whether the run is finished already.
         resume: whether the run goes on from what is there.
+        stop: becomes that of the context, and is asked by signals too.
 
     Raises:
         UserError: another process works in the folder or has finished the run, or a tracker does not start.
         StorageError: the folder cannot be written.
     """
-    stop = StopSignal()
     # Signals first, so that no moment is left in which one takes the process and leaves the lock.
     with stop.on_signals(), stop.on_launcher_exit(), _locked(home, accelerator, check):
         # Before the folder holds a run: a tracker that does not start leaves it free for the next try.
@@ -51,7 +53,15 @@ def at_work(
                 print(f"nothing to resume in {home.path}: starting from the beginning", flush=True)
         stamp = f"{home.config_hash(config)}-{fingerprint}"
         try:
-            yield RunContext(accelerator, home.path, config.seed, stamp, stop, config.trainer.check_ranks)
+            yield RunContext(
+                accelerator,
+                home.path,
+                config.seed,
+                stamp,
+                stop,
+                config.trainer.check_ranks,
+                graphs_of(config, accelerator),
+            )
         finally:
             for tracker in accelerator.trackers:
                 tracker.finish()

@@ -19,6 +19,7 @@ from cnas.runs.result import RunResult
 from cnas.training.evaluate import Compute, Preprocess
 from cnas.training.retrain import retrain_curriculum
 from cnas.training.search_parts import check_candidates, check_optimizer_fits, dataset_info
+from cnas.training.step_graphs import StepGraphs
 from cnas.types import Architecture, Paper
 
 
@@ -157,8 +158,13 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def measure(self, network: Any) -> RetrainResult:
-        """The measurements of a trained network; their names begin with ``valid_`` and ``test_``."""
+    def measure(self, network: Any, graphs: StepGraphs) -> RetrainResult:
+        """The measurements of a trained network; their names begin with ``valid_`` and ``test_``.
+
+        Args:
+            network: on its device.
+            graphs: record and replay what can be.
+        """
 
     @abstractmethod
     def read(self, data: Any) -> Any:

@@ -22,6 +22,7 @@ from cnas.runs.config import RunConfig
 from cnas.runs.result import RunResult
 from cnas.runs.task import RetrainResult, SampleView, SearchData, Task
 from cnas.training.evaluate import mean_loss, probed
+from cnas.training.step_graphs import StepGraphs
 from cnas.types import Paper
 
 PROBE_STREAMS = 10
@@ -137,7 +138,7 @@ class TextTask(Task):
         )
         return train, lambda network, **metrics: probed(network, probe, **metrics)
 
-    def measure(self, network: Any) -> RetrainResult:
+    def measure(self, network: Any, graphs: StepGraphs) -> RetrainResult:
         """The exact perplexity of the splits that there are: one stream each, so that every token is predicted once.
 
         It is per token; where these are no words, that per word as well, of each split that is used whole:
@@ -148,7 +149,7 @@ class TextTask(Task):
             if tokens is None:
                 continue
             prefix, sizes = split.removesuffix("ation"), self.data.splits[split]
-            loss = mean_loss(network, self.evaluation(tokens))
+            loss = mean_loss(network, self.evaluation(tokens), graphs=graphs)
             figures[f"{prefix}_perplexity"] = perplexity(loss)
             if "words" in sizes and len(tokens) == sizes["tokens"]:
                 figures[f"{prefix}_word_perplexity"] = perplexity(loss * len(tokens), sizes["words"])

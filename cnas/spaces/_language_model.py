@@ -26,6 +26,9 @@ Penalised = Literal["dropped", "raw"]
 CHUNK_ELEMENTS = 2**22
 """Logits that one product of the loss makes: enough for an efficient product, little beside all of them."""
 
+BLOCK_ELEMENTS = 2**25
+"""Logits that are normalised at once on an accelerator: enough to keep it busy."""
+KEPT_MASKS = 3
 NEVER = 104.0
 """So far below all others a logit has probability 0: e^-104 is less than half of the smallest float32."""
 
@@ -111,15 +114,33 @@ class LanguageModelShell(nn.Module):
         self.decoder = nn.Linear(sizes.hidden_size, sizes.vocab_size, bias=sizes.decoder_bias)
         self.decoder.weight = self.embedding.weight
         self.memory = BufferPool()
+        self._drawn: list[tuple[Any, Masks]] = []
 
     def masks(self, rows: int, dropout_seeds: Any | None) -> Masks:
-        """The masks of a batch with ``rows`` sequences; none in evaluation.
+        """The masks of a batch with ``rows`` sequences, on the device of the weights; none in evaluation.
 
         ``dropout_seeds`` (a `cnas.random.DropoutSeeds`) draws them for the whole global batch and names
         the rows of this process; without it they come from torch's global generator.
         """
+        like = self.embedding.weight
+        drawn = self.host_masks(rows, dropout_seeds)
+        return Masks(*(None if mask is None else mask.to(like.device) for mask in drawn))
+
+    def host_masks(self, rows: int, dropout_seeds: Any | None) -> Masks:
+        """`masks` in host memory, where every accelerator draws the same ones.
+
+        Those of the last few batches are kept: several passes of a step may want them, and they may be drawn ahead.
+        """
         if not self.training:
             return NO_MASKS
+        asked = dropout_seeds, rows, self.embedding.weight.dtype
+        found = next((masks for known, masks in self._drawn if known == asked), None)
+        if found is None or dropout_seeds is None:
+            found = self._draw(rows, dropout_seeds)
+            self._drawn = [*self._drawn[1 - KEPT_MASKS :], (asked, found)]
+        return found
+
+    def _draw(self, rows: int, dropout_seeds: Any | None) -> Masks:
         sizes, (words, hidden) = self.sizes, self.embedding.weight.shape
         return Masks(
             words=self._mask("words", sizes.dropout_words, (words, 1), dropout_seeds),
@@ -139,16 +160,12 @@ class LanguageModelShell(nn.Module):
         if rate == 0:
             return None
         generator = None if dropout_seeds is None else dropout_seeds.generator(stream)
-        # Drawn in host memory, so that every accelerator sees the same masks.
         kept = torch.rand(shape, generator=generator) >= rate
-        return kept.to(self.embedding.weight) / (1 - rate)
+        return kept.to(self.embedding.weight.dtype) / (1 - rate)
 
     def embed(self, tokens_BT: Tensor, masks: Masks) -> Tensor:
         """The cell's input [B, T, H]: embedded words after word, embedding and input dropout."""
-        embedded_BTH = self.embedding(tokens_BT)
-        if masks.words is not None:
-            embedded_BTH = embedded_BTH * masks.words[tokens_BT]
-        return apply_mask(apply_mask(embedded_BTH, masks.embedding), masks.input)
+        return apply_input_masks(self.embedding(tokens_BT), tokens_BT, masks)
 
     def decode(self, dropped_BTH: Tensor, pad_row: int | None = None) -> Tensor:
         """Logits [B, T, V]; that of ``pad_row``, which is no word, lies so far below that it never counts."""
@@ -169,18 +186,26 @@ class LanguageModelShell(nn.Module):
             logits = self.decode(dropped_BTH, pad_row).flatten(0, 1)
             exact = logits.to(torch.promote_types(logits.dtype, torch.float32))
             losses = nn.functional.cross_entropy(exact, labels_BT.flatten(), reduction="none")
-        return losses.view(labels_BT.shape), self._penalty(raw_BTH, dropped_BTH)
+        penalty = regularisers(self.sizes, raw_BTH, dropped_BTH) if self.training else raw_BTH.new_zeros(())
+        return losses.view(labels_BT.shape), penalty
 
-    def _penalty(self, raw_BTH: Tensor, dropped_BTH: Tensor) -> Tensor:
-        penalty = raw_BTH.new_zeros(())
-        if not self.training:
-            return penalty
-        if self.sizes.activation_penalty:
-            outputs_BTH = {"dropped": dropped_BTH, "raw": raw_BTH}[self.sizes.penalised_output]
-            penalty = penalty + self.sizes.activation_penalty * outputs_BTH.square().mean()
-        if self.sizes.tar and raw_BTH.shape[1] > 1:
-            penalty = penalty + self.sizes.tar * (raw_BTH[:, 1:] - raw_BTH[:, :-1]).square().mean()
-        return penalty
+
+def apply_input_masks(embedded_BTH: Tensor, tokens_BT: Tensor, masks: Masks) -> Tensor:
+    """Embedded words after word, embedding and input dropout."""
+    if masks.words is not None:
+        embedded_BTH = embedded_BTH * masks.words[tokens_BT]
+    return apply_mask(apply_mask(embedded_BTH, masks.embedding), masks.input)
+
+
+def regularisers(sizes: LanguageModelSizes, raw_BTH: Tensor, dropped_BTH: Tensor) -> Tensor:
+    """AR and TAR of a training batch, a scalar, from its outputs before and after their dropout."""
+    penalty = raw_BTH.new_zeros(())
+    if sizes.activation_penalty:
+        outputs_BTH = {"dropped": dropped_BTH, "raw": raw_BTH}[sizes.penalised_output]
+        penalty = penalty + sizes.activation_penalty * outputs_BTH.square().mean()
+    if sizes.tar and raw_BTH.shape[1] > 1:
+        penalty = penalty + sizes.tar * (raw_BTH[:, 1:] - raw_BTH[:, :-1]).square().mean()
+    return penalty
 
 
 def tied_cross_entropy(
@@ -197,6 +222,45 @@ def tied_cross_entropy(
     keep = torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in inputs)
     losses: Tensor = _TiedCrossEntropy.apply(*inputs, labels_N, memory or BufferPool(), keep)
     return losses
+
+
+def cross_entropy_at_once(
+    hidden_NH: Tensor, weight_VH: Tensor, bias_V: Tensor | None, labels_N: Tensor, exact: torch.dtype
+) -> Tensor:
+    """As `tied_cross_entropy`, in large blocks, which suit an accelerator; products in the dtype of ``hidden``.
+
+    The [N, V] gradient is made with the losses, and takes the place of the logits.
+    """
+    found: Tensor = _CrossEntropyAtOnce.apply(hidden_NH, weight_VH, bias_V, labels_N, exact)
+    return found
+
+
+class _CrossEntropyAtOnce(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, hidden_NH: Tensor, weight_VH: Tensor, bias_V: Tensor | None, labels_N: Tensor, exact: torch.dtype
+    ) -> Tensor:
+        losses_N, keep = hidden_NH.new_empty(len(hidden_NH), dtype=exact), any(ctx.needs_input_grad)
+        slopes_NV = hidden_NH.new_empty(len(hidden_NH) if keep else 0, len(weight_VH))
+        bias_V = None if bias_V is None else bias_V.to(hidden_NH.dtype)
+        for rows in row_blocks(len(hidden_NH), len(weight_VH), BLOCK_ELEMENTS):
+            logits = nn.functional.linear(hidden_NH[rows], weight_VH, bias_V).to(exact)
+            into = slopes_NV[rows] if keep and slopes_NV.dtype is exact else torch.empty_like(logits)
+            torch.log_softmax(logits, 1, out=into)
+            losses_N[rows] = into.gather(1, labels_N[rows, None]).squeeze(1).neg()
+            if keep:
+                into.exp_().scatter_add_(1, labels_N[rows, None], into.new_full((), -1.0).expand(len(into), 1))
+                slopes_NV[rows] = into
+        if keep:
+            ctx.save_for_backward(hidden_NH, weight_VH, slopes_NV)
+            ctx.dtypes = hidden_NH.dtype, weight_VH.dtype, None if bias_V is None else exact
+        return losses_N
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        hidden_NH, weight_VH, slopes_NV = ctx.saved_tensors
+        return *_through_products(ctx, hidden_NH, weight_VH, slopes_NV, grads[0]), None, None
 
 
 def row_blocks(rows: int, vocabulary: int, elements: int = CHUNK_ELEMENTS) -> list[slice]:
@@ -233,17 +297,23 @@ class _TiedCrossEntropy(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         hidden_NH, weight_VH = ctx.saved_tensors
-        (slopes_NV,) = ctx.buffers.parts
-        scale_N1 = grads[0][:, None].to(hidden_NH.dtype)
-        # The incoming gradient multiplies the small factor of each product, never all [N, V]. A gradient of the
-        # architecture takes the weights as constants: what nobody asks for is not computed.
-        products = (
-            lambda: (slopes_NV @ weight_VH).mul_(scale_N1),
-            lambda: slopes_NV.t() @ (hidden_NH * scale_N1),
-            lambda: slopes_NV.t() @ scale_N1[:, 0],
-        )
-        parts = zip(products, ctx.needs_input_grad, ctx.dtypes, strict=False)
-        return *(product().to(kind) if wanted else None for product, wanted, kind in parts), None, None, None
+        return *_through_products(ctx, hidden_NH, weight_VH, ctx.buffers.parts[0], grads[0]), None, None, None
+
+
+def _through_products(
+    ctx: Any, hidden_NH: Tensor, weight_VH: Tensor, slopes_NV: Tensor, grad_N: Tensor
+) -> list[Tensor | None]:
+    """The gradients of hidden states, weight and bias from those of the losses by the logits."""
+    scale_N1 = grad_N[:, None].to(hidden_NH.dtype)
+    # The incoming gradient multiplies the small factor of each product, never all [N, V]. A gradient of the
+    # architecture takes the weights as constants: what nobody asks for is not computed.
+    products = (
+        lambda: (slopes_NV @ weight_VH).mul_(scale_N1),
+        lambda: slopes_NV.t() @ (hidden_NH * scale_N1),
+        lambda: slopes_NV.t() @ scale_N1[:, 0],
+    )
+    parts = zip(products, ctx.needs_input_grad, ctx.dtypes, strict=False)
+    return [product().to(kind) if wanted else None for product, wanted, kind in parts]
 
 
 def _to_losses(logits_NV: Tensor, bias_V: Tensor | None, labels_N: Tensor, losses_N: Tensor, keep: bool) -> None:

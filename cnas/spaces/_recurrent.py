@@ -8,14 +8,19 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any, ClassVar
+from functools import lru_cache, partial
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from cnas.random import HOST
 from cnas.spaces._gated_cell import ACTIVATIONS
-from cnas.spaces._language_model import LanguageModelShell, LanguageModelSizes, tied_cross_entropy
+from cnas.spaces._language_model import NO_MASKS, LanguageModelShell, LanguageModelSizes, tied_cross_entropy
+from cnas.spaces._plain import Cell, Model, language_model, shell_tensors, shell_weights
 from cnas.spaces.base import Decision, SearchSpace, SuperNet
+from cnas.spaces.pure import PureForward
 from cnas.types import Architecture, Batch, Choice, Routing
 
 
@@ -58,6 +63,31 @@ class RecurrentSpace(LanguageModelSizes, SearchSpace):
         }
 
 
+class PureCell(NamedTuple):
+    """A routing as a cell that is a pure function, and what that reads; see `PureForward`."""
+
+    cell: Cell
+    tensors: dict[str, Tensor]
+    matrices: dict[str, int]  # by the function's name, the place in `RecurrentSuperNet.matrices`
+    unused: frozenset[str] = frozenset()
+
+
+@lru_cache(maxsize=8)
+def _places(
+    decisions: tuple[Decision, ...], columns: tuple[int, ...], width: int, active: tuple[Choice, ...]
+) -> Tensor:
+    """Where in [E, O] the weights of `RecurrentSuperNet.table` are, flattened; behind the end where there is none."""
+    found, edges = set(active), max(edge for each in decisions for edge in each.edges) + 1
+    nodes = len(decisions)
+    places = torch.full((nodes, nodes, len(columns)), edges * width, device=HOST)
+    for node, each in enumerate(decisions):
+        for source, edge in enumerate(each.edges):
+            for place, column in enumerate(columns):
+                if (edge, column) in found:
+                    places[node, source, place] = edge * width + column
+    return places
+
+
 class RecurrentSuperNet(SuperNet):
     """The shared weights of recurrent cells: a language model's shell and one [H, 2H] matrix per input of a node.
 
@@ -87,6 +117,115 @@ class RecurrentSuperNet(SuperNet):
     def zero_hidden_state(self, rows: int) -> Tensor:
         """Zeros [rows, H]."""
         return self.input_matrix.new_zeros(rows, self.shell.sizes.hidden_size)
+
+    def draw_ahead(self, batch: Batch) -> None:
+        """Draw the dropout masks of a batch."""
+        self.shell.host_masks(len(batch.inputs), batch.dropout_seeds)
+
+    def table(self, weights_EO: Tensor, active: tuple[Choice, ...]) -> Tensor:
+        """The weights [N, N, M] of a routing by node, source and activation; 0 for what is not active, or not there."""
+        columns = tuple(self.operations.index(name) for name in ACTIVATIONS)
+        places_NNM = _places(self.decisions, columns, len(self.operations), active)
+        return F.pad(weights_EO.flatten(), (0, 1))[places_NNM]
+
+    def pure(self, batch: Batch, routing: Routing) -> PureForward | None:
+        """See `SuperNet.pure`; statistics of batches that are spread over processes are for `forward` alone."""
+        if self.batch_statistics and batch.all_reduce_sum is not None:
+            return None
+        rows = len(batch.inputs)
+        state = self.zero_hidden_state(rows) if batch.hidden_state is None else batch.hidden_state
+        found = self.pure_path([routing], None) if self._is_path(routing) else self.pure_mixture(routing)
+        if found is None:
+            return None
+        masks, model = self.shell.host_masks(rows, batch.dropout_seeds), Model(self.shell.sizes, self.training)
+        return self._pure(found, shell_tensors(masks, batch.inputs, batch.labels, state), model)
+
+    def pure_many(
+        self, batch: Batch, routings: Sequence[Routing], hidden_states: Sequence[Tensor | None]
+    ) -> PureForward | None:
+        """See `SuperNet.pure_many`; paths alone."""
+        if self.batch_statistics and batch.all_reduce_sum is not None:
+            return None
+        if not all(routing.unit and self._is_path(routing) for routing in routings):
+            return None
+        zero = self.zero_hidden_state(len(batch.inputs))
+        state_KBH = torch.stack([zero if hidden_state is None else hidden_state for hidden_state in hidden_states])
+        tensors = shell_tensors(NO_MASKS, batch.inputs, batch.labels, state_KBH)
+        return self._pure(self.pure_path(routings, len(routings)), tensors, Model(self.shell.sizes, training=False))
+
+    def _is_path(self, routing: Routing) -> bool:
+        """Whether every decision has one active pair."""
+        active = set(routing.active[0])
+        return all(sum(pair in active for pair in decision.options) == 1 for decision in self.decisions)
+
+    def _pure(self, found: PureCell, tensors: dict[str, Tensor], model: Model) -> PureForward:
+        own = {name: name for name in ("input_matrix", "recurrent_matrix")}
+        own |= {name: f"matrices.{place}" for name, place in found.matrices.items()}
+        return PureForward(
+            key=(found.cell, model),
+            function=partial(language_model, cell=found.cell, model=model),
+            tensors=tensors | found.tensors,
+            weights=shell_weights(self.shell.decoder.bias is not None) | own,
+            unused=found.unused,
+        )
+
+    def pure_path(self, routings: Sequence[Routing], count: int | None) -> PureCell:
+        """One path, or K at once.
+
+        Args:
+            routings: one active pair of every decision each.
+            count: K; None for the one.
+        """
+        pairs_KN = [self._pairs(routing) for routing in routings]
+        numbers_NK2 = torch.tensor(
+            [[self._numbers(node, *pairs[node]) for pairs in pairs_KN] for node in range(len(self.decisions))],
+            device=HOST,
+        )
+        shape = (-1,) if count is None else (len(self.decisions), count, 1, 1)
+        tensors = {
+            name: numbers_NK2[..., place].reshape(shape) for place, name in enumerate(("sources", "activations"))
+        }
+        if count is None:
+            tensors |= self._weights_of_path(routings[0], pairs_KN[0])
+        cell, matrices = self.path_matrices(pairs_KN, count)
+        return PureCell(cell, tensors, matrices, self.unread(pairs_KN[0]))
+
+    def _pairs(self, routing: Routing) -> list[Choice]:
+        active = set(routing.active[0])
+        return [next(pair for pair in decision.options if pair in active) for decision in self.decisions]
+
+    def _numbers(self, node: int, edge: int, operation: int) -> tuple[int, int]:
+        """The source and the activation of a pair, as `cnas.spaces._plain.Path` counts them."""
+        decision, names = self.decisions[node], [*ACTIVATIONS]
+        return decision.sources[decision.edges.index(edge)], names.index(self.operations[operation])
+
+    def _weights_of_path(self, routing: Routing, pairs: Sequence[Choice]) -> dict[str, Tensor]:
+        """Where they are not all 1, the weights of its pairs; of a hard sample the sums of all others too, zeros."""
+        learns = routing.weights.requires_grad
+        if routing.unit and not learns:
+            return {}
+        weights_EO = routing.weights[0].to(self.input_matrix.dtype)
+        scales_N = torch.stack([weights_EO[pair] for pair in pairs])
+        return {"scales": scales_N} | ({"idle": self.idle(weights_EO, set(pairs))} if learns else {})
+
+    def idle(self, weights_EO: Tensor, active: set[Choice]) -> Tensor:
+        """Per node the sum of the weights of its options that are not active, [N]."""
+        zero = weights_EO.new_zeros(())
+        return torch.stack(
+            [sum((weights_EO[pair] for pair in each.options if pair not in active), zero) for each in self.decisions]
+        )
+
+    @abstractmethod
+    def path_matrices(self, pairs_KN: Sequence[Sequence[Choice]], count: int | None) -> tuple[Cell, dict[str, int]]:
+        """The cell of paths, and the places of the matrices that they read; arguments as in `pure_path`."""
+
+    @abstractmethod
+    def unread(self, pairs: Sequence[Choice]) -> frozenset[str]:
+        """The matrices of a path on which its output does not depend, by the names of `path_matrices`."""
+
+    @abstractmethod
+    def pure_mixture(self, routing: Routing) -> PureCell | None:
+        """A mixture, or a hard sample with several sources of a node; None where it must be run as it is."""
 
     @abstractmethod
     def run_paths(self, batch: Batch, routings: Sequence[Routing], hidden_KBH: Tensor) -> tuple[Tensor, Tensor] | None:

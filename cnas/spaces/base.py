@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from cnas.errors import UserError
+from cnas.spaces.pure import PureForward
 from cnas.types import Architecture, Batch, Choice, Output, Paper, Routing
 
 
@@ -110,6 +111,22 @@ class SuperNet(nn.Module, ABC):
             ]
         finally:
             self.train(was_training)
+
+    def draw_ahead(self, batch: Batch) -> None:
+        """Draw what the forward pass on a batch will want, while the device is busy."""
+
+    def pure(self, batch: Batch, routing: Routing) -> PureForward | None:  # noqa: ARG002
+        """The forward pass as a function of tensors, for a graph of the device; None where it must be run as it is."""
+        return None
+
+    def pure_many(
+        self,
+        batch: Batch,  # noqa: ARG002
+        routings: Sequence[Routing],  # noqa: ARG002
+        hidden_states: Sequence[Tensor | None],  # noqa: ARG002
+    ) -> PureForward | None:
+        """`forward_many` as a function of tensors: losses [K, *labels.shape], states [K, B, H]; None as in `pure`."""
+        return None
 
     def zero_hidden_state(self, rows: int) -> Tensor | None:  # noqa: ARG002
         """The hidden state before the first chunk of ``rows`` sequences; None where a space has none."""

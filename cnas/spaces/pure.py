@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cnas.types import Output
+from cnas.types import Batch, Output
 
 Compile = Callable[[Callable[..., Any]], Callable[..., Any]]
 """Gives a function back, compiled or as it is."""
@@ -27,7 +27,7 @@ class PureForward:
     Args:
         key: whatever makes it another function; of equal keys and shapes, one recording serves all.
         function: from tensors by name, a way to compile parts of it, and the dtype of its products (None: that of the
-            tensors), the output. It reads nothing else.
+            tensors, exactly), the output. It reads nothing else.
         tensors: what comes with a batch, by name, in host memory or on the device. Those that require a gradient are
             part of the algorithm's graph.
         weights: by the function's name for it, the network's name of a parameter or buffer.
@@ -44,6 +44,18 @@ class PureForward:
     tensors: Mapping[str, Tensor]
     weights: Mapping[str, str]
     unused: frozenset[str] = frozenset()
+
+
+def network_forward(network: Any, batch: Batch) -> PureForward | None:
+    """The pure forward of a stand-alone network; None where it must be run as it is.
+
+    Args:
+        network: a derived network (it has ``run``).
+        batch: with its hidden state and dropout seeds.
+    """
+    from cnas.spaces._plain import recurrent_forward
+
+    return recurrent_forward(network, batch)
 
 
 def as_it_is(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -4,14 +4,12 @@ from cnas.sweeps.comparison import UnfinishedError, comparison, conclude, missin
 from cnas.sweeps.grid import Grid, read_grid
 from cnas.sweeps.many import Job, last_line, run_many
 from cnas.sweeps.random_cells import random_cells
-from cnas.sweeps.table import Plan, TableGroups, run_table, table_groups, table_parser, table_plan
-from cnas.sweeps.table import Rows as Rows
+from cnas.sweeps.table import Plan
 
 __all__ = [
     "Grid",
     "Job",
     "Plan",
-    "TableGroups",
     "UnfinishedError",
     "comparison",
     "conclude",
@@ -20,8 +18,4 @@ __all__ = [
     "random_cells",
     "read_grid",
     "run_many",
-    "run_table",
-    "table_groups",
-    "table_parser",
-    "table_plan",
 ]

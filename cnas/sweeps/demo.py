@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from cnas.cli.main import exit_code
 from cnas.errors import UserError
+from cnas.runs.flags import OneLineParser
 from cnas.runs.result import RunResult
+from cnas.training.context import StopSignal
+from cnas.training.time_limit import process_started
 
 COMMAND = ("-m", "cnas", "search")
 FLAGS = ("--preset", "ptb_cl_enas/smoke", "--data", "pydoc", "--seed", "1", "--resume")
@@ -16,17 +22,27 @@ RUNS: dict[str, tuple[str, ...]] = {"demo-curriculum": (), "demo-plain": ("--no-
 """The folder of each run and the flags in which they differ; the first is the one with the curriculum."""
 
 
-def main(command: Sequence[str] = COMMAND, home: Path = Path("runs")) -> int:
+def main(command: Sequence[str] = COMMAND, home: Path = Path("runs"), argv: Sequence[str] = ()) -> int:
     """Make both runs and print what they found; returns the exit code of the first that fails, or 0.
 
     Args:
         command: what Python is given before the flags of a run.
         home: the folder of both run folders.
+        argv: the command line of the demo.
     """
+    parser = OneLineParser(description="Search a cell with and without the curriculum, train both, compare them.")
+    parser.add_argument("--stop-after", metavar="TIME", help="save and leave then, e.g. 90s, 9m or 1.5h")
+    return exit_code(lambda: _run(command, home, StopSignal(parser.parse_args(argv).stop_after, process_started())))
+
+
+def _run(command: Sequence[str], home: Path, stop: StopSignal) -> int:
+    """Both runs within the time that there is."""
     folders = [home / name for name in RUNS]
     for folder, flags in zip(folders, RUNS.values(), strict=True):
         print(f"\n--- {folder}", flush=True)
-        code = _wait(subprocess.Popen([sys.executable, *command, *FLAGS, *flags, "--output-dir", folder]))
+        rest = max(0.01, stop.deadline - time.monotonic())
+        limit = [] if rest == math.inf else [f"--stop-after={rest:.2f}s"]
+        code = _wait(subprocess.Popen([sys.executable, *command, *FLAGS, *flags, *limit, "--output-dir", folder]))
         if code:
             if code == UserError.exit_code:
                 print(f"to start the demo anew, delete {folder}", file=sys.stderr)

@@ -18,7 +18,7 @@ from cnas.sweeps import executors
 
 DEFAULTS: dict[str, Any] = {"recipe": None, "preset": "cpu", "flags": {}, "grid": {}, "random": 0}
 """What a part of a grid file may say, and the file itself for all of its parts."""
-SET_ELSEWHERE = ("config", "h", "help", "no_curriculum", "output_dir", "preset", "resume")
+SET_ELSEWHERE = ("config", "h", "help", "no_curriculum", "output_dir", "preset", "resume", "stop_after")
 """Flags of a recipe that are the sweep's own business."""
 FLAG = re.compile(r"[a-z][a-z0-9_-]*(\.[a-z][a-z0-9_-]*)*")
 
@@ -110,7 +110,7 @@ def _choices(values: Mapping[str, Any], where: str) -> tuple[dict[str, Any], dic
                 hint = "write it without dashes before it, e.g. curriculum.k"
                 raise UserError(f"{where}{part}: {display(key)} is no flag; {hint}")
             name = key.replace("-", "_")
-            if name in SET_ELSEWHERE:
+            if name.removeprefix("trainer.") in SET_ELSEWHERE:
                 raise UserError(f"{where}{part}.{key} is set by the sweep itself; leave it out")
             if name in names:
                 raise UserError(f"{where}{part}.{key} is there twice")

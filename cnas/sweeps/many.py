@@ -63,7 +63,12 @@ def by_seed(jobs: Iterable[Job]) -> list[Job]:
 
 
 def run_many(
-    jobs: Sequence[Job], home: Path | str, *, at_once: int | None = None, executor: Settings | None = None
+    jobs: Sequence[Job],
+    home: Path | str,
+    *,
+    at_once: int | None = None,
+    executor: Settings | None = None,
+    stop: StopSignal | None = None,
 ) -> dict[str, int]:
     """Bring all runs to their end: skip finished ones, resume those that were broken off, start the others.
 
@@ -72,6 +77,7 @@ def run_many(
         home: the folder that holds one folder per run.
         at_once: how many are handed to the executor at the same time; None leaves it to the executor.
         executor: what runs their processes, see `cnas.sweeps.executors`; this machine where None.
+        stop: what stops them beside signals: ``StopSignal("9m")`` does after nine minutes.
 
     Returns:
         Exit codes by name (see `cnas.errors`); 0 is finished, 75 is to be gone on with: the run was stopped by somebody
@@ -81,7 +87,7 @@ def run_many(
         UserError: two names are equal, a folder holds another configuration, `torchrun` has started this process, or
             the executor cannot be had; raised before anything starts.
         StorageError: a folder or log cannot be written.
-        Stopped: a signal asked for it; all that were running have saved, and the same call goes on from there.
+        Stopped: a signal or ``stop`` asked for it; what was running has saved, and the same call goes on from there.
     """
     how = LocalSettings() if executor is None else executor
     at_once = how.AT_ONCE or max(1, len(jobs)) if at_once is None else at_once
@@ -93,7 +99,8 @@ def run_many(
         _log(f"{len(jobs) - len(waiting)} of {len(jobs)} runs are finished already")
     codes = dict.fromkeys(finished, 0)
     if waiting:
-        with how.open(Path(home), at_once) as opened, StopSignal().on_signals() as stop:
+        stop = StopSignal() if stop is None else stop
+        with how.open(Path(home), at_once, len(waiting)) as opened, stop.on_signals():
             codes |= _Batch(waiting, folders, opened, stop).run(at_once)
             if stop.reason is not None and len(codes) < len(jobs):
                 raise Stopped(f"stopped by {stop.reason}; go on with the same command")
@@ -131,7 +138,7 @@ class _Batch:
         waiting: in the order in which they are started.
         folders: of the runs, by name.
         start: what starts their processes.
-        stop: whether a signal has come.
+        stop: whether they are to stop.
     """
 
     def __init__(self, waiting: Sequence[Job], folders: dict[str, RunFolder], start: Start, stop: StopSignal) -> None:

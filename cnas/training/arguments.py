@@ -6,11 +6,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from cnas.errors import UserError
 from cnas.training.launcher_flags import launched_precision
 from cnas.training.loop_arguments import LEFT_OUT, ArgumentNameError, LoopArguments, require
+from cnas.training.time_limit import seconds
 
 __all__ = ["LEFT_OUT", "ArgumentNameError", "LoopArguments", "RetrainArguments", "SearchArguments", "require"]
 
@@ -43,14 +44,19 @@ class SearchArguments(LoopArguments):
     """Matrix products in float16, as `bf16`; not on a CPU."""
     tf32: bool = False
     """Matrix products of float32 with 10 bits of mantissa, where the device has that."""
+    torch_compile: Literal["auto", "on", "off"] = field(default="auto", metadata={"saved": False})
+    """Whether steps are compiled and recorded as CUDA graphs; auto does so where there is CUDA."""
     report_to: tuple[str, ...] = ()
     """Trackers of Accelerate, e.g. tensorboard or trackio; all is every installed one."""
     logging_dir: str | None = None
     """Where trackers write; none is ``logs`` in the run folder."""
-    ddp_timeout: float = field(default=600.0, metadata={"saved": False})
+    ddp_timeout: float = field(default=600.0, compare=False, metadata={"saved": False})
     """Seconds after which a process that waits for another one gives up."""
-    check_ranks: int | None = field(default=None, metadata={"saved": False})
+    check_ranks: int | None = field(default=None, compare=False, metadata={"saved": False})
     """Compare all that the processes hold, bit for bit, every so many steps and before every checkpoint."""
+    stop_after: str | None = field(default=None, compare=False, metadata={"saved": False})
+    """Save and leave after so much time, e.g. 90s, 9m or 1.5h, counted from when the process began, in Python from when
+    the trainer was made."""
 
     def __post_init__(self) -> None:
         if isinstance(self.output_dir, Path):
@@ -71,6 +77,8 @@ class SearchArguments(LoopArguments):
             ),
             ("ddp_timeout", 1 <= self.ddp_timeout < math.inf, "at least 1 second and finite"),
         )
+        if self.stop_after is not None:
+            seconds(self.stop_after, "stop_after")
         if self.load_best_model_at_end:
             raise UserError("load_best_model_at_end must be off in a search: it is its last weights that it decides by")
         if self.bf16 and self.fp16:

@@ -188,7 +188,8 @@ class Undo:
         """Where ``good`` is false, make every tensor what it was."""
         for tensor, before in pairs:
             # Some optimisers count their steps in host memory, whatever the device: only these wait for the verdict.
-            torch.where(good.to(tensor.device), tensor, before, out=tensor)
+            verdict = good if tensor.device == good.device else good.to(tensor.device)
+            torch.where(verdict, tensor, before, out=tensor)
 
     def step(self, optimizer: Any, parameters: Sequence[Tensor], good: Tensor) -> None:
         """One step of ``optimizer`` on ``parameters``, of which weights and the optimiser's state keep the good ones.

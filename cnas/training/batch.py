@@ -6,7 +6,7 @@ Legend: B rows of the global batch, b rows of this process or part, H hidden uni
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from cnas.data.base import OrderedBatches
-from cnas.random import DropoutSeeds, to_device
+from cnas.random import HOST, DropoutSeeds, to_device
 from cnas.training.context import RunContext
 from cnas.types import Batch, Output
 
@@ -23,7 +23,8 @@ TENSORS = ("inputs", "labels", "unit_ids")
 
 def place(batch: Batch, device: torch.device, **fields: Any) -> Batch:
     """The batch with its tensors on ``device``, and with other ``fields`` of `Batch`."""
-    return replace(batch, **fields | {name: to_device(getattr(batch, name), device) for name in TENSORS})
+    placed: dict[str, Any] = {name: to_device(getattr(batch, name), device) for name in TENSORS}
+    return replace(batch, **placed, **fields)
 
 
 def fetch(
@@ -92,6 +93,11 @@ def cut(batch: Batch, count: int, weights: Callable[[Tensor], Tensor] | None = N
         part = replace(batch, **fields, dropout_seeds=replace(seeds, rows=slice(first + start, first + stop)))
         parts.append(Part(part, (stop - start) / seeds.total, weights and weights(part.unit_ids)))
     return parts
+
+
+def to_host(tensors: Iterable[Tensor]) -> list[Tensor]:
+    """Copies in host memory: the one place in a step that waits for the device."""
+    return [tensor.to(HOST) for tensor in tensors]
 
 
 def mean(losses: Tensor) -> Tensor:

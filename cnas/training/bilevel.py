@@ -20,11 +20,12 @@ from torch.func import functional_call
 from cnas.algorithms.base import StepContext
 from cnas.data.base import OrderedBatches
 from cnas.errors import NonFiniteError
+from cnas.random import HOST
 from cnas.spaces.base import SuperNet
 from cnas.training.arguments import LoopArguments
-from cnas.training.batch import Part, cut, fetch
+from cnas.training.batch import Part, cut, fetch, to_host
 from cnas.training.context import RunContext
-from cnas.types import Output, Routing
+from cnas.types import Routing
 
 
 class GradientOverflowError(Exception):
@@ -78,8 +79,8 @@ class Bilevel:
         hidden_state = self.hidden_state if index else None
         return cut(fetch(self._turn_batches, index, self.context, hidden_state, "arch/dropout", step), 1)
 
-    def _keep(self, output: Output) -> None:
-        self.hidden_state = None if output.hidden_state is None else output.hidden_state.detach()
+    def _keep(self, hidden_state: Tensor | None) -> None:
+        self.hidden_state = None if hidden_state is None else hidden_state.detach()
 
     def state(self) -> Tensor | None:
         """The hidden state in global order, [B, H]."""
@@ -93,7 +94,7 @@ class Bilevel:
     def gradients(
         self,
         parts: Sequence[Part],
-        seen: Callable[[Output], None],
+        seen: Callable[[Tensor | None], None],
         routing: Routing,
         inputs: Sequence[Tensor],
         *,
@@ -115,14 +116,69 @@ class Bilevel:
         scale = self.context.loss_scale
         totals: list[Tensor] = []
         for part in parts:
-            with self.context.autocast():
-                output = functional_call(self.supernet, tensors, (part.batch, routing))
-            seen(output)
-            loss = part.mean_loss(output, weighted=weighted) * part.share * scale
-            # What a routing does not use has the gradient zero.
-            found = torch.autograd.grad(loss, inputs, retain_graph=True, allow_unused=True, materialize_grads=True)
+            asked = (part, routing, inputs, tensors, weighted, scale)
+            found, hidden_state = self._recorded(*asked) or self._as_it_is(*asked)
+            seen(hidden_state)
             totals = [a + b for a, b in zip(totals, found, strict=True)] if totals else list(found)
         return self._checked(self._summed(totals), scale)
+
+    def _as_it_is(
+        self,
+        part: Part,
+        routing: Routing,
+        inputs: Sequence[Tensor],
+        tensors: Mapping[str, Tensor],
+        weighted: bool,
+        scale: float,
+    ) -> tuple[Sequence[Tensor], Tensor | None]:
+        """The gradients of ``inputs`` on a part, and the hidden state it leaves."""
+        with self.context.autocast():
+            output = functional_call(self.supernet, dict(tensors), (part.batch, routing))
+        loss = part.mean_loss(output, weighted=weighted) * part.share * scale
+        # What a routing does not use has the gradient zero.
+        found = torch.autograd.grad(loss, inputs, retain_graph=True, allow_unused=True, materialize_grads=True)
+        return found, output.hidden_state
+
+    def _recorded(
+        self,
+        part: Part,
+        routing: Routing,
+        inputs: Sequence[Tensor],
+        tensors: Mapping[str, Tensor],
+        weighted: bool,
+        scale: float,
+    ) -> tuple[Sequence[Tensor], Tensor | None] | None:
+        """`_as_it_is` by a recorded step; None where there is none."""
+        graphs = self.context.graphs
+        forward = self.supernet.pure(part.batch, routing) if graphs.active else None
+        if forward is None:
+            return None
+        named = {id(tensor): name for name, tensor in tensors.items()}
+        own = [named[id(tensor)] for tensor in inputs if id(tensor) in named]
+        through = [name for name, tensor in forward.tensors.items() if tensor.requires_grad]
+        factor = torch.full((), part.share * scale, device=self.context.device)
+        v = part.v if weighted else None
+        buffers = dict(self.supernet.named_buffers())
+        found = graphs.gradients(forward, buffers | dict(tensors), factor, wanted=[*own, *through], v=v)
+        if found is None:
+            return None
+        for name, moved in found.buffers.items():
+            tensors.get(name, buffers[name]).copy_(moved)
+        # The rest of the way, from what the device was given to the algorithm's own numbers, is in host memory.
+        leaves = [tensor for tensor in inputs if id(tensor) not in named]
+        slopes = to_host(found.gradients[name] for name in through)
+        ends = [forward.tensors[name] for name in through]
+        rest = iter(
+            torch.autograd.grad(ends, leaves, slopes, retain_graph=True, allow_unused=True, materialize_grads=True)
+            if leaves
+            else ()
+        )
+        zeros = torch.zeros_like
+        gradients = [
+            found.gradients.get(named[id(tensor)], zeros(tensor)) if id(tensor) in named else next(rest)
+            for tensor in inputs
+        ]
+        return gradients, found.hidden_state
 
     def _momentum(self, optimizer: Any) -> dict[str, Tensor]:
         factor, named = self.config.momentum, self.supernet.named_parameters()
@@ -136,7 +192,8 @@ class Bilevel:
         return self.context.processes.sum_all(gradients, torch.float64)
 
     def _checked(self, gradients: Sequence[Tensor], scale: float) -> list[Tensor]:
-        if not all(bool(gradient.isfinite().all()) for gradient in gradients):
+        # What is elsewhere is not waited for: it becomes part of a gradient of the architecture, which is looked at.
+        if not all(bool(each.isfinite().all()) for each in gradients if each.device == HOST):
             if self.context.accelerator.scaler is not None:
                 raise GradientOverflowError
             raise NonFiniteError("a gradient of the architecture step is NaN or infinite; nothing was updated with it")

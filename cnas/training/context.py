@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +20,8 @@ from accelerate import Accelerator
 from cnas.errors import Stopped
 from cnas.random import generator
 from cnas.training.distributed import ProcessGroup
+from cnas.training.step_graphs import StepGraphs
+from cnas.training.time_limit import seconds
 
 LAUNCHED = "TORCHELASTIC_RUN_ID"
 """The variable that `torchrun` and `accelerate launch` give to their processes."""
@@ -27,14 +31,32 @@ GRACE_SECONDS = 60.0
 
 
 class StopSignal:
-    """Whether somebody has asked the run to stop, and how; the loop saves at its next step and leaves."""
+    """Whether the run is to stop, and why: a signal, or its time is up; the loop saves at its next step and leaves.
 
-    def __init__(self) -> None:
-        self.reason: str | None = None
+    Args:
+        stop_after: the time that the run has, e.g. ``9m``; None is no limit.
+        since: when that time began, on the clock of `time.monotonic`; now where None.
+
+    Raises:
+        UserError: ``stop_after`` is no time above 0.
+    """
+
+    def __init__(self, stop_after: str | None = None, since: float | None = None) -> None:
+        start = time.monotonic() if since is None else since
+        self.deadline = math.inf if stop_after is None else start + seconds(stop_after)
+        self._stop_after = stop_after
+        self._reason: str | None = None
+
+    @property
+    def reason(self) -> str | None:
+        """What asks for the stop, e.g. ``SIGTERM`` or ``--stop-after 9m``; None where nothing does."""
+        if time.monotonic() >= self.deadline:
+            self.request(f"--stop-after {self._stop_after}")
+        return self._reason
 
     def request(self, reason: str) -> None:
         """Ask for a stop; the first reason is kept."""
-        self.reason = self.reason or reason
+        self._reason = self._reason or reason
 
     @contextmanager
     def on_signals(self) -> Iterator[StopSignal]:
@@ -87,8 +109,9 @@ class RunContext:
         folder: the run folder; checkpoints go to ``checkpoints/`` in it, rows to ``metrics.jsonl``.
         seed: of every draw.
         config_hash: stamped into checkpoints; another one is refused on resume.
-        stop: set by signals.
+        stop: set by signals and by the clock.
         check_ranks: compare all that the processes hold every so many steps; None compares nothing.
+        graphs: records steps where the device can do them again at once.
     """
 
     accelerator: Accelerator
@@ -97,6 +120,7 @@ class RunContext:
     config_hash: str
     stop: StopSignal = field(default_factory=StopSignal)
     check_ranks: int | None = None
+    graphs: StepGraphs = field(default_factory=StepGraphs)
 
     @cached_property
     def processes(self) -> ProcessGroup:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import reduce
+from operator import add
 from typing import Any
 
 import numpy as np
@@ -19,7 +21,9 @@ from cnas.data.base import OrderedBatches
 from cnas.errors import UserError
 from cnas.metrics import perplexity
 from cnas.random import HOST
-from cnas.training.batch import place, run_network
+from cnas.spaces.pure import network_forward
+from cnas.training.batch import place, run_network, to_host
+from cnas.training.step_graphs import StepGraphs
 from cnas.types import Batch, Output
 
 Compute = Callable[[EvalPrediction], Mapping[str, float]]
@@ -33,6 +37,7 @@ def evaluate_network(
     batches: OrderedBatches,
     compute_metrics: Compute | None = None,
     preprocess_logits_for_metrics: Preprocess | None = None,
+    graphs: StepGraphs | None = None,
 ) -> dict[str, float]:
     """Loss in nats, perplexity or accuracy in percent, and what ``compute_metrics`` says, without dropout.
 
@@ -43,6 +48,7 @@ def evaluate_network(
         batches: read in order from the first.
         compute_metrics: gets an `EvalPrediction`, see `Predictions`.
         preprocess_logits_for_metrics: what is kept of the logits of a batch.
+        graphs: record and replay what can be.
 
     Raises:
         UserError: ``compute_metrics`` does not return numbers by name.
@@ -50,7 +56,7 @@ def evaluate_network(
     kept = Predictions(preprocess_logits_for_metrics)
     seen = None if compute_metrics is None else kept.add
     if batches.batch(0, slice(0, 1)).labels.dim() > 1:
-        loss = mean_loss(network, batches, seen)
+        loss = mean_loss(network, batches, seen, graphs)
         figures = {"loss": loss, "perplexity": perplexity(loss)}
     else:
         loss, correct_N = classify(network, batches, seen)
@@ -64,7 +70,7 @@ def probed(network: Any, batches: OrderedBatches, **metrics: Any) -> dict[str, f
     Args:
         network: that is trained.
         batches: of validation.
-        metrics: ``compute_metrics`` and ``preprocess_logits_for_metrics``, see `evaluate_network`.
+        metrics: what else `evaluate_network` takes.
     """
     return {f"valid_{name}": value for name, value in evaluate_network(network, batches, **metrics).items()}
 
@@ -129,19 +135,20 @@ Seen = Callable[[Batch, Output], None]
 """Gets every batch, and what the network gives for it, with logits."""
 
 
-def mean_loss(network: Any, batches: OrderedBatches, seen: Seen | None = None) -> float:
+def mean_loss(
+    network: Any, batches: OrderedBatches, seen: Seen | None = None, graphs: StepGraphs | None = None
+) -> float:
     """Mean negative log-likelihood per prediction, in nats, without dropout; hidden state goes from batch to batch.
 
     Args:
         network: a derived network (it has ``run``), on its device.
         batches: read in order from the first.
         seen: called with every batch.
+        graphs: record and replay what can be.
     """
-    total, count = 0.0, 0
-    for _, output in _outputs(network, batches, seen):
-        total += float(output.losses.sum())
-        count += output.losses.numel()
-    return total / count
+    every = [output.losses for _, output in _outputs(network, batches, seen, graphs)]
+    sums = to_host(losses.sum() for losses in every)
+    return reduce(add, map(float, sums), 0.0) / sum(losses.numel() for losses in every)
 
 
 def classify(network: Any, batches: OrderedBatches, seen: Seen | None = None) -> tuple[float, Tensor]:
@@ -165,7 +172,9 @@ def _device(network: Any) -> torch.device:
     return device
 
 
-def _outputs(network: Any, batches: OrderedBatches, seen: Seen | None) -> Iterator[tuple[Batch, Output]]:
+def _outputs(
+    network: Any, batches: OrderedBatches, seen: Seen | None, graphs: StepGraphs | None = None
+) -> Iterator[tuple[Batch, Output]]:
     """Every batch, on the network's device, and what the network in evaluation mode gives for it."""
     was_training, device, hidden_state = network.training, _device(network), None
     batches = batches.to(device)
@@ -174,13 +183,19 @@ def _outputs(network: Any, batches: OrderedBatches, seen: Seen | None) -> Iterat
         for index in range(len(batches)):
             batch = place(batches.batch(index, slice(0, batches.rows(index))), device, hidden_state=hidden_state)
             with torch.no_grad():
-                output = run_network(network, batch)
+                output = _recorded(network, batch, graphs) or run_network(network, batch)
                 if seen is not None:
                     seen(batch, _with_logits(output, network, batch))
             hidden_state = output.hidden_state
             yield batch, output
     finally:
         network.train(was_training)
+
+
+def _recorded(network: Any, batch: Batch, graphs: StepGraphs | None) -> Output | None:
+    if graphs is None or not graphs.active:
+        return None
+    return graphs.losses(network_forward(network, batch), dict(network.named_parameters()), exact=True)
 
 
 def _with_logits(output: Output, network: Any, batch: Batch) -> Output:

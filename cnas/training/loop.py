@@ -82,6 +82,7 @@ class AccelerateLoop(WeightSteps):
             "rows": self.log.rows,
             "callbacks": self.callbacks.state_dict(),
             "ended": self.ended,
+            "recorded": self.context.graphs.active,
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -94,6 +95,12 @@ class AccelerateLoop(WeightSteps):
         self.hidden_state = self.processes.local_rows(state["carry"], self.batches.batch_size)
         if self.accelerator.scaler is not None and state["scaler"] is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
+        if state.get("recorded", recorded := self.context.graphs.active) != recorded:
+            now, before = ("on", "off") if recorded else ("off", "on")
+            self.context.log(
+                f"warning: torch_compile is {now}, and was {before} before: from here on the run agrees with an "
+                "uninterrupted one up to rounding, and no more bit for bit"
+            )
         if "callbacks" in state:  # since version 0.2
             self.callbacks.load_state_dict(state["callbacks"])
             self.ended = state["ended"]
@@ -108,6 +115,7 @@ class AccelerateLoop(WeightSteps):
             ProcessGroupError: the processes have lost one another, or hold different numbers.
         """
         self._clock = time.perf_counter()
+        self.context.graphs.begin(self.config.num_train_epochs * len(self.batches))
         self._call("on_train_begin")
         while self.progress.epoch < self.config.num_train_epochs and (self.progress.batch or not self.ended):
             start = time.perf_counter()

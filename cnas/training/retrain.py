@@ -20,6 +20,7 @@ from transformers import TrainerCallback
 from cnas.curricula import Curriculum, Progress, curriculum_class
 from cnas.data.base import OrderedBatches
 from cnas.errors import NonFiniteError, UserError
+from cnas.spaces.pure import PureForward, network_forward
 from cnas.training.arguments import RetrainArguments
 from cnas.training.batch import run_network
 from cnas.training.callbacks import Requests, evaluation
@@ -57,7 +58,8 @@ class Retrainer(AccelerateLoop):
         train: training batches.
         config: sizes of the loop.
         context: accelerator, run folder, seed.
-        validate: figures of the network as it stands; ``valid_loss`` is the mean validation loss.
+        validate: figures of the network as it is, with ``graphs`` by which steps are recorded; ``valid_loss`` is the
+            mean validation loss.
         callbacks: called at the events of the loop.
 
     Raises:
@@ -75,7 +77,7 @@ class Retrainer(AccelerateLoop):
         train: OrderedBatches,
         config: RetrainArguments,
         context: RunContext,
-        validate: Callable[[Any], Mapping[str, float]],
+        validate: Callable[..., Mapping[str, float]],
         callbacks: Sequence[TrainerCallback] = (),
     ) -> None:
         if getattr(network, "batch_statistics", False):
@@ -100,7 +102,7 @@ class Retrainer(AccelerateLoop):
         """
         validates = self.config.eval_strategy == "epoch"
         if validates and self.config.metric_for_best_model != "loss" and not self.progress.step:
-            self.callbacks.metric(evaluation(self.validate(self.network)))
+            self.callbacks.metric(evaluation(self.validate(self.network, graphs=self.context.graphs)))
         self.run()
         self.network.load_state_dict(self.best)
         return self.network
@@ -108,11 +110,15 @@ class Retrainer(AccelerateLoop):
     def train_step(self, index: int) -> Requests:
         """One update of the weights, in which every unit counts the same, or as the curriculum says."""
         weights = None if self.curriculum is None else self.curriculum.weights
-        return self.weight_step(index, self.in_parts(self.fetch(index), weights), self.forward)
+        return self.weight_step(index, self.in_parts(self.fetch(index), weights), self.forward, self.pure)
 
     def forward(self, batch: Batch) -> Output:
         """Run the network."""
         return run_network(self.network, batch)
+
+    def pure(self, batch: Batch) -> PureForward | None:
+        """`forward` as a function of tensors, where it is to be had."""
+        return network_forward(self.network, batch)
 
     def finish_epoch(self) -> dict[str, Any]:
         """Validate, keep the best weights or these, and start averaging where it is time to.
@@ -147,7 +153,7 @@ class Retrainer(AccelerateLoop):
 
     def _figures(self) -> dict[str, float]:
         """What `validate` says: on every process what it says on the main one, so that no rounding parts their ways."""
-        found = self.validate(self.network)
+        found = self.validate(self.network, graphs=self.context.graphs)
         figures = dict(zip(found, self.processes.from_main(*found.values()), strict=True))
         if not math.isfinite(loss := figures["valid_loss"]):
             raise NonFiniteError(f"the validation loss became {loss}")

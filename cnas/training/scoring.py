@@ -18,10 +18,13 @@ from cnas.data.base import OrderedBatches
 from cnas.errors import UserError
 from cnas.random import HOST
 from cnas.spaces.base import SearchSpace, SuperNet
-from cnas.training.batch import fetch, place, run_network
+from cnas.training.batch import fetch, place, run_network, to_host
 from cnas.training.context import RunContext
 from cnas.training.evaluate import Predictions
-from cnas.types import Architecture, Batch
+from cnas.types import Architecture, Batch, Routing
+
+SIZES = (1, 5, 10)
+"""Recorded passes have one of so many candidates; what is left of them is filled up."""
 
 
 class Scorer:
@@ -35,9 +38,31 @@ class Scorer:
     ) -> tuple[Tensor, list[Tensor | None]]:
         """Global losses [K, B, ...] of one batch of ``rows`` global rows, and the local hidden states after it."""
         routings = [self.space.routing(architecture) for architecture in architectures]
-        with self.context.autocast():
-            local, hidden_states = self.supernet.forward_many(batch, routings, hidden_states)
+        local, hidden_states = self._recorded(batch, routings, hidden_states) or self._as_it_is(
+            batch, routings, hidden_states
+        )
         return self.context.processes.gather_rows(local, rows, dim=1), hidden_states
+
+    def _as_it_is(
+        self, batch: Batch, routings: Sequence[Routing], hidden_states: Sequence[Tensor | None]
+    ) -> tuple[Tensor, list[Tensor | None]]:
+        with self.context.autocast():
+            return self.supernet.forward_many(batch, routings, hidden_states)
+
+    def _recorded(
+        self, batch: Batch, routings: Sequence[Routing], hidden_states: Sequence[Tensor | None]
+    ) -> tuple[Tensor, list[Tensor | None]] | None:
+        """`_as_it_is` by a recorded pass, where there is one; it has room for one of a few numbers of candidates."""
+        graphs, count = self.context.graphs, len(routings)
+        if not graphs.active:
+            return None
+        spare = min((size for size in SIZES if size >= count), default=count) - count
+        every, states = [*routings, *[routings[-1]] * spare], [*hidden_states, *[hidden_states[-1]] * spare]
+        found = graphs.losses(self.supernet.pure_many(batch, every, states), dict(self.supernet.named_parameters()))
+        if found is None:
+            return None
+        assert found.hidden_state is not None
+        return found.losses[:count], list(found.hidden_state[:count])
 
     def sweep(
         self, architectures: Sequence[Architecture], batches: OrderedBatches, indices: Iterable[int]
@@ -126,12 +151,12 @@ def network_units(network: Any, batches: OrderedBatches, context: RunContext) ->
 
 
 def _of_units(swept: Iterable[tuple[Tensor, Tensor]], between: Callable[[], None]) -> tuple[Tensor, Tensor]:
-    ids, losses = [], []
+    found = []
     for losses_KBT, unit_ids in swept:
-        unit_ids_U, losses_KU = unit_means(losses_KBT, unit_ids)
-        ids.append(unit_ids_U)
-        losses.append(losses_KU)
+        found.append((losses_KBT, unit_ids))
         between()
+    # In host memory, where sums have one order; nobody has waited for the device until here.
+    ids, losses = zip(*(unit_means(*to_host(each)) for each in found), strict=True)
     return torch.cat(ids), torch.cat(losses, dim=1)
 
 
@@ -142,9 +167,9 @@ def _indices(batches: OrderedBatches, index: int | None) -> Sequence[int]:
 def _mean(parts: Iterable[Tensor]) -> Tensor:
     """Means over all but the first axis, float64 in host memory, of parts [K, ...] that may differ in size."""
     total, count = torch.zeros((), dtype=torch.float64, device=HOST), 0
-    for part in parts:
-        total = total + part.flatten(1).sum(dim=1).to(HOST).double()
-        count += part[0].numel()
+    found = [(part.flatten(1).sum(dim=1), part[0].numel()) for part in parts]
+    for (_, numel), sums_K in zip(found, to_host(sums_K for sums_K, _ in found), strict=True):
+        total, count = total + sums_K.double(), count + numel
     return total / count
 
 

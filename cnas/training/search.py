@@ -26,8 +26,9 @@ from cnas.curricula import Curriculum, Progress
 from cnas.data.base import OrderedBatches
 from cnas.errors import NonFiniteError, Stopped
 from cnas.metrics import perplexity
+from cnas.random import HOST
 from cnas.training.arguments import SearchArguments
-from cnas.training.batch import Part, place
+from cnas.training.batch import Part, place, to_host
 from cnas.training.bilevel import Bilevel, GradientOverflowError
 from cnas.training.callbacks import Requests
 from cnas.training.context import RunContext
@@ -123,9 +124,14 @@ class SearchLoop(AccelerateLoop):
             self._reweight_batch(batch, index)
         parts = self.in_parts(batch, None if self.curriculum is None else self.curriculum.weights)
         if order == "before":
+            if self.context.graphs.active:
+                for part in parts:
+                    self.parts.supernet.draw_ahead(part.batch)
             self._arch_step(index, parts)
         routing = self.algorithm.route(self.context.generator("route", self.progress.step))
-        asked = self.weight_step(index, parts, lambda rows: self.forward(rows, routing))
+        asked = self.weight_step(
+            index, parts, lambda rows: self.forward(rows, routing), lambda rows: self.parts.supernet.pure(rows, routing)
+        )
         if order == "after":
             self._arch_step(index, parts)
         return asked
@@ -157,13 +163,13 @@ class SearchLoop(AccelerateLoop):
         candidates, total = self._candidates(self.progress.step), self.batches.rows(index)
         unit_ids, progress = self.processes.gather_rows(batch.unit_ids, total), self._training_progress(index)
         if not candidates:
-            return self._reweight_unscored(unit_ids.unique(), progress)
+            return self._reweight_unscored(to_host([unit_ids])[0].unique(), progress)
         # Placed already, unless candidates see the rows in another way than training does.
         rows, device = self.processes.rows(total), self.context.device
         scored = place(self.batches.to(device).scoring_batch(index, rows, batch), device)
         scored = replace(scored, hidden_state=batch.hidden_state, all_reduce_sum=batch.all_reduce_sum)
         losses, _ = self.scorer.batch_losses(candidates, scored, [batch.hidden_state] * len(candidates), total)
-        return self._reweight(*unit_means(losses, unit_ids), progress)
+        return self._reweight(*unit_means(*to_host((losses, unit_ids))), progress)
 
     def _reweight(self, unit_ids_U: Tensor, losses_KU: Tensor, progress: Progress) -> None:
         assert self.curriculum is not None
@@ -242,7 +248,7 @@ class SearchLoop(AccelerateLoop):
         if candidates := self._candidates(progress.epoch):
             self._reweight(*self.scorer.units(candidates, self.batches.scoring_view(), self._between), progress)
         else:
-            self._reweight_unscored(torch.arange(self.batches.num_units, device=self.context.device), progress)
+            self._reweight_unscored(torch.arange(self.batches.num_units, device=HOST), progress)
 
     def _candidates(self, counter: int) -> list[Architecture]:
         """The K candidates π_K (Eq. 13), drawn from a stream that nothing else reads."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from transformers import TrainerCallback
 
 from cnas.data.base import OrderedBatches
+from cnas.spaces.pure import PureForward
 from cnas.training.arguments import LoopArguments
 from cnas.training.bad_steps import Loss, StepGuard
 from cnas.training.batch import Part, cut, fetch, mean
@@ -67,13 +68,20 @@ class WeightSteps(ABC):
         most = self.config.micro_batch_size
         return cut(batch, 1 if most is None else math.ceil(len(batch.labels) / most), weights)
 
-    def weight_step(self, index: int, parts: Sequence[Part], forward: Callable[[Batch], Output]) -> Requests:
+    def weight_step(
+        self,
+        index: int,
+        parts: Sequence[Part],
+        forward: Callable[[Batch], Output],
+        pure: Callable[[Batch], PureForward | None],
+    ) -> Requests:
         """One update of the weights, where the step is no bad one.
 
         Args:
             index: of the batch.
             parts: of the batch, those of this process.
             forward: runs the network.
+            pure: the same as a function of tensors, where it is to be had.
 
         Returns:
             What any process was asked for.
@@ -81,11 +89,9 @@ class WeightSteps(ABC):
         self.optimizer.zero_grad()
         before, loss, hidden_states = self.guard.before(), [], []
         for part in parts:
-            with self.context.autocast():
-                output = forward(part.batch)
-            self.accelerator.backward((part.mean_loss(output) + output.penalty) * part.share)
-            loss.append((mean(output.losses.detach()), part.share))
-            hidden_states.append(output.hidden_state)
+            mean_loss, hidden_state = self._recorded(part, pure) or self._as_it_is(part, forward)
+            loss.append((mean_loss, part.share))
+            hidden_states.append(hidden_state)
         loss, asked = self._global_loss(loss)
         set_learning_rate(self.optimizer, self.learning_rate(index))
         parameters = [parameter for parameter in self.model.parameters() if parameter.grad is not None]
@@ -94,6 +100,37 @@ class WeightSteps(ABC):
         if left:
             self.hidden_state = torch.cat(left).masked_fill(~good, 0)
         return asked
+
+    def _as_it_is(self, part: Part, forward: Callable[[Batch], Output]) -> tuple[Tensor, Tensor | None]:
+        """Add the gradients of a part; its mean loss and the hidden state it leaves."""
+        with self.context.autocast():
+            output = forward(part.batch)
+        self.accelerator.backward((part.mean_loss(output) + output.penalty) * part.share)
+        return mean(output.losses.detach()), output.hidden_state
+
+    def _recorded(self, part: Part, pure: Callable[[Batch], PureForward | None]) -> tuple[Tensor, Tensor | None] | None:
+        """`_as_it_is` by a recorded step; None where there is none."""
+        if not self.context.graphs.active:
+            return None
+        weights, scaler = dict(self.model.named_parameters()), self.accelerator.scaler
+        buffers = dict(self.model.named_buffers())
+        factor = torch.full((), part.share, device=self.context.device)
+        found = self.context.graphs.gradients(
+            pure(part.batch),
+            weights | buffers,
+            factor if scaler is None else scaler.scale(factor),
+            wanted=list(weights),
+            v=part.v,
+            penalised=True,
+        )
+        if found is None:
+            return None
+        for name, moved in found.buffers.items():
+            buffers[name].copy_(moved)
+        for name, gradient in found.gradients.items():
+            before = weights[name].grad
+            weights[name].grad = gradient if before is None else before + gradient
+        return found.loss, found.hidden_state
 
     def _global_loss(self, loss: Loss) -> tuple[Loss, Requests]:
         """The global batch's loss from every process's parts of it, and what any process was asked for."""

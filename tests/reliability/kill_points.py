@@ -5,23 +5,26 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import tiny_recipe
 from launching import Fault, events, recipe
 
 CHECKPOINT = ("file", "save")
 SCORING = ("judging", "weighing", "reward")
 
 
-def undrawn(argv: Sequence[str], home: Path, fault: Fault | None = None) -> int:
+def undrawn(
+    argv: Sequence[str], home: Path, fault: Fault | None = None, main: Callable[..., int] = tiny_recipe.main
+) -> int:
     """The recipe without pictures and report, which take longer than all that is compared."""
     import cnas.hub.artifacts
     import cnas.runs.pipeline
 
     cnas.runs.pipeline.report_run = cnas.hub.artifacts.save_cell_picture = lambda *_: ""
-    return recipe(argv, home, fault)
+    return recipe(argv, home, fault, main)
 
 
 def counted(argv: Sequence[str], home: Path, file: Path) -> int:

@@ -63,7 +63,8 @@ def test_a_stopped_run_goes_on_to_the_same_end(folder, finished, tmp_path, monke
     step = SearchLoop.train_step
 
     def stopping(self, index):
-        self.context.stop.reason = "a test" if self.progress.step == 1 else None
+        if self.progress.step == 1:
+            self.context.stop.request("a test")
         return step(self, index)
 
     monkeypatch.setattr(SearchLoop, "train_step", stopping)

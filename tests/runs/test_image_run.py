@@ -135,7 +135,7 @@ def test_a_stopped_run_goes_on_to_the_same_end(finished, tmp_path, monkeypatch):
     def stopping(self, index):
         seen.append(index)
         if len(seen) == 3:
-            self.context.stop.reason = "a test"
+            self.context.stop.request("a test")
         return step(self, index)
 
     monkeypatch.setattr(SearchLoop, "train_step", stopping)

@@ -23,7 +23,7 @@ class Forked:
     AT_ONCE: ClassVar[int | None] = 1
 
     @contextmanager
-    def open(self, home: Path, at_once: int) -> Iterator[Start]:
+    def open(self, home: Path, at_once: int, waiting: int) -> Iterator[Start]:
         yield self.start
 
     def start(self, command: Sequence[str], log: Path) -> ForkedWork:

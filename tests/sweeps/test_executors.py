@@ -1,5 +1,6 @@
 """Executors: found by their place, checked before anything starts, and all of them bring a run to the same end."""
 
+import math
 import os
 import re
 import signal
@@ -7,9 +8,11 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from finished_folders import finished_copy
 from forked import Forked
 from launching import SECONDS
 from outcome import outcome
@@ -17,6 +20,7 @@ from outcome import outcome
 from cnas.errors import UserError
 from cnas.sweeps import Job, executors, read_grid, run_many
 from cnas.sweeps.executors._supervise import make_supervisor
+from cnas.sweeps.executors.local import free_gb
 from cnas.sweeps.many import LOG
 
 PATIENCE = 2 * SECONDS
@@ -32,9 +36,11 @@ def test_an_executor_is_a_file_with_settings():
 BAD = {
     ("cloud", None): "executor must be one of local, ray, slurm, got 'cloud'",
     ("local", "threads"): "local must be a mapping of settings, got 'threads'",
-    ("local", ("thread", 1)): "local.thread is not a field, got 1; allowed: threads",
+    ("local", ("thread", 1)): "local.thread is not a field, got 1; allowed: threads, memory_gb",
     ("local", ("threads", "two")): "local.threads must be an integer or none, got 'two'",
     ("local", ("threads", 0)): "local.threads must be at least 1, got 0",
+    ("local", ("memory_gb", 0)): "local.memory_gb must be above 0, got 0",
+    ("local", ("memory_gb", "inf")): "local.memory_gb must be a finite number or none, got 'inf'",
     ("ray", ("gpus", -0.5)): "ray.gpus must be at least 0, got -0.5",
     ("slurm", ("minutes", 0)): "slurm.minutes must be at least 1, got 0",
     ("slurm", ("partition", 3)): "slurm.partition must be a text or none, got 3",
@@ -69,6 +75,72 @@ def test_threads_are_shared_unless_somebody_says_how_many(monkeypatch):
     assert [threads(1), threads(3), threads(99), threads(2, threads=5)] == ["8", "2", "1", "5"]
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     assert [threads(1), threads(2, threads=5)] == ["3", "5"]
+
+
+def test_the_cores_are_shared_among_compilers_too(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    name, local = "TORCHINDUCTOR_COMPILE_THREADS", executors.settings("local", {"threads": 1})
+    monkeypatch.delenv(name, raising=False)
+    assert [local.environment(at_once)[name] for at_once in (1, 3, 99)] == ["8", "2", "1"]
+    monkeypatch.setenv(name, "5")
+    assert local.environment(4)[name] == "5"
+
+
+@pytest.fixture
+def ten_gb(monkeypatch):
+    """An accelerator of which 10 GB are free; returns how often somebody has asked."""
+    asked = []
+    monkeypatch.setattr("cnas.sweeps.executors.local.free_gb", lambda: asked.append(1) or 10.0)
+    return asked
+
+
+def test_more_jobs_than_the_memory_holds_are_refused_before_one_starts(ten_gb, tiny, tmp_path):
+    jobs = [Job(name, replace(tiny, trainer=replace(tiny.trainer, seed=seed))) for seed, name in enumerate("abc")]
+    words = "--jobs must be at most 2: 3 runs at a time need 3 x 4.0 GB of the accelerator, and 10.0 GB are free "
+    with pytest.raises(UserError, match=f"^{re.escape(words)}"):
+        run_many(jobs, tmp_path / "runs", at_once=3, executor=executors.settings("local", {"memory_gb": 4}))
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("memory", "at_once", "waiting", "fits"),
+    [(4, 2, 9, True), (5, 2, 2, True), (4, 9, 2, True), (5.1, 2, 2, False), (99, 1, 9, True), (None, 9, 9, True)],
+)
+def test_as_many_jobs_as_there_are_must_fit(ten_gb, tmp_path, memory, at_once, waiting, fits):
+    def opened():
+        with executors.settings("local", {"memory_gb": memory}).open(tmp_path, at_once, waiting):
+            return True
+
+    if fits:
+        assert opened()
+    else:
+        with pytest.raises(UserError, match="--jobs must be at most 1: "):
+            opened()
+
+
+def test_where_nobody_says_a_run_needs_the_most_that_a_finished_one_has_held(ten_gb, finished, tiny, tmp_path):
+    for name, peak in {"small": 1.5, "large": 4.25, "on the processor": None}.items():
+        finished_copy(finished, tmp_path / name, tiny, **({} if peak is None else {"peak_memory_gb": peak}))
+    local = executors.settings("local")
+    local.check_memory(tmp_path, 2)
+    with pytest.raises(UserError, match=r"at most 2: 3 runs at a time need 3 x 4\.2 GB"):
+        local.check_memory(tmp_path, 3)
+    executors.settings("local", {"memory_gb": 2}).check_memory(tmp_path, 5)
+    local.check_memory(tmp_path / "elsewhere", 99)
+    assert len(ten_gb) == 3, "who needs to know nothing does not ask"
+
+
+def test_without_an_accelerator_there_is_room(monkeypatch):
+    assert free_gb() == math.inf
+    # One that does not say what is free.
+    monkeypatch.setattr("torch.accelerator.is_available", lambda: True)
+    assert free_gb() == math.inf
+
+
+def test_what_an_accelerator_says_is_free_counts(monkeypatch):
+    monkeypatch.setattr("torch.accelerator.is_available", lambda: True)
+    monkeypatch.setattr("cnas.sweeps.executors.local.FREE", "print(3e9 / 1e9)")
+    assert free_gb() == 3
 
 
 def sweep(file, home, *argv):

@@ -187,6 +187,8 @@ BAD = {
     "TINY\nflags: {1: 1}": "flags: 1 is no flag",
     "TINY\nflags: {output-dir: x}": "flags.output-dir is set by the sweep itself",
     "TINY\nflags: {help: true}": "flags.help is set by the sweep itself",
+    "TINY\nflags: {stop-after: 9m}": "flags.stop-after is set by the sweep itself",
+    "TINY\nflags: {trainer.stop_after: 9m}": "flags.trainer.stop_after is set by the sweep itself",
     "TINY\nflags: {no-curriculum: true}": "flags.no-curriculum is set by the sweep itself",
     "TINY\nflags: {log-with: a, log_with: b}": "flags.log_with is there twice",
     "TINY\nflags: {seed: 1}\ngrid: {seed: [1]}": "flags.seed is in grid too; leave it in one of them",

@@ -20,6 +20,7 @@ from cnas.runs.lock import holder, lock
 from cnas.sweeps import Job, run_many
 from cnas.sweeps.executors import settings
 from cnas.sweeps.many import LOG, command
+from cnas.training.context import StopSignal
 
 
 def test_a_finished_run_is_skipped_and_its_folder_left_alone(finished, tiny, tmp_path, capsys):
@@ -128,6 +129,28 @@ def test_a_stop_reaches_the_runs_which_save_and_go_on(tiny, finished, tmp_path, 
     assert run_many(jobs, tmp_path, executor=Forked()) == {"later": 0, "long": 0}
     assert "resumed from step" in log.read_text("utf-8")
     assert json.loads((tmp_path / "long" / "result.json").read_text("utf-8"))["search"]["epochs"] == 12
+
+
+def test_when_the_time_is_over_the_runs_save_and_nothing_more_is_started(tiny, tmp_path, capfd):
+    stop = StopSignal("9h")
+
+    class UntilSaved(Forked):
+        """The time is over once the first run has a checkpoint."""
+
+        def start(self, command, log):
+            started = super().start(command, log)
+            while started.code() is None and not [*log.parent.glob("checkpoints/search/step-*")]:
+                time.sleep(0.02)
+            stop.deadline = 0
+            return started
+
+    long = replace(tiny, trainer=replace(tiny.trainer, num_train_epochs=200))
+    jobs = [Job("long", long), Job("later", tiny)]
+    with pytest.raises(Stopped, match=r"^stopped by --stop-after 9h; go on with the same command$"):
+        run_many(jobs, tmp_path, executor=UntilSaved(), stop=stop)
+    assert "long: stopped\n" in capfd.readouterr().out
+    assert "error: stopped by SIGTERM at step" in (tmp_path / "long" / LOG).read_text("utf-8")
+    assert not (tmp_path / "later").exists()
 
 
 def test_a_run_in_work_elsewhere_is_left_to_who_has_it(tiny, tmp_path, capsys):

@@ -118,6 +118,8 @@ def test_one_experiment_under_two_configurations_is_counted_once(grid_file, fini
 BAD = {
     ("--jobs", "0"): "--jobs must be at least 1, got 0",
     ("--jobs", "many"): "invalid int value: 'many'",
+    ("--stop-after", "0m"): "--stop-after must be a time above 0, such as 90s, 9m or 1.5h, got '0m'",
+    ("--stop-after", "soon"): "--stop-after must be a time above 0, such as 90s, 9m or 1.5h, got 'soon'",
     ("--executor", "cloud"): "executor must be one of local, ray, slurm, got 'cloud'",
     ("--dry",): "unknown flag --dry; did you mean --dry-run?",
 }
@@ -129,6 +131,13 @@ def test_a_mistake_is_one_line_and_code_2(argv, grid_file, tmp_path, capsys):
     captured = capsys.readouterr()
     assert (captured.out, captured.err.count("\n")) == ("", 1)
     assert BAD[argv] in captured.err
+
+
+def test_a_time_that_is_over_starts_nothing_and_ends_with_75(grid_file, tmp_path, capsys):
+    assert sweep(grid_file(), tmp_path, "--stop-after", "0.01s") == 75
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "error: stopped by --stop-after 0.01s; go on with the same command\n")
+    assert not (tmp_path / "runs").exists()
 
 
 def test_wrong_settings_are_found_before_anything_starts(grid_file, tmp_path, capsys):

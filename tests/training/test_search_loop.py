@@ -14,6 +14,7 @@ from cnas.errors import Stopped, UserError
 from cnas.random import generator
 from cnas.training import SearchArguments, SearchLoop
 from cnas.training.batch import Part
+from cnas.training.context import StopSignal
 from cnas.training.scoring import unit_means
 
 CURRICULA = [Uncertainty(num_candidates=2), Uncertainty(num_candidates=2, refresh="step", unit="token")]
@@ -81,13 +82,15 @@ def test_a_search_stopped_at_any_step_goes_on_exactly(whole, tmp_path, step):
     assert finish(tmp_path, curriculum) == expected
 
 
-@pytest.mark.parametrize("update", [2, 5])
-def test_a_stop_while_the_controller_learns_is_done_again(whole, tmp_path, update):
+@pytest.mark.parametrize(("update", "limit"), [(2, False), (5, False), (2, True)])
+def test_a_stop_while_the_controller_learns_is_done_again(whole, tmp_path, update, limit):
     curriculum, expected = whole
     trainer = build(tmp_path, curriculum)
-    request = lambda: trainer.context.stop.request("a test")  # noqa: E731
+    stop = StopSignal("9h")
+    trainer.context = replace(trainer.context, stop=stop)
+    request = (lambda: setattr(stop, "deadline", 0)) if limit else (lambda: stop.request("a test"))
     trainer.scorer.validation = after_call(update, trainer.scorer.validation, request)
-    with pytest.raises(Stopped):
+    with pytest.raises(Stopped, match=f"stopped by {'--stop-after 9h' if limit else 'a test'} at step"):
         trainer.train()
     # Three updates and one probe an epoch.
     assert trainer.progress.step == STEPS * math.ceil(update / 4)

@@ -4,9 +4,9 @@ cnas sweep recipes/grids/seeds.yaml --dry-run                    # which runs th
 cnas sweep recipes/grids/seeds.yaml --jobs 2                     # two at once on this machine
 cnas sweep recipes/grids/seeds.yaml --executor slurm --jobs 20   # at most 20 in the queue
 
-The same command again skips what is finished and goes on with what was broken off, whatever ran it before. SIGTERM and
-SIGINT make the runs save, and the command ends with code 75. It ends with the comparison of all finished runs, which
-is written to table.md as well.
+The same command again skips what is finished and goes on with what was broken off, whatever ran it before. SIGTERM,
+SIGINT and the end of --stop-after make the runs save, and the command ends with code 75. It ends with the comparison of
+all finished runs, which is written to table.md as well.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     about = "runs handed over at once (default: 1 on this machine, otherwise all)"
     parser.add_argument("--jobs", type=int, metavar="N", help=about)
     parser.add_argument("--output-dir", metavar="DIR", help="the folder of the run folders (default: runs/<grid>)")
+    about = "make the runs save and leave so long after the command began, e.g. 90s, 9m or 1.5h"
+    parser.add_argument("--stop-after", metavar="TIME", help=about)
     parser.add_argument("--dry-run", action="store_true", help="list the runs and start none")
 
 
@@ -41,7 +43,10 @@ def run(given: argparse.Namespace) -> str:
         UnfinishedError: some runs failed, or are running elsewhere.
     """
     from cnas.sweeps import comparison, conclude, executors, read_grid, run_many
+    from cnas.training.context import StopSignal
+    from cnas.training.time_limit import process_started
 
+    stop = StopSignal(given.stop_after, process_started())
     grid = read_grid(given.grid)
     if given.jobs is not None and given.jobs < 1:
         raise UserError(f"--jobs must be at least 1, got {given.jobs}")
@@ -49,7 +54,7 @@ def run(given: argparse.Namespace) -> str:
     home = Path(given.output_dir or f"runs/{Path(given.grid).stem}")
     if given.dry_run:
         return _list(grid, home)
-    codes = run_many(grid.jobs, home, at_once=given.jobs, executor=how)
+    codes = run_many(grid.jobs, home, at_once=given.jobs, executor=how, stop=stop)
     return conclude(comparison(grid, home, codes), home, codes)
 
 

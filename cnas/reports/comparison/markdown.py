@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from cnas.hub._markdown import plain
-from cnas.reports.comparison.comparable import ENOUGH, AgainstRandom, against_random, incomparable, unequal_searches
+from cnas.hub._markdown import fill, plain
+from cnas.reports.comparison.comparable import ENOUGH, against_random, incomparable, unequal_searches
 from cnas.reports.comparison.groups import Group, Summary, identity, paired, without_curriculum
 from cnas.reports.comparison.runs import Measure
 from cnas.runs.result import PhaseFigures
@@ -42,8 +42,20 @@ def render(groups: Sequence[Group]) -> str:
     Args:
         groups: as `group_runs` returns them.
     """
-    parts = [notes(groups), groups_table(groups), pairs_table(find_pairs(groups)), random_section(groups)]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    pairs = find_pairs(groups)
+    measures = measures_of([group for pair in pairs for group in (pair.left, pair.right)])
+    header = ["difference", "seeds", *(plain(measure.short) for measure in measures)]
+    return fill(
+        "cnas.reports",
+        "comparison.md.jinja",
+        incomparable=incomparable(groups),
+        unequal_searches=unequal_searches(groups),
+        groups=groups_table(groups),
+        differences=table(header, [pair_row(pair, measures) for pair in pairs]) if pairs else "",
+        higher=[plain(measure.name) for measure in measures if measure.higher],
+        lower=[plain(measure.name) for measure in measures if not measure.higher],
+        random=random_section(groups),
+    )
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -107,13 +119,6 @@ def duration(seconds: Sequence[float]) -> str:
     return f"{mean / 60:.0f} min" if mean >= 120 else f"{mean:.0f} s"
 
 
-def notes(groups: Sequence[Group]) -> str:
-    """What keeps the groups from being compared; empty where nothing does."""
-    found = [f"**not comparable:** {plain(line)}" for line in incomparable(groups)]
-    found += [f"**searches of unequal budget:** {plain(line)}" for line in unequal_searches(groups)]
-    return "\n\n".join(found)
-
-
 def groups_table(groups: Sequence[Group]) -> str:
     """One row per group: figures (mean ± sample standard deviation), sizes and wall-clock.
 
@@ -172,26 +177,6 @@ def find_pairs(groups: Sequence[Group]) -> list[Pair]:
     ]
 
 
-def pairs_table(pairs: Sequence[Pair]) -> str:
-    """The differences over the seeds both have, with the standard error of their mean from two seeds on."""
-    measures = measures_of([group for pair in pairs for group in (pair.left, pair.right)])
-    rows = [pair_row(pair, measures) for pair in pairs]
-    if not rows:
-        return ""
-    text = "Paired differences: seed by seed, then their mean and, from two seeds on, its standard error."
-    header = ["difference", "seeds", *(plain(measure.short) for measure in measures)]
-    return f"{text}{_directions(measures)}\n\n{table(header, rows)}"
-
-
-def _directions(measures: Sequence[Measure]) -> str:
-    """Which sign is the better one, where not all of them are alike."""
-    higher, lower = ([plain(each.name) for each in measures if each.higher is wanted] for wanted in (True, False))
-    if not higher:
-        return ""
-    rest = f", below 0 for {', '.join(lower)}" if lower else ""
-    return f" Above 0 is better for {', '.join(higher)}{rest}."
-
-
 def pair_row(pair: Pair, measures: Sequence[Measure]) -> list[str]:
     """Label, common seeds, and the difference in each measure.
 
@@ -217,33 +202,4 @@ def random_section(groups: Sequence[Group]) -> str:
     """Whether the found cells beat random ones in each primary measure, or that it is not known."""
     found = against_random(groups)
     by_measure = {each.measure: [one for one in found if one.measure == each.measure] for each in found}
-    return "\n\n".join(_section(measure, those) for measure, those in by_measure.items())
-
-
-def _section(measure: Measure, found: Sequence[AgainstRandom]) -> str:
-    lines = [f"- {sentence(each)}" for each in found]
-    if any(each.random is not None and len(each.random.runs) < ENOUGH for each in found):
-        lines.append(f"- Fewer than {ENOUGH} random cells say little.")
-    about = f"{plain(measure.name)}{', higher is better' if measure.higher else ''}"
-    best = "on validation" if measure.chosen_on else "by that figure itself"
-    text = f"Against random cells of the same space and training ({about}; *best* is best {best}):"
-    return "\n".join([text, "", *lines])
-
-
-def sentence(each: AgainstRandom) -> str:
-    """One line: does the search beat the mean of the random cells, does it beat the best of them?"""
-    label, form = plain(each.found.label), each.measure.form
-    if each.random is None:
-        return f"{label}: **not known**, there are no random cells of {plain(each.found.space)}"
-    if each.obstacles:
-        return f"{label}: **not comparable:** {plain('; '.join(each.obstacles))}"
-    mean, best = each.mean, each.best.figures[each.measure]
-    words = [_beats(each.beats_mean, "the mean"), _beats(each.beats_best, "the best")]
-    return (
-        f"{label}: {each.reached.mean:{form}} {words[0]} of {mean.n} random "
-        f"{'cell' if mean.n == 1 else 'cells'} ({figure(mean, form=form)}) and {words[1]} ({best:{form}})"
-    )
-
-
-def _beats(holds: bool, what: str) -> str:
-    return f"**beats** {what}" if holds else f"**does not beat** {what}"
+    return fill("cnas.reports", "against_random.md.jinja", by_measure=by_measure, enough=ENOUGH, figure=figure)

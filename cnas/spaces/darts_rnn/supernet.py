@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -15,10 +16,12 @@ from torch import Tensor
 from cnas.spaces._gated_cell import IN_PLACE, gate
 from cnas.spaces._language_model import NO_MASKS, LanguageModelSizes, Masks
 from cnas.spaces._memory import BufferPool
-from cnas.spaces._recurrent import RecurrentSuperNet
+from cnas.spaces._plain import Cell as PureFunction
+from cnas.spaces._recurrent import PureCell, RecurrentSuperNet
 from cnas.spaces.base import Decision
 from cnas.spaces.darts_rnn.cell import run_search_cell
 from cnas.spaces.darts_rnn.norm import BatchNorm
+from cnas.spaces.darts_rnn.plain import MixtureCell, NormedPathCell
 from cnas.spaces.darts_rnn.tape import Cell, Node, multiply
 from cnas.types import Batch, Choice, Output, Routing
 
@@ -36,6 +39,28 @@ class _Plan:
     @property
     def single(self) -> bool:
         return len(self.edges) == 1 == len(self.operations)
+
+
+@lru_cache(maxsize=8)
+def _plans(
+    decisions: tuple[Decision, ...], operations: tuple[str, ...], active: tuple[Choice, ...]
+) -> tuple[_Plan, ...]:
+    """What of every decision a routing runs; mixtures ask for the same again in every step."""
+    found = set(active)
+    return tuple(_plan(decision, operations, found) for decision in decisions)
+
+
+def _plan(decision: Decision, names: tuple[str, ...], active: set[Choice]) -> _Plan:
+    run = [pair for pair in decision.options if pair in active]
+    edges, operations = sorted({edge for edge, _ in run}), sorted({operation for _, operation in run})
+    sources = dict(zip(decision.edges, decision.sources, strict=True))
+    return _Plan(
+        node=Node(tuple(sources[edge] for edge in edges), tuple(names[index] for index in operations)),
+        edges=edges,
+        operations=operations,
+        run=[[(edge, operation) in active for operation in operations] for edge in edges],
+        idle=[pair for pair in decision.options if pair not in active],
+    )
 
 
 class DartsRnnSuperNet(RecurrentSuperNet):
@@ -91,26 +116,49 @@ class DartsRnnSuperNet(RecurrentSuperNet):
             batch.all_reduce_sum,
         )
 
+    def path_matrices(
+        self,
+        pairs_KN: Sequence[Sequence[Choice]],  # noqa: ARG002
+        count: int | None,  # noqa: ARG002
+    ) -> tuple[PureFunction, dict[str, int]]:
+        """See `RecurrentSuperNet`; all pairs of a node share a matrix."""
+        return NormedPathCell(len(self.decisions), self.concat), self._places()
+
+    def unread(self, pairs: Sequence[Choice]) -> frozenset[str]:
+        """See `RecurrentSuperNet`."""
+        return self._unread(_plans(self.decisions, self.operations, tuple(pairs)))
+
+    def pure_mixture(self, routing: Routing) -> PureCell | None:
+        """See `RecurrentSuperNet`; where the output depends on node 0."""
+        plans = self._plans(routing)
+        if not self._reachable(plans)[0]:
+            return None
+        weights_EO = routing.weights[0].to(self.input_matrix.dtype)
+        tensors = {"table": self.table(weights_EO, routing.active[0])}
+        if routing.weights.requires_grad and any(plan.idle for plan in plans):
+            tensors["idle"] = self.idle(weights_EO, set(routing.active[0]))
+        return PureCell(MixtureCell(len(plans), self.concat), tensors, self._places(), self._unread(plans))
+
+    def _places(self) -> dict[str, int]:
+        return {f"matrix{node}": node for node in range(len(self.decisions))}
+
+    def _reachable(self, plans: Sequence[_Plan]) -> list[bool]:
+        return Cell(tuple(plan.node for plan in plans), self.concat, None, None, self.memory).reachable()
+
+    def _unread(self, plans: Sequence[_Plan]) -> frozenset[str]:
+        """The matrices of nodes that read nothing, or that nothing reads."""
+        reachable = self._reachable(plans)[1:]
+        return frozenset(
+            f"matrix{node}" for node, plan in enumerate(plans) if not (reachable[node] and plan.node.sources)
+        )
+
     def _projected(self, batch: Batch, masks: Masks) -> Tensor:
         """All input projections of the chunk, one product; time first makes every step's slice contiguous."""
         inputs_BTH = self.shell.embed(batch.inputs, masks)
         return torch.matmul(inputs_BTH.transpose(0, 1), self.input_matrix).to(inputs_BTH.dtype)
 
-    def _plans(self, routing: Routing) -> list[_Plan]:
-        active = set(routing.active[0])
-        return [self._plan(decision, active) for decision in self.decisions]
-
-    def _plan(self, decision: Decision, active: set[Choice]) -> _Plan:
-        run = [pair for pair in decision.options if pair in active]
-        edges, operations = sorted({edge for edge, _ in run}), sorted({operation for _, operation in run})
-        sources = dict(zip(decision.edges, decision.sources, strict=True))
-        return _Plan(
-            node=Node(tuple(sources[edge] for edge in edges), tuple(self.operations[index] for index in operations)),
-            edges=edges,
-            operations=operations,
-            run=[[(edge, operation) in active for operation in operations] for edge in edges],
-            idle=[pair for pair in decision.options if pair not in active],
-        )
+    def _plans(self, routing: Routing) -> tuple[_Plan, ...]:
+        return _plans(self.decisions, self.operations, routing.active[0])
 
     def _weights(self, routing: Routing, plans: Sequence[_Plan]) -> tuple[list[Tensor] | None, Tensor | None]:
         """The weights [S, K] of every node's pairs, and the sums of the weights of what is not run."""

@@ -13,9 +13,11 @@ from torch import Tensor
 
 from cnas.spaces._gated_cell import IN_PLACE, Gates, Term, gate, run_cell
 from cnas.spaces._language_model import NO_MASKS, LanguageModelSizes
-from cnas.spaces._recurrent import RecurrentSuperNet
+from cnas.spaces._plain import PathCell
+from cnas.spaces._recurrent import PureCell, RecurrentSuperNet
 from cnas.spaces.base import Decision
-from cnas.types import Batch, Output, Routing
+from cnas.spaces.enas_rnn.plain import MixtureCell
+from cnas.types import Batch, Choice, Output, Routing
 
 
 class EnasRnnSuperNet(RecurrentSuperNet):
@@ -33,7 +35,7 @@ class EnasRnnSuperNet(RecurrentSuperNet):
 
     def matrix(self, edge: int, operation: int) -> Tensor:
         """The [H, 2H] matrix of one edge and operation."""
-        return self.matrices[edge * len(self.operations) + operation]
+        return self.matrices[self._place(edge, operation)]
 
     def forward(self, batch: Batch, routing: Routing) -> Output:
         """Per-token losses of one routing: a path, a soft mixture or a hard sample. Logits are never held at once."""
@@ -59,6 +61,31 @@ class EnasRnnSuperNet(RecurrentSuperNet):
             self.recurrent_matrix,
             [[terms[0] for terms in self._terms(routing)] for routing in routings],
         )
+
+    def path_matrices(self, pairs_KN: Sequence[Sequence[Choice]], count: int | None) -> tuple[PathCell, dict[str, int]]:
+        """See `RecurrentSuperNet`; every pair has a matrix of its own."""
+        nodes, several = len(self.decisions), count is not None
+        places = {
+            f"matrix{node}.{k}" if several else f"matrix{node}": self._place(*pairs[node])
+            for node in range(nodes)
+            for k, pairs in enumerate(pairs_KN)
+        }
+        return PathCell(nodes, tuple(range(1, nodes + 1)), paths=count), places
+
+    def unread(self, pairs: Sequence[Choice]) -> frozenset[str]:  # noqa: ARG002
+        """None: the output is the mean of all nodes."""
+        return frozenset()
+
+    def pure_mixture(self, routing: Routing) -> PureCell | None:
+        """See `RecurrentSuperNet`; the mixture of everything."""
+        if any(pair not in set(routing.active[0]) for decision in self.decisions for pair in decision.options):
+            return None
+        table_NNM = self.table(routing.weights[0].to(self.input_matrix.dtype), routing.active[0])
+        matrices = {f"matrix{place}": place for place in range(len(self.matrices))}
+        return PureCell(MixtureCell(len(self.decisions)), {"table": table_NNM}, matrices)
+
+    def _place(self, edge: int, operation: int) -> int:
+        return edge * len(self.operations) + operation
 
     def _terms(self, routing: Routing) -> list[list[Term]]:
         active = set(routing.active[0])

@@ -39,15 +39,16 @@ class Settings(Protocol):
     AT_ONCE: ClassVar[int | None]
     """How many runs are handed over at the same time if nobody says; None is all of them."""
 
-    def open(self, home: Path, at_once: int) -> AbstractContextManager[Start]:
+    def open(self, home: Path, at_once: int, waiting: int) -> AbstractContextManager[Start]:
         """What starts processes, for as long as the context lasts.
 
         Args:
             home: the folder of the run folders, for what the executor itself has to write.
-            at_once: how many runs are handed over at the same time.
+            at_once: how many runs are handed over at the same time, at most.
+            waiting: how many there are to do.
 
         Raises:
-            UserError: it cannot be had, e.g. as its package is not installed.
+            UserError: it cannot be had, e.g. as its package is not installed, or not for so many at once.
         """
         ...
 

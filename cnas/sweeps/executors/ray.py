@@ -36,7 +36,7 @@ class Settings:
                 raise UserError(f"ray.{name} must be at least 0, got {value}")
 
     @contextmanager
-    def open(self, home: Path, at_once: int) -> Iterator[Start]:  # noqa: ARG002
+    def open(self, home: Path, at_once: int, waiting: int) -> Iterator[Start]:  # noqa: ARG002
         """See `cnas.sweeps.executors.Settings`."""
         # Ray counts its users over the network, unless it is told not to.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")

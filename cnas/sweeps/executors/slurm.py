@@ -48,7 +48,7 @@ class Settings:
                 raise UserError(f"slurm.{name} must be at least {least}, got {getattr(self, name)}")
 
     @contextmanager
-    def open(self, home: Path, at_once: int) -> Iterator[Start]:  # noqa: ARG002
+    def open(self, home: Path, at_once: int, waiting: int) -> Iterator[Start]:  # noqa: ARG002
         """See `cnas.sweeps.executors.Settings`."""
         try:
             import submitit

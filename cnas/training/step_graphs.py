@@ -1,0 +1,298 @@
+"""`StepGraphs`: forward, loss and backward of a step recorded once as a CUDA graph, and replayed in every other step.
+
+A recurrent step is thousands of small operations, and starting them one by one takes longer than running them. A graph
+starts them all at once. It reads and writes fixed memory: everything a step needs is copied there before, and what is
+returned are copies. Time steps are compiled first, where Triton is there and so many steps follow that this pays.
+
+This is the only file that knows CUDA. Elsewhere, and with ``torch_compile="off"``, nothing is recorded and every step
+is run as it is.
+
+Legend: B rows, T tokens, H hidden units, K candidates, D dtype of products.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, cast
+
+import torch
+from torch import Tensor
+
+from cnas.errors import UserError
+from cnas.random import HOST
+from cnas.spaces.pure import PureForward, as_it_is
+from cnas.types import Output
+
+CUDA = "cuda"
+MODES = ("auto", "on", "off")
+PAYS_FROM = 200
+"""A loop of fewer steps than this is recorded, and not compiled: that takes some 15 seconds."""
+RECOMPILES = 64
+BUFFER = "buffer "
+Results = dict[str, Tensor | None]
+Function = Callable[[Mapping[str, Tensor]], Results]
+"""From fixed memory to the results, by name; it is recorded."""
+Recording = Callable[[], Results]
+"""Does again what was recorded; the results lie in the same memory each time."""
+Record = Callable[[Function, Mapping[str, Tensor]], Recording]
+
+
+class Found(NamedTuple):
+    """What a recorded step gives, each tensor the caller's own."""
+
+    loss: Tensor
+    """The mean loss, unweighted, a scalar."""
+    hidden_state: Tensor | None
+    gradients: dict[str, Tensor]
+    """By the name that was asked for."""
+    buffers: dict[str, Tensor]
+    """By name, what buffers of the network become."""
+
+
+@dataclass
+class _Graph:
+    """A recording and the memory it reads."""
+
+    memory: dict[str, Tensor]
+    replay: Recording
+
+    def load(self, given: Mapping[str, Tensor]) -> None:
+        """Copy into the memory; from host memory without waiting for the device."""
+        together: dict[torch.dtype, list[str]] = {}
+        for name, value in given.items():
+            if value.device == self.memory[name].device:
+                together.setdefault(value.dtype, []).append(name)
+            else:
+                self.memory[name].copy_(value.detach().contiguous().pin_memory(), non_blocking=True)
+        for names in together.values():
+            torch._foreach_copy_([self.memory[name] for name in names], [given[name].detach() for name in names])
+
+
+@dataclass
+class StepGraphs:
+    """Records steps, and replays them.
+
+    Args:
+        device: of the weights.
+        dtype: of products; None where they are those of the weights, exactly.
+        record: makes a recording; None where every step is run as it is.
+        compiles: whether time steps may be compiled.
+        log: prints a line.
+    """
+
+    device: torch.device = HOST
+    dtype: torch.dtype | None = None
+    record: Record | None = None
+    compiles: bool = False
+    log: Callable[[str], None] = print
+    steps: int = 0
+    """So many steps the loop at work has: a number that a resumed run knows too."""
+    problems: list[str] = field(default_factory=list)
+    """Why something was run as it is after all."""
+    _graphs: dict[Hashable, _Graph | None] = field(default_factory=dict, repr=False)
+    _compiled: dict[Callable[..., Any], Callable[..., Any]] = field(default_factory=dict, repr=False)
+    _seconds: float = 0.0
+
+    @property
+    def active(self) -> bool:
+        """Whether anything is recorded."""
+        return self.record is not None
+
+    def remarks(self) -> list[str]:
+        """What a run says of it before it starts."""
+        if not self.active:
+            return []
+        compiled = "compiled and " if self.compiles else ""
+        return [f"torch_compile is on: steps are {compiled}recorded as CUDA graphs, which takes up to a minute"]
+
+    def describe(self) -> dict[str, Any]:
+        """What was done, as ``result.json`` has it under ``environment``."""
+        found: dict[str, Any] = {"torch_compile": "on" if self.active else "off"}
+        if self._graphs:
+            found |= {"graphs": len(self._graphs), "graph_seconds": round(self._seconds, 1)}
+        return found | ({"graph_problems": self.problems} if self.problems else {})
+
+    def begin(self, steps: int) -> None:
+        """Give back all memory: a loop of so many steps is next, with another network."""
+        self.steps = steps
+        self._graphs.clear()
+
+    def losses(
+        self, forward: PureForward | None, weights: Mapping[str, Tensor], *, exact: bool = False
+    ) -> Output | None:
+        """The output of a pure forward, without gradient.
+
+        Args:
+            forward: None where there is none.
+            weights: of the network, by their names.
+            exact: whether products are made in the dtype of the weights, whatever ``dtype`` is.
+
+        Returns:
+            None where the step is to be run as it is.
+        """
+        if forward is None or not self.active:
+            return None
+
+        dtype = None if exact else self.dtype
+
+        @torch.no_grad()
+        def function(memory: Mapping[str, Tensor]) -> Results:
+            output = forward.function(memory, self._compile, dtype)
+            return {"losses": output.losses, "state": output.hidden_state, "penalty": output.penalty}
+
+        given = dict(forward.tensors) | {slot: weights[name] for slot, name in forward.weights.items()}
+        found = self._run(("losses", forward.key, dtype), function, given)
+        if found is None:
+            return None
+        return Output(cast(Tensor, found["losses"]), None, found["state"], cast(Tensor, found["penalty"]))
+
+    def gradients(
+        self,
+        forward: PureForward | None,
+        weights: Mapping[str, Tensor],
+        factor: Tensor,
+        *,
+        wanted: Sequence[str],
+        v: Tensor | None = None,
+        penalised: bool = False,
+    ) -> Found | None:
+        """The mean loss of a batch and its gradients.
+
+        Args:
+            forward: None where there is none.
+            weights: of the network, by their names.
+            factor: scalar, what the loss is multiplied by before the backward pass.
+            wanted: names of weights, and of the forward's tensors. A gradient that does not exist is left out.
+            v: what every loss is multiplied by before the mean.
+            penalised: whether the regularisers are part of the loss.
+
+        Returns:
+            None where the step is to be run as it is.
+        """
+        if forward is None or not self.active:
+            return None
+        slots = {name: slot for slot, name in forward.weights.items()} | {name: name for name in forward.tensors}
+        names = [name for name in wanted if name in slots]
+        read = [slots[name] for name in names]
+
+        def function(memory: Mapping[str, Tensor]) -> Results:
+            leaves = {slot: memory[slot].detach().requires_grad_() for slot in read}
+            output = forward.function({**memory, **leaves}, self._compile, self.dtype)
+            losses = output.losses if v is None else output.losses * memory["v"]
+            loss = losses.mean() + output.penalty if penalised else losses.mean()
+            found = torch.autograd.grad(loss * memory["factor"], [leaves[slot] for slot in read], allow_unused=True)
+            moved = {f"{BUFFER}{name}": buffer for name, buffer in output.buffers.items()}
+            own = {"loss": output.losses.mean(), "state": output.hidden_state} | moved
+            return dict(zip(read, found, strict=True)) | {
+                name: None if each is None else each.detach() for name, each in own.items()
+            }
+
+        given = dict(forward.tensors) | {slot: weights[name] for slot, name in forward.weights.items()}
+        given |= {"factor": factor} | ({} if v is None else {"v": v})
+        found = self._run(("gradients", forward.key, tuple(read), penalised), function, given)
+        if found is None:
+            return None
+        # By slot: another path has other names in the same places.
+        known = {name: value for name, slot in zip(names, read, strict=True) if (value := found[slot]) is not None}
+        used = {name: value for name, value in known.items() if slots[name] not in forward.unused}
+        moved = {name.removeprefix(BUFFER): value for name, value in found.items() if name.startswith(BUFFER)}
+        return Found(cast(Tensor, found["loss"]), found["state"], used, cast(dict[str, Tensor], moved))
+
+    def _run(self, key: Hashable, function: Function, given: Mapping[str, Tensor]) -> Results | None:
+        full = key, tuple((name, value.shape, value.dtype) for name, value in given.items())
+        if full not in self._graphs:
+            self._graphs[full] = self._recorded(function, given)
+        graph = self._graphs[full]
+        if graph is None:
+            return None
+        graph.load(given)
+        return {name: None if each is None else each.clone() for name, each in graph.replay().items()}
+
+    def _recorded(self, function: Function, given: Mapping[str, Tensor]) -> _Graph | None:
+        assert self.record is not None
+        begun = time.perf_counter()
+        memory = {name: torch.empty_like(value, device=self.device) for name, value in given.items()}
+        graph = _Graph(memory, dict)
+        graph.load(given)
+        try:
+            graph.replay = self.record(function, memory)
+        except Exception as problem:
+            self.problems.append(f"{type(problem).__name__}: {' '.join(str(problem).split())[:200]}")
+            self.log(f"warning: a step could not be recorded and is run as it is: {self.problems[-1]}")
+            return None
+        finally:
+            self._seconds += time.perf_counter() - begun
+        return graph
+
+    def _compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function, compiled where that pays."""
+        if not self.compiles or self.steps < PAYS_FROM:
+            return as_it_is(function)
+        if function not in self._compiled:
+            self._compiled[function] = torch.compile(function, fullgraph=True, dynamic=False, options=dict(OPTIONS))
+        return self._compiled[function]
+
+
+# Reductions in one kernel each: they are small, and there are thousands. Products are not to be measured meanwhile.
+OPTIONS = {"split_reductions": False, "shape_padding": False}
+
+
+def step_graphs(mode: str, device: torch.device, precision: str, log: Callable[[str], None]) -> StepGraphs:
+    """The graphs of a run.
+
+    Args:
+        mode: ``auto`` (on CUDA), ``on`` or ``off``.
+        device: of the run.
+        precision: ``no``, ``bf16``, ``fp16`` or ``tf32``.
+        log: prints a line.
+
+    Raises:
+        UserError: graphs are asked for where there is no CUDA.
+    """
+    if mode == "on" and device.type != CUDA:
+        raise UserError(f"torch_compile must be auto or off on {device}, got on: it records CUDA graphs")
+    if mode == "off" or device.type != CUDA:
+        return StepGraphs(device)
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16, "tf32": torch.float32}.get(precision)
+    triton = importlib.util.find_spec("triton") is not None
+    return StepGraphs(device, dtype, CudaRecord(device), compiles=triton, log=log)
+
+
+class CudaRecord:
+    """Records CUDA graphs, which share their spare memory: one is replayed at a time.
+
+    Args:
+        device: a CUDA device.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self._pool: Any = None
+        self._stream: Any = None
+
+    def __call__(self, function: Function, memory: Mapping[str, Tensor]) -> Recording:
+        """Run ``function`` until everything is compiled and chosen, then once more for the record."""
+        import torch._dynamo
+
+        # A time step is compiled once for every kind of pass and number of rows.
+        with torch._dynamo.config.patch(recompile_limit=RECOMPILES), torch.cuda.device(self.device):
+            # One stream for all, so that no node of autograd remembers another one.
+            self._stream = self._stream or torch.cuda.Stream()
+            self._pool = self._pool or torch.cuda.graph_pool_handle()
+            self._stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(self._stream):
+                for _ in range(2):
+                    function(memory)
+            torch.cuda.current_stream().wait_stream(self._stream)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, self._pool, self._stream):
+                results = function(memory)
+
+        def replay() -> Results:
+            graph.replay()
+            return results
+
+        return replay

@@ -1,0 +1,151 @@
+"""A search whose steps are recorded is the search that is run step by step; a recorder stands in for CUDA.
+
+Legend: B rows, K candidates.
+"""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from builders import bits, build_session, build_space, build_trainer, rows
+from recording import calls, recording
+
+from cnas import algorithms
+from cnas.curricula import Uncertainty
+from cnas.errors import UserError
+from cnas.spaces.pure import PureForward
+from cnas.training.step_graphs import StepGraphs, step_graphs
+from cnas.types import Output
+
+RECURRENT = ("darts_rnn", "enas_rnn")
+CPU = torch.device("cpu")
+
+
+def search(folder, graphs, **options):
+    context = replace(build_session(folder), graphs=graphs)
+    space = build_space(options.pop("space"), nodes=3)
+    return build_trainer(context, space=space, dtype=torch.float64, num_train_epochs=2, **options)
+
+
+def close(one, other):
+    for mine, theirs in zip(one.model.parameters(), other.model.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-7, atol=1e-9)
+    for mine, theirs in zip(one.algorithm.state_dict().values(), other.algorithm.state_dict().values(), strict=True):
+        if isinstance(mine, torch.Tensor):
+            torch.testing.assert_close(mine, theirs, rtol=1e-6, atol=1e-8)
+    for mine, theirs in zip(rows(one.context.folder), rows(other.context.folder), strict=True):
+        assert mine["train_loss"] == pytest.approx(theirs["train_loss"], rel=1e-8)
+        assert mine["valid_loss"] == pytest.approx(theirs["valid_loss"], rel=1e-8)
+
+
+CASES = [
+    (space, algorithm, refresh)
+    for space in RECURRENT
+    for place, algorithm in enumerate(algorithms.names())
+    for refresh in [("epoch", "step", None)[place % 3]]
+]
+
+
+@pytest.mark.parametrize(("space", "algorithm", "refresh"), CASES)
+def test_a_recorded_search_is_the_search(tmp_path, space, algorithm, refresh):
+    curriculum = refresh and Uncertainty(num_candidates=2, unit="token", refresh=refresh)
+    graphs = recording()
+    found, expected = (
+        search(tmp_path / name, each, space=space, algorithm=algorithm, curriculum=curriculum)
+        for name, each in (("recorded", graphs), ("plain", StepGraphs()))
+    )
+    one, other = found.train(), expected.train()
+    assert one.architecture == other.architecture
+    close(found, expected)
+    assert not graphs.problems
+    reads = {"factor" in names for names in calls}
+    assert reads == {True, False}, "weight steps and passes without gradient are recorded, both"
+
+
+@pytest.mark.parametrize("micro_batch_size", [None, 3])
+def test_parts_of_a_batch_are_added_up(tmp_path, micro_batch_size):
+    options = {"space": "enas_rnn", "algorithm": "rsps", "micro_batch_size": micro_batch_size}
+    found = search(tmp_path / "recorded", recording(), **options)
+    expected = search(tmp_path / "plain", StepGraphs(), **options)
+    found.train()
+    expected.train()
+    close(found, expected)
+
+
+def test_one_record_serves_every_path_and_batch(tmp_path):
+    loop = search(tmp_path, recording(), space="enas_rnn", algorithm="rsps")
+    loop.run()
+    assert sum("factor" in names for names in calls) == 1
+    assert loop.context.graphs.describe()["graphs"] == len(calls)
+
+
+def test_killed_and_resumed_is_uninterrupted_with_records_too(tmp_path):
+    def loop(name, **options):
+        return search(tmp_path / name, recording(), space="darts_rnn", algorithm="darts_v2", save_steps=1, **options)
+
+    whole = loop("whole")
+    whole.run()
+    first = loop("parts")
+    first.train_step = _until(first, 4)
+    with pytest.raises(KeyboardInterrupt):
+        first.run()
+    again = loop("parts")
+    assert again.resume()
+    again.run()
+    assert bits(again) == bits(whole)
+
+
+def _until(loop, steps):
+    own = loop.train_step
+
+    def step(index):
+        if loop.progress.step == steps:
+            raise KeyboardInterrupt
+        return own(index)
+
+    return step
+
+
+def test_a_record_that_fails_is_said_and_the_step_is_run(tmp_path, capsys):
+    def refuse(function, memory):
+        raise RuntimeError("no such kernel\nanywhere")
+
+    found = search(tmp_path / "failing", StepGraphs(CPU, None, refuse), space="enas_rnn", algorithm="rsps")
+    expected = search(tmp_path / "plain", StepGraphs(), space="enas_rnn", algorithm="rsps")
+    found.train()
+    expected.train()
+    assert bits(found) == bits(expected)
+    out = capsys.readouterr().out
+    line = "warning: a step could not be recorded and is run as it is: RuntimeError: no such kernel anywhere"
+    assert line in out.splitlines()
+    assert found.context.graphs.describe()["graph_problems"][0] == "RuntimeError: no such kernel anywhere"
+
+
+def test_the_recorder_finds_a_copy_that_is_forgotten():
+    graphs, given = recording(), {"x": torch.ones(3), "forgotten": torch.ones(3)}
+
+    def function(values, *_):
+        return Output(values["x"] * values["forgotten"], None, None, values["x"].sum())
+
+    forward = PureForward("key", function, given, {})
+    assert graphs.losses(forward, {}).losses.tolist() == [1, 1, 1]
+    (graph,) = graphs._graphs.values()
+    graph.load({"x": given["x"]})
+    assert graph.replay()["losses"].isnan().all()
+
+
+def test_where_there_is_no_cuda_nothing_is_recorded():
+    assert not step_graphs("auto", CPU, "no", print).active
+    assert not step_graphs("off", CPU, "no", print).active
+    with pytest.raises(UserError, match=r"^torch_compile must be auto or off on cpu, got on"):
+        step_graphs("on", CPU, "no", print)
+
+
+def test_padding_of_candidates_changes_nothing(tmp_path):
+    loop = search(tmp_path, recording(), space="darts_rnn", algorithm="rsps")
+    drawn = [loop.parts.space.sample(torch.Generator().manual_seed(seed)) for seed in range(7)]
+    found = loop.scorer.validation(drawn, loop.parts.valid)
+    each = torch.cat([loop.scorer.validation([one], loop.parts.valid) for one in drawn])
+    torch.testing.assert_close(found, each, rtol=1e-12, atol=0)
+    assert all(math.isfinite(loss) for loss in found.tolist())

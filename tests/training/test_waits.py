@@ -1,0 +1,125 @@
+"""A recorded step waits for the device once at most, in `to_host`: anything else that would wait raises here.
+
+There is no device, so tensors that would be there are marked: weights, placed batches, results of recorded steps, and
+whatever is made of them.
+"""
+
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+from builders import build_session, build_space, build_trainer
+from recording import recording
+from torch.overrides import TorchFunctionMode
+
+from cnas import algorithms
+from cnas.curricula import Uncertainty
+from cnas.training import batch, step_graphs
+
+WAITS = {"item", "tolist", "__bool__", "__float__", "__int__", "__index__", "cpu", "numpy", "nonzero", "unique"}
+CLIPPING = {"_get_total_norm", "_clip_grads_with_norm_"}
+ALLOWED = batch.to_host.__name__
+
+
+class WaitError(AssertionError):
+    """Something would wait for the device."""
+
+
+def mark(found):
+    if isinstance(found, torch.Tensor):
+        found.on_device = True
+    elif isinstance(found, dict):
+        mark([*found.values()])
+    elif isinstance(found, list | tuple):
+        for each in found:
+            mark(each)
+    return found
+
+
+def marked(found):
+    if isinstance(found, list | tuple):
+        return any(marked(each) for each in found)
+    return isinstance(found, torch.Tensor) and hasattr(found, "on_device")
+
+
+class Watch(TorchFunctionMode):
+    """Marks what is made of marked tensors, and raises where one of them would be waited for."""
+
+    waits = 0
+
+    def __torch_function__(self, function, types, given=(), named=None):
+        name = getattr(function, "__name__", "")
+        home = name == "to" and len(given) > 1 and isinstance(given[1], torch.device)
+        # Torch's clipping brings what it has to the device of the gradients, where it is already.
+        home = home and not CLIPPING & _callers()
+        if marked(given) and (name in WAITS or home):
+            if ALLOWED not in _callers():
+                raise WaitError(f"{name} of a tensor on the device")
+            self.waits += 1
+            found = function(*given, **(named or {}))
+            return found.clone()  # a copy, and no more on the device
+        found = function(*given, **(named or {}))
+        return mark(found) if marked(given) or marked([*(named or {}).values()]) else found
+
+
+def _callers():
+    frame, names = sys._getframe(1), set()
+    while frame is not None:
+        names.add(frame.f_code.co_name)
+        frame = frame.f_back
+    return names
+
+
+@pytest.fixture
+def watched(tmp_path, monkeypatch):
+    def loop(space, algorithm, curriculum=None):
+        graphs = recording()
+        own = graphs._run
+        monkeypatch.setattr(graphs, "_run", lambda *given: mark(own(*given)))
+        context = replace(build_session(tmp_path), graphs=graphs)
+        found = build_trainer(context, curriculum, space=build_space(space), algorithm=algorithm)
+        placing = batch.to_device
+        monkeypatch.setattr(batch, "to_device", lambda *given: mark(placing(*given).clone()))
+        mark([*found.model.parameters(), *found.model.buffers()])
+        if found.curriculum:
+            mark(found.curriculum.v)
+        step(found, 2)
+        return found
+
+    return loop
+
+
+def step(loop, count):
+    for _ in range(count):
+        loop.train_step(loop.progress.batch)
+        loop.progress = replace(loop.progress, batch=loop.progress.batch + 1, step=loop.progress.step + 1)
+        mark(loop.hidden_state)
+
+
+@pytest.mark.parametrize("algorithm", [name for name in algorithms.names() if name != "darts_v2"])
+@pytest.mark.parametrize("space", ["darts_rnn", "enas_rnn"])
+def test_a_step_waits_once_at_most(watched, space, algorithm):
+    loop = watched(space, algorithm)
+    with Watch() as watch:
+        step(loop, 1)
+    # The gradient of an architecture is fetched; that of a hard sample comes in two parts, the second one without a wait.
+    fetched = 0 if loop.algorithm.arch_order is None else 2 if algorithm == "gdas" else 1
+    assert watch.waits <= fetched
+
+
+def test_weights_of_a_curriculum_are_no_reason_to_wait(watched):
+    loop = watched("enas_rnn", "rsps", Uncertainty(num_candidates=2))
+    with Watch() as watch:
+        step(loop, 1)
+    assert watch.waits == 0
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [float, bool, torch.Tensor.item, torch.Tensor.tolist, torch.Tensor.nonzero, lambda it: it.to(step_graphs.HOST)],
+)
+def test_the_watch_sees_what_waits(wait):
+    tensor = mark(torch.ones(()))
+    with pytest.raises(WaitError), Watch():
+        wait(tensor + 1)
