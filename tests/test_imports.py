@@ -40,6 +40,7 @@ ALLOWED = {
         "cnas.curricula",
         "cnas.algorithms.base",
         "cnas.spaces.base",
+        "cnas.spaces.pure",
     ),
     "cnas.benchmarks": (
         *COMMON,

@@ -143,7 +143,7 @@ class ImageTask(Task):
         probe = self._in_order(images.validation)
         return train, lambda network, **metrics: probed(network, probe, **metrics)
 
-    def measure(self, network: Any, graphs: StepGraphs) -> RetrainResult:  # noqa: ARG002
+    def measure(self, network: Any, graphs: StepGraphs | None = None) -> RetrainResult:  # noqa: ARG002
         """Accuracies in percent on all images of validation and test; which images of every split it gets right."""
         images = self.data
         splits = {"train": images.train, "validation": images.validation, "test": images.test}

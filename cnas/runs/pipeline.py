@@ -202,7 +202,7 @@ def retrain(task: Task, context: RunContext, architecture: Architecture, hooks: 
     with seeded(config.seed, "network"):
         network = config.space.build_network(architecture, **asdict(config.network))
     train, validate = task.training()
-    validate = partial(validate, **hooks.metrics)
+    validate = partial(validate, graphs=context.graphs, **hooks.metrics)
     trainer = Retrainer(network, train, config.retrain, context, validate, hooks.callbacks)
     if not trainer.resume():
         context.log(

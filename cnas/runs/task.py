@@ -158,7 +158,7 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def measure(self, network: Any, graphs: StepGraphs) -> RetrainResult:
+    def measure(self, network: Any, graphs: StepGraphs | None = None) -> RetrainResult:
         """The measurements of a trained network; their names begin with ``valid_`` and ``test_``.
 
         Args:

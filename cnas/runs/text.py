@@ -138,7 +138,7 @@ class TextTask(Task):
         )
         return train, lambda network, **metrics: probed(network, probe, **metrics)
 
-    def measure(self, network: Any, graphs: StepGraphs) -> RetrainResult:
+    def measure(self, network: Any, graphs: StepGraphs | None = None) -> RetrainResult:
         """The exact perplexity of the splits that there are: one stream each, so that every token is predicted once.
 
         It is per token; where these are no words, that per word as well, of each split that is used whole:

@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cnas.spaces._causal_lm import RecurrentLanguageModel
+from cnas.spaces._cross_entropy import cross_entropy_at_once
 from cnas.spaces._gated_cell import ACTIVATIONS
 from cnas.spaces._language_model import (
     NEVER,
@@ -29,7 +30,6 @@ from cnas.spaces._language_model import (
     Masks,
     apply_input_masks,
     apply_mask,
-    cross_entropy_at_once,
     regularisers,
 )
 from cnas.spaces.pure import Compile, PureForward

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cnas.random import HOST
+from cnas.spaces._cross_entropy import tied_cross_entropy
 from cnas.spaces._gated_cell import ACTIVATIONS
-from cnas.spaces._language_model import NO_MASKS, LanguageModelShell, LanguageModelSizes, tied_cross_entropy
+from cnas.spaces._language_model import NO_MASKS, LanguageModelShell, LanguageModelSizes
 from cnas.spaces._plain import Cell, Model, language_model, shell_tensors, shell_weights
 from cnas.spaces.base import Decision, SearchSpace, SuperNet
 from cnas.spaces.pure import PureForward

@@ -113,10 +113,19 @@ class SuperNet(nn.Module, ABC):
             self.train(was_training)
 
     def draw_ahead(self, batch: Batch) -> None:
-        """Draw what the forward pass on a batch will want, while the device is busy."""
+        """Draw what the forward pass on a batch will want, while the device is busy.
+
+        Args:
+            batch: which will be run.
+        """
 
     def pure(self, batch: Batch, routing: Routing) -> PureForward | None:  # noqa: ARG002
-        """The forward pass as a function of tensors, for a graph of the device; None where it must be run as it is."""
+        """The forward pass as a function of tensors, for a graph of the device; None where it must be run as it is.
+
+        Args:
+            batch: with its hidden state and dropout seeds.
+            routing: what of the supernet is run.
+        """
         return None
 
     def pure_many(
@@ -125,7 +134,13 @@ class SuperNet(nn.Module, ABC):
         routings: Sequence[Routing],  # noqa: ARG002
         hidden_states: Sequence[Tensor | None],  # noqa: ARG002
     ) -> PureForward | None:
-        """`forward_many` as a function of tensors: losses [K, *labels.shape], states [K, B, H]; None as in `pure`."""
+        """`forward_many` as a function of tensors: losses [K, *labels.shape], states [K, B, H]; None as in `pure`.
+
+        Args:
+            batch: its own ``hidden_state`` and ``dropout_seeds`` are not used.
+            routings: K of them.
+            hidden_states: one per routing.
+        """
         return None
 
     def zero_hidden_state(self, rows: int) -> Tensor | None:  # noqa: ARG002

@@ -115,7 +115,7 @@ class AccelerateLoop(WeightSteps):
             ProcessGroupError: the processes have lost one another, or hold different numbers.
         """
         self._clock = time.perf_counter()
-        self.context.graphs.begin(self.config.num_train_epochs * len(self.batches))
+        self.context.graphs.reset(self.config.num_train_epochs * len(self.batches))
         self._call("on_train_begin")
         while self.progress.epoch < self.config.num_train_epochs and (self.progress.batch or not self.ended):
             start = time.perf_counter()

@@ -58,8 +58,7 @@ class Retrainer(AccelerateLoop):
         train: training batches.
         config: sizes of the loop.
         context: accelerator, run folder, seed.
-        validate: figures of the network as it is, with ``graphs`` by which steps are recorded; ``valid_loss`` is the
-            mean validation loss.
+        validate: figures of the network as it stands; ``valid_loss`` is the mean validation loss.
         callbacks: called at the events of the loop.
 
     Raises:
@@ -77,7 +76,7 @@ class Retrainer(AccelerateLoop):
         train: OrderedBatches,
         config: RetrainArguments,
         context: RunContext,
-        validate: Callable[..., Mapping[str, float]],
+        validate: Callable[[Any], Mapping[str, float]],
         callbacks: Sequence[TrainerCallback] = (),
     ) -> None:
         if getattr(network, "batch_statistics", False):
@@ -102,7 +101,7 @@ class Retrainer(AccelerateLoop):
         """
         validates = self.config.eval_strategy == "epoch"
         if validates and self.config.metric_for_best_model != "loss" and not self.progress.step:
-            self.callbacks.metric(evaluation(self.validate(self.network, graphs=self.context.graphs)))
+            self.callbacks.metric(evaluation(self.validate(self.network)))
         self.run()
         self.network.load_state_dict(self.best)
         return self.network
@@ -153,7 +152,7 @@ class Retrainer(AccelerateLoop):
 
     def _figures(self) -> dict[str, float]:
         """What `validate` says: on every process what it says on the main one, so that no rounding parts their ways."""
-        found = self.validate(self.network, graphs=self.context.graphs)
+        found = self.validate(self.network)
         figures = dict(zip(found, self.processes.from_main(*found.values()), strict=True))
         if not math.isfinite(loss := figures["valid_loss"]):
             raise NonFiniteError(f"the validation loss became {loss}")

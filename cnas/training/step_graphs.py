@@ -61,13 +61,13 @@ class _Graph:
 
     def load(self, given: Mapping[str, Tensor]) -> None:
         """Copy into the memory; from host memory without waiting for the device."""
-        together: dict[torch.dtype, list[str]] = {}
+        by_dtype: dict[torch.dtype, list[str]] = {}
         for name, value in given.items():
             if value.device == self.memory[name].device:
-                together.setdefault(value.dtype, []).append(name)
+                by_dtype.setdefault(value.dtype, []).append(name)
             else:
                 self.memory[name].copy_(value.detach().contiguous().pin_memory(), non_blocking=True)
-        for names in together.values():
+        for names in by_dtype.values():
             torch._foreach_copy_([self.memory[name] for name in names], [given[name].detach() for name in names])
 
 
@@ -115,7 +115,7 @@ class StepGraphs:
             found |= {"graphs": len(self._graphs), "graph_seconds": round(self._seconds, 1)}
         return found | ({"graph_problems": self.problems} if self.problems else {})
 
-    def begin(self, steps: int) -> None:
+    def reset(self, steps: int) -> None:
         """Give back all memory: a loop of so many steps is next, with another network."""
         self.steps = steps
         self._graphs.clear()

@@ -184,6 +184,7 @@ class Crossings(TorchDispatchMode):
             return tensor
 
         monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
+        monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         name, kwargs = str(func).split(".")[1], kwargs or {}

@@ -31,6 +31,7 @@ def test_the_folder_holds_the_model_its_code_the_tokenizer_and_nothing_else(mode
         "tokenizer_config.json",
         "modeling.py",
         "_causal_lm.py",
+        "_cross_entropy.py",
         "_gated_cell.py",
         "_language_model.py",
         "_memory.py",

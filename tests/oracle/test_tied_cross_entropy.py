@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from cnas.spaces import _language_model
-from cnas.spaces._language_model import tied_cross_entropy
+from cnas.spaces._cross_entropy import tied_cross_entropy
 from cnas.spaces._memory import BufferPool
 
 SETTINGS = settings(derandomize=True, deadline=None, max_examples=25)

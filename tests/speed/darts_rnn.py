@@ -24,7 +24,7 @@ from cnas import algorithms
 from cnas.data import TextStreams
 from cnas.random import DropoutSeeds, generator
 from cnas.spaces import DartsRnnSpace
-from cnas.spaces._language_model import row_blocks
+from cnas.spaces._cross_entropy import row_blocks
 from cnas.training import RunContext, SearchArguments
 from cnas.training.batch import Part
 from cnas.training.bilevel import Bilevel

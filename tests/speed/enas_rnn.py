@@ -21,7 +21,7 @@ from cnas.algorithms import ENAS
 from cnas.algorithms.base import SearchContext
 from cnas.random import DropoutSeeds, generator
 from cnas.spaces import EnasRnnSpace
-from cnas.spaces._language_model import row_blocks
+from cnas.spaces._cross_entropy import row_blocks
 from cnas.types import Batch
 
 

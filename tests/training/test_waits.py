@@ -103,7 +103,7 @@ def test_a_step_waits_once_at_most(watched, space, algorithm):
     loop = watched(space, algorithm)
     with Watch() as watch:
         step(loop, 1)
-    # The gradient of an architecture is fetched; that of a hard sample comes in two parts, the second one without a wait.
+    # The gradient of an architecture is fetched, that of a hard sample in two parts, of which the first one waits.
     fetched = 0 if loop.algorithm.arch_order is None else 2 if algorithm == "gdas" else 1
     assert watch.waits <= fetched
 
