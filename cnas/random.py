@@ -24,7 +24,7 @@ def to_device(tensor: Tensor, device: torch.device) -> Tensor:
         tensor: in any memory.
         device: where it is wanted; a tensor that is there already is returned as it is.
     """
-    if tensor.device == HOST != device and torch.accelerator.is_available():
+    if tensor.device.type == HOST.type != device.type and torch.accelerator.is_available():
         return tensor.contiguous().pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
 

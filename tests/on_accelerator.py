@@ -15,6 +15,7 @@ from builders import bits, build_session, build_space, build_trainer, rows
 
 from cnas import algorithms, spaces
 from cnas.curricula import Uncertainty
+from cnas.data import Augment, ChannelStatistics, ImageBatches, ImageSet
 from cnas.training import step_graphs
 
 
@@ -31,6 +32,20 @@ def check(folder: Path, device: str) -> int:
         assert {parameter.device.type for parameter in trainer.model.parameters()} == {device}, (algorithm, name)
         assert all(math.isfinite(row["train_loss"]) for row in rows(context.folder)), (algorithm, name)
     return len(pairs)
+
+
+def check_images(device: torch.device) -> None:
+    """Raises where a batch that is augmented on the device is not, to the bit, that of host memory."""
+    draws = torch.Generator().manual_seed(1)
+    pixels = torch.randint(0, 256, (64, 3, 32, 32), generator=draws, dtype=torch.uint8)
+    statistics = ChannelStatistics.of_bytes((125.3, 123.0, 113.9), (63.0, 62.1, 66.7))
+    options = {"seed": 1, "stream": "train", "statistics": statistics, "augment": Augment(cutout=8), "shuffle": True}
+    batches = ImageBatches(ImageSet(pixels, torch.arange(64) % 10), 32, **options)
+    for index in range(len(batches)):
+        here, there = (each.batch(index, slice(0, 32)) for each in (batches, batches.to(device)))
+        for name in ("inputs", "labels", "unit_ids"):
+            assert getattr(there, name).device.type == device.type
+            assert torch.equal(getattr(there, name).to(here.inputs.device), getattr(here, name)), name
 
 
 RECORDED = [
@@ -99,6 +114,8 @@ if __name__ == "__main__":
         check_recorded(Path(sys.argv[1]) / "recorded", compiled=False)
         check_recorded(Path(sys.argv[1]) / "compiled", compiled=True)
     if torch.accelerator.is_available():
-        print(check(Path(sys.argv[1]), torch.accelerator.current_accelerator().type))
+        found = torch.accelerator.current_accelerator()
+        check_images(found)
+        print(check(Path(sys.argv[1]), found.type))
     else:
         print("none")

@@ -5,9 +5,11 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from made_images import made
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from cnas.data import Augment, ChannelStatistics, ImageBatches, process_rows
 from cnas.errors import UserError
+from cnas.training.batch import place
 
 PLAIN = ChannelStatistics((0.0,) * 3, (1.0,) * 3)
 few = settings(derandomize=True, deadline=None, max_examples=25)
@@ -168,3 +170,57 @@ def test_statistics_are_those_of_the_pixels():
     normalised = found.normalised(images)
     assert float(normalised.mean(dim=(0, 2, 3)).abs().max()) < 1e-5
     assert ChannelStatistics.of(torch.full((2, 1, 3, 3), 51, dtype=torch.uint8)).std == (1.0,)
+
+
+class Crossings(TorchDispatchMode):
+    """Records what leaves host memory, for torch's device without memory here, and refuses to wait for it."""
+
+    def __init__(self, monkeypatch):
+        super().__init__()
+        self.pinned, self.seen = [], []
+
+        def pin(tensor):
+            self.pinned.append(tensor)
+            return tensor
+
+        monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
+        monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name, kwargs = str(func).split(".")[1], kwargs or {}
+        assert name not in {"_local_scalar_dense", "nonzero"}
+        out = func(*args, **kwargs)
+        if name == "_to_copy" and args[0].device != out.device:
+            assert kwargs["non_blocking"]
+            assert any(args[0] is each for each in self.pinned)
+            self.seen.append((args[0].dtype, args[0].numel()))
+        return out
+
+
+@pytest.mark.parametrize("augment", [None, Augment(pad=2, cutout=3)])
+def test_bytes_indices_and_draws_go_to_a_device_and_nothing_waits(monkeypatch, augment):
+    there = torch.device("meta")
+    batches = batches_of(12, 4, augment=augment, statistics=ChannelStatistics((0.1,) * 3, (0.2,) * 3)).to(there)
+    with Crossings(monkeypatch) as crossings:
+        batch = batches.at_epoch(1).batch(1, slice(1, 4))
+        assert place(batch, there).inputs is batch.inputs
+        trained = batches.scoring_batch(1, slice(1, 4), batch)
+        scored = batches.scoring_view().batch(0, slice(0, 4))
+    statistics = [(torch.float32, 1), (torch.float32, 3), (torch.float32, 3)]
+    found = [(torch.uint8, 3 * 3 * 8 * 8), (torch.int64, 3), (torch.int64, 3)]
+    drawn = [] if augment is None else [(torch.float32, 3 * 5)]
+    again = [] if augment is None else found + statistics
+    last = [(torch.uint8, 4 * 3 * 8 * 8), (torch.int64, 4), (torch.int64, 4)]
+    assert crossings.seen == found + drawn + statistics + again + last + statistics
+    for each in (batch, trained, scored):
+        assert {each.inputs.device, each.labels.device, each.unit_ids.device} == {there}
+        assert each.inputs.dtype == torch.float32
+    assert batch.inputs.shape == (3, 3, 8, 8)
+
+
+def test_a_byte_is_normalised_as_ever():
+    """To the bit what dividing by the number 255 gives in host memory."""
+    every = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16).repeat(1, 3, 1, 1)
+    statistics = ChannelStatistics.of_bytes((125.3, 123.0, 113.9), (63.0, 62.1, 66.7))
+    mean, std = (torch.tensor(each)[:, None, None] for each in (statistics.mean, statistics.std))
+    assert torch.equal(statistics.normalised(every), (every.float() / 255 - mean) / std)
