@@ -14,6 +14,7 @@ import tiny_recipe
 import torch
 from accelerate import Accelerator
 from builders import algorithm_config, build_space
+from recording import recording
 
 from cnas.curricula import Uncertainty
 from cnas.errors import Stopped
@@ -23,6 +24,7 @@ from cnas.runs.task import Task, load_task
 from cnas.training.context import RunContext
 from cnas.training.loop import AccelerateLoop
 from cnas.training.retrain import Retrainer
+from cnas.training.step_graphs import StepGraphs
 
 CURRICULA = {"none": None} | {
     f"{refresh}-{unit}": Uncertainty(num_candidates=3, refresh=refresh, unit=unit)
@@ -37,8 +39,11 @@ OTHERS = {
     "darts_v2-enas_rnn": ("darts_v2", "enas_rnn", "step-sequence"),
     "gdas-enas_rnn": ("gdas", "enas_rnn", "epoch-sequence"),
     "spos-enas_rnn": ("spos", "enas_rnn", "epoch-token"),
+    "recorded": ("enas", "enas_rnn", "step-token"),
+    "recorded-normed": ("darts_v1", "darts_rnn", "none"),
 }
-"""(algorithm, space, curriculum) of the cases beside ENAS on its own space."""
+"""(algorithm, space, curriculum) of the cases beside ENAS on its own space; steps are recorded where the name says so.
+One of several processes runs steps as they are where these normalise over all."""
 CASES = [*CURRICULA, *OTHERS, "accumulated", "retrain"]
 SLOW = {"epoch-sequence", "step-token", "rsps-darts_rnn", "enas-darts_rnn", "darts_v2-enas_rnn", "spos-enas_rnn"}
 """Cases for the long tests; the others have every curriculum's refresh and unit, every kind of algorithm and space."""
@@ -85,7 +90,8 @@ def train(
 ) -> AccelerateLoop:
     """20 steps or more of one case, from the start or from what is in ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
-    context = RunContext(accelerator, folder, seed=1, config_hash="same")
+    graphs = recording() if case.startswith("recorded") else StepGraphs()
+    context = RunContext(accelerator, folder, seed=1, config_hash="same", graphs=graphs)
     loop = build(case, dtype, context)
     assert loop.batches.batch_size % 2 == 1, "an uneven share is part of the test"
     if resume:
@@ -103,6 +109,8 @@ def train(
         loop.train_step = train_step  # type: ignore[method-assign]
     try:
         loop.run()
+        runs_as_it_is = case == "recorded-normed" and accelerator.num_processes > 1
+        assert bool(graphs.describe().get("graphs")) is (graphs.active and not runs_as_it_is)
         assert not stop_after
         assert loop.progress.step >= 20
     except Stopped:

@@ -111,7 +111,7 @@ class DARTS(Relaxed):
             routing = self.alphas.routing()
         weighted = self.config.weighted_inner
         gradients = context.train(routing, list(leaves.values()), weights=leaves, weighted=weighted)
-        ratio = _clip_ratio(gradients, context.clip_norm)
+        ratio = _clip_ratio(float(nn.utils.get_total_norm(gradients)), context.clip_norm)
         stepped = {}
         for (name, weight), gradient in zip(context.weights.items(), gradients, strict=True):
             step = (gradient * min(1.0, ratio)).add_(weight.detach(), alpha=context.weight_decay)
@@ -127,7 +127,7 @@ class DARTS(Relaxed):
         if norm < torch.finfo(torch.float32).tiny:
             return torch.zeros_like(self.alphas.logits)
         above, below = (self._moved(context, direction, sign * radius / norm) for sign in (1, -1))
-        clipped = norm * min(1.0, _clip_ratio(direction, context.clip_norm))
+        clipped = norm * min(1.0, _clip_ratio(norm, context.clip_norm))
         return (above - below) * (clipped / (2 * radius))
 
     def _moved(self, context: StepContext, direction: Sequence[Tensor], distance: float) -> Tensor:
@@ -138,14 +138,14 @@ class DARTS(Relaxed):
         return context.train(self.alphas.routing(), [self.alphas.logits], weights=moved, weighted=weighted)[0]
 
 
-def _clip_ratio(gradients: Sequence[Tensor], clip_norm: float) -> float:
-    """What clipping multiplies gradients with where it is below 1.
+def _clip_ratio(norm: float, clip_norm: float) -> float:
+    """What clipping multiplies gradients of a norm with where it is below 1.
 
     Example:
-        >>> round(_clip_ratio([torch.tensor([3.0, 4.0])], 0.5), 4)
+        >>> round(_clip_ratio(5.0, 0.5), 4)
         0.1
     """
-    return clip_norm / (float(nn.utils.get_total_norm(gradients)) + CLIP_EPS)
+    return clip_norm / (norm + CLIP_EPS)
 
 
 NAMES = {"darts_v1": DARTS.Config(), "darts_v2": DARTS.Config(unrolled=True)}

@@ -150,13 +150,14 @@ class Bilevel:
     ) -> tuple[Sequence[Tensor], Tensor | None] | None:
         """`_as_it_is` by a recorded step; None where there is none."""
         graphs = self.context.graphs
-        forward = self.supernet.pure(part.batch, routing) if graphs.active else None
+        recorded = graphs.active and len(part.batch.labels) > 0
+        forward = self.supernet.pure(part.batch, routing) if recorded else None
         if forward is None:
             return None
         named = {id(tensor): name for name, tensor in tensors.items()}
         own = [named[id(tensor)] for tensor in inputs if id(tensor) in named]
         through = [name for name, tensor in forward.tensors.items() if tensor.requires_grad]
-        factor = torch.full((), part.share * scale, device=self.context.device)
+        factor = torch.full((), part.share * scale, dtype=torch.float64, device=self.context.device)
         v = part.v if weighted else None
         buffers = dict(self.supernet.named_buffers())
         found = graphs.gradients(forward, buffers | dict(tensors), factor, wanted=[*own, *through], v=v)

@@ -164,7 +164,7 @@ class StepGraphs:
         Args:
             forward: None where there is none.
             weights: of the network, by their names.
-            factor: scalar, what the loss is multiplied by before the backward pass.
+            factor: scalar in float64, what the loss is multiplied by before the backward pass.
             wanted: names of weights, and of the forward's tensors. A gradient that does not exist is left out.
             v: what every loss is multiplied by before the mean.
             penalised: whether the regularisers are part of the loss.
@@ -183,7 +183,8 @@ class StepGraphs:
             output = forward.function({**memory, **leaves}, self._compile, self.dtype)
             losses = output.losses if v is None else output.losses * memory["v"]
             loss = losses.mean() + output.penalty if penalised else losses.mean()
-            found = torch.autograd.grad(loss * memory["factor"], [leaves[slot] for slot in read], allow_unused=True)
+            scaled = loss * memory["factor"].to(loss.dtype)
+            found = torch.autograd.grad(scaled, [leaves[slot] for slot in read], allow_unused=True)
             moved = {f"{BUFFER}{name}": buffer for name, buffer in output.buffers.items()}
             own = {"loss": output.losses.mean(), "state": output.hidden_state} | moved
             return dict(zip(read, found, strict=True)) | {

@@ -110,11 +110,11 @@ class WeightSteps(ABC):
 
     def _recorded(self, part: Part, pure: Callable[[Batch], PureForward | None]) -> tuple[Tensor, Tensor | None] | None:
         """`_as_it_is` by a recorded step; None where there is none."""
-        if not self.context.graphs.active:
+        if not self.context.graphs.active or not len(part.batch.labels):
             return None
         weights, scaler = dict(self.model.named_parameters()), self.accelerator.scaler
         buffers = dict(self.model.named_buffers())
-        factor = torch.full((), part.share, device=self.context.device)
+        factor = torch.full((), part.share, dtype=torch.float64, device=self.context.device)
         found = self.context.graphs.gradients(
             pure(part.batch),
             weights | buffers,
