@@ -53,7 +53,7 @@ def write_remote_code(folder: str | Path, *parts: Any) -> list[str]:
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     network.save_pretrained(folder)
         ...     write_remote_code(folder, network)
-        ['_causal_lm.py', '_gated_cell.py', '_language_model.py', '_memory.py', 'modeling.py']
+        ['_causal_lm.py', '_cross_entropy.py', '_gated_cell.py', '_language_model.py', '_memory.py', 'modeling.py']
     """
     folder = Path(folder)
     classes = [(part, auto_classes(type(part))) for part in parts]

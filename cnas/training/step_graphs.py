@@ -27,7 +27,6 @@ from cnas.spaces.pure import PureForward, as_it_is
 from cnas.types import Output
 
 CUDA = "cuda"
-MODES = ("auto", "on", "off")
 PAYS_FROM = 200
 """A loop of fewer steps than this is recorded, and not compiled: that takes some 15 seconds."""
 RECOMPILES = 64
