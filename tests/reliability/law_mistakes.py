@@ -340,14 +340,14 @@ MISTAKES = [
     Mistake("a stop ends with 75", SIGNAL, patched=stop_ends_with_1),
     Mistake(
         "a stop comes at the next step",
-        f"{STOPPED}[5]",
+        f"{STOPPED}[epoch-sequence-5]",
         "cnas.training.loop:AccelerateLoop._global_loss",
         (("self.context.stop.reason is not None", "False"),),
         slow=True,
     ),
     Mistake(
         "a stop saves",
-        f"{STOPPED}[5]",
+        f"{STOPPED}[epoch-sequence-5]",
         "cnas.training.loop:AccelerateLoop.stop_here",
         (("self.save()", "pass"),),
         slow=True,
