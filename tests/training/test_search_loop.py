@@ -79,6 +79,9 @@ def test_a_search_stopped_at_any_step_goes_on_exactly(whole, tmp_path, step):
     with pytest.raises(Stopped, match=f"stopped by a test at step {step} of the search; go on with --resume"):
         trainer.train()
     assert trainer.progress.step == step
+    saved = build(tmp_path, curriculum)
+    assert saved.restore()
+    assert saved.progress.step == step
     assert finish(tmp_path, curriculum) == expected
 
 
