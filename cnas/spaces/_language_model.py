@@ -126,9 +126,11 @@ class LanguageModelShell(nn.Module):
         """
         if not self.training:
             return NO_MASKS
+        if dropout_seeds is None:
+            return self._draw(rows, None)
         asked = dropout_seeds, rows, self.embedding.weight.dtype
         found = next((masks for known, masks in self._drawn if known == asked), None)
-        if found is None or dropout_seeds is None:
+        if found is None:
             found = self._draw(rows, dropout_seeds)
             self._drawn = [*self._drawn[1 - KEPT_MASKS :], (asked, found)]
         return found

@@ -104,14 +104,14 @@ class StepGraphs:
         """What a run says of it before it starts."""
         if not self.active:
             return []
-        compiled = "compiled and " if self.compiles else ""
-        return [f"torch_compile is on: steps are {compiled}recorded as CUDA graphs, which takes up to a minute"]
+        compiled = f", compiled where a loop has {PAYS_FROM} or more" if self.compiles else ""
+        return [f"torch_compile is on: steps are recorded as CUDA graphs{compiled}"]
 
     def describe(self) -> dict[str, Any]:
         """What was done, as ``result.json`` has it under ``environment``."""
         found: dict[str, Any] = {"torch_compile": "on" if self.active else "off"}
-        if self._graphs:
-            found |= {"graphs": len(self._graphs), "graph_seconds": round(self._seconds, 1)}
+        if graphs := sum(graph is not None for graph in self._graphs.values()):
+            found |= {"graphs": graphs, "graph_seconds": round(self._seconds, 1)}
         return found | ({"graph_problems": self.problems} if self.problems else {})
 
     def reset(self, steps: int) -> None:
@@ -134,7 +134,6 @@ class StepGraphs:
         """
         if forward is None or not self.active:
             return None
-
         dtype = None if exact else self.dtype
 
         @torch.no_grad()
@@ -142,9 +141,7 @@ class StepGraphs:
             output = forward.function(memory, self._compile, dtype)
             return {"losses": output.losses, "state": output.hidden_state, "penalty": output.penalty}
 
-        given = dict(forward.tensors) | {slot: weights[name] for slot, name in forward.weights.items()}
-        found = self._run(("losses", forward.key, dtype), function, given)
-        if found is None:
+        if (found := self._run(("losses", forward.key, dtype), function, _read(forward, weights))) is None:
             return None
         return Output(cast(Tensor, found["losses"]), None, found["state"], cast(Tensor, found["penalty"]))
 
@@ -190,8 +187,7 @@ class StepGraphs:
                 name: None if each is None else each.detach() for name, each in own.items()
             }
 
-        given = dict(forward.tensors) | {slot: weights[name] for slot, name in forward.weights.items()}
-        given |= {"factor": factor} | ({} if v is None else {"v": v})
+        given = _read(forward, weights) | {"factor": factor} | ({} if v is None else {"v": v})
         found = self._run(("gradients", forward.key, tuple(read), penalised), function, given)
         if found is None:
             return None
@@ -205,8 +201,7 @@ class StepGraphs:
         full = key, tuple((name, value.shape, value.dtype) for name, value in given.items())
         if full not in self._graphs:
             self._graphs[full] = self._recorded(function, given)
-        graph = self._graphs[full]
-        if graph is None:
+        if (graph := self._graphs[full]) is None:
             return None
         graph.load(given)
         return {name: None if each is None else each.clone() for name, each in graph.replay().items()}
@@ -234,6 +229,11 @@ class StepGraphs:
         if function not in self._compiled:
             self._compiled[function] = torch.compile(function, fullgraph=True, dynamic=False, options=dict(OPTIONS))
         return self._compiled[function]
+
+
+def _read(forward: PureForward, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """All that a pure forward reads, by its own names."""
+    return {**forward.tensors, **{slot: weights[name] for slot, name in forward.weights.items()}}
 
 
 # Reductions in one kernel each: they are small, and there are thousands. Products are not to be measured meanwhile.

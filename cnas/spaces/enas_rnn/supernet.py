@@ -78,7 +78,7 @@ class EnasRnnSuperNet(RecurrentSuperNet):
 
     def pure_mixture(self, routing: Routing) -> PureCell | None:
         """See `RecurrentSuperNet`; the mixture of everything."""
-        if any(pair not in set(routing.active[0]) for decision in self.decisions for pair in decision.options):
+        if not set(routing.active[0]).issuperset(pair for decision in self.decisions for pair in decision.options):
             return None
         table_NNM = self.table(routing.weights[0].to(self.input_matrix.dtype), routing.active[0])
         matrices = {f"matrix{place}": place for place in range(len(self.matrices))}

@@ -101,8 +101,8 @@ class NatsSuperNet(SuperNet):
         moved = {name: values[name].clone() for name, _ in self.named_buffers()}
         batch = Batch(values["inputs"], values["labels"], unit_ids=values["labels"])  # no unit is looked at
         # Autocast would keep weights as they were when the pass was recorded, if it had its cache.
-        device = batch.inputs.device.type
-        with nullcontext() if dtype is None else torch.autocast(device, dtype, cache_enabled=False):
+        device, halves = batch.inputs.device.type, dtype is not None and dtype.itemsize < torch.float32.itemsize
+        with torch.autocast(device, dtype, cache_enabled=False) if halves else nullcontext():
             output = functional_call(self, own | moved, (batch, Routing(values["weights"], active)))
         return replace(output, buffers=moved)
 
