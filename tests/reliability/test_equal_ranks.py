@@ -123,5 +123,5 @@ def test_a_flipped_bit_on_one_process_is_found(home, measured):
         "1",
     )
     ranks = [rank.wait() for rank in launch_ranks(home / "see", 2, rank_faults.run, home, "flipped", unwatched)]
-    assert [rank.code for rank in ranks] == [0, 0]
+    assert [rank.code for rank in ranks] == [0, 0], ranks
     measured(f"one bit flipped before step {rank_faults.STEP}: named at step 9 with --check-ranks 3, exit code 7")
