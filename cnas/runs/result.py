@@ -36,10 +36,10 @@ class DatasetRecord(Part):
 
     name: Text
     fingerprint: Text
-    splits: dict[str, dict[str, int | str] | int] = {}
-    used: dict[str, Count] = {}
-    cut: dict[str, Count] = {}
-    passed_over: dict[str, dict[str, Any]] = {}
+    splits: dict[str, dict[str, int | str] | int] = Field(default_factory=dict)
+    used: dict[str, Count] = Field(default_factory=dict)
+    cut: dict[str, Count] = Field(default_factory=dict)
+    passed_over: dict[str, dict[str, Any]] = Field(default_factory=dict)
     tokenizer: Text = "word"
 
     def first_part(self, split: str) -> tuple[int, int] | None:
@@ -110,7 +110,7 @@ class PhaseFigures(Part):
 class SearchFigures(PhaseFigures):
     """The search; ``valid`` has measurements on validation data with the shared weights, by name."""
 
-    valid: dict[str, float | None] = {}
+    valid: dict[str, float | None] = Field(default_factory=dict)
 
 
 class RetrainFigures(PhaseFigures):
@@ -170,7 +170,7 @@ class RunResult(Part):
     search: SearchFigures | None = None
     retrain: RetrainFigures | None = None
     benchmark: BenchmarkRecord | None = None
-    environment: dict[str, Any] = {}
+    environment: dict[str, Any] = Field(default_factory=dict)
     peak_memory_gb: Size | None = None
 
     @classmethod
