@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import get_args
 
 from cnas.studies.plan import Comparison, Measure, Plan
@@ -68,6 +69,32 @@ class Verdict:
     look: int
 
 
+@dataclass(frozen=True)
+class LevelResult:
+    """An arm and a level of the plan.
+
+    Args:
+        meaning: what a mean above it shows.
+        measure: of the runs.
+        above: the level.
+        arm: its name.
+        n: how many runs have the measure.
+        mean: of these; None without any.
+    """
+
+    meaning: str
+    measure: str
+    above: float
+    arm: str
+    n: int
+    mean: float | None
+
+    @property
+    def reached(self) -> bool:
+        """Whether the mean is above the level."""
+        return self.mean is not None and self.mean > self.above
+
+
 def conclude(plan: Plan, figures: Figures, decided: Sequence[Verdict] = ()) -> list[Verdict]:
     """The verdicts on all comparisons, in the order of the plan.
 
@@ -84,13 +111,30 @@ def conclude(plan: Plan, figures: Figures, decided: Sequence[Verdict] = ()) -> l
     return found[:1] + _corrected(found[1:], 1 - plan.confidence)
 
 
-def closed(plan: Plan) -> list[Verdict]:
-    """The verdicts where the gate is closed: arms that rank nothing cannot be compared.
+def without_runs(plan: Plan, verdict: str) -> list[Verdict]:
+    """The same verdict on all comparisons, where the gate let none of their arms run.
 
     Args:
         plan: of the study.
+        verdict: what is said.
     """
-    return [Verdict(each.arm, NO_RANKING, (), None, None, 1) for each in plan.comparisons]
+    return [Verdict(each.arm, verdict, (), None, None, 1) for each in plan.comparisons]
+
+
+def levels(plan: Plan, figures: Figures) -> list[LevelResult]:
+    """The mean of every arm in the measures that the plan has levels for.
+
+    Args:
+        plan: with the levels.
+        figures: of all runs that are finished.
+    """
+    found = []
+    for level in plan.levels:
+        for arm, seeds in figures.items():
+            known = [value for run in seeds.values() if (value := run.get(level.measure)) is not None]
+            mean = fmean(known) if known else None
+            found.append(LevelResult(level.meaning, level.measure, level.above, arm, len(known), mean))
+    return found
 
 
 def rule(difference: Difference, least: float) -> str:
