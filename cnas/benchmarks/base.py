@@ -1,9 +1,12 @@
-"""What a tabular benchmark answers: the accuracy an architecture reaches once it is trained on its own."""
+"""What a tabular benchmark answers: what an architecture is worth once it is trained on its own.
+
+Legend: A architectures.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from cnas.errors import UserError
@@ -18,40 +21,52 @@ class Record:
     Args:
         index: its number in the benchmark's own order, from 0.
         architecture: its string.
-        test_accuracy: percent, by data set.
-        rank: its place among all architectures by data set, 1 being the best; equal accuracies share the better place.
+        values: what it reached, by data set: percent, or a perplexity.
+        rank: its place among all architectures by data set, 1 being the best; equal values share the better place.
             Empty where the benchmark has read this architecture alone.
-        regret: how many points it is below the best of all, by data set; empty where ``rank`` is.
-        source: where the accuracies come from.
+        regret: how much it is worse than the best of all, by data set; empty where ``rank`` is.
+        source: where the values come from.
+        percentile: the share of the connected architectures that are worse, from 0 to 1, those that are as good
+            counted by half; by data set, empty where ``rank`` is.
+        metric: what ``values`` are, ``test_accuracy`` or ``test_perplexity``.
     """
 
     index: int
     architecture: str
-    test_accuracy: Mapping[str, float]
+    values: Mapping[str, float]
     rank: Mapping[str, int]
     regret: Mapping[str, float]
     source: str
+    percentile: Mapping[str, float] = field(default_factory=dict)
+    metric: str = "test_accuracy"
+
+    @property
+    def test_accuracy(self) -> Mapping[str, float]:
+        """``values`` of image classifiers: percent, by data set."""
+        return self.values
 
     def on(self, dataset: str) -> dict[str, Any]:
-        """What ``result.json`` has under ``benchmark``: one data set's share, and the accuracies on all of them.
+        """What ``result.json`` has under ``benchmark``: one data set's share, and accuracies on all of them.
 
         Args:
-            dataset: one of the keys of ``test_accuracy``.
+            dataset: one of the keys of ``values``.
 
         Returns:
-            ``dataset``, ``test_accuracy``, ``rank``, ``regret``, ``test_accuracies`` by data set, ``index`` and
-            ``source``; ``rank`` and ``regret`` are None where they are not known.
+            ``dataset``, the metric by its name, ``rank``, ``regret``, ``percentile``, ``index`` and ``source``; where
+            there are several data sets ``test_accuracies`` by data set. What is not known is None.
 
         Raises:
             UserError: the benchmark has no such data set.
         """
-        check_data_set(dataset, self.test_accuracy)
+        check_data_set(dataset, self.values)
+        every = {"test_accuracies": dict(self.values)} if len(self.values) > 1 else {}
         return {
             "dataset": dataset,
-            "test_accuracy": self.test_accuracy[dataset],
+            self.metric: self.values[dataset],
             "rank": self.rank.get(dataset),
             "regret": self.regret.get(dataset),
-            "test_accuracies": dict(self.test_accuracy),
+            "percentile": self.percentile.get(dataset),
+            **every,
             "index": self.index,
             "source": self.source,
         }
@@ -71,14 +86,14 @@ class Benchmark(Protocol):
         """
 
     def best(self, dataset: str) -> Record:
-        """The architecture with the highest test accuracy on a data set; the first of several.
+        """The best architecture on the test data of a data set; the first of several.
 
         Raises:
             UserError: the benchmark has no such data set.
         """
 
     def covers(self, space: SearchSpace) -> bool:
-        """Whether the architectures of a space are those of the benchmark."""
+        """Whether the architectures of the benchmark are of a space."""
 
 
 def check_data_set(dataset: str, known: Mapping[str, Any]) -> None:

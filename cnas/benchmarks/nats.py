@@ -7,18 +7,31 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from cnas.benchmarks.base import Record, check_data_set
+from cnas.benchmarks.base import Record
+from cnas.benchmarks.picks import Numbers
+from cnas.benchmarks.tabular import TabularBenchmark
 from cnas.data.tables import opened_parquet
 from cnas.durable import replace_file
 from cnas.errors import UserError
-from cnas.spaces.base import SearchSpace
+from cnas.random import generator
 from cnas.spaces.nats.space import NatsSpace, read
+from cnas.spaces.nats.topology import (
+    CONV_1X1,
+    CONV_3X3,
+    EDGES,
+    NONE,
+    is_connected,
+    leading_to_output,
+    reached_from,
+)
 from cnas.types import Architecture
 
 SIZE = NatsSpace().size
@@ -39,10 +52,13 @@ LARGEST = 1 << 20
 
 NEEDED = ("index", "arch", *TEST_COLUMNS.values())
 
-Accuracies = NDArray[np.float64]
+FIXED = 1_000
+"""So many connected cells are ranked by every supernet."""
+PARAMETERS = {CONV_3X3: 9, CONV_1X1: 1}
+"""Of an operation, in squares of the number of channels; the others have none."""
 
 
-class NatsTable:
+class NatsTable(TabularBenchmark):
     """Test accuracies of all 15,625 cells after 200 epochs of training (Dong et al. 2021, NATS-Bench, section 3).
 
     They are means over the benchmark's seeds, in percent, for ``cifar10`` (trained on all 50,000 images), ``cifar100``
@@ -51,21 +67,27 @@ class NatsTable:
 
     Args:
         architectures: their strings [A], each cell of the space once; the place is the benchmark's index.
-        test_accuracy: by data set, float [A] in percent.
+        values: test accuracies by data set, float [A] in percent.
         source: where they come from; every `Record` repeats it.
+        short: validation accuracies after 12 epochs by data set, float [A] in percent; a table may lack them.
 
     Raises:
         UserError: an architecture is missing or malformed, or an accuracy is none; the message names the row.
     """
 
-    def __init__(self, architectures: Sequence[str], test_accuracy: Mapping[str, Sequence[float]], source: str) -> None:
-        self.architectures = tuple(architectures)
-        self.source = source
-        self._index = self._checked(source)
-        self._accuracies: dict[str, Accuracies] = {
-            dataset: np.array([accuracy(value, f"{source}, row {row}, {dataset}") for row, value in enumerate(column)])
-            for dataset, column in test_accuracy.items()
-        }
+    space = NatsSpace.name
+
+    def __init__(
+        self,
+        architectures: Sequence[str],
+        values: Mapping[str, Sequence[float]],
+        source: str,
+        short: Mapping[str, Sequence[float]] | None = None,
+    ) -> None:
+        super().__init__(architectures, values, source)
+        self._short = {dataset: np.asarray(column, dtype=np.float64) for dataset, column in (short or {}).items()}
+        if len(self) != SIZE:
+            raise UserError(f"{source} must have a row for each of the {SIZE:,} architectures, got {len(self):,}")
 
     @classmethod
     def load(cls, path: str | Path) -> NatsTable:
@@ -73,13 +95,14 @@ class NatsTable:
 
         Args:
             path: of a table with the columns ``index``, ``arch``, ``cifar10_test_200``, ``cifar100_test_200`` and
-                ``imagenet16_120_test_200``; others are ignored, and rows may stand in any order.
+                ``imagenet16_120_test_200``, and those of `SHORT_COLUMNS` that there are; others are ignored, and rows
+                may stand in any order.
 
         Raises:
             UserError: there is no such file, it is not Parquet, or it lacks rows or columns.
         """
         path = Path(path)
-        columns = read_columns(path)
+        columns = read_columns(path, NEEDED, SHORT_COLUMNS)
         order = _order(columns["index"], path)
         return cls.of_columns({name: [values[row] for row in order] for name, values in columns.items()}, path.name)
 
@@ -88,35 +111,20 @@ class NatsTable:
         """A table from its columns in the benchmark's order.
 
         Args:
-            columns: by name; ``arch`` and those of `TEST_COLUMNS`.
+            columns: by name; ``arch``, those of `TEST_COLUMNS`, and of `SHORT_COLUMNS` those that there are.
             source: where they come from.
         """
-        return cls(columns["arch"], {dataset: columns[column] for dataset, column in TEST_COLUMNS.items()}, source)
+        values = {dataset: columns[column] for dataset, column in TEST_COLUMNS.items()}
+        short = {name: columns[f"{name}_valid_12"] for name in TEST_COLUMNS if f"{name}_valid_12" in columns}
+        return cls(columns["arch"], values, source, short)
 
-    def __len__(self) -> int:
-        return len(self.architectures)
-
-    @property
-    def data_sets(self) -> tuple[str, ...]:
-        """The data sets there are accuracies for."""
-        return tuple(self._accuracies)
-
-    def accuracies(self, dataset: str) -> Accuracies:
+    def accuracies(self, dataset: str) -> Numbers:
         """The test accuracies of all architectures on ``dataset``, float64 [A] in percent.
 
         Raises:
             UserError: the table has no such data set.
         """
-        check_data_set(dataset, self._accuracies)
-        return self._accuracies[dataset].copy()
-
-    def query(self, architecture: Architecture | str) -> Record:
-        """What the table says of an architecture, given itself or as its string.
-
-        Raises:
-            UserError: it is of another space, or its string is malformed; the message has the position.
-        """
-        return self._record(self._index[notation(architecture)])
+        return self.quality(dataset)
 
     def best(self, dataset: str = "cifar10") -> Record:
         """The architecture with the highest test accuracy on ``dataset``; the first of several.
@@ -124,34 +132,65 @@ class NatsTable:
         Raises:
             UserError: the table has no such data set.
         """
-        return self._record(int(self.accuracies(dataset).argmax()))
+        return super().best(dataset)
 
-    def covers(self, space: SearchSpace) -> bool:
-        """Whether the architectures of ``space`` are those of the table, whatever the sizes of its networks."""
-        return space.name == NatsSpace.name
+    def notation(self, architecture: Architecture | str) -> str:
+        """See `notation`."""
+        return notation(architecture)
 
-    def _record(self, index: int) -> Record:
-        columns = self._accuracies.items()
-        found = {dataset: float(column[index]) for dataset, column in columns}
-        rank = {dataset: 1 + int((column > column[index]).sum()) for dataset, column in columns}
-        regret = {dataset: float(column.max() - column[index]) for dataset, column in columns}
-        return Record(index, self.architectures[index], found, rank, regret, self.source)
+    def value(self, found: object, where: str) -> float:
+        """See `accuracy`."""
+        return accuracy(found, where)
 
-    def _checked(self, source: str) -> dict[str, int]:
-        """The row of every architecture."""
-        rows: dict[str, int] = {}
-        for row, text in enumerate(self.architectures):
-            if not isinstance(text, str):
-                raise UserError(f"{source}, row {row}: arch must be a string, got {str(text)[:40]!r}")
-            try:
-                notation(text)
-            except UserError as problem:
-                raise UserError(f"{source}, row {row}: {problem}") from problem
-            if (first := rows.setdefault(text, row)) != row:
-                raise UserError(f"{source}, row {row}: {text} is there twice, in row {first} too")
-        if len(self) != SIZE:
-            raise UserError(f"{source} must have a row for each of the {SIZE:,} architectures, got {len(self):,}")
-        return rows
+    @cached_property
+    def connected(self) -> NDArray[np.bool_]:
+        """Which cells let anything through, bool [A]: 15,284 of them."""
+        return np.array([is_connected(operations) for operations in self._operations])
+
+    @cached_property
+    def _operations(self) -> list[list[int]]:
+        return [read(text) for text in self.architectures]
+
+    def fixed_set(self) -> tuple[str, ...]:
+        """1,000 connected cells, drawn once for all by the benchmark's own seed."""
+        order = torch.randperm(len(self), generator=generator(0, "benchmark/nats")).tolist()
+        return tuple(self.architectures[index] for index in order if self.connected[index])[:FIXED]
+
+    def free_scores(self) -> Mapping[str, Numbers]:
+        """The parameters on reachable edges: those on a path from input to output; in squares of the channels."""
+        return {"parameters on reachable edges": self.size_classes()}
+
+    @cached_property
+    def _reachable(self) -> Numbers:
+        return np.array([reachable_parameters(operations) for operations in self._operations], dtype=np.float64)
+
+    def size_classes(self) -> Numbers:
+        """The parameters on reachable edges [A], in squares of the number of channels: 0 to 54."""
+        return self._reachable
+
+    def short_training(self, dataset: str) -> tuple[str, Numbers] | None:
+        """Validation accuracies after 12 epochs, where the table has them."""
+        found = self._short.get(dataset)
+        return None if found is None else ("validation accuracy after 12 epochs", found)
+
+
+def reachable_parameters(operations: Sequence[int]) -> int:
+    """The parameters of a cell's convolutions on edges that lie on a path from its input to its output.
+
+    Args:
+        operations: index into `OPERATIONS`, one per edge.
+
+    Returns:
+        In squares of the number of channels, without biases and norms.
+
+    Example:
+        >>> reachable_parameters([CONV_3X3, NONE, NONE, CONV_1X1, NONE, NONE])  # node 1 leads nowhere
+        1
+    """
+    open_edges = {edge for edge, operation in enumerate(operations) if operation != NONE}
+    reached, leading = reached_from(0, open_edges), leading_to_output(open_edges)
+    used = [edge for edge in open_edges if EDGES[edge][1] in reached and EDGES[edge][0] in leading]
+    return sum(PARAMETERS.get(operations[edge], 0) for edge in used)
 
 
 def _order(indices: Sequence[Any], path: Path) -> list[int]:
@@ -192,8 +231,13 @@ def accuracy(value: object, where: str) -> float:
     return float(value)
 
 
-def read_columns(path: Path) -> dict[str, list[Any]]:
-    """The columns that have to be there, each as a list [A].
+def read_columns(path: Path, needed: Sequence[str], optional: Sequence[str] = ()) -> dict[str, list[Any]]:
+    """The columns of a table, each as a list [A].
+
+    Args:
+        path: of a Parquet file.
+        needed: columns that have to be there.
+        optional: others that are read where they are there.
 
     Raises:
         UserError: there is no such file, it is not Parquet, or a column is missing.
@@ -201,12 +245,14 @@ def read_columns(path: Path) -> dict[str, list[Any]]:
     if not path.is_file():
         raise UserError(f"table {path} is no file; name a Parquet table such as `cnas table build` writes")
     with opened_parquet(path) as file:
-        lacking = [name for name in NEEDED if name not in file.schema_arrow.names]
+        names = file.schema_arrow.names
+        lacking = [name for name in needed if name not in names]
         if lacking:
-            raise UserError(f"table {path} lacks the column {lacking[0]}; it needs {', '.join(NEEDED)}")
+            raise UserError(f"table {path} lacks the column {lacking[0]}; it needs {', '.join(needed)}")
         if file.metadata.num_rows > LARGEST:
             raise UserError(f"table {path} has {file.metadata.num_rows:,} rows; at most {LARGEST:,} are read")
-        found: dict[str, list[Any]] = file.read(columns=list(NEEDED)).to_pydict()
+        wanted = [*needed, *(name for name in optional if name in names)]
+        found: dict[str, list[Any]] = file.read(columns=wanted).to_pydict()
     return found
 
 

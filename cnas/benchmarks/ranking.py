@@ -6,14 +6,22 @@ Legend: A architectures.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from cnas.benchmarks.base import Benchmark, check_data_set
+from cnas.benchmarks.picks import Numbers, pick_chances
+from cnas.benchmarks.tabular import TabularBenchmark
 from cnas.errors import UserError
+
+TOP = 0.1
+"""The share of the architectures that count as the best."""
+PICKS = 100
+"""Of so many random architectures the best by its score is picked; of fewer where fewer than `SHARE` times as many are
+ranked."""
+SHARE = 6
 
 
 @dataclass(frozen=True)
@@ -23,16 +31,27 @@ class Ranking:
     Args:
         kendall_tau: from −1 (reversed) over 0 (no relation) to 1 (same order); None where either does not distinguish
             them at all.
+        within_size: the same among pairs of equal size alone, see `TabularBenchmark.size_classes`; None where there
+            are none.
+        top_precision: the share of the best `TOP` that is among the best `TOP` by score.
+        picks: so many are drawn at random, of which the best by its score is picked.
+        expected_pick: the mean value of that pick, exact: percent, or a perplexity.
+        expected_percentile: its mean percentile in the whole table, from 0 to 1.
         architectures: how many were compared.
-        dataset: whose test accuracies were the truth.
+        dataset: whose values were the truth.
     """
 
     kendall_tau: float | None
+    within_size: float | None
+    top_precision: float
+    picks: int
+    expected_pick: float
+    expected_percentile: float
     architectures: int
     dataset: str
 
 
-def kendall_tau(scores: Sequence[float], accuracies: Sequence[float]) -> float | None:
+def kendall_tau(scores: ArrayLike, accuracies: ArrayLike) -> float | None:
     """Kendall's rank correlation τ-b, which allows for ties, by comparing all pairs.
 
     τ-b = (C − D) / √((P − P_scores)(P − P_accuracies)), with C pairs in the same order, D in the opposite one, P pairs
@@ -54,39 +73,82 @@ def kendall_tau(scores: Sequence[float], accuracies: Sequence[float]) -> float |
         >>> kendall_tau([1.0, 1.0], [10.0, 30.0]) is None
         True
     """
-    x_A, y_A = _ranked(scores, "scores"), _ranked(accuracies, "accuracies")
+    return tau_within(scores, accuracies, None)
+
+
+def tau_within(scores: ArrayLike, values: ArrayLike, classes: ArrayLike | None) -> float | None:
+    """`kendall_tau` of the pairs of architectures in the same class, all classes taken at once.
+
+    Args:
+        scores: [A], the higher the better.
+        values: [A], the higher the better.
+        classes: [A], equal numbers are one class; None is one class of all.
+
+    Returns:
+        τ-b in [−1, 1], or None where no pair is told apart by both.
+
+    Raises:
+        UserError: as `kendall_tau`.
+
+    Example:
+        >>> tau_within([1.0, 2.0, 9.0, 8.0], [1.0, 2.0, 3.0, 4.0], [0, 0, 1, 1])
+        0.0
+    """
+    x_A, y_A = _ranked(scores, "scores"), _ranked(values, "accuracies")
     if len(x_A) != len(y_A):
         raise UserError(f"scores and accuracies must be equally many, got {len(x_A)} and {len(y_A)}")
-    pairs = len(x_A) * (len(x_A) - 1) // 2
-    untied_x, untied_y = (pairs - int((counts * (counts - 1) // 2).sum()) for counts in map(np.bincount, (x_A, y_A)))
+    class_A = np.zeros(len(x_A)) if classes is None else np.asarray(classes)
+    order = untied_x = untied_y = 0
+    # Of two architectures, each is compared with the other, so that all counts are twice those of pairs.
+    for x, y, own in zip(x_A, y_A, class_A, strict=True):
+        alike = class_A == own
+        x_signs, y_signs = np.sign(x_A[alike] - x), np.sign(y_A[alike] - y)
+        order += int(x_signs @ y_signs)
+        untied_x, untied_y = untied_x + int(abs(x_signs).sum()), untied_y + int(abs(y_signs).sum())
     if not untied_x or not untied_y:
         return None
-    # Of two architectures, each is compared with the other.
-    order = sum(int(np.sign(x_A - x) @ np.sign(y_A - y)) for x, y in zip(x_A, y_A, strict=True)) // 2
     # One square root of the product rounds once, so that a perfect order gives exactly 1.
     return max(-1.0, min(1.0, order / math.sqrt(untied_x * untied_y)))
 
 
-def supernet_ranking(losses: Mapping[str, float], benchmark: Benchmark, dataset: str = "cifar10") -> Ranking:
-    """How the losses of subnets with shared weights rank architectures, against their accuracies once trained.
+def supernet_ranking(losses: Mapping[str, float], benchmark: TabularBenchmark, dataset: str = "cifar10") -> Ranking:
+    """How the losses of subnets with shared weights rank architectures, against what they are worth once trained.
 
     Args:
         losses: the validation loss of each architecture in the supernet, by its string; the lower the better.
         benchmark: knows the architectures.
-        dataset: whose test accuracies are meant.
+        dataset: whose test accuracies or perplexities are meant.
 
     Raises:
         UserError: there are fewer than two architectures, a loss is not finite, the benchmark does not know an
             architecture or has no such data set.
     """
-    records = [benchmark.query(text) for text in losses]
-    for record in records[:1]:
-        check_data_set(dataset, record.test_accuracy)
-    accuracies = [record.test_accuracy[dataset] for record in records]
-    return Ranking(kendall_tau([-loss for loss in losses.values()], accuracies), len(records), dataset)
+    index_A, scores_A = benchmark.indices(list(losses)), -np.array(list(losses.values()), dtype=np.float64)
+    quality_A, classes = benchmark.quality(dataset)[index_A], benchmark.size_classes()
+    tau = kendall_tau(scores_A, quality_A)
+    count = min(PICKS, max(1, len(scores_A) // SHARE))
+    chances_A = pick_chances(scores_A, count)
+    sign = 1 if benchmark.higher_is_better else -1
+    return Ranking(
+        tau,
+        None if classes is None else tau_within(scores_A, quality_A, classes[index_A]),
+        _top_precision(scores_A, quality_A),
+        count,
+        sign * float(chances_A @ quality_A),
+        float(chances_A @ benchmark.percentiles(dataset)[index_A]),
+        len(scores_A),
+        dataset,
+    )
 
 
-def _ranked(values: Sequence[float], name: str) -> NDArray[np.int64]:
+def _top_precision(scores_A: Numbers, quality_A: Numbers) -> float:
+    """The share of the best by quality that is among the best by score; equal scores in the order that they have."""
+    count = max(1, round(TOP * len(scores_A)))
+    best = [set(np.argsort(-values, kind="stable")[:count].tolist()) for values in (scores_A, quality_A)]
+    return len(best[0] & best[1]) / count
+
+
+def _ranked(values: ArrayLike, name: str) -> NDArray[np.int64]:
     """The place of each value among the different ones, int64 [A]."""
     found = np.asarray(values, dtype=np.float64)
     if found.ndim != 1 or len(found) < 2:

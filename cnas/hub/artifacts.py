@@ -172,7 +172,13 @@ def _figures(result: RunResult) -> list[str]:
     lines = ["  ".join([metric.name, *values])] if values else []
     if record:
         rank = "" if record.rank is None else f"  rank {record.rank:,}  regret {record.regret:.2f}"
-        lines.append(f"in the table, on {record.dataset}: test accuracy {record.test_accuracy:.2f}{rank}")
+        known = {"test accuracy": record.test_accuracy, "test perplexity": record.test_perplexity}
+        figures = [f"{name} {value:.2f}" for name, value in known.items() if value is not None] or ["not there"]
+        share = "" if record.percentile is None else f"  percentile {record.percentile:.2f}"
+        lines.append(f"in the table, on {record.dataset}: {', '.join(figures)}{rank}{share}")
+        if record.kendall_tau is not None:
+            tau = f"{record.kendall_tau:.2f} on {record.ranked:,} cells"
+            lines.append(f"Kendall's τ of losses with shared weights: {tau}")
     return lines
 
 

@@ -38,7 +38,15 @@ class RunSource:
     architecture: str | None = None
     """Train this architecture instead of searching for one."""
     table: str | None = None
-    """A table of NATS-Bench, as Parquet, in which the found image classifier is looked up."""
+    """A table of trained architectures, as Parquet: the found one is looked up in it, and the supernet ranks some."""
+    rank_every: int | None = None
+    """With a table: rank its fixed set of architectures every so many epochs; after the last one it always is."""
+
+    def __post_init__(self) -> None:
+        if self.rank_every is not None and self.rank_every < 1:
+            raise UserError(f"rank_every must be at least 1 or none, got {self.rank_every}")
+        if self.rank_every is not None and self.table is None:
+            raise UserError(f"rank_every is {self.rank_every}, but there is no table whose architectures are ranked")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +81,7 @@ class RunConfig(RunSource):
     network: Any
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if (self.text is None) == (self.images is None):
             raise UserError("a run needs either text or images, and not both")
         for name in ("recipe", "preset"):
@@ -83,7 +92,7 @@ class RunConfig(RunSource):
     @property
     def source(self) -> RunSource:
         """The fields that are no sections."""
-        return RunSource(data=self.data, architecture=self.architecture, table=self.table)
+        return RunSource(**{name: getattr(self, name) for name in field_names(RunSource)})
 
     @property
     def seed(self) -> int:

@@ -11,23 +11,23 @@ from typing import Any
 
 from PIL import Image
 
-from cnas.benchmarks import NatsTable, supernet_ranking
 from cnas.data.base import OrderedBatches
 from cnas.data.image_batches import Augment, ImageBatches
 from cnas.data.image_folder import passed_over_line
 from cnas.data.image_set import ImageSet
 from cnas.data.images import ImageData, load_images, read_evaluation
-from cnas.data.paths import named
 from cnas.errors import UserError
 from cnas.hub.artifacts import ImageInputs, export_classifier
 from cnas.reports.analyses import write_misclassified
 from cnas.runs.config import RunConfig
 from cnas.runs.result import RunResult
-from cnas.runs.task import RetrainResult, SampleView, SearchData, Task
+from cnas.runs.task import RetrainResult, SampleView, SearchData, Task, read_benchmark
 from cnas.training.evaluate import classify, probed
 from cnas.training.step_graphs import StepGraphs
-from cnas.types import Architecture, Paper
+from cnas.types import Paper
 
+RANKED_ON = 128
+"""Images on which every architecture of a benchmark's fixed set is scored."""
 EVALUATION_BATCH = 512
 """Images in a batch of a measurement, as in the code of NATS-Bench."""
 
@@ -39,12 +39,11 @@ class ImageTask(Task):
     Args:
         config: of the run, with the number of classes and of channels filled in.
         data: the images.
-        benchmark: where architectures are looked up; None where no table was given.
+        benchmark: in which architectures are looked up; None where no table was given.
         cut: fields of batches that were larger than the data, and what ``config`` has instead.
     """
 
     data: ImageData
-    benchmark: NatsTable | None = None
     cut: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
@@ -54,10 +53,7 @@ class ImageTask(Task):
         Raises:
             UserError: one of them cannot be used, or the space is none of image classifiers.
         """
-        file = config.table
-        table = None if file is None else NatsTable.load(named(file) or file)
-        if file is not None and table is not None and not table.covers(config.space):
-            raise UserError(f"table {Path(file).name} does not cover the space {config.space.name}")
+        table = read_benchmark(config)
         if tokenizer is not None:
             raise UserError(f"tokenizer must be none for images, got {type(tokenizer).__name__}")
         assert config.images is not None
@@ -120,6 +116,10 @@ class ImageTask(Task):
         images = self.data.validation if data is None else data
         return self._batches(images, self.config.trainer.eval_batch_size, "search/valid")
 
+    def ranking_batches(self) -> tuple[ImageBatches, int]:
+        """See `Task.ranking_batches`: one batch of validation images, the same for all architectures."""
+        return self._batches(self.data.validation, RANKED_ON, "rank"), 0
+
     def _batches(
         self, images: ImageSet, batch_size: int, stream: str, augment: Augment | None = None, *, shuffle: bool = True
     ) -> ImageBatches:
@@ -157,24 +157,6 @@ class ImageTask(Task):
             if split in correct
         }
         return RetrainResult(network, accuracies, correct)
-
-    @property
-    def has_benchmark(self) -> bool:
-        """Whether a table was given."""
-        return self.benchmark is not None
-
-    def look_up(self, architecture: Architecture, losses: Mapping[str, float]) -> dict[str, Any] | None:
-        """The benchmark's record: rank and regret on the data set of that name, or else on CIFAR-10."""
-        if self.benchmark is None:
-            return None
-        # Data of the Hub is called owner/name.
-        name = self.data.name.rpartition("/")[2].replace("-", "_").lower()
-        dataset = name if name in self.benchmark.data_sets else "cifar10"
-        record = self.benchmark.query(architecture).on(dataset)
-        if len(losses) < 2:
-            return record
-        ranking = supernet_ranking(losses, self.benchmark, dataset)
-        return record | {"kendall_tau": ranking.kendall_tau, "ranked": ranking.architectures}
 
     def export(self, folder: Path, result: RunResult, trained: RetrainResult | None, paper: Paper) -> None:
         """The classifier with its image processor, card and pictures; which images it gets wrong."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import partial
@@ -18,8 +17,10 @@ from cnas.reports.report import report_run
 from cnas.runs.config import RunConfig
 from cnas.runs.devices import environment
 from cnas.runs.folder import RunFolder
+from cnas.runs.rankings import Ranker, load_rankings
 from cnas.runs.result import RunResult
 from cnas.runs.task import Hooks, RetrainResult, Task
+from cnas.spaces.base import SuperNet
 from cnas.training.context import RunContext
 from cnas.training.loop import AccelerateLoop
 from cnas.training.metrics_log import json_safe
@@ -29,8 +30,6 @@ from cnas.training.search_parts import SearchParts
 from cnas.types import Architecture
 
 NONE = Hooks()
-RANKED = 100
-"""So many random architectures show how well the shared weights rank, where a benchmark knows the true order."""
 
 
 def conclude(
@@ -106,7 +105,7 @@ def search(task: Task, context: RunContext, home: RunFolder, hooks: Hooks = NONE
     if known is not None:
         context.log(f"the search is finished: found {known['string']}")
         return known
-    trainer = search_loop(task, context, hooks)
+    trainer = search_loop(task, context, hooks, task.ranker(home))
     if not trainer.resume():
         context.log(
             f"search: {trainer.config.num_train_epochs} epochs of {_steps(config, trainer)}, {_candidates(config)}"
@@ -117,7 +116,7 @@ def search(task: Task, context: RunContext, home: RunFolder, hooks: Hooks = NONE
         "string": outcome.architecture.to_str(),
         "search": figures | outcome.trouble,
         "fingerprint": task.fingerprint,
-        "supernet_losses": _supernet_losses(task, trainer),
+        "supernet_losses": _published(home),
     }
     # The search is over: its optimiser need not be kept through the training.
     context.accelerator.free_memory()
@@ -128,15 +127,10 @@ def search(task: Task, context: RunContext, home: RunFolder, hooks: Hooks = NONE
     return found
 
 
-def _supernet_losses(task: Task, trainer: SearchLoop) -> dict[str, float]:
-    """Validation losses with shared weights of random architectures, where a benchmark knows what these are worth."""
-    if not task.has_benchmark:
-        return {}
-    space, seed = task.config.space, task.config.seed
-    drawn = (space.sample(generator(seed, "supernet_losses", index)) for index in range(RANKED))
-    distinct = list(dict.fromkeys(drawn))
-    losses = zip(distinct, trainer.validation_losses(distinct), strict=True)
-    return {architecture.to_str(): loss for architecture, loss in losses if math.isfinite(loss)}
+def _published(home: RunFolder) -> Mapping[str, float]:
+    """The last losses of a benchmark's fixed set with shared weights, by the published scoring."""
+    rated = [each for each in load_rankings(home.path) if each.scoring == SuperNet.scorings[0]]
+    return rated[-1].losses if rated else {}
 
 
 def _steps(config: RunConfig, trainer: AccelerateLoop) -> str:
@@ -153,13 +147,14 @@ def _candidates(config: RunConfig) -> str:
     return f"{count} subnets score {refreshed}" if count else f"{curriculum.name} reweights {refreshed}"
 
 
-def search_loop(task: Task, context: RunContext, hooks: Hooks = NONE) -> SearchLoop:
+def search_loop(task: Task, context: RunContext, hooks: Hooks = NONE, ranker: Ranker | None = None) -> SearchLoop:
     """The search of a configuration, at its beginning.
 
     Args:
         task: the run's data and configuration, see `cnas.runs.task.load_task`.
         context: accelerator, run folder, seed.
         hooks: callbacks.
+        ranker: ranks a fixed set of architectures after some epochs.
     """
     config, data = task.config, task.search_data()
     with seeded(config.seed, "supernet"):
@@ -173,7 +168,8 @@ def search_loop(task: Task, context: RunContext, hooks: Hooks = NONE) -> SearchL
         valid=data.valid,
         arch=data.arch,
     )
-    return SearchLoop(parts, config.trainer, context, hooks.callbacks)
+    also = {} if ranker is None else {"after_epoch": ranker.after_epoch}
+    return SearchLoop(parts, config.trainer, context, hooks.callbacks, **also)
 
 
 def _curriculum(config: RunConfig) -> dict[str, Any]:

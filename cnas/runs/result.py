@@ -22,6 +22,7 @@ LARGEST = 1e100
 """A measurement above it is as good as infinite: it can be neither averaged nor drawn."""
 Size = Annotated[float, Field(ge=0, le=LARGEST)]
 Measured = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
 Text = Annotated[str, Field(min_length=1)]
 
 
@@ -145,30 +146,57 @@ class RetrainFigures(PhaseFigures):
     test_accuracy: Measured | None = None
 
 
+class BaselineRecord(Part):
+    """What choosing an architecture in some simple way is worth in the mean, see `cnas.benchmarks.Baseline`."""
+
+    name: Text
+    value: Size
+    deviation: Size = 0.0
+    regret: Size | None = None
+    rank: Size | None = None
+    percentile: Share | None = None
+
+
 class BenchmarkRecord(Part):
     """The entry of a tabular benchmark for the architecture.
 
     Attributes:
-        dataset: whose accuracy it is.
-        test_accuracy: percent.
+        dataset: whose values they are.
+        test_accuracy: percent; None where the table has perplexities, or not this architecture.
+        test_perplexity: likewise.
         rank: among all architectures of the table, 1 is the best.
-        regret: how many points the accuracy is below the best one.
+        regret: how much it is worse than the best one.
+        percentile: the share of connected architectures that are worse, from 0 to 1.
         test_accuracies: percent, by data set.
         index: of the architecture in the table.
         source: of the accuracies.
         kendall_tau: how well losses with shared weights rank architectures.
+        within_size: the same among architectures of equal size alone.
+        top_precision: the share of the best tenth that is in the best tenth by these losses.
+        picks: of so many random architectures the best by these losses is picked.
+        expected_pick: the mean value of that pick.
+        expected_percentile: its mean percentile.
         ranked: how many architectures that was measured on.
+        baselines: what choosing without a search is worth, see `cnas.benchmarks.Baseline`.
     """
 
     dataset: Text
-    test_accuracy: Size
+    test_accuracy: Size | None = None
+    test_perplexity: Size | None = None
     rank: Count | None = None
     regret: Size | None = None
+    percentile: Share | None = None
     test_accuracies: dict[str, Size] = {}
     index: Count | None = None
     source: str | None = None
     kendall_tau: Annotated[float, Field(ge=-1, le=1)] | None = None
+    within_size: Annotated[float, Field(ge=-1, le=1)] | None = None
+    top_precision: Share | None = None
+    picks: Count | None = None
+    expected_pick: Size | None = None
+    expected_percentile: Share | None = None
     ranked: Count | None = None
+    baselines: list[BaselineRecord] = []
 
 
 class RunResult(Part):
@@ -264,7 +292,7 @@ class RunResult(Part):
         """What networks of this run's kind are measured by."""
         keys = set() if self.retrain is None else set(self.retrain.model_fields_set)
         keys |= set() if self.search is None else self.search.valid.keys()
-        keys |= set() if self.benchmark is None else {"test_accuracy"}
+        keys |= {"test_accuracy"} if self.benchmark and self.benchmark.test_accuracy is not None else set()
         classifies = any(key.endswith(ACCURACY.name) for key in keys)
         if classifies and not any(key.endswith(PERPLEXITY.name) for key in keys):
             return ACCURACY
@@ -293,6 +321,7 @@ class RunResult(Part):
         """The retrained network's metric on `measured_on`, or the table's accuracy; None where both are unknown."""
         name, _, higher = self.metric
         value = self.metrics(self.measured_on).get(name)
-        if value is None and self.benchmark is not None:
-            return Primary(ACCURACY.name, self.benchmark.test_accuracy, ACCURACY.higher_is_better)
+        for metric in (ACCURACY, PERPLEXITY) if value is None and self.benchmark is not None else ():
+            if (known := getattr(self.benchmark, f"test_{metric.name}")) is not None:
+                return Primary(metric.name, known, metric.higher_is_better)
         return None if value is None else Primary(name, value, higher)

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from cnas.benchmarks import TabularBenchmark, baselines, load_table, supernet_ranking
+from cnas.benchmarks.baselines import equal_cost
 from cnas.data.base import OrderedBatches
 from cnas.data.images import ImageData
+from cnas.data.paths import named
 from cnas.data.text import TextData
+from cnas.errors import UserError
 from cnas.runs.config import RunConfig
+from cnas.runs.folder import RunFolder
+from cnas.runs.rankings import Ranker
 from cnas.runs.result import RunResult
 from cnas.training.evaluate import Compute, Preprocess
 from cnas.training.retrain import retrain_curriculum
@@ -94,10 +100,12 @@ class Task(ABC):
     Args:
         config: of the run, with the sizes filled in that the data has.
         data: what was read.
+        benchmark: in which architectures are looked up; None where no table was given.
     """
 
     config: RunConfig
     data: TextData | ImageData
+    benchmark: TabularBenchmark | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -186,19 +194,44 @@ class Task(ABC):
     def valid_batches(self, data: Any = None) -> OrderedBatches:
         """The batches on which a search compares architectures, of ``data`` (what `read` gave) where it is given."""
 
-    @property
-    def has_benchmark(self) -> bool:
-        """Whether architectures can be looked up."""
-        return False
+    @abstractmethod
+    def ranking_batches(self) -> tuple[OrderedBatches, int | None]:
+        """The validation batches on which a benchmark's fixed set is scored, and which one is; None are all."""
 
-    def look_up(self, architecture: Architecture, losses: Mapping[str, float]) -> dict[str, Any] | None:  # noqa: ARG002
-        """What a benchmark says of the architecture; None where none was asked for.
+    def ranker(self, home: RunFolder) -> Ranker | None:
+        """What scores the benchmark's fixed set during a search; None without a table.
+
+        Args:
+            home: of the run.
+        """
+        if self.benchmark is None:
+            return None
+        fixed, (batches, index) = self.benchmark.fixed_set(), self.ranking_batches()
+        return Ranker(self.config.space, fixed, batches, index, home, self.config.rank_every)
+
+    def look_up(self, architecture: Architecture, losses: Mapping[str, float]) -> dict[str, Any] | None:
+        """What the benchmark says of the architecture, and what costs nothing to reach; None without a table.
+
+        Values are those on the data set of the run's name, or else on the table's first.
 
         Args:
             architecture: that was found.
             losses: of architectures with shared weights, by their strings, to be ranked as well.
         """
-        return None
+        table = self.benchmark
+        if table is None:
+            return None
+        # Data of the Hub is called owner/name.
+        name = self.data.name.rpartition("/")[2].replace("-", "_").lower()
+        dataset = name if name in table.data_sets else table.data_sets[0]
+        record = {"dataset": dataset, "source": table.source}
+        if architecture in table:
+            record = table.query(architecture).on(dataset)
+        if len(losses) > 1:
+            ranking = asdict(supernet_ranking(losses, table, dataset))
+            record |= {("ranked" if name == "architectures" else name): value for name, value in ranking.items()}
+        trained = equal_cost(self.config.trainer.num_train_epochs, len(self.data.search))
+        return record | {"baselines": [asdict(each) for each in baselines(table, dataset, trained)]}
 
     @abstractmethod
     def export(self, folder: Path, result: RunResult, trained: RetrainResult | None, paper: Paper) -> None:
@@ -207,6 +240,20 @@ class Task(ABC):
     @abstractmethod
     def sample_views(self, units: Set[int]) -> dict[int, SampleView]:
         """Units of the search's training data, by number."""
+
+
+def read_benchmark(config: RunConfig) -> TabularBenchmark | None:
+    """The table of a run; None where none was given.
+
+    Raises:
+        UserError: it cannot be read, or its architectures are not of the run's space.
+    """
+    if config.table is None:
+        return None
+    table = load_table(named(config.table) or config.table)
+    if not table.covers(config.space):
+        raise UserError(f"table {Path(config.table).name} does not cover the space {config.space.name}")
+    return table
 
 
 def load_task(config: RunConfig, *, data: Any = None, eval_data: Any = None, tokenizer: Any = None) -> Task:

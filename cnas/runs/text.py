@@ -20,7 +20,7 @@ from cnas.hub.artifacts import export_run
 from cnas.metrics import perplexity
 from cnas.runs.config import RunConfig
 from cnas.runs.result import RunResult
-from cnas.runs.task import RetrainResult, SampleView, SearchData, Task
+from cnas.runs.task import RetrainResult, SampleView, SearchData, Task, read_benchmark
 from cnas.training.evaluate import mean_loss, probed
 from cnas.training.step_graphs import StepGraphs
 from cnas.types import Paper
@@ -48,10 +48,9 @@ class TextTask(Task):
         """Read the text; the arguments are those of `cnas.runs.task.load_task`.
 
         Raises:
-            UserError: it cannot be used, is out of reach, or is to be looked up in a table of image classifiers.
+            UserError: it cannot be used, is out of reach, or the table is of another space.
         """
-        if config.table is not None:
-            raise UserError(f"table must be none for text, got {config.table!r}")
+        table = read_benchmark(config)
         assert config.text is not None
         text = load_text(
             config.data if data is None else data, config.text, eval_dataset=eval_data, tokenizer=tokenizer
@@ -62,7 +61,7 @@ class TextTask(Task):
             config = replace(config, text=replace(config.text, tokenizer=text.tokenizer))  # type: ignore[type-var]
         size = len(text.vocabulary)
         space, network = replace(config.space, vocab_size=size), replace(config.network, vocab_size=size)  # type: ignore[type-var]
-        return cls(replace(config, space=space, network=network), text)
+        return cls(replace(config, space=space, network=network), text, table)
 
     @property
     def text(self) -> TextConfig:
@@ -90,15 +89,17 @@ class TextTask(Task):
                 "text.variable_length must be off with a curriculum, whose unit must be the same chunk in every epoch; "
                 f"allowed with --no-curriculum or curriculum.k 0, got curriculum.k {config.curriculum.num_candidates}"
             )
-        if not config.retrain.num_train_epochs:
+        if not config.retrain.num_train_epochs and self.benchmark is None:
             raise UserError(
-                "retrain.num_train_epochs must be at least 1 for text, got 0: no benchmark knows what the network is "
-                "worth"
+                "retrain.num_train_epochs must be at least 1 for text, got 0: without a table nothing knows what the "
+                "network is worth"
             )
         if config.architecture is None:
             with _named("search: trainer.global_batch_size, trainer.eval_batch_size or text"):
                 self.search_data()
         super().check(processes)
+        if not config.retrain.num_train_epochs:
+            return
         with _named(f"training: retrain.global_batch_size, {PROBE_STREAMS} streams of validation text, or text"):
             self.training()
 
@@ -126,6 +127,10 @@ class TextTask(Task):
         """See `Task.valid_batches`."""
         tokens = self.data.validation if data is None else data
         return TextStreams(tokens, self.config.trainer.eval_batch_size, self.text.length)
+
+    def ranking_batches(self) -> tuple[TextStreams, None]:
+        """See `Task.ranking_batches`: all of the validation text."""
+        return self.valid_batches(), None
 
     def training(self) -> tuple[OrderedBatches, Callable[..., dict[str, float]]]:
         """Chunks of the whole training text; validation on a few parallel streams."""

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
@@ -52,6 +53,9 @@ class SuperNet(nn.Module, ABC):
 
     classifies: ClassVar[bool] = False
     """Whether every output has logits, so that accuracy counts."""
+
+    scorings: ClassVar[tuple[str, ...]] = ("published",)
+    """The ways to score a subnet with shared weights that `scored_by` knows, the published one first."""
 
     outcomes: int | None = None
     """How many words or classes a prediction chooses from; a step whose loss is far above that of guessing is bad."""
@@ -111,6 +115,17 @@ class SuperNet(nn.Module, ABC):
             ]
         finally:
             self.train(was_training)
+
+    @contextmanager
+    def scored_by(self, scoring: str) -> Iterator[None]:
+        """Score subnets in one of the `scorings` while the context lasts.
+
+        Raises:
+            UserError: there is no such scoring.
+        """
+        if scoring not in self.scorings:
+            raise UserError(f"scoring must be one of {', '.join(self.scorings)}, got {scoring[:40]!r}")
+        yield
 
     def draw_ahead(self, batch: Batch) -> None:
         """Draw what the forward pass on a batch will want, while the device is busy.

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -47,6 +48,8 @@ class SearchLoop(AccelerateLoop):
         config: sizes of the loop.
         context: accelerator, run folder, seed.
         callbacks: called at the events of the loop.
+        after_epoch: called when an epoch's steps and scores are done, with the loop, how many epochs are over and
+            whether no more follow; it must not change the loop, and its time does not count as that of the search.
 
     Raises:
         UserError: K is above the number of architectures, or a supernet that normalises batches gets too small ones.
@@ -62,6 +65,7 @@ class SearchLoop(AccelerateLoop):
         config: SearchArguments,
         context: RunContext,
         callbacks: Sequence[TrainerCallback] = (),
+        after_epoch: Callable[[SearchLoop, int, bool], None] = lambda _loop, _epoch, _last: None,
     ) -> None:
         if parts.curriculum:
             check_candidates(parts.curriculum, parts.space)
@@ -70,6 +74,7 @@ class SearchLoop(AccelerateLoop):
             config.check_whole_batches("trainer.", "supernet")
         super().__init__(parts.supernet, parts.train, config, context, callbacks)
         self.parts = parts
+        self._after_epoch = after_epoch
         self.callbacks.metric(dict.fromkeys(("eval_loss", f"eval_{self._figure}"), 0.0))
         # The algorithm stays in host memory: it is tiny, and there every process draws the same routings from it.
         self.algorithm = parts.algorithm
@@ -104,7 +109,7 @@ class SearchLoop(AccelerateLoop):
         losses: list[float] = []
         with self._afterwards():
             for start in range(0, len(architectures), GROUP):
-                self._between()
+                self.between()
                 losses += self.scorer.validation(architectures[start : start + GROUP], self.parts.valid).tolist()
         return losses
 
@@ -191,6 +196,9 @@ class SearchLoop(AccelerateLoop):
             figures = self.algorithm.end_epoch(self.search_context("end_epoch"))
             probe = self._probe()
             self._reweight_all()
+            start, epochs = time.perf_counter(), self.progress.epoch + 1
+            self._after_epoch(self, epochs, self.ended or epochs == self.config.num_train_epochs)
+            self._clock += time.perf_counter() - start
         except Stopped:
             # An unfinished pass leaves no trace: it is done again, from the same draws, after a resume.
             self.algorithm.load_state_dict(before)
@@ -246,7 +254,7 @@ class SearchLoop(AccelerateLoop):
         if self.curriculum is None or not self.curriculum.due(progress):
             return
         if candidates := self._candidates(progress.epoch):
-            self._reweight(*self.scorer.units(candidates, self.batches.scoring_view(), self._between), progress)
+            self._reweight(*self.scorer.units(candidates, self.batches.scoring_view(), self.between), progress)
         else:
             self._reweight_unscored(torch.arange(self.batches.num_units, device=HOST), progress)
 
@@ -256,7 +264,7 @@ class SearchLoop(AccelerateLoop):
         count = self.curriculum.num_candidates
         return self.algorithm.candidates(count, self.context.generator("judges", counter)) if count else []
 
-    def _between(self) -> None:
+    def between(self) -> None:
         """Leave a long pass where a signal asks for it; all processes at the same place."""
         (stops,) = self.processes.sum_numbers(float(self.context.stop.reason is not None))
         if stops:
@@ -273,7 +281,7 @@ class SearchLoop(AccelerateLoop):
             return self.scorer.accuracy(architectures, self.parts.valid, index)
 
         classified = accuracies if self.parts.supernet.classifies else None
-        return SearchContext(epoch, self.config.num_train_epochs, draw, self._validation, self._between, classified)
+        return SearchContext(epoch, self.config.num_train_epochs, draw, self._validation, self.between, classified)
 
     def _validation(self, architectures: Sequence[Architecture], index: int | None = None) -> Tensor:
         """Validation losses; what is not finite is counted, and infinite: worse than everything else."""

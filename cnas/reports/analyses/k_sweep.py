@@ -84,7 +84,7 @@ def _point(k: int, by_seed: dict[int, float]) -> KPoint:
 def _accuracy(folder: Path) -> tuple[RunResult, str, float]:
     """(the result, what its accuracy is, percent) of a finished run."""
     result = RunResult.load(folder)
-    if result.benchmark is not None:
+    if result.benchmark is not None and result.benchmark.test_accuracy is not None:
         return result, f"{result.benchmark.dataset}, looked up", result.benchmark.test_accuracy
     if (accuracy := result.metrics("test").get("accuracy")) is not None:
         return result, f"{name(result.dataset.name)}, trained", accuracy

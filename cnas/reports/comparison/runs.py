@@ -12,7 +12,7 @@ from cnas.errors import UserError
 from cnas.runs.earlier import by_new_names
 from cnas.runs.folder import RunFolder
 from cnas.runs.measures import ACCURACY, PERPLEXITY
-from cnas.runs.result import RunResult
+from cnas.runs.result import BenchmarkRecord, RunResult
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,18 @@ def benchmark_metrics(dataset: str) -> Measure:
     return Measure(f"looked-up test accuracy on {dataset}", f"{dataset}, looked up", higher=True)
 
 
+def looked_up(record: BenchmarkRecord) -> Measure:
+    """The figure that a table has of a cell: accuracy in percent, or perplexity."""
+    if record.test_perplexity is None:
+        return benchmark_metrics(record.dataset)
+    return Measure(f"looked-up test perplexity on {record.dataset}", f"{record.dataset}, looked up")
+
+
+def percentile(dataset: str) -> Measure:
+    """The share of a table's connected cells that are worse, from 0 to 1."""
+    return Measure(f"percentile on {dataset}", f"percentile on {dataset}", higher=True)
+
+
 def rank(dataset: str) -> Measure:
     """The place among all cells of a table, from 1, the best."""
     return Measure(f"rank on {dataset}", f"rank on {dataset}", form=",.0f")
@@ -107,9 +119,9 @@ class FinishedRun:
             test: self.result.metrics("test").get(name),
         }
         if table := self.result.benchmark:
-            found |= {benchmark_metrics(table.dataset): table.test_accuracy}
+            found |= {looked_up(table): table.test_accuracy if table.test_perplexity is None else table.test_perplexity}
             found |= {rank(table.dataset): table.rank, regret(table.dataset): table.regret}
-            found |= {KENDALL_TAU: table.kendall_tau}
+            found |= {percentile(table.dataset): table.percentile, KENDALL_TAU: table.kendall_tau}
             others = {name: value for name, value in table.test_accuracies.items() if name != table.dataset}
             found |= {benchmark_metrics(name): value for name, value in others.items()}
         return {measure: float(value) for measure, value in found.items() if value is not None}
@@ -118,9 +130,9 @@ class FinishedRun:
     def primary_measures(self) -> list[Measure]:
         """The measures by which cells are compared: the test of the trained network, a look-up, or both."""
         measured = TRAINED[self.result.metric.name][self.result.measured_on == "test"]
-        wanted = [measured] if self.result.retrain else []
         table = self.result.benchmark
-        return [*wanted, *([benchmark_metrics(table.dataset)] if table else [])]
+        known = [looked_up(table), KENDALL_TAU] if table else []
+        return [*([measured] if self.result.retrain else []), *[each for each in known if each in self.figures][:1]]
 
 
 def load_run(folder: Path | str) -> FinishedRun:
@@ -137,7 +149,7 @@ def load_run(folder: Path | str) -> FinishedRun:
     if config is None:
         raise UserError(f"run {path} has no config.json, so it is not the folder of a run")
     result = RunResult.load(path)
-    if result.primary is None:
+    if result.primary is None and not (result.benchmark and result.benchmark.kendall_tau is not None):
         lacks = f"retrain.{result.measured_on}_{result.metric.name}" if result.retrain else "retrain and benchmark"
         raise UserError(f"run {path}: result.json lacks {lacks}: nothing says what its cell is worth")
     return FinishedRun(path, by_new_names(config), result)

@@ -23,10 +23,14 @@ class BatchNorm(nn.BatchNorm2d):
     Args:
         channels: C.
         own: whether it has a weight and a bias per channel, and keeps running averages.
+
+    Attributes:
+        ignores_averages: in evaluation too statistics are those of the batch; running averages stay as they are.
     """
 
     def __init__(self, channels: int, own: bool = True) -> None:
         super().__init__(channels, affine=own, track_running_stats=own)
+        self.ignores_averages = False
 
     def forward(self, images_BCHW: Tensor, all_reduce_sum: AllSum | None = None) -> Tensor:
         """Normalise [B, C, height, width]; what comes out has the dtype of the parameters.
@@ -38,7 +42,7 @@ class BatchNorm(nn.BatchNorm2d):
         kind = torch.promote_types(images_BCHW.dtype, torch.float32) if self.weight is None else self.weight.dtype
         images_BCHW = images_BCHW.to(kind)
         remembers = not self.training and self.track_running_stats
-        if remembers or (all_reduce_sum is None and _torch_is_exact(images_BCHW)):
+        if not self.ignores_averages and (remembers or (all_reduce_sum is None and _torch_is_exact(images_BCHW))):
             return super().forward(images_BCHW)
         exact = images_BCHW.to(torch.promote_types(kind, torch.float32))
         return self._from_sums(exact, all_reduce_sum or (lambda values: values)).to(kind)

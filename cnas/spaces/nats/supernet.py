@@ -8,7 +8,7 @@ Legend: B images, C cells (in shapes of values: channels), E edges, O operations
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import cached_property, partial, reduce
 
@@ -44,6 +44,7 @@ class NatsSuperNet(SuperNet):
 
     batch_statistics = True
     classifies = True
+    scorings = ("published", "batch_statistics")
 
     def __init__(self, channels: int, cells: int, classes: int, image_channels: int) -> None:
         super().__init__()
@@ -71,6 +72,19 @@ class NatsSuperNet(SuperNet):
         logits = self.skeleton.classify(x, batch.all_reduce_sum)
         losses = classification_losses(logits, batch.labels)
         return Output(losses, logits, None, losses.new_zeros(()))
+
+    @contextmanager
+    def scored_by(self, scoring: str) -> Iterator[None]:
+        """See `SuperNet.scored_by`; under ``batch_statistics`` no norm uses running averages of many subnets."""
+        norms = [each for each in self.modules() if isinstance(each, BatchNorm)]
+        with super().scored_by(scoring):
+            for norm in norms:
+                norm.ignores_averages = scoring == "batch_statistics"
+            try:
+                yield
+            finally:
+                for norm in norms:
+                    norm.ignores_averages = False
 
     def pure(self, batch: Batch, routing: Routing) -> PureForward | None:
         """See `SuperNet.pure`: of mixtures of everything, in one process.

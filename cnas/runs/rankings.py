@@ -1,0 +1,128 @@
+"""Score a benchmark's fixed set of architectures with shared weights, as often as was asked for, a file for each time.
+
+A pass that is stopped has saved what it has scored, and goes on from there; it changes nothing of the search.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cnas.algorithms.base import GROUP
+from cnas.data.base import OrderedBatches
+from cnas.runs.folder import RunFolder
+from cnas.spaces.base import SearchSpace
+from cnas.training.search import SearchLoop
+
+FOLDER = "rankings"
+ARCHITECTURES = f"{FOLDER}/architectures.json"
+CHUNK = 100
+"""So many architectures are scored between two saves."""
+
+
+@dataclass(frozen=True)
+class Rated:
+    """What a supernet gave to the architectures of a benchmark's fixed set.
+
+    Args:
+        epoch: how many epochs were over.
+        scoring: see `cnas.spaces.base.SuperNet.scorings`.
+        losses: finite ones in nats, by architecture.
+        seconds: of wall-clock time.
+    """
+
+    epoch: int
+    scoring: str
+    losses: Mapping[str, float]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Ranker:
+    """Scores a fixed set of architectures after some epochs of a search, and always after the last one.
+
+    Args:
+        space: of the architectures.
+        architectures: their strings.
+        batches: what they are scored on.
+        index: of the one batch that is used; None uses all.
+        home: of the run.
+        every: so many epochs lie between two passes; None leaves the last one alone.
+    """
+
+    space: SearchSpace
+    architectures: tuple[str, ...]
+    batches: OrderedBatches
+    index: int | None
+    home: RunFolder
+    every: int | None
+
+    def after_epoch(self, loop: SearchLoop, epoch: int, last: bool) -> None:
+        """Score the architectures, if it is time.
+
+        Args:
+            loop: the search.
+            epoch: how many epochs are over.
+            last: whether no more follow.
+
+        Raises:
+            Stopped: a signal asked for it.
+            StorageError: the disk refuses.
+        """
+        if not (last or (self.every is not None and epoch % self.every == 0)):
+            return
+        file = _file(epoch)
+        found = self.home.read_json(file) or {"epoch": epoch, "scorings": {}}
+        for scoring in loop.parts.supernet.scorings:
+            passed = found["scorings"].setdefault(scoring, {"losses": [], "seconds": 0.0})
+            while (done := len(passed["losses"])) < len(self.architectures):
+                start = time.perf_counter()
+                passed["losses"] += self._score(loop, scoring, done)
+                passed["seconds"] += time.perf_counter() - start
+                if loop.context.accelerator.is_main_process:
+                    self._write(file, found)
+
+    def _score(self, loop: SearchLoop, scoring: str, start: int) -> list[float]:
+        losses: list[float] = []
+        chunk = [self.space.parse(text) for text in self.architectures[start : start + CHUNK]]
+        with loop.parts.supernet.scored_by(scoring):
+            for first in range(0, len(chunk), GROUP):
+                loop.between()
+                losses += loop.scorer.validation(chunk[first : first + GROUP], self.batches, self.index).tolist()
+        return losses
+
+    def _write(self, file: str, found: dict[str, Any]) -> None:
+        (self.home.path / FOLDER).mkdir(parents=True, exist_ok=True)
+        if self.home.read_json(ARCHITECTURES) is None:
+            self.home.write_json(ARCHITECTURES, {"architectures": list(self.architectures)})
+        self.home.write_json(file, found)
+
+
+def load_rankings(folder: Path) -> list[Rated]:
+    """The complete rankings of a run, the oldest first; none where it was given no table.
+
+    Args:
+        folder: of the run.
+
+    Raises:
+        UserError: a file is not what a run writes.
+    """
+    home = RunFolder(folder)
+    names = (home.read_json(ARCHITECTURES) or {}).get("architectures", [])
+    found = []
+    for path in sorted((folder / FOLDER).glob("epoch-*.json")):
+        values = home.read_json(f"{FOLDER}/{path.name}") or {}
+        for scoring, passed in values.get("scorings", {}).items():
+            if len(passed["losses"]) == len(names):
+                pairs = zip(names, passed["losses"], strict=True)
+                losses = {name: loss for name, loss in pairs if loss is not None and math.isfinite(loss)}
+                found.append(Rated(values["epoch"], scoring, losses, passed["seconds"]))
+    return found
+
+
+def _file(epoch: int) -> str:
+    return f"{FOLDER}/epoch-{epoch:04d}.json"
