@@ -163,7 +163,9 @@ def check(plan: Plan) -> Any:
             task.check(1)
         except UserError as problem:
             raise UserError(f"arms.{arm}: {problem}") from problem
-        benchmark = task.benchmark
+        benchmark, known = task.benchmark, task.config.space.build_supernet().scorings
+        if plan.scoring not in known:
+            raise UserError(f"scoring must be one of {', '.join(known)} for arms.{arm}, got {plan.scoring}")
     return benchmark
 
 

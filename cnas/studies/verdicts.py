@@ -103,7 +103,7 @@ def conclude(plan: Plan, figures: Figures, decided: Sequence[Verdict] = ()) -> l
         figures: of all runs that are finished.
         decided: the verdicts of the first look, where this is the second: what was decided then stays.
     """
-    first = list(decided) or [None] * len(plan.comparisons)
+    first: list[Verdict | None] = [*decided] or [None for _ in plan.comparisons]
     found = [
         before if before and before.verdict != UNDECIDED else _verdict(plan, each, figures, 2 if before else 1)
         for each, before in zip(plan.comparisons, first, strict=True)
