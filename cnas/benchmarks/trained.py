@@ -91,6 +91,10 @@ class TrainedTable(TabularBenchmark):
             raise UserError(f"{where} must be a perplexity, at least 1, got {str(found)[:40]!r}")
         return float(found)
 
+    def covers(self, space: SearchSpace) -> bool:
+        """Whether the cells of the table are of ``space``, whatever the sizes of its networks."""
+        return super().covers(space) and space.size == self._space.size
+
     def fixed_set(self) -> tuple[str, ...]:
         """All cells of the table."""
         return self.architectures

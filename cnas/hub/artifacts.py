@@ -44,21 +44,22 @@ class ImageInputs:
 
 
 def export_run(
-    folder: Path, result: RunResult, network: Any, tokens: TokenSource, *, space: SearchSpace, paper: Paper
+    folder: Path, result: RunResult, network: Any | None, tokens: TokenSource, *, space: SearchSpace, paper: Paper
 ) -> None:
-    """Write ``model/``, ``samples.txt`` and what `describe_run` writes into the folder of a language model's run.
+    """Write ``model/`` and ``samples.txt``, where something was trained, and what `describe_run` writes.
 
     Args:
-        folder: of the run.
+        folder: of a language model's run.
         result: of the run, which is not saved yet.
-        network: the trained network with its best weights.
+        network: the trained network with its best weights; None where none was trained.
         tokens: the vocabulary in the order of the ids, or a fast tokenizer.
         space: the architecture's space.
         paper: of the search algorithm; the card cites it.
     """
-    save_model(network, tokens, folder / "model")
-    samples = generate_lines(folder / "model", LINES, result.seed)
-    _write(folder / "samples.txt", "\n".join(samples))
+    if network is not None:
+        save_model(network, tokens, folder / "model")
+        samples = generate_lines(folder / "model", LINES, result.seed)
+        _write(folder / "samples.txt", "\n".join(samples))
     describe_run(folder, result, space=space, paper=paper, kind=kind_of(result))
 
 

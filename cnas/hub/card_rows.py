@@ -12,7 +12,7 @@ from cnas.runs.result import CurriculumSettings, PhaseFigures, RunResult
 
 Rows = list[tuple[str, str]]
 
-_OF_ONE_CELL = ("index", "ranked")
+_OF_ONE_CELL = ("index", "ranked", "picks")
 """Numbers of a benchmark of which a mean says nothing."""
 
 
@@ -78,8 +78,9 @@ def benchmark_rows(result: RunResult) -> Rows:
     Args:
         result: of the run.
     """
-    found = leaves(result.benchmark.to_json() if result.benchmark else {})
-    return [(name, f"{value:.2f}" if isinstance(value, float) else _text(value)) for name, value in found.items()]
+    rows = [(name, f"{value:.2f}" if isinstance(value, float) else _text(value)) for name, value in _known(result)]
+    baselines = result.benchmark.baselines if result.benchmark else []
+    return rows + [(f"in place of a search: {each.name}", each.text) for each in baselines]
 
 
 def benchmark_spreads(results: Sequence[RunResult]) -> dict[str, str]:
@@ -90,10 +91,15 @@ def benchmark_spreads(results: Sequence[RunResult]) -> dict[str, str]:
     """
     found: dict[str, list[float]] = {}
     for result in results:
-        for name, value in leaves(result.benchmark.to_json() if result.benchmark else {}).items():
+        for name, value in _known(result):
             if isinstance(value, int | float) and not isinstance(value, bool) and name not in _OF_ONE_CELL:
                 found.setdefault(name, []).append(value)
     return {name: f"{spread(values)} (n = {len(values)})" for name, values in found.items() if len(values) > 1}
+
+
+def _known(result: RunResult) -> list[tuple[str, Any]]:
+    record = {} if result.benchmark is None else result.benchmark.to_json()
+    return list(leaves({name: value for name, value in record.items() if name != "baselines"}).items())
 
 
 def spread(values: Sequence[float]) -> str:

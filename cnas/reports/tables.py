@@ -161,7 +161,10 @@ def environment(records: Sequence[RunRecord]) -> list[Table]:
 def benchmark(records: Sequence[RunRecord]) -> list[Table]:
     """The entries of a tabular benchmark for the cells; no table where no run was looked up."""
     found = [record.result.benchmark if record.result else None for record in records]
-    return _side_by_side("Looked up", [_flat(each.to_json()) if each else {} for each in found])
+    values = [{} if each is None else each.to_json() for each in found]
+    known = [_flat({name: value for name, value in each.items() if name != "baselines"}) for each in values]
+    free = [{} if each is None else {one_line(way.name): way.text for way in each.baselines} for each in found]
+    return [*_side_by_side("Looked up", known), *_side_by_side("In place of a search", free)]
 
 
 def settings(records: Sequence[RunRecord]) -> list[Table]:

@@ -156,6 +156,12 @@ class BaselineRecord(Part):
     rank: Size | None = None
     percentile: Share | None = None
 
+    @property
+    def text(self) -> str:
+        """Value, deviation and percentile in short."""
+        share = "" if self.percentile is None else f", percentile {self.percentile:.2f}"
+        return f"{self.value:.2f} ± {self.deviation:.2f}{share}"
+
 
 class BenchmarkRecord(Part):
     """The entry of a tabular benchmark for the architecture.

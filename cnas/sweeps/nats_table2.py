@@ -9,7 +9,7 @@ from functools import cache, partial
 from cnas.benchmarks import NatsTable
 from cnas.reports.comparison import FinishedRun, Group
 from cnas.reports.comparison.markdown import plain, search_time
-from cnas.reports.comparison.runs import KENDALL_TAU, benchmark_metrics, rank, regret
+from cnas.reports.comparison.runs import KENDALL_TAU, benchmark_metrics, percentile, rank, regret
 from cnas.runs.config import RunConfig
 from cnas.sweeps.table import Column, PaperTable, Rows, with_and_without
 
@@ -71,7 +71,7 @@ def _columns(groups: Sequence[Group]) -> list[Column]:
     on = next((table.dataset for table in tables if table), next(iter(DATA_SETS)))
     accuracies = [(title, benchmark_metrics(name)) for name, title in DATA_SETS.items()]
     beside: list[Column] = [each for place, own in enumerate(accuracies) for each in (own, ("the paper's", place))]
-    return beside + [(plain(measure.short), measure) for measure in (rank(on), regret(on), KENDALL_TAU)]
+    return beside + [(plain(measure.short), measure) for measure in (percentile(on), rank(on), regret(on), KENDALL_TAU)]
 
 
 TABLE = PaperTable(

@@ -45,6 +45,7 @@ def test_ranks_and_regrets_are_those_of_a_plain_count(table, made_up):
             "test_accuracy": record.test_accuracy["cifar100"],
             "rank": record.rank["cifar100"],
             "regret": record.regret["cifar100"],
+            "percentile": record.percentile["cifar100"],
             "test_accuracies": {name: made_up[f"{name}_test_200"][index] for name in ACCURACIES},
             "index": index,
             "source": "made_up.parquet",

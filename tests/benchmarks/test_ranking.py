@@ -1,5 +1,6 @@
 import itertools
 import math
+import statistics
 
 import pytest
 from hypothesis import given, settings
@@ -7,7 +8,8 @@ from hypothesis import strategies as st
 from made_up_table import columns
 from rounding import EXACT
 
-from cnas.benchmarks import NatsTable, Ranking, kendall_tau, supernet_ranking
+from cnas.benchmarks import NatsTable, kendall_tau, supernet_ranking
+from cnas.benchmarks.ranking import tau_within
 from cnas.errors import UserError
 
 few = settings(derandomize=True, deadline=None, max_examples=60)
@@ -81,9 +83,38 @@ def test_a_supernet_that_knows_the_truth_has_tau_one(table):
     chosen = table.architectures[:50]
     accuracies = {text: table.query(text).test_accuracy["cifar10"] for text in chosen}
     right = supernet_ranking({text: 3 - value / 50 for text, value in accuracies.items()}, table)
-    assert right == Ranking(1.0, 50, "cifar10")
+    best, *_ = sorted(accuracies.values(), reverse=True)
+    assert (right.kendall_tau, right.within_size, right.top_precision) == (1.0, 1.0, 1.0)
+    assert (right.picks, right.architectures, right.dataset) == (8, 50, "cifar10")
+    assert statistics.median(accuracies.values()) < right.expected_pick < best
     wrong = supernet_ranking({text: value / 50 for text, value in accuracies.items()}, table)
-    assert wrong.kendall_tau == -1.0
+    assert (wrong.kendall_tau, wrong.within_size, wrong.top_precision) == (-1.0, -1.0, 0.0)
+    assert wrong.expected_percentile < 0.5 < right.expected_percentile
+
+
+def test_the_pick_is_the_exact_mean_of_all_draws(table):
+    chosen = table.architectures[:12]
+    accuracies = [table.query(text).test_accuracy["cifar10"] for text in chosen]
+    losses = {text: math.sin(place) for place, text in enumerate(chosen)}
+    found = supernet_ranking(losses, table)
+    picked = [min(pair, key=lambda place: math.sin(place)) for pair in itertools.combinations(range(12), 2)]
+    assert found.picks == 2
+    assert found.expected_pick == pytest.approx(statistics.fmean(accuracies[place] for place in picked))
+
+
+@few
+@given(st.lists(st.tuples(st.integers(-4, 4), st.integers(-4, 4), st.integers(0, 2)), min_size=2, max_size=30))
+def test_within_classes_only_their_own_pairs_count(values):
+    scores, accuracies, classes = zip(*values, strict=True)
+    same = opposite = tied_scores = tied_accuracies = every = 0
+    for (x, y, own), (other_x, other_y, other) in itertools.combinations(values, 2):
+        if own == other:
+            sign = ((x > other_x) - (x < other_x)) * ((y > other_y) - (y < other_y))
+            same, opposite, every = same + (sign > 0), opposite + (sign < 0), every + 1
+            tied_scores, tied_accuracies = tied_scores + (x == other_x), tied_accuracies + (y == other_y)
+    below = (every - tied_scores) * (every - tied_accuracies)
+    expected = (same - opposite) / math.sqrt(below) if below else None
+    assert tau_within(scores, accuracies, classes) == pytest.approx(expected, abs=EXACT)
 
 
 def test_what_a_supernet_cannot_be_compared_with(table):

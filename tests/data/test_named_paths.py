@@ -138,8 +138,8 @@ def test_a_table_is_the_file_that_is_named(home, name):
     path = Path(name)
     path.parent.mkdir(exist_ok=True)
     write_columns(columns, path)
-    assert read_columns(path) == columns
-    assert read_columns(home / name) == columns
+    assert read_columns(path, NEEDED) == columns
+    assert read_columns(home / name, NEEDED) == columns
 
 
 def test_a_home_is_meant_where_nothing_has_its_name(home):

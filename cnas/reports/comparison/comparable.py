@@ -106,14 +106,12 @@ class AgainstRandom:
         return (max if by.higher else min)(runs, key=lambda run: run.figures[by])
 
     @property
-    def beats_mean(self) -> bool:
-        """Whether the mean of the found cells is better than that of the random ones."""
-        return self.comparable and self.measure.beats(self.reached.mean, self.mean.mean)
-
-    @property
-    def beats_best(self) -> bool:
-        """Whether the mean of the found cells is better than the best random one."""
-        return self.comparable and self.measure.beats(self.reached.mean, self.best.figures[self.measure])
+    def better_than(self) -> int:
+        """How many of the random cells are worse than the mean of the found ones."""
+        if not self.comparable:
+            return 0
+        assert self.random is not None
+        return sum(self.measure.beats(self.reached.mean, each) for each in self.random.values(self.measure))
 
 
 def against_random(groups: Sequence[Group]) -> list[AgainstRandom]:

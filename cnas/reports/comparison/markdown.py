@@ -10,7 +10,7 @@ from cnas.hub._markdown import fill, plain
 from cnas.reports.comparison.comparable import ENOUGH, against_random, incomparable, unequal_searches
 from cnas.reports.comparison.groups import Group, Summary, identity, paired, without_curriculum
 from cnas.reports.comparison.runs import Measure
-from cnas.runs.result import PhaseFigures
+from cnas.runs.result import BaselineRecord, PhaseFigures
 
 NONE = "–"
 """The text of an empty cell."""
@@ -199,7 +199,40 @@ def _difference(pair: Pair, measure: Measure) -> str:
 
 
 def random_section(groups: Sequence[Group]) -> str:
-    """Whether the found cells beat random ones in each primary measure, or that it is not known."""
+    """The found cells beside random ones in each primary measure, and beside what a table says costs nothing."""
     found = against_random(groups)
     by_measure = {each.measure: [one for one in found if one.measure == each.measure] for each in found}
-    return fill("cnas.reports", "against_random.md.jinja", by_measure=by_measure, enough=ENOUGH, figure=figure)
+    records = [run.result.benchmark for group in groups for run in group.runs]
+    known = next((record for record in records if record and record.baselines), None)
+    return fill(
+        "cnas.reports",
+        "against_random.md.jinja",
+        by_measure=by_measure,
+        enough=ENOUGH,
+        figure=figure,
+        on=known.dataset if known else "",
+        baselines=baselines_table(known.baselines) if known else "",
+    )
+
+
+def baselines_table(baselines: Sequence[BaselineRecord]) -> str:
+    """What choosing in some simple ways is worth, a row for each.
+
+    Args:
+        baselines: as a run has them.
+    """
+
+    def number(value: float | None, form: str) -> str:
+        return NONE if value is None else f"{value:{form}}"
+
+    rows = [
+        [
+            plain(each.name),
+            f"{each.value:.2f} ± {each.deviation:.2f}",
+            number(each.regret, ".2f"),
+            number(each.rank, ",.0f"),
+            number(each.percentile, ".2f"),
+        ]
+        for each in baselines
+    ]
+    return table(["chosen as", "mean ± sd", "regret", "rank", "percentile"], rows)

@@ -1,0 +1,131 @@
+import json
+import math
+
+import pytest
+
+from cnas.benchmarks import TrainedTable, load_table, supernet_ranking
+from cnas.benchmarks.nats import write_columns
+from cnas.cli.launch import main as search
+from cnas.cli.main import main
+from cnas.errors import UserError
+from cnas.runs.rankings import load_rankings
+from cnas.spaces import EnasRnnSpace
+
+REST = " 0 0 0 1 0 0 0 1 0 3"
+CELLS = [f"{head}{REST}" for head in ("0 0 1 1 2 2", "0 1 0 1 0 1", "0 2 1 2 2 2", "0 3 0 0 1 0")]
+
+
+def columns(**changed):
+    """Four cells, two of them with a second seed."""
+    rows = [(text, 1, 200.0 + place) for place, text in enumerate(CELLS)]
+    rows += [(CELLS[1], 2, 210.0), (CELLS[0], 2, 220.0)]
+    found = {
+        "arch": [row[0] for row in rows],
+        "seed": [row[1] for row in rows],
+        "space": ["enas_rnn"] * len(rows),
+        "dataset": ["ptb_text_only"] * len(rows),
+        "training": [json.dumps({"network.hidden_size": "120", "network.decoder_bias": "true"})] * len(rows),
+        "valid_perplexity": [row[2] + 5 for row in rows],
+        "test_perplexity": [row[2] for row in rows],
+    }
+    return found | changed
+
+
+@pytest.fixture
+def table(tmp_path):
+    write_columns(columns(), tmp_path / "ptb.parquet")
+    return load_table(tmp_path / "ptb.parquet")
+
+
+def test_a_table_answers_with_perplexities(table):
+    assert isinstance(table, TrainedTable)
+    record = table.query(CELLS[1])
+    assert record.on("ptb_text_only") == {
+        "dataset": "ptb_text_only",
+        "test_perplexity": 201.0,
+        "rank": 2,
+        "regret": 1.0,
+        "percentile": 0.625,
+        "index": 1,
+        "source": "ptb.parquet",
+    }
+    assert table.best("ptb_text_only").architecture == CELLS[0]
+    assert table.fixed_set() == tuple(CELLS)
+    assert table.covers(EnasRnnSpace())
+    assert table.free_scores()["fewest sigmoid"].tolist() == [-1, 0, -3, 0]
+    losses = {text: math.log(200 + place) for place, text in enumerate(CELLS)}
+    assert supernet_ranking(losses, table, "ptb_text_only").expected_pick == 201.5  # the best of one
+
+
+def test_the_ceiling_is_the_agreement_of_two_seeds(table):
+    assert table.ceiling() == (-1.0, 2)
+    rows = {name: values[:4] for name, values in columns().items()}
+    assert TrainedTable(rows, "one seed").ceiling() is None
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"training": ["{}"] * 5 + ['{"a": 1}']}, "row 5: training differs from that of row 0, so the cells were tr"),
+        ({"space": ["enas_rnn"] * 5 + ["darts_rnn"]}, "row 5: space differs"),
+        ({"seed": [1, 1, 1, 1, 2, 2], "arch": [*CELLS, CELLS[1], "0 0" + " 0 0" * 7]}, "has not the seed 1"),
+        ({"seed": [1, 1, 1, 1, 1, 2]}, "is there twice, in row 1 too"),
+        ({"test_perplexity": [0.5, 1, 1, 1, 1, 1]}, "must be a perplexity, at least 1, got '0.5'"),
+        ({"test_perplexity": [math.inf, 1, 1, 1, 1, 1]}, "must be a perplexity"),
+        ({"arch": [*CELLS[:3], "0 9", CELLS[1], CELLS[0]]}, "row 3"),
+        ({"arch": [None, *CELLS[1:], CELLS[1], CELLS[0]]}, "row 0: arch must be a string"),
+    ],
+)
+def test_what_no_table_may_be(changed, message):
+    with pytest.raises(UserError, match=message):
+        TrainedTable(columns(**changed), "made up")
+
+
+def test_no_rows_and_other_columns(tmp_path):
+    with pytest.raises(UserError, match="made up has no rows"):
+        TrainedTable({name: [] for name in columns()}, "made up")
+    write_columns({"training": ["{}"]}, tmp_path / "no.parquet")
+    with pytest.raises(UserError, match="lacks the column arch; it needs arch, seed"):
+        load_table(tmp_path / "no.parquet")
+
+
+def train(folder, cell, seed, *flags):
+    sizes = ["--preset", "smoke", "--text.train-tokens", "2000", "--text.valid-tokens", "1500"]
+    sizes += ["--text.test-tokens", "1500", "--retrain.num-train-epochs", "1", "--trainer.seed", str(seed)]
+    assert search("ptb_cl_enas", [*sizes, *flags, "--architecture", cell, "--output-dir", str(folder)]) == 0
+    return str(folder)
+
+
+def test_runs_become_a_table_that_a_search_is_ranked_by(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    runs = [train(tmp_path / f"{seed}-{place}", cell, seed) for seed in (1, 2) for place, cell in enumerate(CELLS[:3])]
+    out = tmp_path / "own.parquet"
+    assert main(["table", "runs", *runs, str(out)]) == 0
+    assert "3 cells, Kendall's τ between two seeds" in capsys.readouterr().out
+    card = out.with_suffix(".md").read_text("utf-8")
+    assert "# 3 cells of enas_rnn, trained alike on pydoc" in card
+    assert "| retrain.num_train_epochs | 1 |" in card
+    assert main(["table", "runs", *runs, str(out)]) == 2
+    assert "exists already" in capsys.readouterr().err
+
+    other = train(tmp_path / "other", CELLS[3], 1, "--network.dropout-output", "0.5")
+    assert main(["table", "runs", *runs, other, str(tmp_path / "mixed.parquet")]) == 2
+    assert "network.dropout_output must be" in capsys.readouterr().err
+
+    sizes = ["--preset", "smoke", "--algorithm", "rsps", "--no-curriculum", "--text.search-tokens", "2000"]
+    sizes += ["--text.valid-tokens", "1500", "--retrain.num-train-epochs", "0", "--trainer.num-train-epochs", "1"]
+    assert search("ptb_cl_enas", [*sizes, "--table", str(out), "--output-dir", str(tmp_path / "search")]) == 0
+    (rated,) = load_rankings(tmp_path / "search")
+    assert set(rated.losses) == set(CELLS[:3])
+    found = json.loads((tmp_path / "search" / "result.json").read_text("utf-8"))
+    assert found["retrain"] is None
+    assert found["benchmark"]["ranked"] == 3
+    assert found["benchmark"]["baselines"][0]["name"] == "random architecture"
+
+
+def test_a_table_of_another_space_and_a_search_that_nobody_measures(tmp_path, capsys):
+    write_columns(columns(), tmp_path / "ptb.parquet")
+    assert search("ptb_cl_darts", ["--preset", "smoke", "--table", str(tmp_path / "ptb.parquet")]) == 2
+    assert "table ptb.parquet does not cover the space darts_rnn" in capsys.readouterr().err
+    assert search("ptb_cl_enas", ["--preset", "smoke", "--retrain.num-train-epochs", "0"]) == 2
+    assert "without a table nothing knows what the network is worth" in capsys.readouterr().err
