@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from statistics import fmean
 
 from cnas.reports import drawing
-from cnas.reports.drawing import BLUE, GRID, INK, MUTED, SERIES, Curve, Drawing, Points
+from cnas.reports.drawing import BLUE, INK, MUTED, SERIES, Curve, Drawing, Points
 from cnas.studies.figures import RunFigures
 from cnas.studies.study import Study
 from cnas.studies.summary import interval
@@ -28,7 +28,7 @@ def draw_forest(study: Study) -> Drawing | None:
     for place, (arm, each) in enumerate(rows):
         found = each.difference
         assert found.mean is not None
-        axes.plot(each.differences, [place] * found.n, "|", color=GRID, markersize=8, markeredgewidth=1.4)
+        axes.plot(each.differences, [place] * found.n, "|", color=MUTED, markersize=7, markeredgewidth=1)
         if found.low is not None and found.high is not None:
             axes.plot([found.low, found.high], [place, place], color=BLUE, solid_capstyle="butt")
         axes.plot([found.mean], [place], "o", color=BLUE, markersize=5)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from statistics import fmean
 
-from cnas.hub._markdown import plain
+from cnas.hub._markdown import one_line, plain
 from cnas.reports.comparison.markdown import table
 from cnas.reports.tables import MISSING, Table, duration
 from cnas.studies.statistics import Difference, paired_difference
@@ -20,7 +20,10 @@ def to_markdown(study: Study) -> str:
         study: that is through.
     """
     tables = [each for each in (comparisons(study), levels(study), arms(study)) if each.rows]
-    shown = [table(each.columns, [[plain(cell) for cell in row] for row in each.rows]) for each in tables]
+    shown = [
+        table(each.columns, [[one_line(cell).replace("|", "/") for cell in row] for row in each.rows])
+        for each in tables
+    ]
     return "\n\n".join([plain(study.plan.question), "\n".join(f"- {plain(line)}" for line in lines(study)), *shown])
 
 

@@ -38,6 +38,8 @@ def plan_values(home, cells):
             "search.samples": 3,
             "retrain.num_train_epochs": 0,
             "rank_every": 1,
+            "text.search_tokens": 300,
+            "num_train_epochs": 2,
         },
         "seeds": [1, 2],
         "arms": {"plain": {"curriculum": False}, "curriculum": {"curriculum.name": "uncertainty"}},

@@ -1,11 +1,14 @@
 """A plan: what its entries make, what its hash covers, and every mistake in one line."""
 
+from pathlib import Path
+
 import pytest
 
 from cnas.cli import main as cli
 from cnas.errors import UserError
 from cnas.studies import read_plan
 
+RECIPES = sorted((Path(__file__).parents[2] / "recipes" / "studies").glob("*.yaml"))
 EQUAL = {"curriculum": False, "cost_of": "curriculum"}
 
 
@@ -141,3 +144,26 @@ def test_a_file_that_is_not_there_is_code_2(tmp_path, capsys):
         capsys.readouterr().err
         == f"error: plan {tmp_path / 'none.yaml'}: it cannot be read: No such file or directory\n"
     )
+
+
+@pytest.mark.parametrize("file", RECIPES, ids=lambda file: file.stem)
+def test_a_plan_that_is_shipped_is_one(file):
+    plan = read_plan(file)
+    assert all(config.retrain.num_train_epochs == 0 and config.table for config in plan.configs.values())
+    assert "Expected:" in file.read_text("utf-8") or file.stem == "smoke"
+
+
+def test_the_smoke_study_has_two_arms_and_two_seeds():
+    (file,) = [file for file in RECIPES if file.stem == "smoke"]
+    plan = read_plan(file)
+    assert (len(plan.arms), len(plan.seeds), plan.gate, plan.extension) == (2, 2, None, None)
+
+
+def test_the_studies_of_the_curriculum_have_both_controls_and_pairs_enough():
+    # With fewer than six pairs the sign-flip test cannot go below 5 %, with fewer than seven not below 2.5 %.
+    for file in RECIPES:
+        plan = read_plan(file)
+        for each in plan.comparisons if "curriculum" in file.stem else ():
+            assert len(plan.seeds) >= 8
+            assert {plan.cost_of(control) for control in each.against} == {None, each.arm}
+            assert "permuted" in {plan.configs[c].curriculum.name for c in each.against if plan.configs[c].curriculum}
