@@ -41,6 +41,8 @@ PROMISED = [
     "cnas.runs.result",
     "cnas.data.unpickle",
     "cnas.spaces",
+    "cnas.studies",
+    "cnas.studies.statistics",
     "cnas.sweeps",
     "cnas.trainer",
     "cnas.training",

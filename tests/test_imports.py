@@ -90,6 +90,7 @@ ALLOWED = {
         "cnas.hub._markdown",
     ),
     "cnas.sweeps": ("cnas.*",),
+    "cnas.studies": ("cnas.*",),
     "cnas.trainer": ("cnas.*",),
     "cnas.cli": ("cnas", "cnas.*"),
     "cnas.__main__": ("cnas.cli.main",),

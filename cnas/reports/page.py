@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import jinja2
 
@@ -93,21 +94,36 @@ def render(
     """
     with style():
         every = _sections(records, weights, comparison or Block())
-    sections = [section for section in every if any(section.blocks)]
-    drawings = _named(sections, len(records))
+    single = len(records) == 1
+    return compose(
+        every,
+        numbered=not single,
+        made_by="cnas report",
+        source="the run" if single else "the runs",
+        title=records[0].title if single else f"{len(records)} runs",
+        subtitle=_subtitle(records),
+        headlines=tables.headlines(records[0]) if single else [],
+        unfinished=[one_line(record.title) for record in records if not record.result],
+        notation=records[0].notation if single else "",
+    )
+
+
+def compose(sections: Sequence[Section], *, numbered: bool = False, **about: Any) -> Page:
+    """The page of some sections; those without anything in them are left out.
+
+    Args:
+        sections: in their order.
+        numbered: whether their blocks are about one of several runs each, whose number is in the names of its figures.
+        about: what the head and the foot of the page say: ``made_by``, ``source``, ``title``, ``subtitle``,
+            ``headlines``, ``unfinished`` and ``notation``.
+    """
+    kept = [section for section in sections if any(section.blocks)]
     loader, strict = jinja2.PackageLoader("cnas.reports"), jinja2.StrictUndefined
     environment = jinja2.Environment(
         loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=strict
     )
-    html = environment.get_template("report.html.jinja").render(
-        title=records[0].title if len(records) == 1 else f"{len(records)} runs",
-        subtitle=_subtitle(records),
-        headlines=tables.headlines(records[0]) if len(records) == 1 else [],
-        unfinished=[one_line(record.title) for record in records if not record.result],
-        notation=records[0].notation if len(records) == 1 else "",
-        sections=sections,
-    )
-    return Page(html, drawings)
+    html = environment.get_template("report.html.jinja").render(sections=kept, **about)
+    return Page(html, _named(kept, numbered))
 
 
 def _subtitle(records: Sequence[RunRecord]) -> str:
@@ -193,11 +209,11 @@ def _weights(record: RunRecord, heading: str, found: SampleWeights | None) -> Bl
     return block
 
 
-def _named(sections: Sequence[Section], runs: int) -> tuple[tuple[str, Drawing], ...]:
+def _named(sections: Sequence[Section], numbered: bool) -> tuple[tuple[str, Drawing], ...]:
     """Each figure with the name of its files: its own, and the run's number where there are several."""
     found = []
     for section in sections:
         for index, block in enumerate(section.blocks, 1):
-            shared = runs == 1 or section.key == "overview"
+            shared = not numbered or section.key == "overview"
             found += [(d.name if shared else f"run{index}_{d.name}", d) for d in block.drawings]
     return tuple(found)

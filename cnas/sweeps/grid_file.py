@@ -91,33 +91,44 @@ def _part(folder: Path, shared: dict[str, Any], own: Any, where: str) -> Part:
     flags = {name: value for name, value in every.items() if name not in grid} | flags
     grid = {name: values for name, values in axes.items() if name not in flags} | grid
     for name, value in flags.items():
-        _check_value(name, value, f"flags.{name}")
+        check_value(name, value, f"flags.{name}")
     for name, values in grid.items():
         _check(isinstance(values, list) and values, f"grid.{name} must be a list of values", values)
         for index, value in enumerate(values):
-            _check_value(name, value, f"grid.{name}[{index}]")
+            check_value(name, value, f"grid.{name}[{index}]")
     return Part(None if recipe is None else folder / recipe, preset, flags, grid, random)
 
 
 def _choices(values: Mapping[str, Any], where: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """The entries of ``flags`` and of ``grid``, by name with underscores, as a configuration spells it."""
-    found: dict[str, dict[str, Any]] = {"flags": {}, "grid": {}}
-    for part, names in found.items():
-        given = values.get(part, {})
-        _check(isinstance(given, dict), f"{where}{part} must be a mapping", given)
-        for key, value in given.items():
-            if not (isinstance(key, str) and FLAG.fullmatch(key)):
-                hint = "write it without dashes before it, e.g. curriculum.k"
-                raise UserError(f"{where}{part}: {display(key)} is no flag; {hint}")
-            name = key.replace("-", "_")
-            if name.removeprefix("trainer.") in SET_ELSEWHERE:
-                raise UserError(f"{where}{part}.{key} is set by the sweep itself; leave it out")
-            if name in names:
-                raise UserError(f"{where}{part}.{key} is there twice")
-            names[name] = value
+    found = {part: named_flags(values.get(part, {}), f"{where}{part}") for part in ("flags", "grid")}
     if both := [name for name in found["flags"] if name in found["grid"]]:
         raise UserError(f"{where}flags.{both[0]} is in grid too; leave it in one of them")
     return found["flags"], found["grid"]
+
+
+def named_flags(given: Any, where: str) -> dict[str, Any]:
+    """A mapping of flags by name with underscores, as a configuration spells it; the values are not checked.
+
+    Args:
+        given: what the file says.
+        where: its key, for messages.
+
+    Raises:
+        UserError: it is no mapping, or a key is no flag, one of the sweep's own, or there twice.
+    """
+    names: dict[str, Any] = {}
+    _check(isinstance(given, dict), f"{where} must be a mapping", given)
+    for key, value in given.items():
+        if not (isinstance(key, str) and FLAG.fullmatch(key)):
+            raise UserError(f"{where}: {display(key)} is no flag; write it without dashes before it, e.g. curriculum.k")
+        name = key.replace("-", "_")
+        if name.removeprefix("trainer.") in SET_ELSEWHERE:
+            raise UserError(f"{where}.{key} is set by the sweep itself; leave it out")
+        if name in names:
+            raise UserError(f"{where}.{key} is there twice")
+        names[name] = value
+    return names
 
 
 def _section(values: Any, where: str, known: Iterable[str]) -> dict[str, Any]:
@@ -130,7 +141,17 @@ def _section(values: Any, where: str, known: Iterable[str]) -> dict[str, Any]:
     return dict(values)
 
 
-def _check_value(name: str, value: Any, where: str) -> None:
+def check_value(name: str, value: Any, where: str) -> None:
+    """Refuse what no flag can be.
+
+    Args:
+        name: of the flag, with underscores.
+        value: what the file says.
+        where: its key, for messages.
+
+    Raises:
+        UserError: the value is of no kind that a flag has.
+    """
     if name == "curriculum" and not isinstance(value, bool):
         raise UserError(f"{where} must be true or false, got {display(value)}; its fields are e.g. curriculum.k")
     simple = all(isinstance(each, str | int | float | None) for each in (value if isinstance(value, list) else [value]))

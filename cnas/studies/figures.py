@@ -1,0 +1,67 @@
+"""What a study reads of a finished run: how well its supernet ranks, what it found, and what that took."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from cnas.benchmarks import supernet_ranking
+from cnas.runs.rankings import load_rankings
+from cnas.runs.result import RunResult
+from cnas.studies.verdicts import MEASURES
+
+PUBLISHED = "published"
+"""The scoring whose ranking ``result.json`` has."""
+
+
+@dataclass(frozen=True)
+class RunFigures:
+    """The figures of one finished run.
+
+    Args:
+        values: by measure; None where one could not be measured.
+        curve: (epoch, Kendall's τ) of every ranking by the scoring of the plan.
+        seconds: of the search, without what rankings took.
+        epochs: of the search.
+        device: on which it ran.
+        baselines: what costs nothing to reach, as ``result.json`` has them.
+    """
+
+    values: Mapping[str, float | None]
+    curve: tuple[tuple[int, float], ...]
+    seconds: float | None
+    epochs: int | None
+    device: str | None
+    baselines: tuple[Mapping[str, Any], ...]
+
+
+def read_figures(folder: Path, benchmark: Any, scoring: str) -> RunFigures:
+    """Read the figures of a finished run.
+
+    Args:
+        folder: of the run.
+        benchmark: the table that its architectures are ranked against.
+        scoring: of the plan.
+
+    Raises:
+        UserError: the run is not finished, or a file is not what a run writes.
+    """
+    result = RunResult.load(folder)
+    record = result.benchmark.to_json() if result.benchmark else {}
+    rankings = {
+        rated.epoch: asdict(supernet_ranking(rated.losses, benchmark, record["dataset"]))
+        for rated in load_rankings(folder)
+        if rated.scoring == scoring and len(rated.losses) > 1 and record
+    }
+    last = rankings[max(rankings)] if rankings else record if scoring == PUBLISHED else {}
+    taus = {epoch: ranking["kendall_tau"] for epoch, ranking in sorted(rankings.items())}
+    return RunFigures(
+        {measure: last.get(measure, record.get(measure) if measure == "percentile" else None) for measure in MEASURES},
+        tuple((epoch, tau) for epoch, tau in taus.items() if tau is not None),
+        result.search.seconds if result.search else None,
+        result.search.epochs if result.search else None,
+        result.environment.get("device"),
+        tuple(record.get("baselines", ())),
+    )
