@@ -76,7 +76,7 @@ def test_finished_runs_are_compared_and_the_comparison_is_kept(two_seeds, tmp_pa
     assert text in out
     assert "| enas on enas_rnn, curriculum, K = 3 | 2 | 1, 2 |" in text
     assert "| 1, 2 | -2.00 (s. e. 0.00) | -2.00 (s. e. 0.00) |" in text
-    assert "**does not beat** the mean of 4 random cells (56.50 ± 0.58)" in text
+    assert "is better than **0 of 4** random cells (56.50 ± 0.58, best 56.00)" in text
     assert "missing" not in text
     assert "left out" not in text
 
