@@ -127,7 +127,7 @@ def test_only_what_is_undecided_is_extended(plan_file, done, begun, gain, look):
         done(plan, "plain", seed, 0.3)
         done(plan, "curriculum", seed, 0.3 + gain + (0.001 if look == 1 else 0.2) * (-1) ** seed)
     study = run_study(plan, home, resume=True, executor=Forked())
-    assert study.verdicts[0].look == look
+    assert study.verdicts[0].analysis == look
     assert study.verdicts[0].against[0].difference.n == (2 if look == 1 else 6)
     assert (home / "plain-s3").exists() == (look == 2)
 
