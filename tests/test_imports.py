@@ -47,6 +47,7 @@ ALLOWED = {
         "cnas.durable",
         "cnas.data.tables",
         "cnas.data.unpickle",
+        "cnas.spaces",
         "cnas.spaces.base",
         "cnas.spaces.nats.*",
     ),
@@ -72,6 +73,7 @@ ALLOWED = {
     "cnas.reports": ("cnas.*",),
     "cnas.reports.comparison": (
         "cnas.errors",
+        "cnas.runs.benchmark_record",
         "cnas.runs.earlier",
         "cnas.runs.folder",
         "cnas.runs.measures",

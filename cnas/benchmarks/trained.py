@@ -78,7 +78,11 @@ class TrainedTable(TabularBenchmark):
         return cls(read_columns(path, NEEDED), path.name)
 
     def notation(self, architecture: Architecture | str) -> str:
-        """The string of a cell in the notation of its space, checked."""
+        """The string of a cell in the notation of its space, checked.
+
+        Raises:
+            UserError: it is of another space, or the string departs from the notation.
+        """
         if isinstance(architecture, str):
             return self._space.parse(architecture).to_str()
         if architecture.space != self.space:
@@ -86,7 +90,11 @@ class TrainedTable(TabularBenchmark):
         return architecture.to_str()
 
     def value(self, found: object, where: str) -> float:
-        """``found`` if it is a perplexity."""
+        """``found`` if it is a perplexity.
+
+        Raises:
+            UserError: it is not; ``where`` says which it is.
+        """
         if not isinstance(found, int | float) or isinstance(found, bool) or not 1 <= found < math.inf:
             raise UserError(f"{where} must be a perplexity, at least 1, got {str(found)[:40]!r}")
         return float(found)

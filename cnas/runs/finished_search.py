@@ -9,12 +9,14 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from cnas.data.base import OrderedBatches
 from cnas.errors import UserError
 from cnas.runs.folder import RunFolder
 from cnas.runs.pipeline import parameters, search_loop, seeded
 from cnas.runs.task import Hooks, Task
 from cnas.training.batch import run_network
 from cnas.training.context import RunContext
+from cnas.training.evaluate import Compute, Predictions, Preprocess
 from cnas.training.metrics_log import read
 from cnas.training.search import SearchLoop
 from cnas.types import Architecture, Candidate, SearchResult
@@ -111,4 +113,31 @@ def measure_subnet(task: Task, context: RunContext, home: RunFolder, data: Any, 
     if found is None:
         raise UserError(f"output_dir {home.path} holds no finished search; call search, or train")
     architecture, loop = task.config.space.parse(found["string"]), finished_search(task, context)
-    return loop.measure(architecture, task.valid_batches(data), **hooks.metrics)
+    return measure(loop, architecture, task.valid_batches(data), **hooks.metrics)
+
+
+def measure(
+    loop: SearchLoop,
+    architecture: Architecture,
+    batches: OrderedBatches,
+    compute_metrics: Compute | None = None,
+    preprocess_logits_for_metrics: Preprocess | None = None,
+) -> dict[str, float]:
+    """The figures of an architecture with the shared weights of a search.
+
+    Args:
+        loop: the search.
+        architecture: connected, of the space.
+        batches: of the kind that the search's validation batches are.
+        compute_metrics: see `cnas.training.evaluate.evaluate_network`.
+        preprocess_logits_for_metrics: likewise.
+
+    Raises:
+        UserError: there is ``compute_metrics``, and the supernet has no logits.
+    """
+    metrics: dict[str, float] = {}
+    if compute_metrics is not None:
+        kept = Predictions(preprocess_logits_for_metrics)
+        loop.scorer.predictions(architecture, batches, kept)
+        metrics = kept.metrics(compute_metrics)
+    return metrics | loop.figures(architecture, batches)

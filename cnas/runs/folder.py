@@ -32,6 +32,8 @@ TRACKERS = "logs"
 """What belongs to trackers, which make links of their own."""
 FILES = ("data", "table", "images.split_file")
 """Fields that name files: what they lead to counts, not how it is spelled."""
+PRECISION = ("trainer.bf16", "trainer.fp16", "trainer.tf32")
+"""Fields that may change when a run goes on; from there on it is no longer the same bit for bit."""
 LISTED = 8
 """So many fields that differ are named."""
 
@@ -94,6 +96,13 @@ class RunFolder:
         known = self.read_json("config.json")
         return (config if known is None else RunConfig.from_json(known)).hash
 
+    def other_precision(self, config: RunConfig) -> str:
+        """What to say where a run goes on in another precision than it began in; empty where it does not."""
+        mine, theirs = (scalars(each) for each in (config.to_json(), self.read_json("config.json") or {}))
+        changed = [name for name in PRECISION if name in theirs and mine[name] != theirs[name]]
+        about = ", ".join(f"{name} is {mine[name]}, and was {theirs[name]} before" for name in changed)
+        return about and f"warning: {about}: from here on the run is no longer what it would have been bit for bit"
+
     def check_data(self, config: RunConfig, fingerprint: str) -> None:
         """Refuse data that is not what the folder's run has used so far.
 
@@ -127,7 +136,9 @@ class RunFolder:
         """Whether the place of the data is all that differs; anything else is refused."""
         mine, theirs = scalars(config.to_json()), scalars(RunConfig.from_json(known).to_json())
         names = sorted({*mine, *theirs}, key=lambda name: (not name.endswith(".name"), name))  # kinds come first
-        changed = [name for name in names if not _same(name, mine.get(name), theirs.get(name))]
+        changed = [
+            name for name in names if name not in PRECISION and not _same(name, mine.get(name), theirs.get(name))
+        ]
         # What is done with images may depend on the name of the data: its published statistics.
         if changed == ["data"] and config.images is None and self.fingerprint() is not None:
             return True

@@ -49,6 +49,8 @@ def at_work(
         start_trackers(accelerator, home.path, scalars(config.to_json()), resume=resume)
         if accelerator.is_main_process:
             home.start(config)
+            if warning := home.other_precision(config):
+                print(warning, flush=True)
             if resume and not home.has_progress():
                 print(f"nothing to resume in {home.path}: starting from the beginning", flush=True)
         stamp = f"{home.config_hash(config)}-{fingerprint}"

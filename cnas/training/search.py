@@ -33,7 +33,6 @@ from cnas.training.batch import Part, place, to_host
 from cnas.training.bilevel import Bilevel, GradientOverflowError
 from cnas.training.callbacks import Requests
 from cnas.training.context import RunContext
-from cnas.training.evaluate import Compute, Predictions, Preprocess
 from cnas.training.loop import AccelerateLoop
 from cnas.training.scoring import Scorer, unit_means
 from cnas.training.search_parts import SearchParts, check_candidates, check_optimizer_fits, dataset_info
@@ -211,31 +210,15 @@ class SearchLoop(AccelerateLoop):
         """What is measured beside the loss."""
         return "accuracy" if self.parts.supernet.classifies else "perplexity"
 
-    def measure(
-        self,
-        architecture: Architecture,
-        batches: OrderedBatches,
-        compute_metrics: Compute | None = None,
-        preprocess_logits_for_metrics: Preprocess | None = None,
-    ) -> dict[str, float]:
+    def figures(self, architecture: Architecture, batches: OrderedBatches) -> dict[str, float]:
         """Loss in nats and perplexity, or accuracy in percent, of an architecture with the shared weights.
 
         Args:
             architecture: connected, of the space.
             batches: of the kind that the search's validation batches are.
-            compute_metrics: see `cnas.training.evaluate.evaluate_network`.
-            preprocess_logits_for_metrics: likewise.
-
-        Raises:
-            UserError: there is ``compute_metrics``, and the supernet has no logits.
         """
-        metrics: dict[str, float] = {}
-        if compute_metrics is not None:
-            kept = Predictions(preprocess_logits_for_metrics)
-            self.scorer.predictions(architecture, batches, kept)
-            metrics = kept.metrics(compute_metrics)
         loss = float(self.scorer.validation([architecture], batches)[0])
-        return metrics | {"loss": loss, self._figure: self._second(loss, architecture, batches)}
+        return {"loss": loss, self._figure: self._second(loss, architecture, batches)}
 
     def _second(self, loss: float, architecture: Architecture, batches: OrderedBatches) -> float:
         if not self.parts.supernet.classifies:
@@ -265,7 +248,11 @@ class SearchLoop(AccelerateLoop):
         return self.algorithm.candidates(count, self.context.generator("judges", counter)) if count else []
 
     def between(self) -> None:
-        """Leave a long pass where a signal asks for it; all processes at the same place."""
+        """Leave a long pass where a signal asks for it; all processes at the same place.
+
+        Raises:
+            Stopped: one did.
+        """
         (stops,) = self.processes.sum_numbers(float(self.context.stop.reason is not None))
         if stops:
             raise Stopped("stopped between two updates")

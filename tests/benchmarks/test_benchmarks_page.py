@@ -1,17 +1,20 @@
-"""The look-up that docs/benchmarks.md shows, in a made-up table whose best cell is the page's."""
+"""What docs/benchmarks.md shows: the look-up in a made-up table whose best cell is the page's, the real baselines."""
 
+import os
 import re
 from pathlib import Path
 
+import pytest
 from made_up_table import columns, save
 
+CNAS_DATA = os.environ.get("CNAS_DATA")
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 
 
 def test_the_look_up_of_the_page_prints_what_it_says(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (block,) = [
-        code for code in re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL) if "load(" in code
+        code for code in re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL) if "query(" in code
     ]
     (cell,) = re.findall(r'query\("(.*?)"\)', block)
     values = columns()
@@ -25,3 +28,18 @@ def test_the_look_up_of_the_page_prints_what_it_says(tmp_path, monkeypatch, caps
     assert accuracy.startswith(said[0])
     assert (rank, regret) == said[1:]
     assert best == values["arch"][max(range(15_625), key=values["imagenet16_120_test_200"].__getitem__)]
+
+
+@pytest.mark.skipif(CNAS_DATA is None, reason="CNAS_DATA names no folder with the real table")
+def test_the_baselines_of_the_page_are_those_of_the_table(tmp_path, monkeypatch, capsys):
+    page = PAGE.read_text("utf-8")
+    (block,) = [code for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "in baselines(" in code]
+    (tmp_path / "tss.parquet").symlink_to(Path(CNAS_DATA) / "nats_bench" / "tss_accuracy.parquet")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(block, str(PAGE), "exec"), {"__name__": "block"})
+    rows = re.findall(
+        r"^\| ((?:random|best of) [^|:]+?)(?::[^|]*)? \| ([\d.]+)[^|]*\| ([\d.]+) \|$", page, re.MULTILINE
+    )
+    printed = re.findall(r"^(.*): ([\d.]+) ± .*, percentile ([\d.]+)$", capsys.readouterr().out, re.MULTILINE)
+    assert rows == printed
+    assert len(rows) == 4

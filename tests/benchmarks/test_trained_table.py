@@ -1,5 +1,6 @@
 import json
 import math
+from pathlib import Path
 
 import pytest
 
@@ -8,8 +9,10 @@ from cnas.benchmarks.nats import write_columns
 from cnas.cli.launch import main as search
 from cnas.cli.main import main
 from cnas.errors import UserError
+from cnas.random import generator
 from cnas.runs.rankings import load_rankings
 from cnas.spaces import EnasRnnSpace
+from cnas.sweeps.grid import read_grid
 
 REST = " 0 0 0 1 0 0 0 1 0 3"
 CELLS = [f"{head}{REST}" for head in ("0 0 1 1 2 2", "0 1 0 1 0 1", "0 2 1 2 2 2", "0 3 0 0 1 0")]
@@ -79,6 +82,15 @@ def test_the_ceiling_is_the_agreement_of_two_seeds(table):
 def test_what_no_table_may_be(changed, message):
     with pytest.raises(UserError, match=message):
         TrainedTable(columns(**changed), "made up")
+
+
+def test_the_cells_of_the_published_grid_are_those_that_chance_drew():
+    grid = read_grid(Path(__file__).parents[2] / "recipes" / "grids" / "ptb_benchmark.yaml")
+    space = EnasRnnSpace()
+    drawn = [space.sample(generator(0, "benchmark/enas_rnn", index)).to_str() for index in range(60)]
+    by_seed = {seed: [job.config.architecture for job in grid.jobs if job.config.seed == seed] for seed in (1, 2)}
+    assert by_seed == {1: drawn, 2: drawn[:20]}
+    assert len(set(drawn)) == 60
 
 
 def test_no_rows_and_other_columns(tmp_path):

@@ -14,7 +14,7 @@ from small_runs import EVERY, small
 
 from cnas.errors import UserError
 from cnas.runs.config import RunConfig
-from cnas.runs.folder import RunFolder, scalars
+from cnas.runs.folder import PRECISION, RunFolder, scalars
 
 KINDS = sorted({case[:2] for case in EVERY})
 NAMES = {"recipe", "preset"}
@@ -85,6 +85,8 @@ def own_fields(config):
     absent = {"text", "images"} | {"network.name"}
     # A search learns by its validation, and has no best weights; some algorithms know the steps of SGD alone.
     absent |= {"trainer.eval_strategy", "trainer.load_best_model_at_end"}
+    # Another precision is no other run, see below.
+    absent |= set(PRECISION)
     absent |= {"trainer.optim", "trainer.optim_args"} if config.search.needs_sgd else set()
     return [name for name in scalars(config.to_json()) if name not in named | absent]
 
@@ -105,7 +107,8 @@ def free(config):
     loops = {name: replace(getattr(config, name), momentum=0.5) for name in ("trainer", "retrain")}
     # Averaging needs SGD and validation.
     loops["retrain"] = replace(loops["retrain"], nonmonotone=None, average_from=None, load_best_model_at_end=False)
-    return replace(config, **loops)
+    # What is ranked is ranked by a table.
+    return replace(config, **loops, table="table.parquet")
 
 
 def check_every_field(folder, kind):
@@ -132,6 +135,15 @@ def test_every_field_of_a_configuration_is_refused_with_its_two_values(tmp_path,
         found |= check_every_field(tmp_path / str(number), kind)
     assert len(found) > 40 * len(kinds)
     measured(f"{len(found)} of {len(found)} fields of {len(kinds)} configurations refused, both values named")
+
+
+def test_a_run_goes_on_in_another_precision_and_says_so(home, measured):
+    flags = [*SAVING, "--output-dir", "precise"]
+    assert launch(home, *flags, fault=Fault("step", 14)).wait().code == -signal.SIGKILL
+    ended = launch(home, *flags, "--resume", "--trainer.bf16", fault=Fault("step", 3)).wait()
+    assert "resumed from step 11 of the search" in ended.out
+    assert "warning: trainer.bf16 is True, and was False before: from here on the run is no longer" in ended.out
+    measured("resumed, with one line")
 
 
 def test_another_space_algorithm_or_curriculum_is_refused(tmp_path, measured):

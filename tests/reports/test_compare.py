@@ -283,19 +283,14 @@ def test_a_twin_differs_in_the_curriculum_alone(made):
     assert "− plain" not in render(compared([made("cl"), *seeds(made, "plain", [31.0], **other)]))
 
 
-def test_whether_random_cells_are_beaten_is_said_plainly(made):
+def test_how_many_random_cells_are_worse_is_said_plainly(made):
     random = cells(made, "random", [30.0, 32.0, 34.0])
     plain = {name: compared(seeds(made, name, [test], **PLAIN), random) for name, test in PLACES.items()}
     verdicts = {name: against_random(groups)[0] for name, groups in plain.items()}
-    assert {name: (v.beats_mean, v.beats_best) for name, v in verdicts.items()} == {
-        "ahead": (True, True),
-        "between": (True, False),
-        "level": (False, False),
-        "behind": (False, False),
-    }
+    assert {name: v.better_than for name, v in verdicts.items()} == {"ahead": 3, "between": 2, "level": 1, "behind": 1}
     assert verdicts["behind"].best.figures[TEST_PERPLEXITY] == 30.0
     words = render(plain["between"])
-    assert "31.00 **beats** the mean of 3 random cells (32.00 ± 2.00) and **does not beat** the best (30.00)" in words
+    assert "31.00 is better than **2 of 3** random cells (32.00 ± 2.00, best 30.00)" in words
     assert "say little" not in words
 
 
@@ -312,14 +307,14 @@ def test_the_best_random_cell_is_chosen_on_validation_text(made):
 def test_without_enough_random_cells_the_comparison_says_so(made):
     found = made("found")
     assert "**not known**, there are no random cells of enas_rnn" in render(compared([found]))
-    assert "Fewer than 3 random cells say little" in render(compared([found], cells(made, "random", [30.0])))
+    assert "so few say little" in render(compared([found], cells(made, "random", [30.0])))
 
 
 def test_random_cells_of_another_training_are_no_reference(made):
     random = cells(made, "random", [1.0, 1.0], config=GIVEN["config"] | {"retrain.num_train_epochs": 99})
     groups = compared([made("found")], random)
     (verdict,) = against_random(groups)
-    assert (verdict.comparable, verdict.beats_mean, verdict.beats_best) == (False, False, False)
+    assert (verdict.comparable, verdict.better_than) == (False, 0)
     assert "**not comparable:** retrain.num_train_epochs" in render(groups)
 
 

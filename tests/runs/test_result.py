@@ -81,7 +81,7 @@ WRONG = [
     ("retrain.test_perplexity", -1.0, "retrain.test_perplexity must be greater than or equal to 0, got -1.0"),
     ("retrain.test_perplexity", 10**400, "retrain.test_perplexity must be a valid number, got 1000"),
     ("retrain.epochs", 1.5, "retrain.epochs must be a valid integer, got 1.5"),
-    ("benchmark", {"dataset": "cifar10"}, "benchmark.test_accuracy is missing"),
+    ("benchmark", {"test_accuracy": 90.0}, "benchmark.dataset is missing"),
     ("environment", "3.11", "environment must be a valid dictionary, got '3.11'"),
 ]
 

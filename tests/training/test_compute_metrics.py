@@ -10,6 +10,7 @@ from rounding import EXACT
 from cnas.data.streams import TextStreams
 from cnas.errors import UserError
 from cnas.metrics import perplexity
+from cnas.runs.finished_search import measure
 from cnas.training.evaluate import classify, evaluate_network, mean_loss, probed
 
 TEXT = TextStreams(tokens(63, seed=1), 2, LENGTH, tail="keep")
@@ -147,9 +148,9 @@ def test_the_best_subnet_of_a_classifier_has_metrics_too(tmp_path):
     loop = build_trainer(build_session(tmp_path), space=build_space("nats"), algorithm="rsps", num_train_epochs=1)
     found, valid = loop.train().architecture, loop.parts.valid
     before = [buffer.clone() for buffer in loop.model.buffers()]
-    figures = loop.measure(found, valid, lambda p: {"share": (p.predictions.argmax(-1) == p.label_ids).mean()})
+    figures = measure(loop, found, valid, lambda p: {"share": (p.predictions.argmax(-1) == p.label_ids).mean()})
     assert 100 * figures["share"] == pytest.approx(figures["accuracy"], rel=EXACT)
-    assert {name: figures[name] for name in ("loss", "accuracy")} == loop.measure(found, valid)
+    assert {name: figures[name] for name in ("loss", "accuracy")} == measure(loop, found, valid)
     assert all(map(torch.equal, before, loop.model.buffers()))
 
 
@@ -158,4 +159,4 @@ def test_a_subnet_that_holds_no_logits_says_so_in_one_line(tmp_path):
     found = loop.parts.space.parse("0 1 1 3")
     message = "compute_metrics needs logits, which the supernet of enas_rnn never holds at once"
     with pytest.raises(UserError, match=message):
-        loop.measure(found, loop.parts.valid, accuracy)
+        measure(loop, found, loop.parts.valid, accuracy)

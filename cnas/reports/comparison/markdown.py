@@ -10,7 +10,8 @@ from cnas.hub._markdown import fill, plain
 from cnas.reports.comparison.comparable import ENOUGH, against_random, incomparable, unequal_searches
 from cnas.reports.comparison.groups import Group, Summary, identity, paired, without_curriculum
 from cnas.reports.comparison.runs import Measure
-from cnas.runs.result import BaselineRecord, PhaseFigures
+from cnas.runs.benchmark_record import BaselineRecord
+from cnas.runs.result import PhaseFigures
 
 NONE = "–"
 """The text of an empty cell."""

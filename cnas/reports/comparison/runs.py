@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from cnas.errors import UserError
+from cnas.runs.benchmark_record import BenchmarkRecord
 from cnas.runs.earlier import by_new_names
 from cnas.runs.folder import RunFolder
 from cnas.runs.measures import ACCURACY, PERPLEXITY
-from cnas.runs.result import BenchmarkRecord, RunResult
+from cnas.runs.result import RunResult
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def benchmark_metrics(dataset: str) -> Measure:
     return Measure(f"looked-up test accuracy on {dataset}", f"{dataset}, looked up", higher=True)
 
 
-def looked_up(record: BenchmarkRecord) -> Measure:
+def table_value(record: BenchmarkRecord) -> Measure:
     """The figure that a table has of a cell: accuracy in percent, or perplexity."""
     if record.test_perplexity is None:
         return benchmark_metrics(record.dataset)
@@ -119,7 +120,9 @@ class FinishedRun:
             test: self.result.metrics("test").get(name),
         }
         if table := self.result.benchmark:
-            found |= {looked_up(table): table.test_accuracy if table.test_perplexity is None else table.test_perplexity}
+            found |= {
+                table_value(table): table.test_accuracy if table.test_perplexity is None else table.test_perplexity
+            }
             found |= {rank(table.dataset): table.rank, regret(table.dataset): table.regret}
             found |= {percentile(table.dataset): table.percentile, KENDALL_TAU: table.kendall_tau}
             others = {name: value for name, value in table.test_accuracies.items() if name != table.dataset}
@@ -131,7 +134,7 @@ class FinishedRun:
         """The measures by which cells are compared: the test of the trained network, a look-up, or both."""
         measured = TRAINED[self.result.metric.name][self.result.measured_on == "test"]
         table = self.result.benchmark
-        known = [looked_up(table), KENDALL_TAU] if table else []
+        known = [table_value(table), KENDALL_TAU] if table else []
         return [*([measured] if self.result.retrain else []), *[each for each in known if each in self.figures][:1]]
 
 
