@@ -192,7 +192,10 @@ def test_a_run_that_fails_is_missing_and_the_others_count(plan_file, plan_values
 REFUSED = {
     "no table": ({"table": None, "rank_every": None, "retrain.num_train_epochs": 3}, "flags.table must name one table"),
     "another space": ({"table": "nats"}, "does not cover the space enas_rnn"),
-    "cells trained unlike": ({"table": "unlike"}, "training differs from that of row 0, so the cells were trained unlike"),
+    "cells trained unlike": (
+        {"table": "unlike"},
+        "training differs from that of row 0, so the cells were trained unlike",
+    ),
     "no such table": ({"table": "nowhere.parquet"}, "nowhere.parquet"),
     "no such data": ({"data": "nosuch"}, "arms.plain: data"),
 }
