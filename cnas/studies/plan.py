@@ -94,6 +94,7 @@ class Plan:
     """
 
     question: str
+    """In one sentence."""
     preset: str
     """Of all runs, with its recipe: ``nats_cl/cpu``."""
     flags: dict
@@ -103,6 +104,7 @@ class Plan:
     arms: dict
     """Flags by the arm's name; ``cost_of`` names the arm whose search takes as long, seed by seed."""
     gate: Gate | None
+    """What is run first; None runs all arms."""
     endpoint: Endpoint
     """What is compared, of the last epoch."""
     scoring: Literal["published", "batch_statistics"]
@@ -111,8 +113,11 @@ class Plan:
     """The first is the one that the study is made for; those after it are exploratory, and corrected for their number
     (Holm)."""
     rules: Rules
+    """Of the conclusions."""
     levels: tuple[Level, ...]
+    """What the means of the arms are compared with."""
     extension: Extension | None
+    """None leaves what is undecided."""
 
     def __post_init__(self) -> None:
         self._check_names()

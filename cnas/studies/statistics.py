@@ -93,8 +93,8 @@ def sign_flip_p(differences: ArrayLike) -> float:
         return float(np.mean(np.abs(_all_sums(d_n)) >= least))
     draw = np.random.default_rng(0)
     as_large = 0
-    for begin in range(0, DRAWS, 10_000):
-        signs = draw.integers(0, 2, (min(10_000, DRAWS - begin), len(d_n))) * 2 - 1
+    for start in range(0, DRAWS, 10_000):
+        signs = draw.integers(0, 2, (min(10_000, DRAWS - start), len(d_n))) * 2 - 1
         as_large += int(np.sum(np.abs(signs @ d_n) >= least))
     return (1 + as_large) / (1 + DRAWS)
 

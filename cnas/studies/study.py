@@ -120,9 +120,12 @@ def run_study(
         raise UserError(f"jobs must be at least 1, got {at_once}")
     begun, before = time.monotonic(), state.seconds
     state.save()
-    sitting = _Sitting(state, benchmark, {"at_once": at_once, "executor": executor, "stop": stop or StopSignal()})
+    stop = StopSignal() if stop is None else stop
+    sitting = _Sitting(state, benchmark, {"at_once": at_once, "executor": executor, "stop": stop})
     try:
-        gate, verdicts = sitting.stages()
+        # Between two stages as well.
+        with stop.on_signals():
+            gate, verdicts = sitting.stages()
     finally:
         state.seconds = before + time.monotonic() - begun
         state.save()

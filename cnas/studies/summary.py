@@ -20,11 +20,11 @@ def to_markdown(study: Study) -> str:
         study: that is through.
     """
     tables = [each for each in (comparisons(study), levels(study), arms(study)) if each.rows]
-    shown = [
+    written = [
         table(each.columns, [[one_line(cell).replace("|", "/") for cell in row] for row in each.rows])
         for each in tables
     ]
-    return "\n\n".join([plain(study.plan.question), "\n".join(f"- {plain(line)}" for line in lines(study)), *shown])
+    return "\n\n".join([plain(study.plan.question), "\n".join(f"- {plain(line)}" for line in lines(study)), *written])
 
 
 def lines(study: Study) -> list[str]:

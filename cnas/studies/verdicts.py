@@ -58,7 +58,7 @@ class Verdict:
         p: the largest of their sign-flip tests, since it has to beat all; None where one has no pairs.
         p_holm: ``p`` corrected for the number of exploratory comparisons; None for the first comparison, which is not
             one of them.
-        look: 1, or 2 after the extension.
+        analysis: 1, or 2 after the extension.
     """
 
     arm: str
@@ -66,7 +66,7 @@ class Verdict:
     against: tuple[Against, ...]
     p: float | None
     p_holm: float | None
-    look: int
+    analysis: int
 
 
 @dataclass(frozen=True)
@@ -155,14 +155,16 @@ def rule(difference: Difference, least: float) -> str:
     return HELPS if difference.low > 0 else UNDECIDED
 
 
-def _verdict(plan: Plan, comparison: Comparison, figures: Figures, look: int) -> Verdict:
-    seeds = (*plan.seeds, *(plan.extension.seeds if plan.extension and look > 1 else ()))
+def _verdict(plan: Plan, comparison: Comparison, figures: Figures, analysis: int) -> Verdict:
+    seeds = (*plan.seeds, *(plan.extension.seeds if plan.extension and analysis > 1 else ()))
     against = tuple(_against(plan, comparison.arm, control, figures, seeds) for control in comparison.against)
     single = [each.verdict for each in against]
     verdict = USELESS if USELESS in single else HELPS if set(single) == {HELPS} else UNDECIDED
     p_values = [each.difference.p for each in against]
     known = [p for p in p_values if p is not None]
-    return Verdict(comparison.arm, verdict, against, max(known) if len(known) == len(p_values) else None, None, look)
+    return Verdict(
+        comparison.arm, verdict, against, max(known) if len(known) == len(p_values) else None, None, analysis
+    )
 
 
 def _against(plan: Plan, arm: str, control: str, figures: Figures, seeds: Sequence[int]) -> Against:

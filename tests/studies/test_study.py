@@ -7,6 +7,8 @@ import pytest
 from finished_folders import finished_copy
 from forked import Forked
 
+from cnas.benchmarks.nats import read_columns, write_columns
+from cnas.benchmarks.trained import NEEDED
 from cnas.cli import main as cli
 from cnas.errors import Stopped, UserError
 from cnas.studies import read_plan, run_study
@@ -127,7 +129,7 @@ def test_only_what_is_undecided_is_extended(plan_file, done, begun, gain, look):
         done(plan, "plain", seed, 0.3)
         done(plan, "curriculum", seed, 0.3 + gain + (0.001 if look == 1 else 0.2) * (-1) ** seed)
     study = run_study(plan, home, resume=True, executor=Forked())
-    assert study.verdicts[0].look == look
+    assert study.verdicts[0].analysis == look
     assert study.verdicts[0].against[0].difference.n == (2 if look == 1 else 6)
     assert (home / "plain-s3").exists() == (look == 2)
 
@@ -190,19 +192,28 @@ def test_a_run_that_fails_is_missing_and_the_others_count(plan_file, plan_values
 REFUSED = {
     "no table": ({"table": None, "rank_every": None, "retrain.num_train_epochs": 3}, "flags.table must name one table"),
     "another space": ({"table": "nats"}, "does not cover the space enas_rnn"),
+    "cells trained unlike": (
+        {"table": "unlike"},
+        "training differs from that of row 0, so the cells were trained unlike",
+    ),
     "no such table": ({"table": "nowhere.parquet"}, "nowhere.parquet"),
     "no such data": ({"data": "nosuch"}, "arms.plain: data"),
 }
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_no_run_could_do_is_refused_before_anything_starts(plan_file, plan_values, tmp_path, capsys, name):
+def test_what_no_run_could_do_is_refused_before_anything_starts(plan_file, plan_values, cells, tmp_path, capsys, name):
     import made_up_table
 
     changes, words = REFUSED[name]
     if changes.get("table") == "nats":
         made_up_table.save(tmp_path / "nats.parquet", made_up_table.columns())
         changes = {"table": str(tmp_path / "nats.parquet")}
+    if changes.get("table") == "unlike":
+        columns = read_columns(cells, NEEDED)
+        columns["training"][3] = json.dumps({"epochs": 30})
+        write_columns(columns, tmp_path / "unlike.parquet")
+        changes = {"table": str(tmp_path / "unlike.parquet")}
     flags = {key: value for key, value in {**plan_values["flags"], **changes}.items() if value is not None}
     file = plan_file(flags=flags)
     assert cli.main(["study", str(file), "--output-dir", str(tmp_path / "study")]) == 2

@@ -70,7 +70,7 @@ def test_a_comparison_has_its_statistics(plan):
     against = found.against[0]
     assert against.difference == paired_difference(against.differences)
     assert against.difference.mean == pytest.approx(0.2, abs=0.01)
-    assert (against.seeds, against.missing, found.look) == (tuple(range(1, 9)), (), 1)
+    assert (against.seeds, against.missing, found.analysis) == (tuple(range(1, 9)), (), 1)
     assert (found.p, found.p_holm) == (2 / 2**8, None)
     assert against.power > 0.9
     assert 2 <= against.pairs_needed <= 8
@@ -121,7 +121,7 @@ def test_the_second_look_is_at_all_pairs_of_what_was_undecided_alone(plan):
     assert first[0].against[0].difference.n == 3
     assert first[0].against[0].difference.confidence == 0.975
     second = conclude(extended, figures, first)
-    assert (second[0].look, second[0].against[0].difference.n, second[0].verdict) == (2, 8, HELPS)
+    assert (second[0].analysis, second[0].against[0].difference.n, second[0].verdict) == (2, 8, HELPS)
     # What is decided stays, whatever the new figures say.
     decided = conclude(extended, taus(0.2, 0.6, 0.2, spread=0.001))
     assert decided[0].verdict == HELPS
