@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from rounding import EXACT
 from scipy import stats
 
 from cnas.studies import statistics
@@ -64,7 +65,7 @@ def flips(differences):
 @pytest.mark.parametrize("n", [1, 2, 3, 6, 9])
 def test_the_sign_flip_test_is_that_of_brute_force(n):
     for row in normal_pairs(20, n, mean=0.3):
-        assert sign_flip_p(row) == pytest.approx(flips(row), abs=1e-12)
+        assert sign_flip_p(row) == pytest.approx(flips(row), abs=EXACT)
 
 
 def test_the_smallest_p_is_known_and_ties_count():
