@@ -10,6 +10,7 @@ from cnas.reports.drawing import BLUE, INK, MUTED, SERIES, Curve, Drawing, Point
 from cnas.studies.figures import RunFigures
 from cnas.studies.study import Study
 from cnas.studies.summary import interval
+from cnas.studies.verdicts import TITLES
 
 
 def draw_forest(study: Study) -> Drawing | None:
@@ -38,7 +39,7 @@ def draw_forest(study: Study) -> Drawing | None:
     axes.set_yticks([])
     axes.grid(visible=False, axis="y")
     axes.spines["left"].set_visible(False)
-    axes.set_xlabel(f"difference of {study.plan.endpoint}")
+    axes.set_xlabel(f"difference of {TITLES[study.plan.endpoint]}")
     figure.subplots_adjust(left=0.12 / drawing.WIDTH)
     words = "; ".join(
         f"{arm} minus {each.control}: mean {each.difference.mean:+.3f}, interval {interval(each.difference)}, "

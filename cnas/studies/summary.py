@@ -10,7 +10,7 @@ from cnas.reports.comparison.markdown import table
 from cnas.reports.tables import MISSING, Table, duration
 from cnas.studies.statistics import Difference, paired_difference
 from cnas.studies.study import Study
-from cnas.studies.verdicts import MEASURES, NO_RANKING, Verdict
+from cnas.studies.verdicts import MEASURES, NO_RANKING, TITLES, Verdict
 
 
 def to_markdown(study: Study) -> str:
@@ -87,7 +87,7 @@ def comparisons(study: Study) -> Table:
     wide = f"{100 * study.plan.confidence:g} % interval"
     least = study.plan.rules.no_useful_effect_below
     heads = ("Difference", "Pairs", "Mean", wide, "Sign-flip p", "p (Holm)", f"Power for {least:g}", "Pairs for 80 %")
-    caption = f"Differences of {study.plan.endpoint}, seed by seed"
+    caption = f"Differences of {TITLES[study.plan.endpoint]}, seed by seed"
     return Table(caption, (*heads, "On its own"), tuple(rows), tuple(range(1, 8)))
 
 
@@ -100,7 +100,7 @@ def others(study: Study) -> Table:
     rows = [
         (
             f"{verdict.arm} − {each.control}",
-            measure,
+            TITLES[measure],
             str(one.n),
             _number(one.mean),
             interval(one),
@@ -129,8 +129,7 @@ def arms(study: Study) -> Table:
             f"{min(epochs)}" if len(set(epochs)) == 1 else f"{min(epochs)} to {max(epochs)}" if epochs else MISSING
         )
         rows.append((arm, str(len(runs)), *figures, lengths, duration(fmean(seconds)) if seconds else MISSING))
-    names = (name.replace("_", " ") for name in MEASURES)
-    heads = ("Arm", "Seeds", *names, "Epochs", "Search")
+    heads = ("Arm", "Seeds", *(TITLES[name] for name in MEASURES), "Epochs", "Search")
     return Table("Arms: mean and 95 % interval over seeds", heads, tuple(rows), tuple(range(1, len(heads))))
 
 
@@ -144,7 +143,7 @@ def levels(study: Study) -> Table:
         (
             each.arm,
             each.meaning,
-            each.measure,
+            TITLES[each.measure],
             f"{each.above:g}",
             _number(each.mean, ".3f"),
             "yes" if each.reached else "no",

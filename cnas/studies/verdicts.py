@@ -13,6 +13,15 @@ from cnas.studies.statistics import Difference, holm, paired_difference, pairs_n
 
 HELPS, USELESS, UNDECIDED = "helps", "no useful effect", "undecided"
 NO_RANKING = "no ranking at this budget"
+TITLES = {
+    "kendall_tau": "Kendall's τ",
+    "within_size": "τ among equal sizes",
+    "top_precision": "precision in the best tenth",
+    "expected_percentile": "percentile of the expected pick",
+    "percentile": "percentile of the found",
+    "expected_pick": "expected pick",
+}
+"""What the measures are called in figures and tables."""
 MEASURES: tuple[str, ...] = tuple(name for part in get_args(Measure) for name in get_args(part) or (part,))
 """The figures of a run that arms are compared in."""
 

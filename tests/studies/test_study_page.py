@@ -54,8 +54,8 @@ def test_the_verdict_comes_first_and_the_numbers_after_it(study):
     assert "| curriculum − plain | 3 | +0.220 | +0.195 to +0.245 | 0.2500 | – | 0.98 | 3 | helps |" in text
     assert "with 3 pairs the sign-flip test cannot go below 0.25, whatever they are" in text
     assert "95 % interval" in text
-    assert "| curriculum | beats / <b>random</b> search | kendall_tau | 0.3 | 0.440 | yes |" in text
-    assert "| plain | beats / <b>random</b> search | kendall_tau | 0.3 | 0.220 | no |" in text
+    assert "| curriculum | beats / <b>random</b> search | Kendall's τ | 0.3 | 0.440 | yes |" in text
+    assert "| plain | beats / <b>random</b> search | Kendall's τ | 0.3 | 0.220 | no |" in text
 
 
 def test_what_limits_a_verdict_is_said(study):
