@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from statistics import fmean
 
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+
 from cnas.reports import drawing
 from cnas.reports.drawing import BLUE, INK, MUTED, SERIES, Curve, Drawing, Points
 from cnas.studies.figures import RunFigures
@@ -68,6 +70,10 @@ def draw_taus(study: Study) -> Drawing | None:
         return None
     figure, axes = drawing.plot(curves, "Kendall's τ", height=2.8)
     axes.axhline(0.0, color=MUTED, linewidth=0.8)
+    # Numbers with a sign need more room beside the name of the axis.
+    figure.subplots_adjust(left=0.85 / drawing.WIDTH)
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:.2f}"))
     for curve in curves:
         for run in study.runs[curve.label].values():
             if len(run.curve) > 1:
