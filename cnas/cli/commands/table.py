@@ -1,7 +1,7 @@
 """Build the compact table of a benchmark, from its official files or from runs that trained its cells.
 
-cnas table build NATS-tss-v1_0-3ffb9-simple tss.parquet   # NATS-Bench's own
-cnas table runs runs/ptb_benchmark/* ptb_benchmark.parquet# cells we trained alike, with a card beside it
+cnas table build NATS-tss-v1_0-3ffb9-simple tss.parquet      # NATS-Bench's own
+cnas table runs runs/ptb_benchmark/* ptb_benchmark.parquet   # cells we trained alike, with a card beside it
 
 The folder of `build` is NATS-Bench's (topology space, the "simple" archive). Its pickles are opened without running
 anything of theirs; all 15,625 take some minutes. `pip install cnas[bench]` brings the package that knows their layout.
