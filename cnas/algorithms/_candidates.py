@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from statistics import median
 from typing import NoReturn
 
@@ -23,6 +23,8 @@ from cnas.types import Architecture
 
 TRIES = 30
 """Random draws for each distinct architecture wanted, before all that are left are listed."""
+CHILD_TRIES = 10
+"""Attempts for each child wanted, as in published codes; random architectures take the place of missing ones."""
 
 
 def k_best(log_probs: Sequence[Tensor], k: int) -> list[tuple[tuple[int, ...], float]]:
@@ -128,6 +130,27 @@ def distinct(
     rest = [one for one in every if one not in found and one not in seen and space.is_connected(one)]
     order = torch.randperm(len(rest), generator=generator).tolist()
     return [*found, *(rest[place] for place in order)][:count]
+
+
+def fresh(
+    space: SearchSpace, draw: Callable[[], Architecture], count: int, seen: Collection[Architecture]
+) -> list[Architecture]:
+    """Up to ``count`` distinct connected children that are not in ``seen``; fewer where ``draw`` repeats itself.
+
+    Args:
+        space: of the architectures.
+        draw: makes a child.
+        count: how many.
+        seen: architectures that are not wanted.
+    """
+    found: dict[Architecture, None] = {}
+    for _ in range(CHILD_TRIES * count):
+        child = draw()
+        if child not in seen and space.is_connected(child):
+            found[child] = None
+        if len(found) == count:
+            break
+    return list(found)
 
 
 def distinct_candidates(
