@@ -162,6 +162,21 @@ class Candidate:
 
 
 @dataclass(frozen=True)
+class FrontPoint:
+    """An architecture of which no other is better in everything: in its loss and in what it costs.
+
+    Args:
+        architecture: in the notation of the space.
+        loss: mean validation loss in nats, with the weights that all architectures share.
+        costs: by name, as `SearchSpace.costs` has them, and what was measured.
+    """
+
+    architecture: str
+    loss: float
+    costs: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class SearchResult:
     """The result of a search.
 
@@ -174,6 +189,7 @@ class SearchResult:
         trouble: ``bad_steps``, ``recoveries``, ``left_out``: how often numbers were not finite, and what came of it.
         history: a row for every epoch, as ``metrics.jsonl`` has them.
         ranked: n architectures, best first; see `top`.
+        front: the best trade-offs of loss and costs, the smallest loss first; empty where none were looked for.
     """
 
     architecture: Architecture
@@ -184,6 +200,7 @@ class SearchResult:
     trouble: dict[str, int] = field(default_factory=dict)
     history: tuple[dict[str, Any], ...] = field(default=(), repr=False)
     ranked: Callable[[int], list[Candidate]] | None = field(default=None, repr=False, compare=False)
+    front: tuple[FrontPoint, ...] = ()
 
     @property
     def metrics(self) -> dict[str, Any]:

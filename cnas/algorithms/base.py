@@ -165,11 +165,13 @@ class SearchAlgorithm(nn.Module, ABC):
         paper: where it was published.
         config: its hyper-parameters, where it has any.
         arch_order: whether `arch_step` comes before or after the weight step of the same batch; None is never.
+        needs_relaxation: whether it runs mixtures of operations, which not every space has.
     """
 
     name: str
     paper: ClassVar[Paper]
     arch_order: Literal["before", "after"] | None = None
+    needs_relaxation: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -189,6 +191,14 @@ class SearchAlgorithm(nn.Module, ABC):
     @abstractmethod
     def route(self, generator: torch.Generator) -> Routing:
         """The routing of the next weight step."""
+
+    def routes(self, generator: torch.Generator) -> Sequence[Routing]:
+        """The routings of the next weight step, whose losses are averaged; `route` alone where it is one.
+
+        Args:
+            generator: of this step's draws.
+        """
+        return [self.route(generator)]
 
     @abstractmethod
     def candidates(self, count: int, generator: torch.Generator) -> list[Architecture]:

@@ -11,11 +11,15 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from cnas import algorithms
+from cnas.algorithms.base import AlgorithmConfig
 from cnas.data.base import OrderedBatches
 from cnas.data.images import ImageData
 from cnas.data.text import TextData
+from cnas.errors import UserError
 from cnas.runs.config import RunConfig
 from cnas.runs.result import RunResult
+from cnas.spaces.base import SearchSpace
 from cnas.training.evaluate import Compute, Preprocess
 from cnas.training.retrain import retrain_curriculum
 from cnas.training.search_parts import check_candidates, check_optimizer_fits, dataset_info
@@ -138,6 +142,7 @@ class Task(ABC):
         config = self.config
         config.trainer.check_processes(processes, "trainer.")
         check_optimizer_fits(config.search, config.trainer)
+        _check_relaxation(config.search, config.space)
         if config.space.batch_statistics:
             config.trainer.check_whole_batches("trainer.", "supernet")
         if config.curriculum:
@@ -207,6 +212,14 @@ class Task(ABC):
     @abstractmethod
     def sample_views(self, units: Set[int]) -> dict[int, SampleView]:
         """Units of the search's training data, by number."""
+
+
+def _check_relaxation(search: AlgorithmConfig, space: SearchSpace) -> None:
+    """Raise a `UserError` where an algorithm runs mixtures of operations and the space has none."""
+    if search.algorithm.needs_relaxation and not space.relaxable:
+        kinds = {name: algorithms.default_config(name).algorithm for name in algorithms.names()}
+        fit = ", ".join(name for name, kind in kinds.items() if not kind.needs_relaxation)
+        raise UserError(f"search.name {search.name} needs mixtures, which space {space.name} does not run; use {fit}")
 
 
 def load_task(config: RunConfig, *, data: Any = None, eval_data: Any = None, tokenizer: Any = None) -> Task:

@@ -36,6 +36,7 @@ from cnas.training.evaluate import Compute, Predictions, Preprocess
 from cnas.training.loop import AccelerateLoop
 from cnas.training.scoring import Scorer, unit_means
 from cnas.training.search_parts import SearchParts, check_candidates, check_optimizer_fits, dataset_info
+from cnas.training.weight_step import Pass
 from cnas.types import Architecture, Batch, Output, Routing, SearchResult
 
 
@@ -128,13 +129,14 @@ class SearchLoop(AccelerateLoop):
                 for part in parts:
                     self.parts.supernet.draw_ahead(part.batch)
             self._arch_step(index, parts)
-        routing = self.algorithm.route(self.context.generator("route", self.progress.step))
-        asked = self.weight_step(
-            index, parts, lambda rows: self.forward(rows, routing), lambda rows: self.parts.supernet.pure(rows, routing)
-        )
+        routings = self.algorithm.routes(self.context.generator("route", self.progress.step))
+        asked = self.weight_step(index, parts, [self._pass(routing) for routing in routings])
         if order == "after":
             self._arch_step(index, parts)
         return asked
+
+    def _pass(self, routing: Routing) -> Pass:
+        return Pass(lambda rows: self.forward(rows, routing), lambda rows: self.parts.supernet.pure(rows, routing))
 
     def forward(self, batch: Batch, routing: Routing) -> Output:
         """Run the supernet.

@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 from abc import ABC
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from dataclasses import replace
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,18 @@ from cnas.training.optimizers import make_optimizer, set_learning_rate
 from cnas.training.progress import TrainingProgress
 from cnas.training.schedules import learning_rate
 from cnas.types import Batch, Output
+
+
+class Pass(NamedTuple):
+    """One way through the network.
+
+    Args:
+        forward: runs it.
+        pure: the same as a function of tensors, where it is to be had.
+    """
+
+    forward: Callable[[Batch], Output]
+    pure: Callable[[Batch], PureForward | None]
 
 
 class WeightSteps(ABC):
@@ -72,16 +85,14 @@ class WeightSteps(ABC):
         self,
         index: int,
         parts: Sequence[Part],
-        forward: Callable[[Batch], Output],
-        pure: Callable[[Batch], PureForward | None],
+        passes: Sequence[Pass],
     ) -> Requests:
         """One update of the weights, where the step is no bad one.
 
         Args:
             index: of the batch.
             parts: of the batch, those of this process.
-            forward: runs the network.
-            pure: the same as a function of tensors, where it is to be had.
+            passes: what is run on each part; their losses are averaged, and the first one's hidden state goes on.
 
         Returns:
             What any process was asked for.
@@ -89,9 +100,10 @@ class WeightSteps(ABC):
         self.optimizer.zero_grad()
         before, loss, hidden_states = self.guard.before(), [], []
         for part in parts:
-            mean_loss, hidden_state = self._recorded(part, pure) or self._as_it_is(part, forward)
-            loss.append((mean_loss, part.share))
-            hidden_states.append(hidden_state)
+            shared = replace(part, share=part.share / len(passes))
+            ran = [self._recorded(shared, each.pure) or self._as_it_is(shared, each.forward) for each in passes]
+            loss += [(mean_loss, shared.share) for mean_loss, _ in ran]
+            hidden_states.append(ran[0][1])
         loss, asked = self._global_loss(loss)
         set_learning_rate(self.optimizer, self.learning_rate(index))
         parameters = [parameter for parameter in self.model.parameters() if parameter.grad is not None]
