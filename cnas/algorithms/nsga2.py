@@ -89,7 +89,6 @@ def evolve(
     *,
     population: int,
     generations: int,
-    mutation_rate: float,
 ) -> dict[Architecture, Point]:
     """Every architecture that an evolution scores; it begins with the smallest and the largest one, and random ones.
 
@@ -99,14 +98,13 @@ def evolve(
         draws: the generator of a generation.
         population: how many architectures a generation has.
         generations: how many are scored; fewer where the space has no more architectures.
-        mutation_rate: the probability with which a gene of a child is drawn again.
     """
     scored: dict[Architecture, Point] = {}
     parents: list[Architecture] = []
     for generation in range(generations):
         generator = draws(generation)
         ends = [] if scored else [one for one in dict.fromkeys(space.extremes()) if space.is_connected(one)]
-        children = [*ends[:population], *_children(space, parents, population, mutation_rate, scored, generator)]
+        children = [*ends[:population], *_children(space, parents, population, scored, generator)]
         children += distinct(space, population - len(children), generator, {*scored, *children})
         if not children:
             break
@@ -120,11 +118,11 @@ def _children(
     space: SearchSpace,
     parents: Sequence[Architecture],
     count: int,
-    rate: float,
     seen: dict[Architecture, Point],
     generator: torch.Generator,
 ) -> list[Architecture]:
-    """Up to ``count`` new crosses of the winners of tournaments of two, mutated; parents come best first."""
+    """Up to ``count`` new crosses of winners of tournaments of two, mutated in one gene on average; best parents first."""
+    rate = 1 / len(space.decisions())
 
     def winner() -> Architecture:
         return parents[int(torch.randint(len(parents), (2,), generator=generator).min())]

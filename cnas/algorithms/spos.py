@@ -14,7 +14,8 @@ from typing import Any
 import torch
 
 from cnas.algorithms._candidates import best_of, costs_of, distinct, distinct_candidates, figure, fresh
-from cnas.algorithms.base import AlgorithmConfig, SearchAlgorithm, SearchContext
+from cnas.algorithms.base import SearchAlgorithm, SearchContext
+from cnas.algorithms.limits import LimitedConfig
 from cnas.spaces.base import SearchSpace
 from cnas.types import Architecture, Paper, Routing
 
@@ -39,7 +40,7 @@ class SPOS(SearchAlgorithm):
     )
 
     @dataclass(frozen=True, kw_only=True)
-    class Config(AlgorithmConfig):
+    class Config(LimitedConfig):
         """Hyper-parameters."""
 
         population: int = 50

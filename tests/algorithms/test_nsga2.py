@@ -105,20 +105,20 @@ def search(space, costs, seed=0, **sizes):
 def test_the_front_covers_more_of_the_volume_of_the_true_one_than_random_draws(elastic, costs):
     missed, missed_by_chance = 0.0, 0.0
     for seed in range(3):
-        every, scored = search(elastic(*SIZES), costs, seed, population=30, generations=10, mutation_rate=0.1)
+        every, scored = search(elastic(*SIZES), costs, seed, population=30, generations=10)
         assert len(scored) == 300
         corner = tuple(1.01 * max(values) for values in zip(*every.values(), strict=True))
         drawn = random.Random(seed).sample([*every.values()], 300)
         true, found, chance = (
             hypervolume(unbeaten(points), corner) for points in ([*every.values()], scored.values(), drawn)
         )
-        assert 0.985 * true < found <= true
+        assert 0.97 * true < found <= true
         missed, missed_by_chance = missed + true - found, missed_by_chance + true - chance
     assert missed < 0.7 * missed_by_chance
 
 
 def test_it_is_a_function_of_its_draws_and_begins_with_the_ends(elastic):
-    space, sizes = elastic(*SIZES), {"population": 10, "generations": 3, "mutation_rate": 0.1}
+    space, sizes = elastic(*SIZES), {"population": 10, "generations": 3}
     one, other, third = (search(space, ("parameters",), seed, **sizes)[1] for seed in (1, 1, 2))
     assert [*one] == [*other]
     assert [*one] != [*third]
@@ -126,7 +126,7 @@ def test_it_is_a_function_of_its_draws_and_begins_with_the_ends(elastic):
 
 
 def test_a_small_space_is_scored_whole_and_then_it_ends(elastic):
-    every, scored = search(elastic(), ("parameters",), population=10, generations=50, mutation_rate=0.1)
+    every, scored = search(elastic(), ("parameters",), population=10, generations=50)
     assert scored == every
 
 
@@ -144,7 +144,7 @@ def test_a_loss_that_is_no_number_has_no_children(elastic, monkeypatch):
         return [(math.inf if one.choices[0][1] % 2 else space.loss(one.choices), 1.0) for one in found]
 
     draws = lambda index: generator(0, "generation", index)  # noqa: E731
-    scored = evolve(space, score, draws, population=10, generations=4, mutation_rate=0.1)
+    scored = evolve(space, score, draws, population=10, generations=4)
     assert len(scored) == 40
     assert parents
     assert not any(one.choices[0][1] % 2 for one in parents)
