@@ -181,7 +181,7 @@ class SearchResult:
     """The result of a search.
 
     Args:
-        architecture: what was found.
+        architecture: what was found; None where that is a front, on which somebody must choose.
         epochs: how many the search took.
         steps: weight steps, all epochs together.
         seconds: wall-clock time, over all parts of a resumed run.
@@ -192,7 +192,7 @@ class SearchResult:
         front: the best trade-offs of loss and costs, the smallest loss first; empty where none were looked for.
     """
 
-    architecture: Architecture
+    architecture: Architecture | None
     epochs: int
     steps: int
     seconds: float

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +171,24 @@ class RunFolder:
         with storage_errors(str(self.path / name)):
             self.path.mkdir(parents=True, exist_ok=True)
         replace_file(self.path / name, f"{text}\n".encode())
+
+
+def chosen(found: Mapping[str, Any]) -> str:
+    """The architecture that a finished search has found, in the notation of its space.
+
+    Args:
+        found: the contents of ``search.json``.
+
+    Raises:
+        UserError: it has found a front, and nobody has chosen yet.
+    """
+    if found["string"] is None:
+        count = len(found["search"]["front"])
+        raise UserError(
+            f"the search has found a front of {count} architectures, and there is no search.limit that chooses: go on "
+            "with --resume and --search.pick ARCHITECTURE"
+        )
+    return str(found["string"])
 
 
 def _same(name: str, mine: Any, theirs: Any) -> bool:

@@ -17,7 +17,7 @@ from cnas.random import generator
 from cnas.reports.report import report_run
 from cnas.runs.config import RunConfig
 from cnas.runs.devices import environment
-from cnas.runs.folder import RunFolder
+from cnas.runs.folder import RunFolder, chosen
 from cnas.runs.result import RunResult
 from cnas.runs.task import Hooks, RetrainResult, Task
 from cnas.training.context import RunContext
@@ -49,7 +49,7 @@ def conclude(
         StorageError: the disk refuses.
     """
     config = task.config
-    architecture = config.space.parse(found["string"])
+    architecture = config.space.parse(chosen(found))
     reweighted = found["search"] and config.curriculum is not None and config.curriculum.active
     record = task.look_up(architecture, found.get("supernet_losses", {}))
     values = {
@@ -97,14 +97,18 @@ def search(task: Task, context: RunContext, home: RunFolder, hooks: Hooks = NONE
         hooks: callbacks.
 
     Returns:
-        ``{"string": ..., "search": ...}``; where nothing is searched (``options.architecture``) the latter is None.
+        ``{"string": ..., "search": ...}``; where nothing is searched (``options.architecture``) the latter is None, and
+        where a front was found on which nobody has chosen yet, the former.
     """
     config = task.config
     if config.architecture is not None:
         return {"string": config.space.parse(config.architecture).to_str(), "search": None}
     known = home.read_json("search.json")
     if known is not None:
-        context.log(f"the search is finished: found {known['string']}")
+        if known["string"] is None and config.search.pick is not None:
+            known["string"] = config.space.parse(config.search.pick).to_str()
+            _keep(known, context, home)
+        context.log(f"the search is finished: found {known['string'] or 'a front'}")
         return known
     trainer = search_loop(task, context, hooks)
     if not trainer.resume():
@@ -113,19 +117,27 @@ def search(task: Task, context: RunContext, home: RunFolder, hooks: Hooks = NONE
         )
     outcome = trainer.train()
     figures = {name: getattr(outcome, name) for name in ("epochs", "steps", "seconds", "valid")}
+    front = [asdict(point) for point in outcome.front]
     found = {
-        "string": outcome.architecture.to_str(),
-        "search": figures | outcome.trouble,
+        "string": outcome.architecture and outcome.architecture.to_str(),
+        "search": figures | outcome.trouble | ({"front": front} if front else {}),
         "fingerprint": task.fingerprint,
         "supernet_losses": _supernet_losses(task, trainer),
     }
     # The search is over: its optimiser need not be kept through the training.
     context.accelerator.free_memory()
+    _keep(found, context, home)
+    for point in outcome.front:
+        costs = ", ".join(f"{cost:,.6g} {name}" for name, cost in point.costs.items())
+        context.log(f"front: {point.architecture}: loss {point.loss:.4f}, {costs}")
+    context.log(f"found {found['string'] or f'a front of {len(front)} architectures'}")
+    return found
+
+
+def _keep(found: dict[str, Any], context: RunContext, home: RunFolder) -> None:
     if context.accelerator.is_main_process:
         home.write_json("search.json", found)
     context.processes.wait()
-    context.log(f"found {found['string']}")
-    return found
 
 
 def _supernet_losses(task: Task, trainer: SearchLoop) -> dict[str, float]:
@@ -149,7 +161,10 @@ def _candidates(config: RunConfig) -> str:
     curriculum = config.curriculum
     if curriculum is None or not curriculum.active:
         return "no curriculum"
-    count, refreshed = curriculum.num_candidates, f"every {curriculum.unit}, once per {curriculum.refresh}"
+    often = f"once per {curriculum.refresh}" if curriculum.every == 1 else f"every {curriculum.every} {curriculum.refresh}s"
+    count, refreshed = curriculum.num_candidates, f"every {curriculum.unit}, {often}"
+    if curriculum.source == "trained":
+        return f"the trained paths score {refreshed}"
     return f"{count} subnets score {refreshed}" if count else f"{curriculum.name} reweights {refreshed}"
 
 

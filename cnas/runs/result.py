@@ -121,10 +121,23 @@ class PhaseFigures(Part):
     left_out: Count = 0
 
 
+class FrontRecord(Part):
+    """An architecture that nothing beats in loss and costs, see `cnas.types.FrontPoint`."""
+
+    architecture: Text
+    loss: float
+    costs: dict[str, float]
+
+
 class SearchFigures(PhaseFigures):
-    """The search; ``valid`` has measurements on validation data with the shared weights, by name."""
+    """The search; ``valid`` has measurements on validation data with the shared weights, by name.
+
+    Attributes:
+        front: the best trade-offs of loss and costs, the smallest loss first; empty where none were looked for.
+    """
 
     valid: dict[str, float | None] = {}
+    front: list[FrontRecord] = []
 
 
 class RetrainFigures(PhaseFigures):

@@ -143,10 +143,11 @@ class Task(ABC):
         config.trainer.check_processes(processes, "trainer.")
         check_optimizer_fits(config.search, config.trainer)
         _check_relaxation(config.search, config.space)
+        algorithm = config.search.build(config.space, config.seed)
         if config.space.batch_statistics:
             config.trainer.check_whole_batches("trainer.", "supernet")
         if config.curriculum:
-            check_candidates(config.curriculum, config.space)
+            check_candidates(config.curriculum, algorithm, config.trainer)
             if config.curriculum.needs_words:
                 train = self.search_data().train
                 config.curriculum.setup(train.num_units, dataset_info(train, words=config.images is None))

@@ -65,7 +65,7 @@ class SearchLoop(AccelerateLoop):
         callbacks: Sequence[TrainerCallback] = (),
     ) -> None:
         if parts.curriculum:
-            check_candidates(parts.curriculum, parts.space)
+            check_candidates(parts.curriculum, parts.algorithm, config)
         check_optimizer_fits(parts.algorithm, config)
         if parts.supernet.batch_statistics:
             config.check_whole_batches("trainer.", "supernet")
@@ -90,8 +90,10 @@ class SearchLoop(AccelerateLoop):
         self.run()
         with self._afterwards():
             architecture, figures = self.algorithm.derive(self.search_context("derive"))
-        seconds, place = self.count_time(), self.progress
-        return SearchResult(architecture, place.epoch, place.step, seconds, figures, self.guard.trouble.counts)
+        seconds, place, trouble = self.count_time(), self.progress, self.guard.trouble.counts
+        return SearchResult(
+            architecture, place.epoch, place.step, seconds, figures, trouble, front=self.algorithm.front
+        )
 
     def validation_losses(self, architectures: Sequence[Architecture]) -> list[float]:
         """The mean loss of each architecture on all validation batches, with the weights the search has left.
@@ -121,7 +123,9 @@ class SearchLoop(AccelerateLoop):
     def train_step(self, index: int) -> Requests:
         """Reweight the batch under ``refresh="step"`` (Algorithm 1), and learn architecture and weights from it."""
         batch, order = self.fetch(index), self.algorithm.arch_order
-        if self.curriculum and self.curriculum.refresh == "step":
+        scored = self.curriculum is not None and self.curriculum.due_in_step(self._training_progress(index))
+        trained = self.curriculum is not None and self.curriculum.source == "trained"
+        if scored and not trained:
             self._reweight_batch(batch, index)
         parts = self.in_parts(batch, None if self.curriculum is None else self.curriculum.weights)
         if order == "before":
@@ -130,7 +134,10 @@ class SearchLoop(AccelerateLoop):
                     self.parts.supernet.draw_ahead(part.batch)
             self._arch_step(index, parts)
         routings = self.algorithm.routes(self.context.generator("route", self.progress.step))
-        asked = self.weight_step(index, parts, [self._pass(routing) for routing in routings])
+        passes = [self._pass(routing) for routing in routings]
+        if scored and trained:
+            parts, passes = self._reweighted(parts[0], passes, index)
+        asked = self.weight_step(index, parts, passes)
         if order == "after":
             self._arch_step(index, parts)
         return asked
@@ -172,6 +179,19 @@ class SearchLoop(AccelerateLoop):
         scored = replace(scored, hidden_state=batch.hidden_state, all_reduce_sum=batch.all_reduce_sum)
         losses, _ = self.scorer.batch_losses(candidates, scored, [batch.hidden_state] * len(candidates), total)
         return self._reweight(*unit_means(*to_host((losses, unit_ids))), progress)
+
+    def _reweighted(self, part: Part, passes: Sequence[Pass], index: int) -> tuple[list[Part], list[Pass]]:
+        """The whole batch with the weights that its own losses give it, and passes that are run already."""
+        assert self.curriculum is not None
+        with self.context.autocast():
+            outputs = [each.forward(part.batch) for each in passes]
+        total = self.batches.rows(index)
+        losses = self.processes.gather_rows(torch.stack([each.losses.detach() for each in outputs]), total, dim=1)
+        unit_ids = self.processes.gather_rows(part.batch.unit_ids, total)
+        self._reweight(*unit_means(*to_host((losses, unit_ids))), self._training_progress(index))
+        weighted = replace(part, v=self.curriculum.weights(part.batch.unit_ids))
+        # A step that is recorded would run them once more.
+        return [weighted], [Pass(lambda _, output=output: output, lambda _: None) for output in outputs]
 
     def _reweight(self, unit_ids_U: Tensor, losses_KU: Tensor, progress: Progress) -> None:
         assert self.curriculum is not None
