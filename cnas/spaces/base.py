@@ -160,6 +160,8 @@ class SearchSpace(ABC):
     """Whether its supernet runs mixtures, as algorithms with an α want; else it runs single paths only."""
     batch_statistics: ClassVar[bool] = False
     """Whether its supernet normalises the rows of a batch together; see `SuperNet`."""
+    independent_rows: ClassVar[bool] = False
+    """Whether the rows of a batch of text have nothing to do with those before, so that they may come in any order."""
     network_sizes: ClassVar[type[Any]]
     """The dataclass of what `build_network` takes as ``sizes``: a run's ``network``."""
     data_section: ClassVar[Literal["text", "images"]] = "text"
