@@ -21,7 +21,7 @@ from cnas.errors import UserError
 from cnas.spaces.base import SearchSpace
 from cnas.types import Architecture
 
-TRIES = 1000
+TRIES = 100
 """Random draws before one of them is made smaller until it is within the limits."""
 _LIMIT = re.compile(r"\s*(\w+)\s*<=\s*(\S+)\s*", re.ASCII)
 
@@ -120,14 +120,19 @@ class LimitedSpace:
         return self.within(architecture) and self.unlimited.is_connected(architecture)
 
     @cached_property
+    def members(self) -> list[Architecture]:
+        """All architectures that are left; none of a large space, which is not listed."""
+        return [] if self.unlimited.size > LISTED else [one for one in every(self.unlimited) if self.within(one)]
+
+    @property
     def size(self) -> int:
-        """How many architectures are left; those of a large space are not counted: all of them."""
-        if self.unlimited.size > LISTED:
-            return self.unlimited.size
-        return sum(map(self.within, every(self.unlimited)))
+        """How many architectures are left; of a large space, how many there were."""
+        return len(self.members) or self.unlimited.size
 
     def sample(self, generator: torch.Generator) -> Architecture:
-        """One architecture, uniformly at random; where nearly none is within the limits, one that was made smaller."""
+        """One architecture, uniformly at random; where nearly none of a large space is left, one that was made smaller."""
+        if self.members:
+            return self.members[int(torch.randint(len(self.members), (), generator=generator))]
         for _ in range(TRIES):
             drawn = self.unlimited.sample(generator)
             if self.is_connected(drawn):

@@ -121,7 +121,7 @@ def _children(
     seen: dict[Architecture, Point],
     generator: torch.Generator,
 ) -> list[Architecture]:
-    """Up to ``count`` new crosses of winners of tournaments of two, mutated in one gene on average; best parents first."""
+    """Up to ``count`` new crosses, with one mutation on average, of the winners of tournaments of two parents."""
     rate = 1 / len(space.decisions())
 
     def winner() -> Architecture:

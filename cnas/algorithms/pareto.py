@@ -1,4 +1,4 @@
-"""Pareto: trains as the sandwich does; the result are the best trade-offs of validation loss and costs, not one network.
+"""Pareto: trains as the sandwich does; the result is a front, the best trade-offs of validation loss and costs.
 
 A front has every architecture of which no other is better in loss and in all costs that were asked for. A space of up
 to 1,000 architectures is scored whole; in a larger one an evolution looks for the front (`cnas.algorithms.nsga2`). With

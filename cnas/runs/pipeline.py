@@ -161,8 +161,8 @@ def _candidates(config: RunConfig) -> str:
     curriculum = config.curriculum
     if curriculum is None or not curriculum.active:
         return "no curriculum"
-    often = f"once per {curriculum.refresh}" if curriculum.every == 1 else f"every {curriculum.every} {curriculum.refresh}s"
-    count, refreshed = curriculum.num_candidates, f"every {curriculum.unit}, {often}"
+    refresh, every, count = curriculum.refresh, curriculum.every, curriculum.num_candidates
+    refreshed = f"every {curriculum.unit}, once per {refresh if every == 1 else f'{every} {refresh}s'}"
     if curriculum.source == "trained":
         return f"the trained paths score {refreshed}"
     return f"{count} subnets score {refreshed}" if count else f"{curriculum.name} reweights {refreshed}"

@@ -15,6 +15,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -191,7 +192,7 @@ class SearchLoop(AccelerateLoop):
         self._reweight(*unit_means(*to_host((losses, unit_ids))), self._training_progress(index))
         weighted = replace(part, v=self.curriculum.weights(part.batch.unit_ids))
         # A step that is recorded would run them once more.
-        return [weighted], [Pass(lambda _, output=output: output, lambda _: None) for output in outputs]
+        return [weighted], [Pass(partial(_first, output), lambda _: None) for output in outputs]
 
     def _reweight(self, unit_ids_U: Tensor, losses_KU: Tensor, progress: Progress) -> None:
         assert self.curriculum is not None
@@ -317,3 +318,7 @@ class SearchLoop(AccelerateLoop):
         self.bilevel.load_state(state["arch_carry"])
         if self.curriculum:
             self.curriculum.load_state_dict(state["curriculum"])
+
+
+def _first(output: Output, _: Batch) -> Output:
+    return output

@@ -106,7 +106,7 @@ class ElasticSpace(ToySpace):
         sizes = self.chosen(architecture.choices)
         return {"parameters": math.prod(sizes), "milliseconds": sum(size**2 for size in sizes)}
 
-    def loss(self, choices: Sequence[Choice], index: int | None = None) -> float:  # noqa: ARG002
+    def loss(self, choices: Sequence[Choice], index: int | None = None) -> float:
         """Lower for larger sizes, of which the last counts most, and it wants to fit the first one."""
         sizes = self.chosen(choices)
         return 1 + sum((1 + place) / size for place, size in enumerate(sizes)) + abs(sizes[0] - sizes[-1]) / 10

