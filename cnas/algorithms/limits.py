@@ -130,7 +130,7 @@ class LimitedSpace:
         return len(self.members) or self.unlimited.size
 
     def sample(self, generator: torch.Generator) -> Architecture:
-        """One architecture, uniformly at random; where nearly none of a large space is left, one that was made smaller."""
+        """One architecture, uniformly at random; one that was made smaller where little of a large space is left."""
         if self.members:
             return self.members[int(torch.randint(len(self.members), (), generator=generator))]
         for _ in range(TRIES):

@@ -84,7 +84,7 @@ def test_where_next_to_nothing_is_left_a_draw_is_made_smaller(elastic):
     # 279,936 architectures, 8 within the limit: neither counted nor listed.
     assert found.size == space.size
     algorithm = build(space, "rsps", limit="parameters<=2")
-    with pytest.raises(UserError, match="curriculum.k is 9"):
+    with pytest.raises(UserError, match=r"^curriculum.k is 9; allowed"):
         algorithm.candidates(9, generator(0, "judges"))
 
 
