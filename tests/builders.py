@@ -78,6 +78,11 @@ def build_space(name: str = "enas_rnn", **changes: Any) -> Any:
     return cls(**_known(cls, SPACE_SIZES) | changes)
 
 
+def fits(algorithm: str, space: str) -> bool:
+    """Whether an algorithm can search a space."""
+    return spaces.space_class(space).relaxable or not algorithms.default_config(algorithm).algorithm.needs_relaxation
+
+
 def algorithm_config(name: str, **changes: Any) -> Any:
     """The configuration of an algorithm at its smallest."""
     config = algorithms.default_config(name)

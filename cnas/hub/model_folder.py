@@ -38,7 +38,8 @@ def save_model(network: PreTrainedModel, words: TokenSource, folder: str | Path)
     same. A tokenizer that has a token for padding keeps it, and no row is added; beside a stock model of
     `transformers`, which has no row that it never answers, ``<eos>`` fills up rows instead. Generation never draws
     ``<unk>`` unless asked to. The code of the network lies beside its weights, so that it loads with
-    ``trust_remote_code=True`` where this package is not installed. The folder appears whole or not at all; one that was there before is replaced.
+    ``trust_remote_code=True`` where this package is not installed. The folder appears whole or not at all; one that was
+    there before is replaced.
 
     Args:
         network: the trained network; it is left as it is. It may have been loaded from such a folder.
