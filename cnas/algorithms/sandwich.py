@@ -36,6 +36,11 @@ def sandwich_routes(space: SearchSpace, generator: torch.Generator) -> list[Rout
 def sandwich_candidates(space: SearchSpace, count: int, generator: torch.Generator) -> list[Architecture]:
     """The smallest and the largest architecture, as far as they are within the limits, and distinct random ones.
 
+    Args:
+        space: of sizes.
+        count: how many.
+        generator: of the draws.
+
     Raises:
         UserError: where there are not as many in the space.
     """

@@ -141,8 +141,8 @@ class Task(ABC):
     def _check_search(self, processes: int) -> None:
         config = self.config
         config.trainer.check_processes(processes, "trainer.")
-        check_optimizer_fits(config.search, config.trainer)
         _check_relaxation(config.search, config.space)
+        check_optimizer_fits(config.search, config.trainer)
         algorithm = config.search.build(config.space, config.seed)
         if config.space.batch_statistics:
             config.trainer.check_whole_batches("trainer.", "supernet")

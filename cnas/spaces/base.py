@@ -162,6 +162,8 @@ class SearchSpace(ABC):
     """Whether its supernet normalises the rows of a batch together; see `SuperNet`."""
     independent_rows: ClassVar[bool] = False
     """Whether the rows of a batch of text have nothing to do with those before, so that they may come in any order."""
+    stock_networks: ClassVar[bool] = False
+    """Whether what it builds are stock models of `transformers`, which need no code of their own."""
     network_sizes: ClassVar[type[Any]]
     """The dataclass of what `build_network` takes as ``sizes``: a run's ``network``."""
     data_section: ClassVar[Literal["text", "images"]] = "text"

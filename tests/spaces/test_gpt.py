@@ -15,7 +15,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, MistralForCausalLM
 from cnas.errors import UserError
 from cnas.random import DropoutSeeds, generator
 from cnas.spaces import GptSpace
-from cnas.spaces.stock import DropoutRates, Masks, run_stock
+from cnas.spaces._stock import DropoutRates, Masks, run_stock
 from cnas.types import Batch, Routing
 
 EXACT = {"atol": 1e-6, "rtol": 1e-6}

@@ -22,7 +22,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralFo
 from cnas.errors import UserError
 from cnas.spaces.base import Decision, SearchSpace
 from cnas.spaces.gpt.supernet import GptSuperNet, cut
-from cnas.spaces.stock import EPSILON, DropoutRates, Shape, parameters_of, prepare
+from cnas.spaces._stock import EPSILON, DropoutRates, Shape, parameters_of, prepare
 from cnas.types import Architecture, Choice, Paper
 
 _LETTERS = {"width": "w", "depth": "d", "heads": "h", "mlp": "m"}
@@ -67,6 +67,7 @@ class GptSpace(GptNetworkSizes, SearchSpace):
     name: ClassVar[str] = "gpt"
     relaxable: ClassVar[bool] = False
     independent_rows: ClassVar[bool] = True
+    stock_networks: ClassVar[bool] = True
     network_sizes: ClassVar[type[Any]] = GptNetworkSizes
     published: ClassVar[str | None] = "gpt_cl/cpu"
     paper: ClassVar[Paper | None] = Paper(
