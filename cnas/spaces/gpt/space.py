@@ -20,9 +20,9 @@ from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
 
 from cnas.errors import UserError
+from cnas.spaces._stock import EPSILON, DropoutRates, Shape, parameters_of, prepare
 from cnas.spaces.base import Decision, SearchSpace
 from cnas.spaces.gpt.supernet import GptSuperNet, cut
-from cnas.spaces._stock import EPSILON, DropoutRates, Shape, parameters_of, prepare
 from cnas.types import Architecture, Choice, Paper
 
 _LETTERS = {"width": "w", "depth": "d", "heads": "h", "mlp": "m"}
