@@ -1,20 +1,22 @@
 """A run on the space of transformers: what it leaves is a stock model with the perplexity that was measured."""
 
 import json
+import signal
 import subprocess
 import sys
 from dataclasses import replace
 
 import pytest
+from outcome import outcome
 from tiny_recipe import write_corpus
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, TrainerCallback
 
 from cnas.data import TextConfig
-from cnas.errors import UserError
+from cnas.errors import Stopped, UserError
 from cnas.hub import save_model
 from cnas.hub.model_folder import generate_lines, load_network
 from cnas.runs.config import RunConfig
-from cnas.runs.task import load_task
+from cnas.runs.task import Hooks, load_task
 from cnas.trainer import CurriculumTrainer
 
 TEXT = TextConfig(length=8, search_tokens=600, tokenizer="bpe:280")
@@ -106,6 +108,30 @@ def test_a_finished_run_is_measured_again_in_a_new_process(finished):
     config = RunConfig.from_json(json.loads((finished / "config.json").read_text("utf-8")))
     found = CurriculumTrainer.from_config(config, finished).evaluate()
     assert found["eval_perplexity"] == pytest.approx(result["retrain"]["valid_perplexity"], rel=1e-5)
+
+
+class Signal(TrainerCallback):
+    """A signal to this process after so many steps."""
+
+    def __init__(self, steps):
+        self.steps = steps
+
+    def on_step_end(self, args, state, control, **kwargs):
+        self.steps -= 1
+        if not self.steps:
+            signal.raise_signal(signal.SIGTERM)
+
+
+def test_a_run_that_was_stopped_twice_goes_on_exactly(finished, corpus, tmp_path):
+    config, folder, stopped = tiny(data=str(corpus)), tmp_path / "stopped", []
+    for steps in (13, 17):
+        hooks = Hooks(callbacks=(Signal(steps),))
+        with pytest.raises(Stopped) as caught:
+            CurriculumTrainer.from_config(config, folder, hooks).train(resume_from_checkpoint=True)
+        stopped.append(str(caught.value))
+    CurriculumTrainer.from_config(config, folder).train(resume_from_checkpoint=True)
+    assert ["search" in line for line in stopped] == [True, False]
+    assert outcome(folder) == outcome(finished)
 
 
 @pytest.mark.parametrize("algorithm", ["darts_v1", "darts_v2", "gdas", "setn"])
