@@ -31,6 +31,7 @@ CURRICULA = {"none": None} | {
     for refresh in ("epoch", "step")
     for unit in ("sequence", "token")
 }
+TRAINED = Uncertainty(source="trained", refresh="step", unit="token")
 OTHERS = {
     "rsps-darts_rnn": ("rsps", "darts_rnn", "epoch-sequence"),
     "enas-darts_rnn": ("enas", "darts_rnn", "none"),
@@ -40,6 +41,7 @@ OTHERS = {
     "gdas-enas_rnn": ("gdas", "enas_rnn", "epoch-sequence"),
     "spos-enas_rnn": ("spos", "enas_rnn", "epoch-token"),
     "rsps-gpt": ("rsps", "gpt", "epoch-token"),
+    "sandwich-gpt": ("sandwich", "gpt", "trained"),
     "recorded": ("enas", "enas_rnn", "step-token"),
     "recorded-normed": ("darts_v1", "darts_rnn", "none"),
 }
@@ -152,7 +154,7 @@ def _config(case: str) -> RunConfig:
         search=algorithm_config(algorithm),
         # At a rate at which training diverges, rounding would grow with it.
         trainer=replace(config.trainer, learning_rate=1.0),
-        curriculum=CURRICULA[curriculum],
+        curriculum=TRAINED if curriculum == "trained" else CURRICULA[curriculum],
     )
 
 

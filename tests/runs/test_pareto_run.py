@@ -115,7 +115,7 @@ def test_a_limit_chooses(corpus, tmp_path):
     [
         (
             {"limit": "parameters<=5"},
-            r"^search.limit is parameters<=5, which no architecture of gpt meets: the smallest",
+            r"^search.limit is parameters<=5, which no architecture of gpt meets: the",
         ),
         ({"limit": "miles<=5"}, r"^search.limit names 'miles', but space gpt has parameters, flops$"),
         ({"costs": ("miles",)}, r"^search.costs names 'miles', but space gpt has parameters, flops$"),
