@@ -82,7 +82,7 @@ MISTAKES = [
     Mistake(
         "K = 0 is the plain algorithm",
         "tests/contract/test_search.py::test_without_judges_it_is_the_plain_algorithm"
-        "[rsps-enas_rnn-uncertainty-sequence-step]",
+        "[rsps-enas_rnn-uncertainty-token-step]",
         "cnas.training.search:SearchLoop.__init__",
         (
             ("parts.curriculum and parts.curriculum.active", "parts.curriculum"),
@@ -93,7 +93,7 @@ MISTAKES = [
         "v is refreshed after every epoch but the last",
         f"{CURRICULA}test_curriculum.py::test_all_data_is_scored_after_every_epoch_but_the_last",
         "cnas.curricula:Curriculum.due",
-        (("progress.epoch + 1 <", "progress.epoch <"),),
+        (("progress.epoch + 1 >=", "progress.epoch >="),),
     ),
     Mistake(
         "rows record the median of v",
