@@ -200,15 +200,7 @@ class CurriculumTrainer(FinishedRunMixin):
         """
         found = self.folder.read_json("search.json")
         if architecture is not None and (found or {}).get("string") != str(architecture):
-            if found is not None and found["string"] is None:
-                self.config = replace(self.config, search=replace(self.config.search, pick=str(architecture)))
-            elif found is not None:
-                raise UserError(
-                    f"output_dir {self.folder.path} has found {found['string']!r}; train {str(architecture)!r} in a "
-                    "folder of its own"
-                )
-            else:
-                self.config = replace(self.config, architecture=str(architecture))
+            self.config = self.folder.with_architecture(self.config, str(architecture))
             self.__dict__.pop("task", None)
         if self.config.architecture is None and found is None:
             raise UserError(f"output_dir {self.folder.path} holds no finished search; call search first")

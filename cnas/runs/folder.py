@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,23 @@ class RunFolder:
         """
         if not self._holds("config.json"):
             self.write_json("config.json", config.to_json())
+
+    def with_architecture(self, config: RunConfig, text: str) -> RunConfig:
+        """The configuration to train an architecture: one on the front that was found, or without a search.
+
+        Args:
+            config: of the run.
+            text: the architecture, in the notation of the space.
+
+        Raises:
+            UserError: the search has found another one.
+        """
+        found = self.read_json("search.json")
+        if found is None:
+            return replace(config, architecture=text)
+        if found["string"] is None:
+            return replace(config, search=replace(config.search, pick=text))
+        raise UserError(f"output_dir {self.path} has found {found['string']!r}; train {text!r} in a folder of its own")
 
     def has_progress(self) -> bool:
         """Whether there is anything to go on from."""

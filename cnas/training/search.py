@@ -15,7 +15,6 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -37,7 +36,7 @@ from cnas.training.evaluate import Compute, Predictions, Preprocess
 from cnas.training.loop import AccelerateLoop
 from cnas.training.scoring import Scorer, unit_means
 from cnas.training.search_parts import SearchParts, check_candidates, check_optimizer_fits, dataset_info
-from cnas.training.weight_step import Pass
+from cnas.training.weight_step import Pass, run_ahead
 from cnas.types import Architecture, Batch, Output, Routing, SearchResult
 
 
@@ -123,12 +122,13 @@ class SearchLoop(AccelerateLoop):
 
     def train_step(self, index: int) -> Requests:
         """Reweight the batch under ``refresh="step"`` (Algorithm 1), and learn architecture and weights from it."""
-        batch, order = self.fetch(index), self.algorithm.arch_order
-        scored = self.curriculum is not None and self.curriculum.due_in_step(self._training_progress(index))
-        trained = self.curriculum is not None and self.curriculum.source == "trained"
-        if scored and not trained:
+        batch, order, weights = self.fetch(index), self.algorithm.arch_order, None
+        source = self._source(index)
+        if source == "candidates":
             self._reweight_batch(batch, index)
-        parts = self.in_parts(batch, None if self.curriculum is None else self.curriculum.weights)
+        if self.curriculum is not None:
+            weights = self.curriculum.weights
+        parts = self.in_parts(batch, weights)
         if order == "before":
             if self.context.graphs.active:
                 for part in parts:
@@ -136,12 +136,20 @@ class SearchLoop(AccelerateLoop):
             self._arch_step(index, parts)
         routings = self.algorithm.routes(self.context.generator("route", self.progress.step))
         passes = [self._pass(routing) for routing in routings]
-        if scored and trained:
-            parts, passes = self._reweighted(parts[0], passes, index)
+        if source == "trained":
+            losses, passes = run_ahead(passes, batch, self.context)
+            self._reweight_batch(batch, index, losses)
+            parts = self.in_parts(batch, weights)
         asked = self.weight_step(index, parts, passes)
         if order == "after":
             self._arch_step(index, parts)
         return asked
+
+    def _source(self, index: int) -> str:
+        """Whose losses reweight the batch; empty where nobody's do."""
+        if self.curriculum is None or not self.curriculum.due_in_step(self._training_progress(index)):
+            return ""
+        return self.curriculum.source
 
     def _pass(self, routing: Routing) -> Pass:
         return Pass(lambda rows: self.forward(rows, routing), lambda rows: self.parts.supernet.pure(rows, routing))
@@ -169,30 +177,21 @@ class SearchLoop(AccelerateLoop):
         else:
             self.guard.trouble = self.guard.trouble.after_arch_step(good=True)
 
-    def _reweight_batch(self, batch: Batch, index: int) -> None:
-        candidates, total = self._candidates(self.progress.step), self.batches.rows(index)
-        unit_ids, progress = self.processes.gather_rows(batch.unit_ids, total), self._training_progress(index)
-        if not candidates:
+    def _reweight_batch(self, batch: Batch, index: int, trained: Tensor | None = None) -> None:
+        """Reweight by the losses [K, b, ...] of paths that are trained, where they are given, else of candidates."""
+        total, progress = self.batches.rows(index), self._training_progress(index)
+        unit_ids = self.processes.gather_rows(batch.unit_ids, total)
+        if trained is not None:
+            losses = self.processes.gather_rows(trained, total, dim=1)
+        elif candidates := self._candidates(self.progress.step):
+            # Placed already, unless candidates see the rows in another way than training does.
+            rows, device = self.processes.rows(total), self.context.device
+            scored = place(self.batches.to(device).scoring_batch(index, rows, batch), device)
+            scored = replace(scored, hidden_state=batch.hidden_state, all_reduce_sum=batch.all_reduce_sum)
+            losses, _ = self.scorer.batch_losses(candidates, scored, [batch.hidden_state] * len(candidates), total)
+        else:
             return self._reweight_unscored(to_host([unit_ids])[0].unique(), progress)
-        # Placed already, unless candidates see the rows in another way than training does.
-        rows, device = self.processes.rows(total), self.context.device
-        scored = place(self.batches.to(device).scoring_batch(index, rows, batch), device)
-        scored = replace(scored, hidden_state=batch.hidden_state, all_reduce_sum=batch.all_reduce_sum)
-        losses, _ = self.scorer.batch_losses(candidates, scored, [batch.hidden_state] * len(candidates), total)
         return self._reweight(*unit_means(*to_host((losses, unit_ids))), progress)
-
-    def _reweighted(self, part: Part, passes: Sequence[Pass], index: int) -> tuple[list[Part], list[Pass]]:
-        """The whole batch with the weights that its own losses give it, and passes that are run already."""
-        assert self.curriculum is not None
-        with self.context.autocast():
-            outputs = [each.forward(part.batch) for each in passes]
-        total = self.batches.rows(index)
-        losses = self.processes.gather_rows(torch.stack([each.losses.detach() for each in outputs]), total, dim=1)
-        unit_ids = self.processes.gather_rows(part.batch.unit_ids, total)
-        self._reweight(*unit_means(*to_host((losses, unit_ids))), self._training_progress(index))
-        weighted = replace(part, v=self.curriculum.weights(part.batch.unit_ids))
-        # A step that is recorded would run them once more.
-        return [weighted], [Pass(partial(_first, output), lambda _: None) for output in outputs]
 
     def _reweight(self, unit_ids_U: Tensor, losses_KU: Tensor, progress: Progress) -> None:
         assert self.curriculum is not None
@@ -318,7 +317,3 @@ class SearchLoop(AccelerateLoop):
         self.bilevel.load_state(state["arch_carry"])
         if self.curriculum:
             self.curriculum.load_state_dict(state["curriculum"])
-
-
-def _first(output: Output, _: Batch) -> Output:
-    return output

@@ -40,6 +40,24 @@ class Pass(NamedTuple):
     pure: Callable[[Batch], PureForward | None]
 
 
+def run_ahead(passes: Sequence[Pass], batch: Batch, context: RunContext) -> tuple[Tensor, list[Pass]]:
+    """Run passes before it is known what their losses are multiplied by.
+
+    Args:
+        passes: through a network; all of them are held in memory.
+        batch: rows of this process, in one part.
+        context: of the run.
+
+    Returns:
+        The losses [K, *labels.shape] of all K, without a graph, and passes that give what was found.
+    """
+    with context.autocast():
+        outputs = [each.forward(batch) for each in passes]
+    # Without a pure forward: a recorded step would run all of it once more.
+    known = [Pass(lambda _, found=output: found, lambda _: None) for output in outputs]  # type: ignore[misc]
+    return torch.stack([output.losses.detach() for output in outputs]), known
+
+
 class WeightSteps(ABC):
     """A network, its optimiser, and the step that brings them further; see `AccelerateLoop` for the arguments."""
 
