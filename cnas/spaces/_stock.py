@@ -2,10 +2,10 @@
 
 The forward pass is a function of weights by their names in `LlamaForCausalLM`, so that a supernet can give it slices of
 larger weights: RMSNorm before attention and MLP, rotary positions, SwiGLU, no biases, embedding and decoder tied.
-Dropouts are locked, one mask per sequence for all its tokens, where a stock model would draw one per token from a
+Dropouts are locked, one mask for all tokens of a sequence, where a stock model would draw one per token from a
 generator whose state a resumed run does not have.
 
-Legend: B sequences, T tokens, S of them predicted, D width, H heads, V words.
+Legend: B sequences, T tokens, S of them predicted, L layers, D width, H heads, V words.
 """
 
 from __future__ import annotations
@@ -72,29 +72,37 @@ class DropoutRates:
 
 
 class Masks(NamedTuple):
-    """Dropout masks [B, 1, D] of one batch, already scaled; None where the rate is 0."""
+    """Dropout masks of one batch, already scaled; None where the rate is 0."""
 
-    embedding: Tensor | None = None
-    hidden: Tensor | None = None
-    output: Tensor | None = None
+    embedding: Tensor | None = None  # [B, 1, D]
+    hidden: Tensor | None = None  # [B, 2L, D]: attention and MLP of every layer
+    output: Tensor | None = None  # [B, 1, D]
 
     @classmethod
-    def draw(cls, rates: DropoutRates, batch: Batch, width: int, like: Tensor) -> Masks:
+    def draw(cls, rates: DropoutRates, batch: Batch, shape: Shape, like: Tensor) -> Masks:
         """The masks of a training batch, the same ones whatever the device and the number of processes.
 
         Args:
             rates: of the dropouts.
             batch: its ``dropout_seeds`` are drawn from.
-            width: D; a narrower network takes the first numbers of each mask.
+            shape: of the decoder.
             like: has the dtype and the device of the masks.
         """
-        shape, seeds = (len(batch.inputs), 1, width), batch.dropout_seeds
-        drawn = (locked_mask(name, getattr(rates, f"dropout_{name}"), shape, seeds, like.dtype) for name in cls._fields)
-        return cls(*(None if mask is None else mask.to(like.device) for mask in drawn))
+        counts, drawn = {"embedding": 1, "hidden": 2 * shape.depth, "output": 1}, []
+        for name, count in counts.items():
+            size, rate = (len(batch.inputs), count, shape.width), getattr(rates, f"dropout_{name}")
+            mask = locked_mask(name, rate, size, batch.dropout_seeds, like.dtype)
+            drawn.append(None if mask is None else mask.to(like.device))
+        return cls(*drawn)
 
-    def cut(self, width: int) -> Masks:
-        """The masks of a network of that width."""
-        return Masks(*(None if mask is None else mask[..., :width] for mask in self))
+    def cut(self, shape: Shape) -> Masks:
+        """The part of them that a smaller decoder uses."""
+        return Masks(*(None if mask is None else mask[:, : 2 * shape.depth, : shape.width] for mask in self))
+
+    def added(self, layer: int, part: int) -> Tensor | None:
+        """What attention (0) or MLP (1) of a layer is multiplied by, [B, 1, D]."""
+        place = 2 * layer + part
+        return None if self.hidden is None else self.hidden[:, place : place + 1]
 
 
 NO_MASKS, NO_DROPOUT = Masks(), DropoutRates()
@@ -147,10 +155,10 @@ def hidden(weights: Mapping[str, Tensor], shape: Shape, inputs_BT: Tensor, masks
     for layer in range(shape.depth):
         own = {part: weights[f"model.layers.{layer}.{part}.weight"] for part in LAYER}
         read = _normed(values_BTD, own["input_layernorm"])
-        values_BTD = values_BTD + apply_mask(_attention(read, own, shape, turns), masks.hidden)
+        values_BTD = values_BTD + apply_mask(_attention(read, own, shape, turns), masks.added(layer, 0))
         read = _normed(values_BTD, own["post_attention_layernorm"])
         gate, up = F.linear(read, own["mlp.gate_proj"]), F.linear(read, own["mlp.up_proj"])
-        values_BTD = values_BTD + apply_mask(F.linear(F.silu(gate) * up, own["mlp.down_proj"]), masks.hidden)
+        values_BTD = values_BTD + apply_mask(F.linear(F.silu(gate) * up, own["mlp.down_proj"]), masks.added(layer, 1))
     return _normed(values_BTD, weights[NORM])
 
 
@@ -211,7 +219,7 @@ def run_stock(network: Any, batch: Batch) -> Output:
         config.head_dim,
     )
     if network.training:
-        masks = Masks.draw(getattr(network, "dropout_rates", NO_DROPOUT), batch, shape.width, weights[EMBEDDING])
+        masks = Masks.draw(getattr(network, "dropout_rates", NO_DROPOUT), batch, shape, weights[EMBEDDING])
         found, logits = losses(weights, shape, batch, masks, getattr(network, "memory", None)), None
     else:
         hidden_BTD = hidden(weights, shape, batch.inputs)[:, -batch.labels.shape[1] :]

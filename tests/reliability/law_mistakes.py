@@ -32,7 +32,6 @@ STATE = "tests/training/test_hidden_state.py"
 CHECKPOINT = "tests/training/test_checkpoint.py::"
 ONE_CHUNK_WALK = f"{STREAMS}test_chunks_walk_each_stream_in_order_and_units_are_dense"
 NORMALISE = "cnas.curricula:normalized_weights"
-SHELL = "cnas.spaces._language_model:LanguageModelShell."
 PATHS = "cnas.spaces.darts_rnn.supernet:run_paths"
 MISTAKES = [
     # The curriculum
@@ -250,7 +249,7 @@ MISTAKES = [
     Mistake(
         "masks are drawn for the global batch, then cut",
         "tests/spaces/test_dropout_masks.py::test_processes_cut_their_rows_out_of_the_same_masks",
-        f"{SHELL}_row_mask",
+        "cnas.spaces._language_model:locked_mask",
         (("(dropout_seeds.total, *shape[1:])", "shape"), ("mask[dropout_seeds.rows]", "mask")),
     ),
     Mistake(

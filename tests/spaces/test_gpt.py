@@ -15,7 +15,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, MistralForCausalLM
 from cnas.errors import UserError
 from cnas.random import DropoutSeeds, generator
 from cnas.spaces import GptSpace
-from cnas.spaces._stock import DropoutRates, Masks, run_stock
+from cnas.spaces._stock import DropoutRates, Masks, Shape, losses, run_stock
 from cnas.types import Batch, Routing
 
 EXACT = {"atol": 1e-6, "rtol": 1e-6}
@@ -184,14 +184,37 @@ def test_masks_are_locked_and_do_not_depend_on_the_number_of_processes():
     def masks(rows):
         seeds = DropoutSeeds(1, "search/dropout", 3, rows, 6)
         data = batch(SMALL, rows=len(range(6)[rows]))
-        return Masks.draw(rates, replace(data, dropout_seeds=seeds), 12, like)
+        return Masks.draw(rates, replace(data, dropout_seeds=seeds), Shape(12, 2, 1, 8, 4), like)
 
     whole, first, rest = masks(slice(0, 6)), masks(slice(0, 2)), masks(slice(2, 6))
-    for name, rate in (("embedding", 0.2), ("hidden", 0.3), ("output", 0.4)):
+    for name, rate, count in (("embedding", 0.2, 1), ("hidden", 0.3, 4), ("output", 0.4, 1)):
         mask = getattr(whole, name)
-        assert mask.shape == (6, 1, 12)
+        assert mask.shape == (6, count, 12)
         assert {*mask.unique().tolist()} == {0.0, torch.tensor(1 / (1 - rate)).item()}
         assert torch.equal(mask, torch.cat([getattr(first, name), getattr(rest, name)]))
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_a_mask_within_a_layer_is_rows_of_zeros_in_what_it_adds(place):
+    net, largest, data = supernet(SMALL), SMALL.extremes()[1], batch(SMALL)
+    shape, weights = SMALL.shape_of(largest.choices), dict(net.network.named_parameters())
+    mask = torch.ones(2, 2 * shape.depth, shape.width)
+    mask[:, place, 3:] = 0
+    part = ("self_attn.o_proj", "mlp.down_proj")[place % 2]
+    name = f"model.layers.{place // 2}.{part}.weight"
+    zeros = weights | {name: weights[name] * mask[0, place, :, None]}
+    found = losses(weights, shape, data, Masks(hidden=mask))
+    torch.testing.assert_close(found, losses(zeros, shape, data), **EXACT)
+    assert not torch.allclose(found, losses(weights, shape, data), atol=1e-3)
+
+
+def test_dropout_at_both_ends_is_a_mask_of_all_tokens():
+    net, largest, data = supernet(SMALL), SMALL.extremes()[1], batch(SMALL)
+    shape, weights = SMALL.shape_of(largest.choices), dict(net.network.named_parameters())
+    nothing = torch.zeros(2, 1, shape.width)
+    guess = torch.full((2, 9), float(SMALL.vocab_size)).log()
+    for masks in (Masks(embedding=nothing), Masks(output=nothing)):
+        torch.testing.assert_close(losses(weights, shape, data, masks), guess)
 
 
 def test_dropout_acts_in_training_alone_and_the_same_in_both_networks():

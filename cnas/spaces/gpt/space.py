@@ -131,7 +131,7 @@ class GptSpace(GptNetworkSizes, SearchSpace):
     def build_supernet(self) -> GptSuperNet:
         """A freshly initialised supernet: the largest network."""
         _, largest = self.extremes()
-        return GptSuperNet(self.build_network(largest), self.shape_of)
+        return GptSuperNet(self.build_network(largest), self.shape_of(largest.choices), self.shape_of)
 
     def build_network(self, architecture: Architecture, **sizes: Any) -> Any:
         """The stock decoder of ``architecture``; ``sizes`` are fields of `GptNetworkSizes`."""

@@ -22,12 +22,13 @@ class GptSuperNet(SuperNet):
 
     Args:
         network: the stock decoder of the largest architecture, as `prepare` leaves it.
+        largest: its sizes.
         shape_of: the sizes that one choice per decision stands for.
     """
 
-    def __init__(self, network: Any, shape_of: Callable[[Sequence[Choice]], Shape]) -> None:
+    def __init__(self, network: Any, largest: Shape, shape_of: Callable[[Sequence[Choice]], Shape]) -> None:
         super().__init__()
-        self.network, self.shape_of, self.outcomes = network, shape_of, network.outcomes
+        self.network, self.largest, self.shape_of, self.outcomes = network, largest, shape_of, network.outcomes
 
     def forward(self, batch: Batch, routing: Routing) -> Output:
         """Per-token losses of one architecture. Logits are never held at once.
@@ -41,8 +42,7 @@ class GptSuperNet(SuperNet):
         shape, weights = self.shape_of(sorted(choices)), dict(self.network.named_parameters())
         masks = NO_MASKS
         if self.training:
-            like = weights[EMBEDDING]
-            masks = Masks.draw(self.network.dropout_rates, batch, like.shape[1], like).cut(shape.width)
+            masks = Masks.draw(self.network.dropout_rates, batch, self.largest, weights[EMBEDDING]).cut(shape)
         found = losses(cut(weights, shape), shape, batch, masks, self.network.memory)
         return Output(found, None, None, found.new_zeros(()))
 
