@@ -208,9 +208,9 @@ class Curriculum:
         last = progress.epoch + 1 >= progress.epochs
         return self.refresh == "epoch" and not last and (progress.epoch + 1) % self.every == 0
 
-    def due_in_step(self, progress: Progress) -> bool:
-        """Whether the batch of a step is scored."""
-        return self.refresh == "step" and progress.step % self.every == 0
+    def source_in_step(self, progress: Progress) -> str | None:
+        """Whose losses reweight the batch of a step, see ``source``; None where it keeps the weights it has."""
+        return self.source if self.refresh == "step" and progress.step % self.every == 0 else None
 
     def update(self, unit_ids_U: Tensor, losses_KU: Tensor, progress: Progress) -> int:
         """Reweight some units; their weights have mean 1 among themselves (Eq. 10-11).

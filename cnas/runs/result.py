@@ -138,7 +138,7 @@ class SearchFigures(PhaseFigures):
     """
 
     valid: dict[str, float | None] = {}
-    front: list[FrontRecord] = []
+    front: list[FrontRecord] = Field(default_factory=list)
 
 
 class RetrainFigures(PhaseFigures):

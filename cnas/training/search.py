@@ -90,10 +90,8 @@ class SearchLoop(AccelerateLoop):
         self.run()
         with self._afterwards():
             architecture, figures = self.algorithm.derive(self.search_context("derive"))
-        seconds, place, trouble = self.count_time(), self.progress, self.guard.trouble.counts
-        return SearchResult(
-            architecture, place.epoch, place.step, seconds, figures, trouble, front=self.algorithm.front
-        )
+        at, trouble, front = self.progress, self.guard.trouble.counts, self.algorithm.front
+        return SearchResult(architecture, at.epoch, at.step, self.count_time(), figures, trouble, front=front)
 
     def validation_losses(self, architectures: Sequence[Architecture]) -> list[float]:
         """The mean loss of each architecture on all validation batches, with the weights the search has left.
@@ -122,12 +120,11 @@ class SearchLoop(AccelerateLoop):
 
     def train_step(self, index: int) -> Requests:
         """Reweight the batch under ``refresh="step"`` (Algorithm 1), and learn architecture and weights from it."""
-        batch, order, weights = self.fetch(index), self.algorithm.arch_order, None
-        source = self._source(index)
+        batch, order = self.fetch(index), self.algorithm.arch_order
+        source = self.curriculum and self.curriculum.source_in_step(self._training_progress(index))
         if source == "candidates":
             self._reweight_batch(batch, index)
-        if self.curriculum is not None:
-            weights = self.curriculum.weights
+        weights = None if self.curriculum is None else self.curriculum.weights
         parts = self.in_parts(batch, weights)
         if order == "before":
             if self.context.graphs.active:
@@ -144,12 +141,6 @@ class SearchLoop(AccelerateLoop):
         if order == "after":
             self._arch_step(index, parts)
         return asked
-
-    def _source(self, index: int) -> str:
-        """Whose losses reweight the batch; empty where nobody's do."""
-        if self.curriculum is None or not self.curriculum.due_in_step(self._training_progress(index)):
-            return ""
-        return self.curriculum.source
 
     def _pass(self, routing: Routing) -> Pass:
         return Pass(lambda rows: self.forward(rows, routing), lambda rows: self.parts.supernet.pure(rows, routing))
@@ -190,16 +181,15 @@ class SearchLoop(AccelerateLoop):
             scored = replace(scored, hidden_state=batch.hidden_state, all_reduce_sum=batch.all_reduce_sum)
             losses, _ = self.scorer.batch_losses(candidates, scored, [batch.hidden_state] * len(candidates), total)
         else:
-            return self._reweight_unscored(to_host([unit_ids])[0].unique(), progress)
+            return self._reweight(to_host([unit_ids])[0].unique(), None, progress)
         return self._reweight(*unit_means(*to_host((losses, unit_ids))), progress)
 
-    def _reweight(self, unit_ids_U: Tensor, losses_KU: Tensor, progress: Progress) -> None:
+    def _reweight(self, unit_ids_U: Tensor, losses_KU: Tensor | None, progress: Progress) -> None:
+        """By a curriculum that may look at no losses."""
         assert self.curriculum is not None
+        if losses_KU is None:
+            losses_KU = torch.empty(0, len(unit_ids_U), device=unit_ids_U.device)
         self.guard.trouble = self.guard.trouble.without(self.curriculum.update(unit_ids_U, losses_KU, progress))
-
-    def _reweight_unscored(self, unit_ids_U: Tensor, progress: Progress) -> None:
-        """Of a curriculum that looks at no losses."""
-        self._reweight(unit_ids_U, torch.empty(0, len(unit_ids_U), device=unit_ids_U.device), progress)
 
     def _training_progress(self, batch: int) -> Progress:
         place = self.progress
@@ -270,7 +260,7 @@ class SearchLoop(AccelerateLoop):
         if candidates := self._candidates(progress.epoch):
             self._reweight(*self.scorer.units(candidates, self.batches.scoring_view(), self._between), progress)
         else:
-            self._reweight_unscored(torch.arange(self.batches.num_units, device=HOST), progress)
+            self._reweight(torch.arange(self.batches.num_units, device=HOST), None, progress)
 
     def _candidates(self, counter: int) -> list[Architecture]:
         """The K candidates π_K (Eq. 13), drawn from a stream that nothing else reads."""

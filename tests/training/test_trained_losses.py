@@ -106,9 +106,9 @@ def test_only_some_epochs_are_scored():
     curriculum = Uncertainty(every=3)
     assert [epoch for epoch in range(10) if curriculum.due(Progress(epoch, 10, 0))] == [2, 5, 8]
     assert [epoch for epoch in range(9) if curriculum.due(Progress(epoch, 9, 0))] == [2, 5]
-    assert not any(curriculum.due_in_step(Progress(0, 10, step)) for step in range(9))
+    assert not any(curriculum.source_in_step(Progress(0, 10, step)) for step in range(9))
     by_step = Uncertainty(every=4, refresh="step")
-    assert [step for step in range(9) if by_step.due_in_step(Progress(0, 10, step))] == [0, 4, 8]
+    assert [step for step in range(9) if by_step.source_in_step(Progress(0, 10, step))] == [0, 4, 8]
 
 
 def test_another_curriculum_keeps_both(tmp_path):
