@@ -109,8 +109,9 @@ class Retrainer(AccelerateLoop):
 
     def train_step(self, index: int) -> Requests:
         """One update of the weights, in which every unit counts the same, or as the curriculum says."""
-        weights = None if self.curriculum is None else self.curriculum.weights
-        return self.weight_step(index, self.in_parts(self.fetch(index), weights), [Pass(self.forward, self.pure)])
+        return self.weight_step(
+            index, self.in_parts(self.fetch(index), self.curriculum), [Pass(self.forward, self.pure)]
+        )
 
     def forward(self, batch: Batch) -> Output:
         """Run the network."""

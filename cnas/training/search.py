@@ -124,19 +124,17 @@ class SearchLoop(AccelerateLoop):
         source = self.curriculum and self.curriculum.source_in_step(self._training_progress(index))
         if source == "candidates":
             self._reweight_batch(batch, index)
-        weights = None if self.curriculum is None else self.curriculum.weights
-        parts = self.in_parts(batch, weights)
+        parts = self.in_parts(batch, self.curriculum)
         if order == "before":
-            if self.context.graphs.active:
-                for part in parts:
-                    self.parts.supernet.draw_ahead(part.batch)
+            for part in parts if self.context.graphs.active else ():
+                self.parts.supernet.draw_ahead(part.batch)
             self._arch_step(index, parts)
         routings = self.algorithm.routes(self.context.generator("route", self.progress.step))
         passes = [self._pass(routing) for routing in routings]
         if source == "trained":
             losses, passes = run_ahead(passes, batch, self.context)
             self._reweight_batch(batch, index, losses)
-            parts = self.in_parts(batch, weights)
+            parts = self.in_parts(batch, self.curriculum)
         asked = self.weight_step(index, parts, passes)
         if order == "after":
             self._arch_step(index, parts)
@@ -185,11 +183,9 @@ class SearchLoop(AccelerateLoop):
         return self._reweight(*unit_means(*to_host((losses, unit_ids))), progress)
 
     def _reweight(self, unit_ids_U: Tensor, losses_KU: Tensor | None, progress: Progress) -> None:
-        """By a curriculum that may look at no losses."""
         assert self.curriculum is not None
-        if losses_KU is None:
-            losses_KU = torch.empty(0, len(unit_ids_U), device=unit_ids_U.device)
-        self.guard.trouble = self.guard.trouble.without(self.curriculum.update(unit_ids_U, losses_KU, progress))
+        found_KU = unit_ids_U.new_empty(0, len(unit_ids_U), dtype=torch.float32) if losses_KU is None else losses_KU
+        self.guard.trouble = self.guard.trouble.without(self.curriculum.update(unit_ids_U, found_KU, progress))
 
     def _training_progress(self, batch: int) -> Progress:
         place = self.progress

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from transformers import TrainerCallback
 
+from cnas.curricula import Curriculum
 from cnas.data.base import OrderedBatches
 from cnas.spaces.pure import PureForward
 from cnas.training.arguments import LoopArguments
@@ -89,14 +90,15 @@ class WeightSteps(ABC):
         """This process's rows of training batch ``index``, with their hidden state and the step's dropout masks."""
         return fetch(self.batches, index, self.context, self.hidden_state, f"{self.phase}/dropout", self.progress.step)
 
-    def in_parts(self, batch: Batch, weights: Callable[[Tensor], Tensor] | None = None) -> list[Part]:
+    def in_parts(self, batch: Batch, curriculum: Curriculum | None = None) -> list[Part]:
         """The batch in parts of at most ``micro_batch_size`` rows.
 
         Args:
             batch: rows of this process.
-            weights: the curriculum's v of unit ids; None where there is no curriculum.
+            curriculum: has the weight v of every unit; None where all count the same.
         """
         most = self.config.micro_batch_size
+        weights = None if curriculum is None else curriculum.weights
         return cut(batch, 1 if most is None else math.ceil(len(batch.labels) / most), weights)
 
     def weight_step(
