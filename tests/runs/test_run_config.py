@@ -64,7 +64,7 @@ def changed(values, path):
     return copy
 
 
-CHOICES = {"refresh": "step", "unit": "token", "penalised_output": "dropped"}
+CHOICES = {"refresh": "step", "weight_decay_on": "matrices", "unit": "token", "penalised_output": "dropped"}
 TEXTS = {
     "report_to": ["tensorboard"],
     "logging_dir": "elsewhere",
