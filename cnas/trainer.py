@@ -18,7 +18,7 @@ from cnas.runs.choices import choose, preset_with
 from cnas.runs.config import RunConfig
 from cnas.runs.devices import make_accelerator
 from cnas.runs.finished_search import measure_subnet, search_result
-from cnas.runs.folder import RunFolder
+from cnas.runs.folder import RunFolder, chosen
 from cnas.runs.result import RunResult
 from cnas.runs.session import at_work
 from cnas.runs.task import Hooks, Task, load_task
@@ -187,7 +187,8 @@ class CurriculumTrainer(FinishedRunMixin):
         In a new process too this goes on from the search that is in the folder.
 
         Args:
-            architecture: train this one instead, without a search; in a folder of its own.
+            architecture: the one to train, on the front that the search has found; or one to train without a search, in
+                a folder of its own.
             resume_from_checkpoint: go on from the newest checkpoint of the training.
 
         Returns:
@@ -199,12 +200,7 @@ class CurriculumTrainer(FinishedRunMixin):
         """
         found = self.folder.read_json("search.json")
         if architecture is not None and (found or {}).get("string") != str(architecture):
-            if found is not None:
-                raise UserError(
-                    f"output_dir {self.folder.path} has found {found['string']!r}; train {str(architecture)!r} in a "
-                    "folder of its own"
-                )
-            self.config = replace(self.config, architecture=str(architecture))
+            self.config = self.folder.with_architecture(self.config, str(architecture))
             self.__dict__.pop("task", None)
         if self.config.architecture is None and found is None:
             raise UserError(f"output_dir {self.folder.path} holds no finished search; call search first")
@@ -237,7 +233,7 @@ class CurriculumTrainer(FinishedRunMixin):
             found = pipeline.search(task, context, self.folder, self.hooks)
             trained = None
             if config.retrain.num_train_epochs:
-                architecture = config.space.parse(found["string"])
+                architecture = config.space.parse(chosen(found))
                 trained = pipeline.retrain(task, context, architecture, self.hooks)
                 self._network = trained.network
             return pipeline.conclude(task, context, self.folder, found, trained)

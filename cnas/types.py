@@ -162,11 +162,26 @@ class Candidate:
 
 
 @dataclass(frozen=True)
+class FrontPoint:
+    """An architecture of which no other is better in everything: in its loss and in what it costs.
+
+    Args:
+        architecture: in the notation of the space.
+        loss: mean validation loss in nats, with the weights that all architectures share.
+        costs: by name, as `SearchSpace.costs` has them, and what was measured.
+    """
+
+    architecture: str
+    loss: float
+    costs: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class SearchResult:
     """The result of a search.
 
     Args:
-        architecture: what was found.
+        architecture: what was found; None where that is a front, on which somebody must choose.
         epochs: how many the search took.
         steps: weight steps, all epochs together.
         seconds: wall-clock time, over all parts of a resumed run.
@@ -174,9 +189,10 @@ class SearchResult:
         trouble: ``bad_steps``, ``recoveries``, ``left_out``: how often numbers were not finite, and what came of it.
         history: a row for every epoch, as ``metrics.jsonl`` has them.
         ranked: n architectures, best first; see `top`.
+        front: the best trade-offs of loss and costs, the smallest loss first; empty where none were looked for.
     """
 
-    architecture: Architecture
+    architecture: Architecture | None
     epochs: int
     steps: int
     seconds: float
@@ -184,6 +200,7 @@ class SearchResult:
     trouble: dict[str, int] = field(default_factory=dict)
     history: tuple[dict[str, Any], ...] = field(default=(), repr=False)
     ranked: Callable[[int], list[Candidate]] | None = field(default=None, repr=False, compare=False)
+    front: tuple[FrontPoint, ...] = ()
 
     @property
     def metrics(self) -> dict[str, Any]:

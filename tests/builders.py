@@ -17,9 +17,11 @@ from accelerate import Accelerator
 from cnas import algorithms, spaces
 from cnas.curricula import Curriculum
 from cnas.data.base import OrderedBatches
+from cnas.data.chunks import PackedChunks
 from cnas.data.image_batches import ImageBatches
 from cnas.data.image_set import ChannelStatistics, ImageSet
 from cnas.data.streams import TextStreams
+from cnas.spaces.base import SearchSpace
 from cnas.training import RunContext, SearchArguments, SearchLoop, SearchParts
 from cnas.training.metrics_log import read, stable
 
@@ -27,6 +29,7 @@ WORDS, LENGTH, ROWS = 30, 5, 4
 DROPOUTS = ("words", "embedding", "input", "hidden", "output")
 SPACE_SIZES = {"vocab_size": WORDS, "hidden_size": 8, "nodes": 2, "init_range": 0.5, "tar": 0.5}
 SPACE_SIZES |= {"channels": 4, "cells": 1, "classes": 3, "image_channels": 2}
+SPACE_SIZES |= {"width": (8, 12), "depth": (1, 2), "heads": (1, 2), "mlp": (8, 16), "head_dim": 4, "init_std": 0.3}
 SPACE_SIZES |= {f"dropout_{name}": 0.1 for name in DROPOUTS}
 SEARCH_SIZES = {"controller_size": 8, "updates": 3, "samples": 2, "derive_samples": 3, "learning_rate": 0.02}
 SEARCH_SIZES |= {"proposals": 3, "population": 5, "generations": 2, "parents": 2, "mutations": 2, "crossovers": 2}
@@ -54,6 +57,9 @@ def images(space: Any, count: int = 28, seed: int = 0) -> ImageSet:
 
 def build_batches(space: Any, unit: str, batch_size: int, valid_batch_size: int) -> tuple[OrderedBatches, ...]:
     """(training batches, validation batches) of what a space reads: images where it has classes, else text."""
+    if space.independent_rows:
+        train = PackedChunks(tokens(), batch_size, LENGTH, unit, seed=1)
+        return train, TextStreams(tokens(60, seed=1), valid_batch_size, LENGTH, context=2)
     if not hasattr(space, "classes"):
         train = TextStreams(tokens(), batch_size, LENGTH, unit)
         return train, TextStreams(tokens(60, seed=1), valid_batch_size, LENGTH)
@@ -71,6 +77,13 @@ def build_space(name: str = "enas_rnn", **changes: Any) -> Any:
     """A space at its smallest."""
     cls = spaces.space_class(name)
     return cls(**_known(cls, SPACE_SIZES) | changes)
+
+
+def fits(algorithm: str, space: str) -> bool:
+    """Whether an algorithm can search a space."""
+    kind, searched = algorithms.default_config(algorithm).algorithm, spaces.space_class(space)
+    has_sizes = searched.extremes is not SearchSpace.extremes
+    return (searched.relaxable or not kind.needs_relaxation) and (has_sizes or kind.paths_per_step == 1)
 
 
 def algorithm_config(name: str, **changes: Any) -> Any:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from builders import bits, build_session, build_space, build_trainer, rows
+from builders import bits, build_session, build_space, build_trainer, fits, rows
 
 from cnas import algorithms, spaces
 from cnas.curricula import Uncertainty
@@ -21,7 +21,7 @@ from cnas.training import step_graphs
 
 def check(folder: Path, device: str) -> int:
     """Raises where a search is not on the device or not finite; returns how many there were."""
-    pairs = [*itertools.product(algorithms.names(), spaces.names())]
+    pairs = [pair for pair in itertools.product(algorithms.names(), spaces.names()) if fits(*pair)]
     for place, (algorithm, name) in enumerate(pairs):
         context, space = build_session(folder / str(place)), build_space(name)
         unit = "sample" if hasattr(space, "classes") else "token"

@@ -31,6 +31,7 @@ CURRICULA = {"none": None} | {
     for refresh in ("epoch", "step")
     for unit in ("sequence", "token")
 }
+TRAINED = Uncertainty(source="trained", refresh="step", unit="token")
 OTHERS = {
     "rsps-darts_rnn": ("rsps", "darts_rnn", "epoch-sequence"),
     "enas-darts_rnn": ("enas", "darts_rnn", "none"),
@@ -39,6 +40,8 @@ OTHERS = {
     "darts_v2-enas_rnn": ("darts_v2", "enas_rnn", "step-sequence"),
     "gdas-enas_rnn": ("gdas", "enas_rnn", "epoch-sequence"),
     "spos-enas_rnn": ("spos", "enas_rnn", "epoch-token"),
+    "rsps-gpt": ("rsps", "gpt", "epoch-token"),
+    "sandwich-gpt": ("sandwich", "gpt", "trained"),
     "recorded": ("enas", "enas_rnn", "step-token"),
     "recorded-normed": ("darts_v1", "darts_rnn", "none"),
 }
@@ -47,7 +50,7 @@ One of several processes runs steps as they are where these normalise over all."
 CASES = [*CURRICULA, *OTHERS, "accumulated", "retrain"]
 SLOW = {"epoch-sequence", "step-token", "rsps-darts_rnn", "enas-darts_rnn", "darts_v2-enas_rnn", "spos-enas_rnn"}
 """Cases for the long tests; the others have every curriculum's refresh and unit, every kind of algorithm and space."""
-HALVES = ("epoch-token", "darts_v2-darts_rnn")
+HALVES = ("epoch-token", "darts_v2-darts_rnn", "rsps-gpt")
 """The cases that are also left half-way, to be gone on with by another number of processes."""
 BOTH = {"none", "step-sequence"}
 """Cases of both precisions. Normalising five rows enlarges rounding up to 316 times, and Adam takes a step of full size
@@ -142,13 +145,16 @@ def _config(case: str) -> RunConfig:
     if case not in OTHERS:
         return replace(config, curriculum=CURRICULA.get(case))
     algorithm, space, curriculum = OTHERS[case]
+    built = build_space(space)
+    sizes = {name: getattr(config.space, name) for name in ("hidden_size", "init_range") if hasattr(built, name)}
     return replace(
         config,
-        space=build_space(space, **{field: getattr(config.space, field) for field in ("hidden_size", "init_range")}),
+        space=replace(built, **sizes),
+        network=config.network if isinstance(config.network, built.network_sizes) else built.network_sizes(),
         search=algorithm_config(algorithm),
         # At a rate at which training diverges, rounding would grow with it.
         trainer=replace(config.trainer, learning_rate=1.0),
-        curriculum=CURRICULA[curriculum],
+        curriculum=TRAINED if curriculum == "trained" else CURRICULA[curriculum],
     )
 
 

@@ -177,7 +177,7 @@ def parse_for(recipe: str, argv: list[str]) -> object:
 
 def presets_of(recipe: str) -> dict[str, object]:
     """What makes the configurations of a recipe, by the names of its presets."""
-    names = ("smoke", "cpu", "paper")
+    names = [name for name in ("smoke", "cpu", "small", "paper") if f"{recipe}/{name}" in presets.names()]
     table = {name: partial(RunConfig.from_preset, f"{recipe}/{name}") for name in names}
     return RECIPES[recipe].get("PRESETS", table)
 
@@ -272,13 +272,13 @@ def sizes(config: RunConfig) -> list[int | None]:
     """Data, width, epochs and batch of the search, unless the architecture is given; the same of the training."""
     search, training = config.trainer, config.retrain
     if config.text is not None:
-        shown, used = (config.text.search_tokens, config.space.hidden_size), config.text.train_tokens
-        width = config.network.hidden_size
+        shown, used, width = config.text.search_tokens, config.text.train_tokens, "hidden_size"
     else:
-        shown, used = (config.images.search_images, config.space.channels), config.images.train_images
-        width = config.network.channels
-    searched = [] if config.architecture else [*shown, search.num_train_epochs, search.global_batch_size]
-    return [*searched, used, width, training.num_train_epochs, training.global_batch_size]
+        shown, used, width = config.images.search_images, config.images.train_images, "channels"
+    # Where widths are searched there is none.
+    widths = [[getattr(part, width)] if hasattr(part, width) else [] for part in (config.space, config.network)]
+    searched = [] if config.architecture else [shown, *widths[0], search.num_train_epochs, search.global_batch_size]
+    return [*searched, used, *widths[1], training.num_train_epochs, training.global_batch_size]
 
 
 def preset_cells(name: str, preset: RunConfig | dict[str, RunConfig]) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from statistics import median
 from typing import NoReturn
 
@@ -23,6 +23,10 @@ from cnas.types import Architecture
 
 TRIES = 30
 """Random draws for each distinct architecture wanted, before all that are left are listed."""
+LISTED = 100_000
+"""A larger space is never listed."""
+CHILD_TRIES = 10
+"""Attempts for each child wanted, as in published codes; random architectures take the place of missing ones."""
 
 
 def k_best(log_probs: Sequence[Tensor], k: int) -> list[tuple[tuple[int, ...], float]]:
@@ -103,6 +107,12 @@ def _impossible(
     return [(indices, -math.inf) for indices in itertools.islice(rest, count)]
 
 
+def every(space: SearchSpace) -> Iterator[Architecture]:
+    """All connected architectures, in the order of their options."""
+    choices = itertools.product(*(decision.options for decision in space.decisions()))
+    return filter(space.is_connected, map(space.architecture, choices))
+
+
 def distinct(
     space: SearchSpace, count: int, generator: torch.Generator, seen: Collection[Architecture] = ()
 ) -> list[Architecture]:
@@ -123,11 +133,33 @@ def distinct(
             found[one] = None
         if len(found) == count:
             return list(found)
+    if space.size > LISTED:
+        return list(found)  # Where limits leave little of a large space.
     # So many repetitions mean that nearly all are found: the others are few enough to be listed.
-    every = map(space.architecture, itertools.product(*(decision.options for decision in space.decisions())))
-    rest = [one for one in every if one not in found and one not in seen and space.is_connected(one)]
+    rest = [one for one in every(space) if one not in found and one not in seen]
     order = torch.randperm(len(rest), generator=generator).tolist()
     return [*found, *(rest[place] for place in order)][:count]
+
+
+def fresh(
+    space: SearchSpace, draw: Callable[[], Architecture], count: int, seen: Collection[Architecture]
+) -> list[Architecture]:
+    """Up to ``count`` distinct connected children that are not in ``seen``; fewer where ``draw`` repeats itself.
+
+    Args:
+        space: of the architectures.
+        draw: makes a child.
+        count: how many.
+        seen: architectures that are not wanted.
+    """
+    found: dict[Architecture, None] = {}
+    for _ in range(CHILD_TRIES * count):
+        child = draw()
+        if child not in seen and space.is_connected(child):
+            found[child] = None
+        if len(found) == count:
+            break
+    return list(found)
 
 
 def distinct_candidates(
@@ -180,7 +212,7 @@ def costs_of(context: SearchContext, architectures: Sequence[Architecture], inde
         Stopped: a signal asked for it.
     """
     if context.validation_accuracies is None:
-        return _losses_of(context, architectures, index)
+        return losses_of(context, architectures, index)
     return [1.0 - share for share in _in_groups(context, context.validation_accuracies, architectures, index)]
 
 
@@ -213,7 +245,7 @@ def figures(context: SearchContext, architecture: Architecture, cost: float) -> 
     found = figure(context, cost)
     if context.validation_accuracies is None:
         return found | {"valid_perplexity": perplexity(cost)}
-    (loss,) = _losses_of(context, [architecture], None)
+    (loss,) = losses_of(context, [architecture], None)
     return found | {"valid_loss": loss}
 
 
@@ -244,7 +276,8 @@ def best_of(
     raise NonFiniteError(f"the validation losses of all {len(costs)} architectures to choose from are not finite")
 
 
-def _losses_of(context: SearchContext, architectures: Sequence[Architecture], index: int | None) -> list[float]:
+def losses_of(context: SearchContext, architectures: Sequence[Architecture], index: int | None) -> list[float]:
+    """The validation loss in nats of each architecture; one that is no number is infinite."""
     losses = _in_groups(context, context.validation_losses, architectures, index)
     return [math.inf if math.isnan(loss) else loss for loss in losses]
 

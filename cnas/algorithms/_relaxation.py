@@ -180,6 +180,8 @@ class Relaxed(SearchAlgorithm):
         seed: what the first α is drawn from.
     """
 
+    needs_relaxation = True
+
     def __init__(self, space: SearchSpace, config: AlphaConfig, seed: int) -> None:
         super().__init__(space, config)
         self.arch_order = config.order

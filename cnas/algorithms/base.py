@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from cnas.errors import UserError
 from cnas.spaces.base import SearchSpace
-from cnas.types import Architecture, Paper, Routing
+from cnas.types import Architecture, FrontPoint, Paper, Routing
 
 GROUP = 10
 """Most architectures scored in one call, which bounds the memory that takes."""
@@ -111,9 +111,11 @@ class AlgorithmConfig:
 
     Attributes:
         algorithm: the class it is within.
+        pick: the architecture that somebody chose on a front; None where nobody did, or there is no front.
     """
 
     algorithm: ClassVar[type[SearchAlgorithm]]
+    pick: str | None = None
 
     @property
     def needs_sgd(self) -> bool:
@@ -165,11 +167,17 @@ class SearchAlgorithm(nn.Module, ABC):
         paper: where it was published.
         config: its hyper-parameters, where it has any.
         arch_order: whether `arch_step` comes before or after the weight step of the same batch; None is never.
+        needs_relaxation: whether it runs mixtures of operations, which not every space has.
+        paths_per_step: how many routings `routes` gives.
+        front: what `derive` found, where it looks for trade-offs of loss and costs; the smallest loss first.
     """
 
     name: str
     paper: ClassVar[Paper]
     arch_order: Literal["before", "after"] | None = None
+    needs_relaxation: ClassVar[bool] = False
+    paths_per_step: ClassVar[int] = 1
+    front: tuple[FrontPoint, ...] = ()
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -190,6 +198,14 @@ class SearchAlgorithm(nn.Module, ABC):
     def route(self, generator: torch.Generator) -> Routing:
         """The routing of the next weight step."""
 
+    def routes(self, generator: torch.Generator) -> Sequence[Routing]:
+        """The routings of the next weight step, whose losses are averaged; `route` alone where it is one.
+
+        Args:
+            generator: of this step's draws.
+        """
+        return [self.route(generator)]
+
     @abstractmethod
     def candidates(self, count: int, generator: torch.Generator) -> list[Architecture]:
         """The ``count`` candidates that score the data (π_K of Eq. 13), connected, drawn from ``generator``."""
@@ -202,8 +218,8 @@ class SearchAlgorithm(nn.Module, ABC):
         return {}
 
     @abstractmethod
-    def derive(self, context: SearchContext) -> tuple[Architecture, dict[str, float]]:
-        """The final architecture, and figures about how it was chosen."""
+    def derive(self, context: SearchContext) -> tuple[Architecture | None, dict[str, float]]:
+        """The final architecture, and figures about how it was chosen; None where somebody must choose on `front`."""
 
     def get_extra_state(self) -> Any:
         """The optimiser's state, so that it lands in every checkpoint."""

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from cnas.algorithms._candidates import best_of, costs_of, quality, refuse_count
 from cnas.algorithms._controller import Controller, ControllerConfig, Rollout
 from cnas.algorithms.base import SearchAlgorithm, SearchContext
+from cnas.algorithms.limits import LimitedConfig
 from cnas.errors import NonFiniteError
 from cnas.spaces.base import SearchSpace
 from cnas.types import Architecture, Paper, Routing
@@ -49,7 +50,7 @@ class ENAS(SearchAlgorithm):
     baseline: Tensor
 
     @dataclass(frozen=True, kw_only=True)
-    class Config(ControllerConfig):
+    class Config(ControllerConfig, LimitedConfig):
         """Hyper-parameters; `enas_lm` is google-research's code of that name."""
 
         learning_rate: float = 5e-5
@@ -62,6 +63,8 @@ class ENAS(SearchAlgorithm):
         """Largest norm of the controller's gradient (NATS-Bench: 5); none leaves it as it is (`enas_lm`)."""
         entropy_weight: float = 1e-5
         """Weight of the entropy bonus in the reward (`enas_lm`: 1e-5; the paper: 1e-4)."""
+        cost_weight: float = 0.0
+        """What is taken from the reward for each cost that `limit` names, times the cost as a share of its limit."""
         baseline_decay: float = 0.999
         """Decay of the moving average of rewards (`enas_lm`: 0.999); 1 keeps the baseline at 0."""
         reward_scale: float = 80.0
@@ -78,7 +81,8 @@ class ENAS(SearchAlgorithm):
             super().__post_init__()
             self._require_counts("updates", "samples", "derive_samples")
             self._require_positive("learning_rate", "epsilon", "reward_scale")
-            self._require_non_negative("entropy_weight")
+            self._require_non_negative("entropy_weight", "cost_weight")
+            self._require("cost_weight", not self.cost_weight or self.limit is not None, "0 without search.limit")
             self._require_betas(self.betas)
             clips = self.clip_norm is None or 0 < self.clip_norm < math.inf
             self._require("clip_norm", clips, "a finite number above 0, or none")
@@ -137,10 +141,12 @@ class ENAS(SearchAlgorithm):
         """One REINFORCE step; returns its figures."""
         rollout = self.controller.sample(self.config.samples, context.generator("controller", update))
         index = context.epoch * self.config.updates + update
-        qualities = self._qualities(context, self._architectures(rollout), index)
+        drawn = self._architectures(rollout)
         rewards = [
-            self.config.reward_scale * worth + self.config.entropy_weight * bonus
-            for worth, bonus in zip(qualities, rollout.bonus.tolist(), strict=True)
+            self.config.reward_scale * worth + self.config.entropy_weight * bonus - self._price(one)
+            for one, worth, bonus in zip(
+                drawn, self._qualities(context, drawn, index), rollout.bonus.tolist(), strict=True
+            )
         ]
         baseline, advantages = follow(float(self.baseline), rewards, self.config.baseline_decay)
         loss = -(rollout.log_probs * rollout.log_probs.new_tensor(advantages)).mean()
@@ -165,6 +171,12 @@ class ENAS(SearchAlgorithm):
             raise NonFiniteError(f"the norm of the controller's gradient is {norm}; its weights were not updated")
         self.optimizer.step()
         return norm
+
+    def _price(self, architecture: Architecture) -> float:
+        """What its costs take from the reward of an architecture."""
+        limits = self.config.limits if self.config.cost_weight else {}
+        costs = self.space.costs(architecture) if limits else {}
+        return self.config.cost_weight * sum(costs[name] / most for name, most in limits.items())
 
     def _qualities(self, context: SearchContext, architectures: Sequence[Architecture], index: int) -> list[float]:
         """From 0 to 1; each architecture is run once, and a disconnected one, which is worth nothing, not at all."""

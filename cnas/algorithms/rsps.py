@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import torch
 
 from cnas.algorithms._candidates import best_of, distinct, distinct_candidates
-from cnas.algorithms.base import AlgorithmConfig, SearchAlgorithm, SearchContext
+from cnas.algorithms.base import SearchAlgorithm, SearchContext
+from cnas.algorithms.limits import LimitedConfig
 from cnas.types import Architecture, Paper, Routing
 
 
@@ -33,7 +34,7 @@ class RSPS(SearchAlgorithm):
     )
 
     @dataclass(frozen=True, kw_only=True)
-    class Config(AlgorithmConfig):
+    class Config(LimitedConfig):
         """Hyper-parameters."""
 
         samples: int = 100

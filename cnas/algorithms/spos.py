@@ -7,19 +7,17 @@ random ones are compared with those that lead. The defaults of the evolution are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from cnas.algorithms._candidates import best_of, costs_of, distinct, distinct_candidates, figure
-from cnas.algorithms.base import AlgorithmConfig, SearchAlgorithm, SearchContext
+from cnas.algorithms._candidates import best_of, costs_of, distinct, distinct_candidates, figure, fresh
+from cnas.algorithms.base import SearchAlgorithm, SearchContext
+from cnas.algorithms.limits import LimitedConfig
 from cnas.spaces.base import SearchSpace
 from cnas.types import Architecture, Paper, Routing
-
-TRIES = 10
-"""Attempts for each child wanted, as in published codes; random architectures take the place of missing ones."""
 
 
 class SPOS(SearchAlgorithm):
@@ -42,7 +40,7 @@ class SPOS(SearchAlgorithm):
     )
 
     @dataclass(frozen=True, kw_only=True)
-    class Config(AlgorithmConfig):
+    class Config(LimitedConfig):
         """Hyper-parameters."""
 
         population: int = 50
@@ -144,20 +142,9 @@ class SPOS(SearchAlgorithm):
 
         children: list[Architecture] = []
         for draw, count in ((mutant, self.config.mutations), (cross, self.config.crossovers)):
-            children += self._fresh(draw, count if parents else 0, {*seen, *children})
+            children += fresh(self.space, draw, count if parents else 0, {*seen, *children})
         rest = self.config.population - len(children)
         return children + distinct(self.space, rest, draws, {*seen, *children})
-
-    def _fresh(self, draw: Callable[[], Architecture], count: int, seen: set[Architecture]) -> list[Architecture]:
-        """Up to ``count`` distinct connected children that are not in ``seen``."""
-        found: dict[Architecture, None] = {}
-        for _ in range(TRIES * count):
-            child = draw()
-            if child not in seen and self.space.is_connected(child):
-                found[child] = None
-            if len(found) == count:
-                break
-        return list(found)
 
     def get_extra_state(self) -> Any:
         """The leaders, in the notation of the space."""

@@ -76,7 +76,9 @@ def like(curriculum: Curriculum, name: str) -> Curriculum:
     kind = curriculum_class(name)
     if type(curriculum) is kind:
         return curriculum
-    kept: dict[str, Any] = {"refresh": curriculum.refresh, "unit": curriculum.unit}
+    kept: dict[str, Any] = {name: getattr(curriculum, name) for name in ("refresh", "unit", "every")}
+    if kind.min_candidates:
+        kept["source"] = curriculum.source
     if 0 < kind.min_candidates <= curriculum.num_candidates:
         kept["num_candidates"] = curriculum.num_candidates
     return kind(**kept)

@@ -114,6 +114,11 @@ class Curriculum:
     """How many subnets score the data (K, paper §4.5); 0 is the plain algorithm."""
     refresh: Literal["epoch", "step"] = "epoch"
     """When: a pass over all data after each epoch (the authors' code) or each batch before its step (Algorithm 1)."""
+    every: int = 1
+    """Only every so many epochs, or steps where ``refresh`` says so, are weights refreshed."""
+    source: Literal["candidates", "trained"] = "candidates"
+    """Whose losses count: those of K candidates, or those of the paths that the step trains itself, which cost nothing;
+    with ``refresh`` step, of algorithms that train several."""
     unit: Literal["sequence", "token", "sample"] = "sequence"
     """What has a weight: a chunk of text as a whole, every token of it, or (the one choice for images) a sample."""
     state: dict[str, Tensor] = field(init=False, repr=False, compare=False, default_factory=dict)
@@ -126,6 +131,11 @@ class Curriculum:
         self._require("num_candidates", least > 0 or self.num_candidates == 0, f"0 for {self.name}, which needs none")
         enough = self.num_candidates in {0, *range(least, self.num_candidates + 1)}
         self._require("num_candidates", enough, f"at least {least} for {self.name}, or 0")
+        self._require("every", self.every >= 1, "at least 1")
+        scores = self.source == "candidates" or least > 0
+        self._require("source", scores, f"candidates for {self.name}, which looks at no losses")
+        fits = self.source == "candidates" or self.refresh == "step"
+        self._require("refresh", fits, "step where curriculum.source is trained")
 
     def _require(self, name: str, holds: bool, allowed: str) -> None:
         """Raise a `UserError` with the field's value and what is allowed, unless it holds."""
@@ -195,7 +205,12 @@ class Curriculum:
 
     def due(self, progress: Progress) -> bool:
         """Whether all data is scored after the epoch: not after the last, which needs none."""
-        return self.refresh == "epoch" and progress.epoch + 1 < progress.epochs
+        last = progress.epoch + 1 >= progress.epochs
+        return self.refresh == "epoch" and not last and (progress.epoch + 1) % self.every == 0
+
+    def source_in_step(self, progress: Progress) -> str | None:
+        """Whose losses reweight the batch of a step, see ``source``; None where it keeps the weights it has."""
+        return self.source if self.refresh == "step" and progress.step % self.every == 0 else None
 
     def update(self, unit_ids_U: Tensor, losses_KU: Tensor, progress: Progress) -> int:
         """Reweight some units; their weights have mean 1 among themselves (Eq. 10-11).

@@ -1,6 +1,7 @@
 """Data as ordered batches: text and the streams a language model reads it in; labelled images and their views."""
 
 from cnas.data.base import OrderedBatches, process_rows
+from cnas.data.chunks import PackedChunks
 from cnas.data.image_batches import Augment, ImageBatches
 from cnas.data.image_set import ChannelStatistics, ImageSet
 from cnas.data.images import ImageConfig, ImageData, load_images
@@ -18,6 +19,7 @@ __all__ = [
     "ImageData",
     "ImageSet",
     "OrderedBatches",
+    "PackedChunks",
     "TextConfig",
     "TextData",
     "TextStreams",

@@ -81,6 +81,7 @@ class _Chunks(OrderedBatches):
     _rows: Tensor
     _cuts: list[int]
     unit: Literal["sequence", "token"] = "sequence"
+    context: int = 0
 
     def __len__(self) -> int:
         """How many chunks a stream has."""
@@ -89,6 +90,8 @@ class _Chunks(OrderedBatches):
     def batch(self, index: int, rows: slice) -> Batch:
         """Chunk ``index`` of the streams ``rows``: inputs, labels and unit ids, int64 [b, T].
 
+        Before the inputs come up to ``context`` earlier tokens, which have no labels.
+
         Raises:
             IndexError: there is no such chunk.
         """
@@ -96,7 +99,7 @@ class _Chunks(OrderedBatches):
             raise IndexError(f"chunk {index} of {len(self)}")
         start, end = self._cuts[index : index + 2]
         rows_bL = self._rows[rows]
-        inputs_bT = rows_bL[:, start:end].contiguous()
+        inputs_bT = rows_bL[:, max(0, start - self.context) : end].contiguous()
         labels_bT = rows_bL[:, start + 1 : end + 1].contiguous()
         return Batch(inputs_bT, labels_bT, self._unit_ids(index, start, end - start)[rows])
 
@@ -122,6 +125,7 @@ class TextStreams(_Chunks):
         unit: what a curriculum weight belongs to: a ``"sequence"`` (one chunk of one stream) or a ``"token"``.
         start: id of the token to put before each stream, e.g. ``<eos>``; None for none.
         tail: what becomes of the last P mod T predictions: ``"drop"`` them or ``"keep"`` them as a shorter chunk.
+        context: so many tokens before a chunk are read as well, for networks without a state that goes on.
 
     Raises:
         UserError: the streams are too short for one chunk.
@@ -144,8 +148,9 @@ class TextStreams(_Chunks):
         *,
         start: int | None = None,
         tail: Literal["drop", "keep"] = "drop",
+        context: int = 0,
     ) -> None:
-        self.batch_size, self.length, self.unit = batch_size, length, unit
+        self.batch_size, self.length, self.unit, self.context = batch_size, length, unit, context
         self._rows = _rows(tokens, batch_size)
         if start is not None:
             self._rows = torch.cat([self._rows.new_full((batch_size, 1), start), self._rows], dim=1)

@@ -94,7 +94,7 @@ class TextData:
         test: int64 [N]; None where the data has no test split.
         search: int64 [N]; the beginning of ``train`` that the search sees.
         splits: ``{"sentences": ..., "tokens": ...}`` of each split before it was cut; tokens count one ``<eos>`` per
-            sentence. Where tokens are no words, ``"words"`` too, one ``<eos>`` per sentence included.
+            sentence. Where tokens are no words, ``"words"`` and ``"bytes"`` too, one end per sentence included.
         tokenizer: what cut the text: ``word``, ``bpe:`` and a size, or ``fast:`` and a fingerprint.
     """
 
@@ -171,7 +171,12 @@ def read_evaluation(data: Any, config: TextConfig, vocabulary: TokenCodec) -> Te
 
 def _sizes(sentences: list[str], ids: Tensor, cut_by: str) -> dict[str, int]:
     sizes = {"sentences": len(sentences), "tokens": len(ids)}
-    return sizes if cut_by == WORD else sizes | {"words": sum(len(words(each)) + 1 for each in sentences)}
+    if cut_by == WORD:
+        return sizes
+    return sizes | {
+        "words": sum(len(words(each)) + 1 for each in sentences),
+        "bytes": sum(len(each.encode()) + 1 for each in sentences),
+    }
 
 
 def _read(data: Any, eval_dataset: Any, column: str | None) -> tuple[str, Mapping[str, Iterable[str]]]:

@@ -160,7 +160,8 @@ def _snippet(card: Card) -> str:
     # JSON's escapes are Python's too; `<` is escaped so that no reader of the card takes it for HTML.
     where = json.dumps(last_part(card.folder)).replace("<", "\\u003c")
     head, _, rest = card.kind.use.partition("\n")
-    return f"import cnas  # lets transformers know the model\n{head}\n\nfolder = {where}\n{rest.lstrip(chr(10))}"
+    known = "" if card.kind.stock else "import cnas  # lets transformers know the model\n"
+    return f"{known}{head}\n\nfolder = {where}\n{rest.lstrip(chr(10))}"
 
 
 def _lines(text: str) -> str:

@@ -21,7 +21,7 @@ def draw_cell(space: SearchSpace, architecture: Architecture) -> str:
     """The formulas of a cell's nodes and of its output, then a tree of who reads whom; node 0 is the ``input``.
 
     Nodes that read several others show their sum, and stand under each of them in the tree, unfolded at the first.
-    Lines have at most 80 characters.
+    Lines have at most 80 characters. Where every decision has a name, what was decided is listed instead.
 
     Args:
         space: the space of the architecture.
@@ -40,6 +40,8 @@ def draw_cell(space: SearchSpace, architecture: Architecture) -> str:
         └─ relu → node 2
            └─ identity → node 3
     """
+    if all(decision.name for decision in space.decisions()):
+        return "\n".join(space.operations[operation] for _, operation in architecture.choices)
     found = [(source, space.operations[operation], target) for source, operation, target in reads(space, architecture)]
     output = _wrapped(f"output = mean of {', '.join(map(_name, space.outputs))}") if space.outputs else []
     return "\n".join([*_formulas(found), *output, "", *_forest(found)])

@@ -35,9 +35,11 @@ def save_model(network: PreTrainedModel, words: TokenSource, folder: str | Path)
 
     The ids of ``<eos>``, which begins and ends a text, and of ``<pad>`` are written into the config and the generation
     config. What is written has one row more than ``network``, for ``<pad>``; the probabilities of the words are the
-    same. A tokenizer that has a token for padding keeps it, and no row is added. Generation never draws ``<unk>``
-    unless asked to. The code of the network lies beside its weights, so that it loads with ``trust_remote_code=True``
-    where this package is not installed. The folder appears whole or not at all; one that was there before is replaced.
+    same. A tokenizer that has a token for padding keeps it, and no row is added; beside a stock model of
+    `transformers`, which has no row that it never answers, ``<eos>`` fills up rows instead. Generation never draws
+    ``<unk>`` unless asked to. The code of the network lies beside its weights, so that it loads with
+    ``trust_remote_code=True`` where this package is not installed. The folder appears whole or not at all; one that was
+    there before is replaced.
 
     Args:
         network: the trained network; it is left as it is. It may have been loaded from such a folder.
@@ -52,13 +54,19 @@ def save_model(network: PreTrainedModel, words: TokenSource, folder: str | Path)
         UserError: the network was built for another number of words, or its code cannot travel with it.
         StorageError: the disk refused; an earlier folder is untouched.
     """
-    expected, count = network.config.vocab_size, len(words)
-    if network.config.pad_row is not None and not _has_pad(words):
+    expected, count, stock = network.config.vocab_size, len(words), not hasattr(network.config, "pad_row")
+    if _pad_row(network) is not None and not _has_pad(words):
         expected -= 1
     if expected != count:
         raise UserError(f"words must be as many as the network's vocab_size {expected}, got {count}")
-    tokenizer = padded(words) if isinstance(words, PreTrainedTokenizerFast) else build_tokenizer(words)
+    kind = padded if isinstance(words, PreTrainedTokenizerFast) else build_tokenizer
+    tokenizer = kind(words, own_pad=not stock)
     return save_network(_with_special_ids(network, tokenizer), tokenizer, folder)
+
+
+def _pad_row(network: PreTrainedModel) -> int | None:
+    row: int | None = getattr(network.config, "pad_row", None)
+    return row
 
 
 def _has_pad(words: TokenSource) -> bool:
@@ -166,7 +174,7 @@ def _line(ids: list[int], prompt: int, tokenizer: PreTrainedTokenizerFast) -> st
 def _with_special_ids(network: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
     """A copy that knows the special words, with a row for ``<pad>``."""
     network = copy.deepcopy(network)
-    if network.config.pad_row is None and len(tokenizer) > network.config.vocab_size:
+    if _pad_row(network) is None and len(tokenizer) > network.config.vocab_size:
         with _undisturbed(network, 0), torch.no_grad():
             network.resize_token_embeddings(len(tokenizer), mean_resizing=False).weight[tokenizer.pad_token_id] = 0
         network.config.pad_row = tokenizer.pad_token_id
@@ -190,7 +198,7 @@ def load_network(folder: str | Path) -> PreTrainedModel:
 
 def _never_drawn(network: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> list[int] | None:
     """The tokens that are no text: the unknown one, and that of padding where `pad_row` does not exclude it already."""
-    ids = {tokenizer.unk_token_id, *([tokenizer.pad_token_id] if network.config.pad_row is None else [])}
+    ids = {tokenizer.unk_token_id, *([tokenizer.pad_token_id] if _pad_row(network) is None else [])}
     return sorted(ids - {None, tokenizer.eos_token_id}) or None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from cnas import spaces
 from cnas.runs.measures import ACCURACY, PER_TOKEN, PERPLEXITY, Metric
 from cnas.runs.result import RunResult
 from cnas.types import Paper
@@ -24,6 +25,8 @@ class ModelKind:
         use: Python that loads the model from a variable ``folder`` and uses it; it follows two lines that import
             `cnas` and set ``folder``.
         papers: of what all these models share, each with what it is behind.
+        part: what of the model the search has decided.
+        stock: whether it is a stock model of `transformers`, so that no code comes with it.
     """
 
     task: str
@@ -34,7 +37,18 @@ class ModelKind:
     caution: str
     use: str
     papers: Mapping[str, Paper] = field(default_factory=dict)
+    part: str = "cell"
+    stock: bool = False
 
+
+TYING = {
+    "Network: embedding and decoder share their weights": Paper(
+        "Using the Output Embedding to Improve Language Models",
+        "Ofir Press, Lior Wolf",
+        2017,
+        "https://arxiv.org/abs/1608.05859",
+    )
+}
 
 LANGUAGE_MODEL = ModelKind(
     task="text-generation",
@@ -66,12 +80,7 @@ print(tokenizer.decode(tokens[0]))""",
             2016,
             "https://arxiv.org/abs/1512.05287",
         ),
-        "Network: embedding and decoder share their weights": Paper(
-            "Using the Output Embedding to Improve Language Models",
-            "Ofir Press, Lior Wolf",
-            2017,
-            "https://arxiv.org/abs/1608.05859",
-        ),
+        **TYING,
     },
 )
 
@@ -103,9 +112,12 @@ _KINDS = (LANGUAGE_MODEL, TOKEN_MODEL, IMAGE_CLASSIFIER)
 
 
 def kind_of(result: RunResult) -> ModelKind:
-    """The kind of model that a run has made, by what it is measured by.
+    """The kind of model that a run has made, by what it is measured by, and by its space where that is known here.
 
     Args:
         result: of the run.
     """
-    return next(kind for kind in _KINDS if kind.metric == result.metric)
+    kind = next(kind for kind in _KINDS if kind.metric == result.metric)
+    if result.space in spaces.names() and spaces.space_class(result.space).stock_networks:
+        return replace(kind, searched="the sizes of a transformer", part="architecture", stock=True, papers=TYING)
+    return kind

@@ -26,7 +26,9 @@ CASED_WORDS = 8
 """Up to so many words with capitals (PTB has one, ``N``), a vocabulary counts as lower-case."""
 
 
-def build_tokenizer(words: Sequence[str], unk: str = "<unk>", eos: str = "<eos>") -> PreTrainedTokenizerFast:
+def build_tokenizer(
+    words: Sequence[str], unk: str = "<unk>", eos: str = "<eos>", *, own_pad: bool = True
+) -> PreTrainedTokenizerFast:
     r"""A tokenizer whose ids are places in ``words``.
 
     Lines and words are those of `cnas.data.vocabulary`, as in training: text is split at blanks alone, so ``n't``,
@@ -44,6 +46,7 @@ def build_tokenizer(words: Sequence[str], unk: str = "<unk>", eos: str = "<eos>"
         words: the vocabulary in the order of its ids, ``unk`` and ``eos`` among them.
         unk: what stands for unknown words.
         eos: what ends a line; also begins a text.
+        own_pad: whether there is ``<pad>``; otherwise ``eos`` fills up rows, and there is no id but those of words.
 
     Raises:
         UserError: a word is there twice, is empty or holds white space, or ``unk`` or ``eos`` is missing.
@@ -57,8 +60,8 @@ def build_tokenizer(words: Sequence[str], unk: str = "<unk>", eos: str = "<eos>"
     """
     _check(words, unk, eos)
     lines = Replace(Regex(f"[{BLANKS}]*[{LINE_ENDS}][{BLANKS}]*"), f" {eos} ")
-    pad = _unused("pad", words)
-    apart = Chain([_apart(special) for special in (unk, eos, pad)])
+    pad = _unused("pad", words) if own_pad else eos
+    apart = Chain([_apart(special) for special in dict.fromkeys((unk, eos, pad))])
     backend = Tokenizer(WordLevel({apart.normalize_str(word): id for id, word in enumerate(words)}, unk_token=unk))
     backend.normalizer = Chain([lines, Replace(Regex(f"[{BLANKS}]+"), " "), apart, *_lower_case(words, (unk, eos))])
     backend.pre_tokenizer = Split(" ", "removed")
@@ -74,12 +77,18 @@ def build_tokenizer(words: Sequence[str], unk: str = "<unk>", eos: str = "<eos>"
     )
 
 
-def padded(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
-    """A copy that fills up the right side of shorter rows, with a token ``<pad>`` added where it has none for that."""
+def padded(tokenizer: PreTrainedTokenizerFast, *, own_pad: bool = True) -> PreTrainedTokenizerFast:
+    """A copy that fills up the right side of shorter rows.
+
+    Args:
+        tokenizer: a token of its own for that is kept.
+        own_pad: whether one without gets a new token ``<pad>``; otherwise its end of text is used.
+    """
     tokenizer = copy.deepcopy(tokenizer)
     tokenizer.padding_side = "right"
     if tokenizer.pad_token is None:
-        tokenizer.add_special_tokens({"pad_token": _unused("pad", tokenizer.get_vocab())})
+        pad = _unused("pad", tokenizer.get_vocab()) if own_pad else tokenizer.eos_token
+        tokenizer.add_special_tokens({"pad_token": pad})
     return tokenizer
 
 

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from cnas.data.base import OrderedBatches
 from cnas.errors import UserError
-from cnas.runs.folder import RunFolder
+from cnas.runs.folder import RunFolder, chosen
 from cnas.runs.pipeline import parameters, search_loop, seeded
 from cnas.runs.task import Hooks, Task
 from cnas.training.batch import run_network
@@ -19,7 +19,7 @@ from cnas.training.context import RunContext
 from cnas.training.evaluate import Compute, Predictions, Preprocess
 from cnas.training.metrics_log import read
 from cnas.training.search import SearchLoop
-from cnas.types import Architecture, Candidate, SearchResult
+from cnas.types import Architecture, Candidate, FrontPoint, SearchResult
 
 ATTEMPTS = 10
 """So often an algorithm is asked for architectures, where it proposes the same ones again."""
@@ -41,13 +41,13 @@ def finished_search(task: Task, context: RunContext) -> SearchLoop:
     return loop
 
 
-def ranked(task: Task, context: RunContext, found: Architecture, count: int) -> list[Candidate]:
+def ranked(task: Task, context: RunContext, found: Architecture | None, count: int) -> list[Candidate]:
     """The best of the found architecture and those the algorithm proposes, by validation loss with shared weights.
 
     Args:
         task: the run's data and configuration.
         context: accelerator, run folder, seed.
-        found: by the search.
+        found: by the search; None where that is a front.
         count: how many.
 
     Raises:
@@ -56,7 +56,7 @@ def ranked(task: Task, context: RunContext, found: Architecture, count: int) -> 
     space = task.config.space
     if not 1 <= count <= space.size:
         raise UserError(f"count must be between 1 and {space.size}, the number of architectures, got {count}")
-    loop, distinct = finished_search(task, context), {found: None}
+    loop, distinct = finished_search(task, context), dict.fromkeys([found] if found else [])
     for attempt in range(ATTEMPTS):
         if len(distinct) <= count:
             distinct |= dict.fromkeys(loop.algorithm.candidates(count, context.generator("top", attempt)))
@@ -76,14 +76,15 @@ def search_result(
         looking: gives a context in which nothing is written.
     """
     figures = dict(found["search"])
+    front = tuple(FrontPoint(**point) for point in figures.pop("front", []))
     named = {name: figures.pop(name) for name in ("epochs", "steps", "seconds", "valid")}
-    architecture = task.config.space.parse(found["string"])
+    architecture = None if found["string"] is None else task.config.space.parse(found["string"])
     history = tuple(row for row in read(home.path / "metrics.jsonl") if row["phase"] == "search")
 
     def top(count: int) -> list[Candidate]:
         return ranked(task, looking(), architecture, count)
 
-    return SearchResult(architecture, **named, trouble=figures, history=history, ranked=top)
+    return SearchResult(architecture, **named, trouble=figures, history=history, ranked=top, front=front)
 
 
 def _size(task: Task, architecture: Architecture) -> tuple[int, int]:
@@ -112,7 +113,7 @@ def measure_subnet(task: Task, context: RunContext, home: RunFolder, data: Any, 
     found = home.read_json("search.json")
     if found is None:
         raise UserError(f"output_dir {home.path} holds no finished search; call search, or train")
-    architecture, loop = task.config.space.parse(found["string"]), finished_search(task, context)
+    architecture, loop = task.config.space.parse(chosen(found)), finished_search(task, context)
     return measure(loop, architecture, task.valid_batches(data), **hooks.metrics)
 
 

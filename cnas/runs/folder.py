@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,23 @@ class RunFolder:
         """
         if not self._holds("config.json"):
             self.write_json("config.json", config.to_json())
+
+    def with_architecture(self, config: RunConfig, text: str) -> RunConfig:
+        """The configuration to train an architecture: one on the front that was found, or without a search.
+
+        Args:
+            config: of the run.
+            text: the architecture, in the notation of the space.
+
+        Raises:
+            UserError: the search has found another one.
+        """
+        found = self.read_json("search.json")
+        if found is None:
+            return replace(config, architecture=text)
+        if found["string"] is None:
+            return replace(config, search=replace(config.search, pick=text))
+        raise UserError(f"output_dir {self.path} has found {found['string']!r}; train {text!r} in a folder of its own")
 
     def has_progress(self) -> bool:
         """Whether there is anything to go on from."""
@@ -182,6 +200,24 @@ class RunFolder:
         with storage_errors(str(self.path / name)):
             self.path.mkdir(parents=True, exist_ok=True)
         replace_file(self.path / name, f"{text}\n".encode())
+
+
+def chosen(found: Mapping[str, Any]) -> str:
+    """The architecture that a finished search has found, in the notation of its space.
+
+    Args:
+        found: the contents of ``search.json``.
+
+    Raises:
+        UserError: it has found a front, and nobody has chosen yet.
+    """
+    if found["string"] is None:
+        count = len(found["search"]["front"])
+        raise UserError(
+            f"the search has found a front of {count} architectures, and there is no search.limit that chooses: go on "
+            "with --resume and --search.pick ARCHITECTURE"
+        )
+    return str(found["string"])
 
 
 def _same(name: str, mine: Any, theirs: Any) -> bool:

@@ -16,7 +16,7 @@ from cnas.random import generator
 from cnas.reports.report import report_run
 from cnas.runs.config import RunConfig
 from cnas.runs.devices import environment
-from cnas.runs.folder import RunFolder
+from cnas.runs.folder import RunFolder, chosen
 from cnas.runs.rankings import Ranker, load_rankings
 from cnas.runs.result import RunResult
 from cnas.runs.task import Hooks, RetrainResult, Task
@@ -48,7 +48,7 @@ def conclude(
         StorageError: the disk refuses.
     """
     config = task.config
-    architecture = config.space.parse(found["string"])
+    architecture = config.space.parse(chosen(found))
     reweighted = found["search"] and config.curriculum is not None and config.curriculum.active
     record = task.look_up(architecture, found.get("supernet_losses", {}))
     values = {
@@ -96,14 +96,18 @@ def search(task: Task, context: RunContext, home: RunFolder, hooks: Hooks = NONE
         hooks: callbacks.
 
     Returns:
-        ``{"string": ..., "search": ...}``; where nothing is searched (``options.architecture``) the latter is None.
+        ``{"string": ..., "search": ...}``; where nothing is searched (``options.architecture``) the latter is None, and
+        where a front was found on which nobody has chosen yet, the former.
     """
     config = task.config
     if config.architecture is not None:
         return {"string": config.space.parse(config.architecture).to_str(), "search": None}
     known = home.read_json("search.json")
     if known is not None:
-        context.log(f"the search is finished: found {known['string']}")
+        if known["string"] is None and config.search.pick is not None:
+            known["string"] = config.space.parse(config.search.pick).to_str()
+            _keep(known, context, home)
+        context.log(f"the search is finished: found {known['string'] or 'a front'}")
         return known
     trainer = search_loop(task, context, hooks, task.ranker(home))
     if not trainer.resume():
@@ -112,19 +116,27 @@ def search(task: Task, context: RunContext, home: RunFolder, hooks: Hooks = NONE
         )
     outcome = trainer.train()
     figures = {name: getattr(outcome, name) for name in ("epochs", "steps", "seconds", "valid")}
+    front = [asdict(point) for point in outcome.front]
     found = {
-        "string": outcome.architecture.to_str(),
-        "search": figures | outcome.trouble,
+        "string": outcome.architecture and outcome.architecture.to_str(),
+        "search": figures | outcome.trouble | ({"front": front} if front else {}),
         "fingerprint": task.fingerprint,
         "supernet_losses": _published(home),
     }
     # The search is over: its optimiser need not be kept through the training.
     context.accelerator.free_memory()
+    _keep(found, context, home)
+    for point in outcome.front:
+        costs = ", ".join(f"{cost:,.6g} {name}" for name, cost in point.costs.items())
+        context.log(f"front: {point.architecture}: loss {point.loss:.4f}, {costs}")
+    context.log(f"found {found['string'] or f'a front of {len(front)} architectures'}")
+    return found
+
+
+def _keep(found: dict[str, Any], context: RunContext, home: RunFolder) -> None:
     if context.accelerator.is_main_process:
         home.write_json("search.json", found)
     context.processes.wait()
-    context.log(f"found {found['string']}")
-    return found
 
 
 def _published(home: RunFolder) -> Mapping[str, float]:
@@ -143,7 +155,10 @@ def _candidates(config: RunConfig) -> str:
     curriculum = config.curriculum
     if curriculum is None or not curriculum.active:
         return "no curriculum"
-    count, refreshed = curriculum.num_candidates, f"every {curriculum.unit}, once per {curriculum.refresh}"
+    refresh, every, count = curriculum.refresh, curriculum.every, curriculum.num_candidates
+    refreshed = f"every {curriculum.unit}, once per {refresh if every == 1 else f'{every} {refresh}s'}"
+    if curriculum.source == "trained":
+        return f"the trained paths score {refreshed}"
     return f"{count} subnets score {refreshed}" if count else f"{curriculum.name} reweights {refreshed}"
 
 

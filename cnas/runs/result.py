@@ -45,10 +45,11 @@ class DatasetRecord(Part):
     def first_part(self, split: str) -> tuple[int, int] | None:
         """(used, size) of a split of which only the beginning was used; None where all of it was, or nobody knows.
 
-        The size of a split is the largest count it has, e.g. that of its tokens.
+        The size of a split is the number of its tokens, or else the largest count it has.
         """
         found, used = self.splits.get(split, 0), self.used.get(split)
-        sizes = found.values() if isinstance(found, dict) else [found]
+        counts = found if isinstance(found, dict) else {"tokens": found}
+        sizes = [counts["tokens"]] if "tokens" in counts else counts.values()
         size = max((each for each in sizes if isinstance(each, int)), default=0)
         return (used, size) if used is not None and used < size else None
 
@@ -107,10 +108,23 @@ class PhaseFigures(Part):
     left_out: Count = 0
 
 
+class FrontRecord(Part):
+    """An architecture that nothing beats in loss and costs, see `cnas.types.FrontPoint`."""
+
+    architecture: Text
+    loss: float
+    costs: dict[str, float]
+
+
 class SearchFigures(PhaseFigures):
-    """The search; ``valid`` has measurements on validation data with the shared weights, by name."""
+    """The search; ``valid`` has measurements on validation data with the shared weights, by name.
+
+    Attributes:
+        front: the best trade-offs of loss and costs, the smallest loss first; empty where none were looked for.
+    """
 
     valid: dict[str, float | None] = Field(default_factory=dict)
+    front: list[FrontRecord] = Field(default_factory=list)
 
 
 class RetrainFigures(PhaseFigures):
@@ -127,6 +141,8 @@ class RetrainFigures(PhaseFigures):
     test_perplexity: Measured | None = None
     valid_word_perplexity: Measured | None = None
     test_word_perplexity: Measured | None = None
+    valid_nats_per_byte: Measured | None = None
+    test_nats_per_byte: Measured | None = None
     valid_accuracy: Measured | None = None
     test_accuracy: Measured | None = None
 

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from cnas import algorithms
+from cnas.algorithms.base import AlgorithmConfig
 from cnas.benchmarks import TabularBenchmark, baselines, load_table, supernet_ranking
 from cnas.benchmarks.baselines import equal_cost
 from cnas.data.base import OrderedBatches
@@ -22,6 +24,7 @@ from cnas.runs.config import RunConfig
 from cnas.runs.folder import RunFolder
 from cnas.runs.rankings import Ranker
 from cnas.runs.result import RunResult
+from cnas.spaces.base import SearchSpace
 from cnas.training.evaluate import Compute, Preprocess
 from cnas.training.retrain import retrain_curriculum
 from cnas.training.search_parts import check_candidates, check_optimizer_fits, dataset_info
@@ -145,11 +148,13 @@ class Task(ABC):
     def _check_search(self, processes: int) -> None:
         config = self.config
         config.trainer.check_processes(processes, "trainer.")
+        _check_relaxation(config.search, config.space)
         check_optimizer_fits(config.search, config.trainer)
+        algorithm = config.search.build(config.space, config.seed)
         if config.space.batch_statistics:
             config.trainer.check_whole_batches("trainer.", "supernet")
         if config.curriculum:
-            check_candidates(config.curriculum, config.space)
+            check_candidates(config.curriculum, algorithm, config.trainer)
             if config.curriculum.needs_words:
                 train = self.search_data().train
                 config.curriculum.setup(train.num_units, dataset_info(train, words=config.images is None))
@@ -254,6 +259,14 @@ def read_benchmark(config: RunConfig) -> TabularBenchmark | None:
     if not table.covers(config.space):
         raise UserError(f"table {Path(config.table).name} does not cover the space {config.space.name}")
     return table
+
+
+def _check_relaxation(search: AlgorithmConfig, space: SearchSpace) -> None:
+    """Raise a `UserError` where an algorithm runs mixtures of operations and the space has none."""
+    if search.algorithm.needs_relaxation and not space.relaxable:
+        kinds = {name: algorithms.default_config(name).algorithm for name in algorithms.names()}
+        fit = ", ".join(name for name, kind in kinds.items() if not kind.needs_relaxation)
+        raise UserError(f"search.name {search.name} needs mixtures, which space {space.name} does not run; use {fit}")
 
 
 def load_task(config: RunConfig, *, data: Any = None, eval_data: Any = None, tokenizer: Any = None) -> Task:

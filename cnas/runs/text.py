@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from cnas.data.base import OrderedBatches
+from cnas.data.chunks import PackedChunks
 from cnas.data.streams import TextStreams, VariableStreams, halving_lengths, scattered_lengths
 from cnas.data.text import TextConfig, TextData, load_text, read_evaluation
 from cnas.data.tokenizers import FAST, WORD
@@ -89,6 +90,10 @@ class TextTask(Task):
                 "text.variable_length must be off with a curriculum, whose unit must be the same chunk in every epoch; "
                 f"allowed with --no-curriculum or curriculum.k 0, got curriculum.k {config.curriculum.num_candidates}"
             )
+        if self.text.variable_length and config.space.independent_rows:
+            raise UserError(
+                f"text.variable_length must be off with space {config.space.name}, whose chunks are all alike"
+            )
         if not config.retrain.num_train_epochs and self.benchmark is None:
             raise UserError(
                 "retrain.num_train_epochs must be at least 1 for text, got 0: without a table nothing knows what the "
@@ -113,7 +118,7 @@ class TextTask(Task):
         unit = self.config.curriculum.unit if self.config.curriculum else "sequence"
         if unit == "sample":
             raise UserError("curriculum.unit must be sequence or token for text, got 'sample'")
-        return SearchData(TextStreams(tokens, config.global_batch_size, length, unit), valid)
+        return SearchData(self._chunks(tokens, config.global_batch_size, unit), valid)
 
     def read(self, data: Any) -> Tensor:
         """See `Task.read`: token ids, int64 [N]."""
@@ -126,7 +131,7 @@ class TextTask(Task):
     def valid_batches(self, data: Any = None) -> TextStreams:
         """See `Task.valid_batches`."""
         tokens = self.data.validation if data is None else data
-        return TextStreams(tokens, self.config.trainer.eval_batch_size, self.text.length)
+        return TextStreams(tokens, self.config.trainer.eval_batch_size, self.text.length, context=self._context)
 
     def ranking_batches(self) -> tuple[TextStreams, None]:
         """See `Task.ranking_batches`: all of the validation text."""
@@ -139,15 +144,15 @@ class TextTask(Task):
         train: OrderedBatches = (
             VariableStreams(tokens, batch_size, length, self.config.seed, scattered_lengths)
             if self.text.variable_length
-            else TextStreams(tokens, batch_size, length)
+            else self._chunks(tokens, batch_size)
         )
         return train, lambda network, **metrics: probed(network, probe, **metrics)
 
     def measure(self, network: Any, graphs: StepGraphs | None = None) -> RetrainResult:
         """The exact perplexity of the splits that there are: one stream each, so that every token is predicted once.
 
-        It is per token; where these are no words, that per word as well, of each split that is used whole:
-        exp(total nats / words), ends of lines included.
+        It is per token; where these are no words, of each split that is used whole that per word as well, which is
+        exp(total nats / words), and total nats / bytes; ends of lines included.
         """
         figures = {}
         for split, tokens in {"validation": self.data.validation, "test": self.data.test}.items():
@@ -158,10 +163,23 @@ class TextTask(Task):
             figures[f"{prefix}_perplexity"] = perplexity(loss)
             if "words" in sizes and len(tokens) == sizes["tokens"]:
                 figures[f"{prefix}_word_perplexity"] = perplexity(loss * len(tokens), sizes["words"])
+                figures[f"{prefix}_nats_per_byte"] = loss * len(tokens) / sizes["bytes"]
         return RetrainResult(network, figures)
 
+    def _chunks(self, tokens: Tensor, rows: int, unit: Literal["sequence", "token"] = "sequence") -> OrderedBatches:
+        """Training chunks of a fixed length: of parallel streams, or in drawn orders where no state goes on."""
+        if self.config.space.independent_rows:
+            return PackedChunks(tokens, rows, self.text.length, unit, seed=self.config.seed)
+        return TextStreams(tokens, rows, self.text.length, unit)
+
+    @property
+    def _context(self) -> int:
+        """How many tokens before a chunk are read as well where it is measured and no state goes on."""
+        return self.text.length // 2 if self.config.space.independent_rows else 0
+
     def _whole(self, tokens: Tensor, streams: int) -> TextStreams:
-        return TextStreams(tokens, streams, self.text.length, start=self.data.vocabulary.eos_id, tail="keep")
+        start = self.data.vocabulary.eos_id
+        return TextStreams(tokens, streams, self.text.length, start=start, tail="keep", context=self._context)
 
     def export(self, folder: Path, result: RunResult, trained: RetrainResult | None, paper: Paper) -> None:
         """The language model with its tokenizer, generated lines, card and pictures."""

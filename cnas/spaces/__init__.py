@@ -9,12 +9,15 @@ from cnas.spaces._language_model import LanguageModelSizes
 from cnas.spaces.base import Decision, SearchSpace, SuperNet
 from cnas.spaces.darts_rnn import DartsRnnSpace
 from cnas.spaces.enas_rnn import EnasRnnSpace
+from cnas.spaces.gpt import GptNetworkSizes, GptSpace
 from cnas.spaces.nats import NatsNetworkSizes, NatsSpace
 
 __all__ = [
     "DartsRnnSpace",
     "Decision",
     "EnasRnnSpace",
+    "GptNetworkSizes",
+    "GptSpace",
     "LanguageModelSizes",
     "NatsNetworkSizes",
     "NatsSpace",

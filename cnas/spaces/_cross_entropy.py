@@ -8,7 +8,7 @@ Legend: H hidden units, V words, N tokens.
 from __future__ import annotations
 
 import itertools
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -24,8 +24,15 @@ BLOCK_ELEMENTS = 2**25
 """Logits that are normalised at once on an accelerator: enough to keep it busy."""
 
 
+class Decoder(NamedTuple):
+    """A decoder by its weights, [V, H] and [V]."""
+
+    weight: Tensor
+    bias: Tensor | None = None
+
+
 def tied_cross_entropy(
-    hidden_NH: Tensor, decoder: nn.Linear, labels_N: Tensor, memory: BufferPool | None = None
+    hidden_NH: Tensor, decoder: nn.Linear | Decoder, labels_N: Tensor, memory: BufferPool | None = None
 ) -> Tensor:
     """Cross-entropy of ``decoder(hidden)``, unreduced, float32 (float64 for float64 inputs), shape [N].
 

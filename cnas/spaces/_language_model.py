@@ -94,6 +94,27 @@ def apply_mask(values: Tensor, mask: Tensor | None) -> Tensor:
     return values if mask is None else values * mask
 
 
+def drawn_mask(
+    stream: str, rate: float, shape: tuple[int, ...], dropout_seeds: Any | None, dtype: torch.dtype
+) -> Tensor | None:
+    """A scaled dropout mask in host memory, of `cnas.random.DropoutSeeds` where there are some; None at rate 0."""
+    if rate == 0:
+        return None
+    generator = None if dropout_seeds is None else dropout_seeds.generator(stream)
+    kept = torch.rand(shape, generator=generator) >= rate
+    return kept.to(dtype) / (1 - rate)
+
+
+def locked_mask(
+    stream: str, rate: float, shape: tuple[int, ...], dropout_seeds: Any | None, dtype: torch.dtype
+) -> Tensor | None:
+    """As `drawn_mask`, one mask per sequence: drawn for the whole global batch, and cut to the rows at hand."""
+    if dropout_seeds is None:
+        return drawn_mask(stream, rate, shape, None, dtype)
+    mask = drawn_mask(stream, rate, (dropout_seeds.total, *shape[1:]), dropout_seeds, dtype)
+    return None if mask is None else mask[dropout_seeds.rows]
+
+
 class LanguageModelShell(nn.Module):
     """Embedding and decoder with tied weights, the dropouts and the regularisers.
 
@@ -145,18 +166,11 @@ class LanguageModelShell(nn.Module):
             output=self._row_mask("output", sizes.dropout_output, (rows, 1, hidden), dropout_seeds),
         )
 
-    def _row_mask(self, stream: str, rate: float, shape: tuple[int, ...], dropout_seeds: Any | None) -> Tensor | None:
-        if dropout_seeds is None:
-            return self._mask(stream, rate, shape, None)
-        mask = self._mask(stream, rate, (dropout_seeds.total, *shape[1:]), dropout_seeds)
-        return None if mask is None else mask[dropout_seeds.rows]
-
     def _mask(self, stream: str, rate: float, shape: tuple[int, ...], dropout_seeds: Any | None) -> Tensor | None:
-        if rate == 0:
-            return None
-        generator = None if dropout_seeds is None else dropout_seeds.generator(stream)
-        kept = torch.rand(shape, generator=generator) >= rate
-        return kept.to(self.embedding.weight.dtype) / (1 - rate)
+        return drawn_mask(stream, rate, shape, dropout_seeds, self.embedding.weight.dtype)
+
+    def _row_mask(self, stream: str, rate: float, shape: tuple[int, ...], dropout_seeds: Any | None) -> Tensor | None:
+        return locked_mask(stream, rate, shape, dropout_seeds, self.embedding.weight.dtype)
 
     def embed(self, tokens_BT: Tensor, masks: Masks) -> Tensor:
         """The cell's input [B, T, H]: embedded words after word, embedding and input dropout."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
@@ -32,12 +32,14 @@ class Decision:
         edges: the edges among which one is chosen (one edge where only the operation is free).
         sources: the node each of ``edges`` comes from.
         operations: the operations allowed on them, as indices into the space's ``operations``.
+        name: what is decided, e.g. ``"width"``; empty where it has no name but the node's number.
     """
 
     target: int
     edges: tuple[int, ...]
     sources: tuple[int, ...]
     operations: tuple[int, ...]
+    name: str = ""
 
     @property
     def options(self) -> list[Choice]:
@@ -167,9 +169,16 @@ class SearchSpace(ABC):
     """A set of architectures, the supernet that shares their weights, and the networks they become."""
 
     name: ClassVar[str]
-    operations: ClassVar[tuple[str, ...]]
+    operations: tuple[str, ...]
+    """The names of all operations; those of some spaces depend on their sizes."""
+    relaxable: ClassVar[bool] = True
+    """Whether its supernet runs mixtures, as algorithms with an α want; else it runs single paths only."""
     batch_statistics: ClassVar[bool] = False
     """Whether its supernet normalises the rows of a batch together; see `SuperNet`."""
+    independent_rows: ClassVar[bool] = False
+    """Whether the rows of a batch of text have nothing to do with those before, so that they may come in any order."""
+    stock_networks: ClassVar[bool] = False
+    """Whether what it builds are stock models of `transformers`, which need no code of their own."""
     network_sizes: ClassVar[type[Any]]
     """The dataclass of what `build_network` takes as ``sizes``: a run's ``network``."""
     data_section: ClassVar[Literal["text", "images"]] = "text"
@@ -202,6 +211,36 @@ class SearchSpace(ABC):
         Raises:
             UserError: naming the position and what is allowed there.
         """
+
+    def extremes(self) -> tuple[Architecture, Architecture]:
+        """The smallest and the largest architecture.
+
+        Raises:
+            UserError: the architectures of the space have no sizes.
+        """
+        raise UserError(f"space {self.name} has no smallest and no largest architecture: all have the same sizes")
+
+    def costs(self, architecture: Architecture) -> Mapping[str, float]:  # noqa: ARG002
+        """What an architecture costs, by name: ``parameters``, ``flops``; empty where a space cannot tell.
+
+        These are the names that ``search.limit`` may have.
+
+        Args:
+            architecture: of the space.
+        """
+        return {}
+
+    def inherited(self, supernet: nn.Module, architecture: Architecture) -> nn.Module:  # noqa: ARG002
+        """The stand-alone network of an architecture with the weights that the supernet has for it.
+
+        Args:
+            supernet: what `build_supernet` made, trained.
+            architecture: of the space.
+
+        Raises:
+            UserError: the networks of the space cannot take the weights of its supernet.
+        """
+        raise UserError(f"the networks of space {self.name} cannot take the weights of its supernet; they start anew")
 
     def mixtures(self) -> tuple[tuple[Choice, ...], ...]:
         """The groups of (edge, operation) pairs whose weights in a soft mixture sum to one; one per decision.

@@ -58,6 +58,18 @@ def network_forward(network: Any, batch: Batch) -> PureForward | None:
     return recurrent_forward(network, batch)
 
 
+def stock_output(network: Any, batch: Batch) -> Output:
+    """What a stock decoder of `transformers` gives for a batch.
+
+    Args:
+        network: it has no ``run``.
+        batch: with its dropout seeds.
+    """
+    from cnas.spaces._stock import run_stock
+
+    return run_stock(network, batch)
+
+
 def as_it_is(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function itself: what `Compile` is where nothing is compiled."""
     return function

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from cnas.data.base import OrderedBatches
 from cnas.random import HOST, DropoutSeeds, to_device
+from cnas.spaces.pure import stock_output
 from cnas.training.context import RunContext
 from cnas.types import Batch, Output
 
@@ -106,7 +107,9 @@ def mean(losses: Tensor) -> Tensor:
 
 
 def run_network(network: Any, batch: Batch) -> Output:
-    """What a stand-alone network gives for a batch; the one place that knows the tuple that its ``run`` returns."""
+    """What a stand-alone network gives for a batch; the one place that knows what runs it."""
+    if not hasattr(network, "run"):
+        return stock_output(network, batch)
     # Only networks that normalise over whole batches have a use for the sum over processes.
     shared = {"all_reduce_sum": batch.all_reduce_sum} if getattr(network, "batch_statistics", False) else {}
     return Output(*network.run(batch.inputs, batch.labels, batch.hidden_state, batch.dropout_seeds, **shared))

@@ -89,6 +89,8 @@ class LoopArguments:
     """What its denominator never falls below."""
     weight_decay: float = 0.0
     """L2 penalty on the weights that a step uses; its gradient is added after clipping. AdamW's is decoupled."""
+    weight_decay_on: Literal["all", "matrices"] = "all"
+    """Which weights decay: all, or matrices alone, without biases and norms."""
     max_grad_norm: float | None = 0.25
     """Largest norm of the gradient; longer ones are scaled down to it. None leaves it as it is."""
     save_steps: int | None = None

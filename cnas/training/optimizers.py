@@ -127,9 +127,18 @@ def make_optimizer(parameters: Iterable[Tensor], config: LoopArguments) -> optim
     if "capturable" in known and any(weight.device.type != HOST.type for weight in weights):
         chosen["capturable"] = True
     try:
-        return kind(weights, **chosen | own)
+        return kind(_groups(weights, config), **chosen | own)
     except (TypeError, ValueError) as problem:
         raise UserError(f"optim {config.optim} cannot be made: {' '.join(str(problem).split())}") from problem
+
+
+def _groups(weights: list[Tensor], config: LoopArguments) -> Any:
+    """The weights, those that do not decay in a group of their own."""
+    if config.weight_decay_on == "all":
+        return weights
+    matrices = [weight for weight in weights if weight.dim() > 1]
+    others = [weight for weight in weights if weight.dim() <= 1]
+    return [{"params": matrices}, *([{"params": others, "weight_decay": 0.0}] if others else [])]
 
 
 def _fields(config: LoopArguments, known: Mapping[str, Any]) -> dict[str, tuple[str, Any]]:

@@ -29,6 +29,7 @@ from cnas.training.loop import AccelerateLoop
 from cnas.training.optimizers import averaged_sgd
 from cnas.training.scoring import network_units
 from cnas.training.search_parts import dataset_info
+from cnas.training.weight_step import Pass
 from cnas.types import Batch, Output
 
 
@@ -108,8 +109,9 @@ class Retrainer(AccelerateLoop):
 
     def train_step(self, index: int) -> Requests:
         """One update of the weights, in which every unit counts the same, or as the curriculum says."""
-        weights = None if self.curriculum is None else self.curriculum.weights
-        return self.weight_step(index, self.in_parts(self.fetch(index), weights), self.forward, self.pure)
+        return self.weight_step(
+            index, self.in_parts(self.fetch(index), self.curriculum), [Pass(self.forward, self.pure)]
+        )
 
     def forward(self, batch: Batch) -> Output:
         """Run the network."""

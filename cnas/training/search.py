@@ -36,6 +36,7 @@ from cnas.training.context import RunContext
 from cnas.training.loop import AccelerateLoop
 from cnas.training.scoring import Scorer, unit_means
 from cnas.training.search_parts import SearchParts, check_candidates, check_optimizer_fits, dataset_info
+from cnas.training.weight_step import Pass, run_ahead
 from cnas.types import Architecture, Batch, Output, Routing, SearchResult
 
 
@@ -67,7 +68,7 @@ class SearchLoop(AccelerateLoop):
         after_epoch: Callable[[SearchLoop, int, bool], None] = lambda _loop, _epoch, _last: None,
     ) -> None:
         if parts.curriculum:
-            check_candidates(parts.curriculum, parts.space)
+            check_candidates(parts.curriculum, parts.algorithm, config)
         check_optimizer_fits(parts.algorithm, config)
         if parts.supernet.batch_statistics:
             config.check_whole_batches("trainer.", "supernet")
@@ -93,8 +94,8 @@ class SearchLoop(AccelerateLoop):
         self.run()
         with self._afterwards():
             architecture, figures = self.algorithm.derive(self.search_context("derive"))
-        seconds, place = self.count_time(), self.progress
-        return SearchResult(architecture, place.epoch, place.step, seconds, figures, self.guard.trouble.counts)
+        at, trouble, front = self.progress, self.guard.trouble.counts, self.algorithm.front
+        return SearchResult(architecture, at.epoch, at.step, self.count_time(), figures, trouble, front=front)
 
     def validation_losses(self, architectures: Sequence[Architecture]) -> list[float]:
         """The mean loss of each architecture on all validation batches, with the weights the search has left.
@@ -124,21 +125,27 @@ class SearchLoop(AccelerateLoop):
     def train_step(self, index: int) -> Requests:
         """Reweight the batch under ``refresh="step"`` (Algorithm 1), and learn architecture and weights from it."""
         batch, order = self.fetch(index), self.algorithm.arch_order
-        if self.curriculum and self.curriculum.refresh == "step":
+        source = self.curriculum and self.curriculum.source_in_step(self._training_progress(index))
+        if source == "candidates":
             self._reweight_batch(batch, index)
-        parts = self.in_parts(batch, None if self.curriculum is None else self.curriculum.weights)
+        parts = self.in_parts(batch, self.curriculum)
         if order == "before":
-            if self.context.graphs.active:
-                for part in parts:
-                    self.parts.supernet.draw_ahead(part.batch)
+            for part in parts if self.context.graphs.active else ():
+                self.parts.supernet.draw_ahead(part.batch)
             self._arch_step(index, parts)
-        routing = self.algorithm.route(self.context.generator("route", self.progress.step))
-        asked = self.weight_step(
-            index, parts, lambda rows: self.forward(rows, routing), lambda rows: self.parts.supernet.pure(rows, routing)
-        )
+        routings = self.algorithm.routes(self.context.generator("route", self.progress.step))
+        passes = [self._pass(routing) for routing in routings]
+        if source == "trained":
+            losses, passes = run_ahead(passes, batch, self.context)
+            self._reweight_batch(batch, index, losses)
+            parts = self.in_parts(batch, self.curriculum)
+        asked = self.weight_step(index, parts, passes)
         if order == "after":
             self._arch_step(index, parts)
         return asked
+
+    def _pass(self, routing: Routing) -> Pass:
+        return Pass(lambda rows: self.forward(rows, routing), lambda rows: self.parts.supernet.pure(rows, routing))
 
     def forward(self, batch: Batch, routing: Routing) -> Output:
         """Run the supernet.
@@ -163,25 +170,26 @@ class SearchLoop(AccelerateLoop):
         else:
             self.guard.trouble = self.guard.trouble.after_arch_step(good=True)
 
-    def _reweight_batch(self, batch: Batch, index: int) -> None:
-        candidates, total = self._candidates(self.progress.step), self.batches.rows(index)
-        unit_ids, progress = self.processes.gather_rows(batch.unit_ids, total), self._training_progress(index)
-        if not candidates:
-            return self._reweight_unscored(to_host([unit_ids])[0].unique(), progress)
-        # Placed already, unless candidates see the rows in another way than training does.
-        rows, device = self.processes.rows(total), self.context.device
-        scored = place(self.batches.to(device).scoring_batch(index, rows, batch), device)
-        scored = replace(scored, hidden_state=batch.hidden_state, all_reduce_sum=batch.all_reduce_sum)
-        losses, _ = self.scorer.batch_losses(candidates, scored, [batch.hidden_state] * len(candidates), total)
+    def _reweight_batch(self, batch: Batch, index: int, trained: Tensor | None = None) -> None:
+        """Reweight by the losses [K, b, ...] of paths that are trained, where they are given, else of candidates."""
+        total, progress = self.batches.rows(index), self._training_progress(index)
+        unit_ids = self.processes.gather_rows(batch.unit_ids, total)
+        if trained is not None:
+            losses = self.processes.gather_rows(trained, total, dim=1)
+        elif candidates := self._candidates(self.progress.step):
+            # Placed already, unless candidates see the rows in another way than training does.
+            rows, device = self.processes.rows(total), self.context.device
+            scored = place(self.batches.to(device).scoring_batch(index, rows, batch), device)
+            scored = replace(scored, hidden_state=batch.hidden_state, all_reduce_sum=batch.all_reduce_sum)
+            losses, _ = self.scorer.batch_losses(candidates, scored, [batch.hidden_state] * len(candidates), total)
+        else:
+            return self._reweight(to_host([unit_ids])[0].unique(), None, progress)
         return self._reweight(*unit_means(*to_host((losses, unit_ids))), progress)
 
-    def _reweight(self, unit_ids_U: Tensor, losses_KU: Tensor, progress: Progress) -> None:
+    def _reweight(self, unit_ids_U: Tensor, losses_KU: Tensor | None, progress: Progress) -> None:
         assert self.curriculum is not None
-        self.guard.trouble = self.guard.trouble.without(self.curriculum.update(unit_ids_U, losses_KU, progress))
-
-    def _reweight_unscored(self, unit_ids_U: Tensor, progress: Progress) -> None:
-        """Of a curriculum that looks at no losses."""
-        self._reweight(unit_ids_U, torch.empty(0, len(unit_ids_U), device=unit_ids_U.device), progress)
+        found_KU = unit_ids_U.new_empty(0, len(unit_ids_U), dtype=torch.float32) if losses_KU is None else losses_KU
+        self.guard.trouble = self.guard.trouble.without(self.curriculum.update(unit_ids_U, found_KU, progress))
 
     def _training_progress(self, batch: int) -> Progress:
         place = self.progress
@@ -239,7 +247,7 @@ class SearchLoop(AccelerateLoop):
         if candidates := self._candidates(progress.epoch):
             self._reweight(*self.scorer.units(candidates, self.batches.scoring_view(), self.between), progress)
         else:
-            self._reweight_unscored(torch.arange(self.batches.num_units, device=HOST), progress)
+            self._reweight(torch.arange(self.batches.num_units, device=HOST), None, progress)
 
     def _candidates(self, counter: int) -> list[Architecture]:
         """The K candidates π_K (Eq. 13), drawn from a stream that nothing else reads."""

@@ -39,11 +39,18 @@ class SearchParts:
     arch: OrderedBatches | None = None
 
 
-def check_candidates(curriculum: Curriculum, space: SearchSpace) -> None:
-    """Raise a `UserError` where there are fewer than K architectures to score with."""
-    if (count := curriculum.num_candidates) > space.size:
-        allowed = f"at most {space.size}, the number of architectures"
-        raise UserError(f"curriculum.num_candidates must be {allowed}, got {count}")
+def check_candidates(curriculum: Curriculum, algorithm: SearchAlgorithm, config: SearchArguments) -> None:
+    """Raise a `UserError` where there are fewer than K architectures, or too few paths in a step, to score with."""
+    size, paths, parts = algorithm.space.size, algorithm.paths_per_step, config.micro_batch_size
+    if curriculum.source == "candidates":
+        if (count := curriculum.num_candidates) > size:
+            allowed = f"at most {size}, the number of architectures"
+            raise UserError(f"curriculum.num_candidates must be {allowed}, got {count}")
+    elif paths == 1:
+        why = f"{algorithm.name}, which trains a single path in a step"
+        raise UserError(f"curriculum.source must be candidates with {why}, got 'trained'")
+    elif parts is not None:
+        raise UserError(f"trainer.micro_batch_size must be none where curriculum.source is trained, got {parts}")
 
 
 def check_optimizer_fits(algorithm: Any, config: SearchArguments) -> None:

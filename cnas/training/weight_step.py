@@ -8,12 +8,14 @@ from __future__ import annotations
 import math
 from abc import ABC
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from dataclasses import replace
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from transformers import TrainerCallback
 
+from cnas.curricula import Curriculum
 from cnas.data.base import OrderedBatches
 from cnas.spaces.pure import PureForward
 from cnas.training.arguments import LoopArguments
@@ -25,6 +27,36 @@ from cnas.training.optimizers import make_optimizer, set_learning_rate
 from cnas.training.progress import TrainingProgress
 from cnas.training.schedules import learning_rate
 from cnas.types import Batch, Output
+
+
+class Pass(NamedTuple):
+    """One way through the network.
+
+    Args:
+        forward: runs it.
+        pure: the same as a function of tensors, where it is to be had.
+    """
+
+    forward: Callable[[Batch], Output]
+    pure: Callable[[Batch], PureForward | None]
+
+
+def run_ahead(passes: Sequence[Pass], batch: Batch, context: RunContext) -> tuple[Tensor, list[Pass]]:
+    """Run passes before it is known what their losses are multiplied by.
+
+    Args:
+        passes: through a network; all of them are held in memory.
+        batch: rows of this process, in one part.
+        context: of the run.
+
+    Returns:
+        The losses [K, *labels.shape] of all K, without a graph, and passes that give what was found.
+    """
+    with context.autocast():
+        outputs = [each.forward(batch) for each in passes]
+    # Without a pure forward: a recorded step would run all of it once more.
+    known = [Pass(lambda _, found=output: found, lambda _: None) for output in outputs]  # type: ignore[misc]
+    return torch.stack([output.losses.detach() for output in outputs]), known
 
 
 class WeightSteps(ABC):
@@ -58,30 +90,29 @@ class WeightSteps(ABC):
         """This process's rows of training batch ``index``, with their hidden state and the step's dropout masks."""
         return fetch(self.batches, index, self.context, self.hidden_state, f"{self.phase}/dropout", self.progress.step)
 
-    def in_parts(self, batch: Batch, weights: Callable[[Tensor], Tensor] | None = None) -> list[Part]:
+    def in_parts(self, batch: Batch, curriculum: Curriculum | None = None) -> list[Part]:
         """The batch in parts of at most ``micro_batch_size`` rows.
 
         Args:
             batch: rows of this process.
-            weights: the curriculum's v of unit ids; None where there is no curriculum.
+            curriculum: has the weight v of every unit; None where all count the same.
         """
         most = self.config.micro_batch_size
+        weights = None if curriculum is None else curriculum.weights
         return cut(batch, 1 if most is None else math.ceil(len(batch.labels) / most), weights)
 
     def weight_step(
         self,
         index: int,
         parts: Sequence[Part],
-        forward: Callable[[Batch], Output],
-        pure: Callable[[Batch], PureForward | None],
+        passes: Sequence[Pass],
     ) -> Requests:
         """One update of the weights, where the step is no bad one.
 
         Args:
             index: of the batch.
             parts: of the batch, those of this process.
-            forward: runs the network.
-            pure: the same as a function of tensors, where it is to be had.
+            passes: what is run on each part; their losses are averaged, and the first one's hidden state goes on.
 
         Returns:
             What any process was asked for.
@@ -89,9 +120,10 @@ class WeightSteps(ABC):
         self.optimizer.zero_grad()
         before, loss, hidden_states = self.guard.before(), [], []
         for part in parts:
-            mean_loss, hidden_state = self._recorded(part, pure) or self._as_it_is(part, forward)
-            loss.append((mean_loss, part.share))
-            hidden_states.append(hidden_state)
+            shared = replace(part, share=part.share / len(passes))
+            ran = [self._recorded(shared, each.pure) or self._as_it_is(shared, each.forward) for each in passes]
+            loss += [(mean_loss, shared.share) for mean_loss, _ in ran]
+            hidden_states.append(ran[0][1])
         loss, asked = self._global_loss(loss)
         set_learning_rate(self.optimizer, self.learning_rate(index))
         parameters = [parameter for parameter in self.model.parameters() if parameter.grad is not None]

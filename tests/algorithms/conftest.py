@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
@@ -80,6 +81,37 @@ class EdgeSpace(RecurrentSpace):
         return tuple(tuple((edge, operation) for operation in range(3)) for edge in edges)
 
 
+class ElasticSpace(ToySpace):
+    """Sizes to choose, in ascending order; parameters are their product, milliseconds the sum of their squares."""
+
+    name = "elastic"
+
+    def __init__(self, *sizes: Sequence[int]) -> None:
+        self.sizes = sizes or ((1, 2, 3, 4), (1, 2, 4), (2, 3, 5))
+        self.operations = tuple("abcdefghij"[: max(map(len, self.sizes))])
+
+    def decisions(self) -> tuple[Decision, ...]:
+        return tuple(
+            Decision(place + 1, (place,), (0,), tuple(range(len(row)))) for place, row in enumerate(self.sizes)
+        )
+
+    def chosen(self, choices: Sequence[Choice]) -> list[int]:
+        return [self.sizes[edge][operation] for edge, operation in choices]
+
+    def extremes(self) -> tuple[Architecture, Architecture]:
+        first, last = zip(*((row.options[0], row.options[-1]) for row in self.decisions()), strict=True)
+        return self.architecture(first), self.architecture(last)
+
+    def costs(self, architecture: Architecture) -> dict[str, float]:
+        sizes = self.chosen(architecture.choices)
+        return {"parameters": math.prod(sizes), "milliseconds": sum(size**2 for size in sizes)}
+
+    def loss(self, choices: Sequence[Choice], index: int | None = None) -> float:
+        """Lower for larger sizes, of which the last counts most, and it wants to fit the first one."""
+        sizes = self.chosen(choices)
+        return 1 + sum((1 + place) / size for place, size in enumerate(sizes)) + abs(sizes[0] - sizes[-1]) / 10
+
+
 @dataclass
 class Judge:
     """Stands in for the trainer: losses by a function of (choices, index); remembers what it was asked.
@@ -129,6 +161,11 @@ def recurrent() -> Callable[..., RecurrentSpace]:
 @pytest.fixture
 def cell() -> CellSpace:
     return CellSpace()
+
+
+@pytest.fixture
+def elastic() -> type[ElasticSpace]:
+    return ElasticSpace
 
 
 @pytest.fixture(params=[RecurrentSpace, CellSpace, EdgeSpace], ids=lambda cls: cls.__name__)

@@ -13,13 +13,13 @@ from cnas.algorithms.base import SearchAlgorithm
 from cnas.errors import UserError
 
 
-def test_every_name_has_a_configuration_that_builds_that_algorithm(recurrent):
+def test_every_name_has_a_configuration_that_builds_that_algorithm(elastic):
     assert names() == sorted(set(names()))
     assert "enas" in names()
     for name in names():
         config = default_config(name)
         assert config.name == name
-        algorithm = config.build(recurrent(), 0)
+        algorithm = config.build(elastic(), 0)
         assert isinstance(algorithm, SearchAlgorithm)
         assert algorithm.paper.url.startswith("https://")
 

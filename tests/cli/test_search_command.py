@@ -74,7 +74,10 @@ def test_a_file_may_be_yaml_or_the_config_of_a_run(tmp_path):
 WRONG = {
     (): "one of --preset, --space and --config must be given; cnas list presets",
     ("--preset", "ptb_cl_enas/smok"): "did you mean ptb_cl_enas/smoke?",
-    ("--space", "enas_rn"): "--space must be one of darts_rnn, enas_rnn, nats, got 'enas_rn'; did you mean enas_rnn?",
+    (
+        "--space",
+        "enas_rn",
+    ): "--space must be one of darts_rnn, enas_rnn, gpt, nats, got 'enas_rn'; did you mean enas_rnn?",
     ("--space", "nats", "--algorithm", "gda"): "--algorithm must be one of",
     ("--space", "nats", "--preset", "nats_cl/cpu"): "--preset nats_cl/cpu has a space; leave out --space nats",
     ("--config", "x.yaml", "--preset", "nats_cl/cpu"): "--config x.yaml already names everything; leave out --preset",

@@ -34,7 +34,8 @@ def test_a_preset_names_itself_and_is_read_back_from_json(name):
 
 def test_every_recipe_has_the_three_presets():
     recipes = ("nats_cl", "nats_train", "ptb_cl_darts", "ptb_cl_enas")
-    assert [f"{recipe}/{preset}" for recipe in recipes for preset in ("cpu", "paper", "smoke")] == NAMES
+    published = [f"{recipe}/{preset}" for recipe in recipes for preset in ("cpu", "paper", "smoke")]
+    assert ["gpt_cl/cpu", "gpt_cl/small", "gpt_cl/smoke", *published, "ptb_train/cpu"] == NAMES
 
 
 @pytest.mark.parametrize("algorithm", algorithms.names())
@@ -86,7 +87,7 @@ WRONG = [
     ({"spice": {}}, "did you mean space?"),
     ({"space": None}, "space must be a mapping, got None"),
     ({"space": {}}, "space must be a mapping with a name"),
-    ({"space": {"name": "enasrnn"}}, "one of darts_rnn, enas_rnn, nats, got 'enasrnn'; did you mean enas_rnn?"),
+    ({"space": {"name": "enasrnn"}}, "one of darts_rnn, enas_rnn, gpt, nats, got 'enasrnn'; did you mean enas_rnn?"),
     ({"search": {"name": "enass"}}, "got 'enass'; did you mean enas?"),
     ({"search": {"name": "enas", "update": 3}}, "search.update is not a field, got 3; allowed: controller_size"),
     ({"search": {"name": "enas", "update": 3}}, "did you mean updates?"),

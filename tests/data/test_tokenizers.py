@@ -132,11 +132,14 @@ def test_perplexity_per_word_is_that_of_all_nats(corpus):
         sizes = task.data.splits["test"]
     assert set(figures["word",]) == {"valid_perplexity", "test_perplexity"}
     found = figures["bpe:300",]
-    assert list(found) == ["valid_perplexity", "valid_word_perplexity", "test_perplexity", "test_word_perplexity"]
-    assert set(figures["bpe:300", "valid_tokens"]) == set(found) - {"valid_word_perplexity"}
+    names = ("perplexity", "word_perplexity", "nats_per_byte")
+    assert list(found) == [f"{split}_{name}" for split in ("valid", "test") for name in names]
+    whole = {"valid_word_perplexity", "valid_nats_per_byte"}
+    assert set(figures["bpe:300", "valid_tokens"]) == set(found) - whole
     sizes = load_text(corpus, TextConfig(tokenizer="bpe:300")).splits["test"]
     nats = torch.tensor(found["test_perplexity"]).double().log().item() * sizes["tokens"]
     assert found["test_word_perplexity"] == pytest.approx(perplexity(nats, sizes["words"]), rel=1e-4)
+    assert found["test_nats_per_byte"] == pytest.approx(nats / sizes["bytes"], rel=1e-4)
 
 
 @pytest.mark.parametrize("unit", ["sequence", "token"])

@@ -12,7 +12,11 @@ from cnas.random import generator
 from cnas.spaces import names, space_class
 
 WORDS = ("<unk>", "<eos>", "the", "mr.", *(f"w{index}" for index in range(20)))
-SPACES = [name for name in names() if "vocab_size" in {field.name for field in fields(space_class(name))}]
+SPACES = [
+    name
+    for name in names()
+    if not space_class(name).stock_networks and "vocab_size" in {field.name for field in fields(space_class(name))}
+]
 """Those whose networks read words."""
 TEXT = torch.arange(40).view(4, 10) % len(WORDS)
 

@@ -33,7 +33,7 @@ def build(tmp_path, space="nats", algorithm="darts_v2"):
     )
 
 
-@pytest.mark.parametrize("space", spaces.names())
+@pytest.mark.parametrize("space", [name for name in spaces.names() if spaces.space_class(name).relaxable])
 def test_an_unrolled_step_leaves_buffers_as_they_are_and_a_first_order_one_moves_those_of_images(tmp_path, space):
     trainer = build(tmp_path, space)
     supernet, before = trainer.parts.supernet, copied(trainer.parts.supernet)

@@ -32,7 +32,6 @@ STATE = "tests/training/test_hidden_state.py"
 CHECKPOINT = "tests/training/test_checkpoint.py::"
 ONE_CHUNK_WALK = f"{STREAMS}test_chunks_walk_each_stream_in_order_and_units_are_dense"
 NORMALISE = "cnas.curricula:normalized_weights"
-SHELL = "cnas.spaces._language_model:LanguageModelShell."
 PATHS = "cnas.spaces.darts_rnn.supernet:run_paths"
 MISTAKES = [
     # The curriculum
@@ -82,7 +81,7 @@ MISTAKES = [
     Mistake(
         "K = 0 is the plain algorithm",
         "tests/contract/test_search.py::test_without_judges_it_is_the_plain_algorithm"
-        "[rsps-enas_rnn-uncertainty-sequence-step]",
+        "[rsps-enas_rnn-uncertainty-token-step]",
         "cnas.training.search:SearchLoop.__init__",
         (
             ("parts.curriculum and parts.curriculum.active", "parts.curriculum"),
@@ -93,7 +92,7 @@ MISTAKES = [
         "v is refreshed after every epoch but the last",
         f"{CURRICULA}test_curriculum.py::test_all_data_is_scored_after_every_epoch_but_the_last",
         "cnas.curricula:Curriculum.due",
-        (("progress.epoch + 1 <", "progress.epoch <"),),
+        (("progress.epoch + 1 >=", "progress.epoch >="),),
     ),
     Mistake(
         "rows record the median of v",
@@ -250,7 +249,7 @@ MISTAKES = [
     Mistake(
         "masks are drawn for the global batch, then cut",
         "tests/spaces/test_dropout_masks.py::test_processes_cut_their_rows_out_of_the_same_masks",
-        f"{SHELL}_row_mask",
+        "cnas.spaces._language_model:locked_mask",
         (("(dropout_seeds.total, *shape[1:])", "shape"), ("mask[dropout_seeds.rows]", "mask")),
     ),
     Mistake(

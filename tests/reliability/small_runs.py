@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import tiny_recipe
-from builders import algorithm_config, build_space
+from builders import algorithm_config, build_space, fits
 from outcome import saved, timeless
 
 from cnas import algorithms, spaces
@@ -20,7 +20,9 @@ from cnas.curricula import Uncertainty
 from cnas.runs.config import RunConfig
 from cnas.training.metrics_log import read, stable
 
-EVERY = [*itertools.product(spaces.names(), algorithms.names(), ("epoch", "step"))]
+EVERY = [
+    case for case in itertools.product(spaces.names(), algorithms.names(), ("epoch", "step")) if fits(case[1], case[0])
+]
 """(space, algorithm, refresh): new ones are found by name."""
 
 
@@ -39,8 +41,10 @@ def small(space: str, algorithm: str, refresh: str) -> RunConfig:
 
 
 def _text(tiny: RunConfig, space: Any) -> RunConfig:
-    sizes = {name: getattr(tiny.space, name) for name in ("hidden_size", "init_range")}
-    return replace(tiny, space=replace(space, **sizes), trainer=replace(tiny.trainer, learning_rate=1.0))
+    sizes = {name: getattr(tiny.space, name) for name in ("hidden_size", "init_range") if hasattr(space, name)}
+    network = tiny.network if isinstance(tiny.network, space.network_sizes) else space.network_sizes()
+    trainer = replace(tiny.trainer, learning_rate=1.0)
+    return replace(tiny, space=replace(space, **sizes), network=network, trainer=trainer)
 
 
 def _images(algorithm: str) -> RunConfig:

@@ -5,7 +5,7 @@ from smoke_runs import smoke, smokes, summary
 
 IDENTITY = "0 3 1 3 2 3 3 3 4 3 5 3 6 3 7 3"
 """Nothing bounds the state of this cell: its recurrence grows where its weights do."""
-SEEDS = {"ptb_cl_enas": 50, "ptb_cl_darts": 50, "nats_cl": 10}
+SEEDS = {"ptb_cl_enas": 50, "ptb_cl_darts": 50, "gpt_cl": 10, "nats_cl": 10}
 
 
 @pytest.mark.cross

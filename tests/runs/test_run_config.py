@@ -64,7 +64,7 @@ def changed(values, path):
     return copy
 
 
-CHOICES = {"refresh": "step", "unit": "token", "penalised_output": "dropped"}
+CHOICES = {"refresh": "step", "weight_decay_on": "matrices", "unit": "token", "penalised_output": "dropped"}
 TEXTS = {
     "report_to": ["tensorboard"],
     "logging_dir": "elsewhere",
@@ -81,6 +81,7 @@ TEXTS = {
     "metric_for_best_model": "perplexity",
     "greater_is_better": True,
     "curriculum": "loss",
+    "limit": "parameters<=1",
 }
 
 
@@ -104,6 +105,8 @@ FIXED |= {("images",), ("trainer", "nesterov"), ("retrain", "nesterov")}
 # What is refused beside the settings of the preset: averaging needs SGD and validation, a search has no best weights.
 FIXED |= {("retrain", "optim"), ("retrain", "eval_strategy")}
 FIXED |= {("trainer", "eval_strategy"), ("trainer", "load_best_model_at_end")}
+# What is refused alone: the losses of trained paths are there in each step, and a price needs a limit.
+FIXED |= {("curriculum", "source"), ("search", "cost_weight")}
 
 
 def test_every_field_counts_in_the_hash():

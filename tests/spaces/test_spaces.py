@@ -125,6 +125,23 @@ def test_an_unknown_space_is_named():
         spaces.space_class("nowhere")
 
 
+def test_a_space_has_sizes_or_says_in_a_line_that_it_has_none(space):
+    net, architecture = space.build_supernet(), space.sample(draws(0))
+    costs = space.costs(architecture)
+    if costs:
+        smallest, largest = space.extremes()
+        every = [space.costs(one)["parameters"] for one in everything(space)]
+        assert space.costs(smallest)["parameters"] == min(every) < max(every) == space.costs(largest)["parameters"]
+        assert {*costs} == {"parameters", "flops"}
+        network = space.inherited(net, architecture)
+        assert sum(parameter.numel() for parameter in network.parameters()) == costs["parameters"]
+        return
+    for ask in (space.extremes, lambda: space.inherited(net, architecture)):
+        with pytest.raises(UserError, match=f"space {space.name}") as caught:
+            ask()
+        assert "\n" not in str(caught.value)
+
+
 # The ENAS space ---------------------------------------------------------------------------------------------------
 
 

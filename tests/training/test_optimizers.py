@@ -68,6 +68,20 @@ def test_the_steps_are_those_of_torch(fields, theirs):
         assert torch.equal(one, other)
 
 
+def test_matrices_alone_decay_where_that_is_asked_for():
+    arguments = {"optim": "adamw", "learning_rate": 0.1, "adam_beta2": 0.95}
+    config = LoopArguments(weight_decay=0.5, weight_decay_on="matrices", **arguments)
+
+    def theirs(parameters):
+        groups = [{"params": parameters[:1]}, {"params": parameters[1:], "weight_decay": 0.0}]
+        return torch.optim.AdamW(groups, lr=0.1, betas=(0.9, 0.95), weight_decay=0.5)
+
+    ours = stepped(lambda parameters: make_optimizer(parameters, config))
+    assert all(map(torch.equal, ours, stepped(theirs)))
+    everything = stepped(lambda parameters: make_optimizer(parameters, LoopArguments(weight_decay=0.5, **arguments)))
+    assert [*map(torch.equal, ours, everything)] == [True, False]
+
+
 @pytest.mark.parametrize(
     ("given", "name"),
     [

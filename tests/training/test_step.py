@@ -81,3 +81,22 @@ def test_the_parts_of_a_batch_are_the_batch(rows, first, more, count):
     assert [*itertools.chain(*places)] == [*range(first, first + rows)]
     assert [part.share for part in parts] == [len(place) / max(total, 1) for place in places]
     assert all(torch.equal(part.v, part.batch.unit_ids * 0.5) for part in parts)
+
+
+@pytest.mark.parametrize("most", [None, 2])
+def test_the_losses_of_several_routings_are_averaged(tmp_path, most):
+    def gradients(name, *pick):
+        loop = search(tmp_path / name, "rsps", max_grad_norm=None, micro_batch_size=most)
+        draws = torch.Generator().manual_seed(1)
+        drawn = [loop.algorithm.route(draws) for _ in range(2)]
+        loop.algorithm.routes = lambda _: [drawn[index] for index in pick]
+        loop.train_step(0)
+        grads = {name: 0.0 if each.grad is None else each.grad for name, each in loop.model.named_parameters()}
+        return grads, loop.hidden_state
+
+    one, state = gradients("one", 0)
+    other, _ = gradients("other", 1)
+    both, state_of_both = gradients("both", 0, 1)
+    for name, found in both.items():
+        torch.testing.assert_close(torch.as_tensor(found), torch.as_tensor((one[name] + other[name]) / 2))
+    assert torch.equal(state_of_both, state)

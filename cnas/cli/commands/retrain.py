@@ -85,9 +85,9 @@ def plan(words: Sequence[str]) -> tuple[RunConfig, Path, bool]:
 
 
 def _architecture(config: RunConfig, folder: Path) -> str:
-    from cnas.runs.folder import RunFolder
+    from cnas.runs.folder import RunFolder, chosen
 
     found = RunFolder(folder).read_json("search.json")
     if config.architecture is None and found is None:
         raise UserError(f"run {folder} has found nothing yet: cnas retrain {folder} goes on with it; or --architecture")
-    return str(config.architecture or (found or {})["string"])
+    return config.architecture or chosen(found or {})

@@ -52,7 +52,7 @@ class DartsRnnSpace(RecurrentSpace):
     name: ClassVar[str] = "darts_rnn"
     published: ClassVar[str | None] = "ptb_cl_darts/paper"
     batch_statistics: ClassVar[bool] = True
-    operations: ClassVar[tuple[str, ...]] = ("none", *ACTIVATIONS)
+    operations = ("none", *ACTIVATIONS)
     paper: ClassVar[Paper | None] = Paper(
         title="DARTS: Differentiable Architecture Search",
         authors="Hanxiao Liu, Karen Simonyan, Yiming Yang",

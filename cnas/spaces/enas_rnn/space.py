@@ -37,7 +37,7 @@ class EnasRnnSpace(RecurrentSpace):
 
     name: ClassVar[str] = "enas_rnn"
     published: ClassVar[str | None] = "ptb_cl_enas/paper"
-    operations: ClassVar[tuple[str, ...]] = tuple(ACTIVATIONS)
+    operations = tuple(ACTIVATIONS)
     paper: ClassVar[Paper | None] = Paper(
         title="Efficient Neural Architecture Search via Parameter Sharing",
         authors="Hieu Pham, Melody Y. Guan, Barret Zoph, Quoc V. Le, Jeff Dean",

@@ -68,7 +68,7 @@ class NatsSpace(NatsNetworkSizes, SearchSpace):
     published: ClassVar[str | None] = "nats_cl/paper"
     network_sizes: ClassVar[type[Any]] = NatsNetworkSizes
     batch_statistics: ClassVar[bool] = True
-    operations: ClassVar[tuple[str, ...]] = OPERATIONS
+    operations = OPERATIONS
     paper: ClassVar[Paper | None] = Paper(
         title="NATS-Bench: Benchmarking NAS Algorithms for Architecture Topology and Size",
         authors="Xuanyi Dong, Lu Liu, Katarzyna Musial, Bogdan Gabrys",

@@ -1,0 +1,114 @@
+"""Sandwich: every step trains the smallest, the largest and two random architectures, so all sizes learn together.
+
+Yu and Huang 2019, the sandwich rule: the losses of the four are averaged in one update, and whatever is between the
+smallest and the largest improves with these. Without their distillation within a step: a smaller network learns from
+the data, not from the largest one. In the end the best of some random architectures is taken, as in RSPS.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from cnas.algorithms._candidates import best_of, distinct, distinct_candidates
+from cnas.algorithms.base import SearchAlgorithm, SearchContext
+from cnas.algorithms.limits import LimitedConfig
+from cnas.spaces.base import SearchSpace
+from cnas.types import Architecture, Paper, Routing
+
+PATHS = 4
+"""Architectures in a step: the two ends, and random ones (the paper: 4)."""
+
+
+def sandwich_routes(space: SearchSpace, generator: torch.Generator) -> list[Routing]:
+    """The largest, the smallest and two random architectures of a space, in this order.
+
+    Args:
+        space: of sizes; limits are for the random ones alone, so that every weight is trained.
+        generator: of the draws.
+    """
+    smallest, largest = space.extremes()
+    drawn = [space.sample(generator) for _ in range(PATHS - 2)]
+    return [space.routing(one) for one in (largest, smallest, *drawn)]
+
+
+def sandwich_candidates(space: SearchSpace, count: int, generator: torch.Generator) -> list[Architecture]:
+    """The smallest and the largest architecture, as far as they are within the limits, and distinct random ones.
+
+    Args:
+        space: of sizes.
+        count: how many.
+        generator: of the draws.
+
+    Raises:
+        UserError: where there are not as many in the space.
+    """
+    ends = [one for one in dict.fromkeys(space.extremes()) if space.is_connected(one)]
+    return distinct_candidates(space, count, generator, ends)
+
+
+class Sandwich(SearchAlgorithm):
+    """The sandwich rule: smallest, largest and random architectures in every step.
+
+    Args:
+        space: of sizes.
+        config: the hyper-parameters.
+        seed: not used.
+
+    Raises:
+        UserError: the architectures of the space have no sizes.
+    """
+
+    name = "sandwich"
+    paths_per_step = PATHS
+    paper = Paper(
+        title="Universally Slimmable Networks and Improved Training Techniques",
+        authors="Jiahui Yu, Thomas Huang",
+        year=2019,
+        url="https://arxiv.org/abs/1903.05134",
+    )
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(LimitedConfig):
+        """Hyper-parameters."""
+
+        samples: int = 100
+        """Architectures among which the final one is found; each is scored on all validation batches."""
+
+        def __post_init__(self) -> None:
+            self._require_counts("samples")
+
+    config: Config
+
+    def __init__(self, space: SearchSpace, config: Config, seed: int = 0) -> None:
+        super().__init__(space, config, seed)
+        space.extremes()  # Refuses a space without sizes.
+
+    def route(self, generator: torch.Generator) -> Routing:
+        """The largest architecture, the first of `routes`."""
+        return self.routes(generator)[0]
+
+    def routes(self, generator: torch.Generator) -> list[Routing]:
+        """The largest, the smallest and two random architectures."""
+        return sandwich_routes(self.space, generator)
+
+    def candidates(self, count: int, generator: torch.Generator) -> list[Architecture]:
+        """The smallest and the largest architecture, and distinct random ones.
+
+        Raises:
+            UserError: where there are not as many in the space.
+        """
+        return sandwich_candidates(self.space, count, generator)
+
+    def derive(self, context: SearchContext) -> tuple[Architecture, dict[str, float]]:
+        """The best of ``samples`` distinct random architectures, or of all where there are fewer.
+
+        Raises:
+            NonFiniteError: where no loss is finite.
+        """
+        count = min(self.config.samples, self.space.size)
+        return best_of(context, distinct(self.space, count, context.generator("derive")))
+
+
+NAMES = {"sandwich": Sandwich.Config()}
