@@ -129,7 +129,7 @@ def test_the_table_says_what_the_runs_say(table2, table_of_two_seeds, tmp_path, 
         "- images: digits, fingerprint f",
         "- table: tss.parquet",
         "15,625 cells",
-        "ranking of 100 random cells",
+        "ranking of 100 cells, the same for every run",
     ):
         assert line in text
     assert "- The paper searched on each data set anew; here one search" in text

@@ -282,6 +282,8 @@ class AccelerateLoop(WeightSteps):
         Rows of ``metrics.jsonl`` that it does not count are cut off.
         """
         state = self.checkpoints.load_newest()
+        # A process that looked later would find what the main process writes when it starts.
+        self.processes.wait()
         if state is None:
             self.log.forget()
             return False

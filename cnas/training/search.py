@@ -65,7 +65,7 @@ class SearchLoop(AccelerateLoop):
         config: SearchArguments,
         context: RunContext,
         callbacks: Sequence[TrainerCallback] = (),
-        after_epoch: Callable[[SearchLoop, int, bool], None] = lambda _loop, _epoch, _last: None,
+        after_epoch: Callable[[SearchLoop, int, bool], None] | None = None,
     ) -> None:
         if parts.curriculum:
             check_candidates(parts.curriculum, parts.algorithm, config)
@@ -203,9 +203,10 @@ class SearchLoop(AccelerateLoop):
             figures = self.algorithm.end_epoch(self.search_context("end_epoch"))
             probe = self._probe()
             self._reweight_all()
-            start, epochs = time.perf_counter(), self.progress.epoch + 1
-            self._after_epoch(self, epochs, self.ended or epochs == self.config.num_train_epochs)
-            self._clock += time.perf_counter() - start
+            if self._after_epoch is not None:
+                start, epochs = time.perf_counter(), self.progress.epoch + 1
+                self._after_epoch(self, epochs, self.ended or epochs == self.config.num_train_epochs)
+                self._clock += time.perf_counter() - start
         except Stopped:
             # An unfinished pass leaves no trace: it is done again, from the same draws, after a resume.
             self.algorithm.load_state_dict(before)

@@ -83,7 +83,7 @@ def test_a_space_alone_starts_from_what_was_published(space):
 
 
 WRONG = [
-    ({"spice": {}}, "spice is no entry; allowed: data, architecture, table, text,"),
+    ({"spice": {}}, "spice is no entry; allowed: data, architecture, table, rank_every, text,"),
     ({"spice": {}}, "did you mean space?"),
     ({"space": None}, "space must be a mapping, got None"),
     ({"space": {}}, "space must be a mapping with a name"),

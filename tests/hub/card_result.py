@@ -64,7 +64,7 @@ def everywhere(text):
         "curriculum": {"name": text, "num_candidates": 5, "k": 5, "refresh": text, "unit": text},
         "architecture": {"string": text},
         "environment": {text: text},
-        "benchmark": {"dataset": text, "test_accuracy": 1.5, text: {text: text}},
+        "benchmark": {"dataset": text, "test_accuracy": 1.5, f"of {text}": {text: text}},
     }
     options = {
         **dict.fromkeys(("model_name", "folder", "drawing", "picture"), text),

@@ -19,6 +19,7 @@ import launching
 from torch import Tensor
 
 from cnas.training.loop import AccelerateLoop
+from cnas.training.saving import PhaseCheckpoints
 
 STEP = 8
 NOTHING = "nothing"
@@ -46,12 +47,16 @@ def flipped(loop: AccelerateLoop) -> None:
     weights[0] = weights[0].nextafter(weights[0].new_tensor(9.0))
 
 
+LATE = "late"
+"""Process 1 takes its time before it looks for checkpoints; the others have begun by then."""
+
+
 FAULTS: dict[str, Callable[[Any], None]] = {each.__name__: each for each in (killed, raising, leaving, stuck, flipped)}
 
 
 def run(home: Path, name: str, argv: Sequence[str]) -> int:
     """The recipe in ``home``; `NOTHING` happens, or one of `FAULTS` before step 8 of process 1."""
-    if name != NOTHING and os.environ["RANK"] == "1":
+    if name in FAULTS and os.environ["RANK"] == "1":
         original = AccelerateLoop.weight_step
 
         def weight_step(loop: AccelerateLoop, *args: Any) -> bool:
@@ -60,6 +65,14 @@ def run(home: Path, name: str, argv: Sequence[str]) -> int:
             return original(loop, *args)
 
         AccelerateLoop.weight_step = weight_step  # type: ignore[method-assign]
+    if name == LATE and os.environ["RANK"] == "1":
+        look = PhaseCheckpoints.load_newest
+
+        def load_newest(checkpoints: PhaseCheckpoints) -> dict[str, Any] | None:
+            time.sleep(1.0)
+            return look(checkpoints)
+
+        PhaseCheckpoints.load_newest = load_newest  # type: ignore[method-assign]
     return launching.recipe(argv, home)
 
 

@@ -125,3 +125,11 @@ def test_a_flipped_bit_on_one_process_is_found(home, measured):
     ranks = [rank.wait() for rank in launch_ranks(home / "see", 2, rank_faults.run, home, "flipped", unwatched)]
     assert [rank.code for rank in ranks] == [0, 0], ranks
     measured(f"one bit flipped before step {rank_faults.STEP}: named at step 9 with --check-ranks 3, exit code 7")
+
+
+def test_a_process_that_looks_late_begins_where_the_others_do(home, measured):
+    argv = (*SAVING, "--output-dir", "late", "--trainer.num-train-epochs", "1", "--retrain.num-train-epochs", "1")
+    ranks = [rank.wait() for rank in launch_ranks(home / "late-out", 2, rank_faults.run, home, rank_faults.LATE, argv)]
+    assert [(rank.code, rank.err) for rank in ranks] == [(0, ""), (0, "")]
+    assert "resumed" not in ranks[0].out
+    measured("search and training begin at step 0 on both")

@@ -26,6 +26,7 @@ COMMANDS = {
     "report": ["RUN"],
     "retrain": ["RUN"],
     "search": ["--preset", "tiny_recipe/tiny", "--output-dir", "searched", "--num-train-epochs", "1"],
+    "study": ["GRID"],
     "sweep": ["GRID", "--dry-run"],
     "table": ["build", "nowhere", "out.parquet"],
 }
