@@ -5,7 +5,6 @@ Legend: A architectures (15,625), in the benchmark's own order.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -17,9 +16,8 @@ from numpy.typing import NDArray
 
 from cnas.benchmarks.base import Record
 from cnas.benchmarks.picks import Numbers
+from cnas.benchmarks.table_files import read_columns
 from cnas.benchmarks.tabular import TabularBenchmark
-from cnas.data.tables import opened_parquet
-from cnas.durable import replace_file
 from cnas.errors import UserError
 from cnas.random import generator
 from cnas.spaces.nats.space import NatsSpace, read
@@ -46,9 +44,6 @@ TEST_COLUMNS = {
 
 SHORT_COLUMNS = tuple(f"{name}_{split}_12" for name in TEST_COLUMNS for split in ("test", "valid"))
 """Accuracies after 12 epochs; a table may lack them."""
-
-LARGEST = 1 << 20
-"""Rows of a table; a small file may unfold into any number."""
 
 NEEDED = ("index", "arch", *TEST_COLUMNS.values())
 
@@ -229,46 +224,3 @@ def accuracy(value: object, where: str) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 100:
         raise UserError(f"{where} must be an accuracy from 0 to 100, got {str(value)[:40]!r}")
     return float(value)
-
-
-def read_columns(path: Path, needed: Sequence[str], optional: Sequence[str] = ()) -> dict[str, list[Any]]:
-    """The columns of a table, each as a list [A].
-
-    Args:
-        path: of a Parquet file.
-        needed: columns that have to be there.
-        optional: others that are read where they are there.
-
-    Raises:
-        UserError: there is no such file, it is not Parquet, or a column is missing.
-    """
-    if not path.is_file():
-        raise UserError(f"table {path} is no file; name a Parquet table such as `cnas table build` writes")
-    with opened_parquet(path) as file:
-        names = file.schema_arrow.names
-        lacking = [name for name in needed if name not in names]
-        if lacking:
-            raise UserError(f"table {path} lacks the column {lacking[0]}; it needs {', '.join(needed)}")
-        if file.metadata.num_rows > LARGEST:
-            raise UserError(f"table {path} has {file.metadata.num_rows:,} rows; at most {LARGEST:,} are read")
-        wanted = [*needed, *(name for name in optional if name in names)]
-        found: dict[str, list[Any]] = file.read(columns=wanted).to_pydict()
-    return found
-
-
-def write_columns(columns: Mapping[str, Sequence[Any]], path: Path) -> None:
-    """Write a table whole or not at all.
-
-    Args:
-        columns: by name, lists of equal length.
-        path: a file in a folder that exists.
-
-    Raises:
-        StorageError: the disk refuses.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    stream = io.BytesIO()
-    pq.write_table(pa.table({name: list(values) for name, values in columns.items()}), stream)
-    replace_file(path, stream.getvalue())

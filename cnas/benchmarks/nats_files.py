@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from cnas.benchmarks.base import Record
-from cnas.benchmarks.nats import SHORT_COLUMNS, TEST_COLUMNS, NatsTable, accuracy, notation, write_columns
+from cnas.benchmarks.nats import SHORT_COLUMNS, TEST_COLUMNS, NatsTable, accuracy, notation
+from cnas.benchmarks.table_files import new_table, write_columns
 from cnas.data.unpickle import safe_load
 from cnas.errors import UserError
 from cnas.spaces.base import SearchSpace
@@ -169,11 +170,7 @@ def build_table(source: str | Path, out: str | Path, log: Progress = lambda _don
         UserError: the files are not all there, one is broken, or ``out`` exists or is in no folder.
         StorageError: the disk refuses.
     """
-    out = Path(out)
-    if out.exists():
-        raise UserError(f"table {out} exists already; name a new file")
-    if not out.parent.is_dir():
-        raise UserError(f"table {out} must be in a folder that exists")
+    out = new_table(out)
     columns = NatsFiles(source).columns((*TEST_COLUMNS.values(), *SHORT_COLUMNS), log)
     write_columns(columns, out)
     return len(columns["arch"])

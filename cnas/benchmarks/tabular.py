@@ -111,10 +111,7 @@ class TabularBenchmark(ABC):
         Raises:
             UserError: it is of another space, its string is malformed, or it is not in the table.
         """
-        text = self.notation(architecture)
-        if text not in self._index:
-            raise UserError(f"{self.source} has no architecture {text[:80]!r}")
-        return self._record(self._index[text])
+        return self._record(self._place(architecture))
 
     def __contains__(self, architecture: Architecture | str) -> bool:
         return self.notation(architecture) in self._index
@@ -125,7 +122,13 @@ class TabularBenchmark(ABC):
         Raises:
             UserError: one is not in the table.
         """
-        return np.array([self.query(text).index for text in architectures], dtype=np.int64)
+        return np.array([self._place(text) for text in architectures], dtype=np.int64)
+
+    def _place(self, architecture: Architecture | str) -> int:
+        text = self.notation(architecture)
+        if text not in self._index:
+            raise UserError(f"{self.source} has no architecture {text[:80]!r}")
+        return self._index[text]
 
     def best(self, dataset: str) -> Record:
         """The best architecture on ``dataset``; the first of several.

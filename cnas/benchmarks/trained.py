@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from cnas.benchmarks.nats import read_columns
 from cnas.benchmarks.picks import Numbers
 from cnas.benchmarks.ranking import kendall_tau
+from cnas.benchmarks.table_files import read_columns
 from cnas.benchmarks.tabular import TabularBenchmark
 from cnas.errors import UserError
 from cnas.spaces import space_class
@@ -56,7 +56,7 @@ class TrainedTable(TabularBenchmark):
                     )
         first = self._rows[0]
         self.space = str(first["space"])
-        self.training: dict[str, Any] = json.loads(first["training"])
+        self.training = _training(first["training"], source)
         self._space: SearchSpace = space_class(self.space)()
         rows = [values for values in self._rows if values["seed"] == first["seed"]]
         super().__init__(
@@ -143,3 +143,14 @@ class TrainedTable(TabularBenchmark):
             return None
         tau = kendall_tau([one[text] for text in both], [other[text] for text in both])
         return None if tau is None else (tau, len(both))
+
+
+def _training(text: object, source: str) -> dict[str, Any]:
+    """The fields that the cells were trained by."""
+    try:
+        found = json.loads(str(text))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise UserError(f"{source}: training must be a JSON object, got {str(text)[:40]!r}")
+    return found

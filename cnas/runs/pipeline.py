@@ -183,8 +183,7 @@ def search_loop(task: Task, context: RunContext, hooks: Hooks = NONE, ranker: Ra
         valid=data.valid,
         arch=data.arch,
     )
-    also = {} if ranker is None else {"after_epoch": ranker.after_epoch}
-    return SearchLoop(parts, config.trainer, context, hooks.callbacks, **also)
+    return SearchLoop(parts, config.trainer, context, hooks.callbacks, None if ranker is None else ranker.after_epoch)
 
 
 def _curriculum(config: RunConfig) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cnas.benchmarks import TrainedTable, baselines
-from cnas.benchmarks.nats import write_columns
+from cnas.benchmarks.table_files import new_table, write_columns
 from cnas.durable import replace_file
 from cnas.errors import UserError
 from cnas.hub._markdown import fill
@@ -32,11 +32,7 @@ def build_trained_table(folders: Sequence[str | Path], out: str | Path) -> Train
             the message names the run and the field.
         StorageError: the disk refuses.
     """
-    out = Path(out)
-    if out.exists():
-        raise UserError(f"table {out} exists already; name a new file")
-    if not out.parent.is_dir():
-        raise UserError(f"table {out} must be in a folder that exists")
+    out = new_table(out)
     runs = sorted(load_runs(folders), key=lambda run: (run.result.seed, run.name))
     columns = _columns(runs, _alike(runs))
     found = TrainedTable(columns, out.name)

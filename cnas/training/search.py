@@ -48,8 +48,8 @@ class SearchLoop(AccelerateLoop):
         config: sizes of the loop.
         context: accelerator, run folder, seed.
         callbacks: called at the events of the loop.
-        after_epoch: called when an epoch's steps and scores are done, with the loop, how many epochs are over and
-            whether no more follow; it must not change the loop, and its time does not count as that of the search.
+        after_epoch: called when an epoch is done, and once more after the last one, with the loop, how many epochs are
+            over and whether no more follow; it must not change the loop, and its time does not count as the search's.
 
     Raises:
         UserError: K is above the number of architectures, or a supernet that normalises batches gets too small ones.
@@ -93,6 +93,8 @@ class SearchLoop(AccelerateLoop):
         """
         self.run()
         with self._afterwards():
+            # Only now it is known which epoch was the last: a callback may end the training after any.
+            self._call_after_epoch(self.progress.epoch, last=True)
             architecture, figures = self.algorithm.derive(self.search_context("derive"))
         at, trouble, front = self.progress, self.guard.trouble.counts, self.algorithm.front
         return SearchResult(architecture, at.epoch, at.step, self.count_time(), figures, trouble, front=front)
@@ -203,16 +205,19 @@ class SearchLoop(AccelerateLoop):
             figures = self.algorithm.end_epoch(self.search_context("end_epoch"))
             probe = self._probe()
             self._reweight_all()
-            if self._after_epoch is not None:
-                start, epochs = time.perf_counter(), self.progress.epoch + 1
-                self._after_epoch(self, epochs, self.ended or epochs == self.config.num_train_epochs)
-                self._clock += time.perf_counter() - start
+            self._call_after_epoch(self.progress.epoch + 1, last=False)
         except Stopped:
             # An unfinished pass leaves no trace: it is done again, from the same draws, after a resume.
             self.algorithm.load_state_dict(before)
             self.guard.trouble = trouble
             self.stop_here()
         return probe | figures | used
+
+    def _call_after_epoch(self, epochs: int, *, last: bool) -> None:
+        if self._after_epoch is not None:
+            start = time.perf_counter()
+            self._after_epoch(self, epochs, last)
+            self._clock += time.perf_counter() - start
 
     @property
     def _figure(self) -> str:

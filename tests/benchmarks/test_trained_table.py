@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cnas.benchmarks import TrainedTable, load_table, supernet_ranking
-from cnas.benchmarks.nats import write_columns
+from cnas.benchmarks.table_files import write_columns
 from cnas.cli.launch import main as search
 from cnas.cli.main import main
 from cnas.errors import UserError
@@ -70,6 +70,7 @@ def test_the_ceiling_is_the_agreement_of_two_seeds(table):
     ("changed", "message"),
     [
         ({"training": ["{}"] * 5 + ['{"a": 1}']}, "row 5: training differs from that of row 0, so the cells were tr"),
+        ({"training": ["no JSON"] * 6}, "training must be a JSON object, got 'no JSON'"),
         ({"space": ["enas_rnn"] * 5 + ["darts_rnn"]}, "row 5: space differs"),
         ({"seed": [1, 1, 1, 1, 2, 2], "arch": [*CELLS, CELLS[1], "0 0" + " 0 0" * 7]}, "has not the seed 1"),
         ({"seed": [1, 1, 1, 1, 1, 2]}, "is there twice, in row 1 too"),

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from made_images import made, write_classes, write_parquet
 from pyarrow import Table, parquet
 
-from cnas.benchmarks.nats import NEEDED, read_columns, write_columns
+from cnas.benchmarks.nats import NEEDED
+from cnas.benchmarks.table_files import read_columns, write_columns
 from cnas.data import ImageConfig, TextConfig, load_images, load_text
 from cnas.data.paths import named
 from cnas.errors import UserError

@@ -7,6 +7,7 @@ import made_up_table
 import pytest
 import torch
 from accelerate import Accelerator
+from transformers import TrainerCallback
 
 from cnas.benchmarks import nats
 from cnas.cli.launch import main
@@ -16,7 +17,7 @@ from cnas.runs.config import RunConfig
 from cnas.runs.folder import RunFolder
 from cnas.runs.pipeline import search_loop
 from cnas.runs.rankings import load_rankings
-from cnas.runs.task import load_task
+from cnas.runs.task import Hooks, load_task
 from cnas.training.context import RunContext
 
 FEW = 24
@@ -116,6 +117,21 @@ def test_a_pass_that_was_stopped_goes_on_where_it_was(search, monkeypatch):
     (ranker.home.path / "rankings" / "epoch-0001.json").unlink()
     ranker.after_epoch(loop, 1, last=True)
     assert [each.losses for each in load_rankings(ranker.home.path)] == [each.losses for each in stopped]
+
+
+def test_the_epoch_after_which_a_callback_ends_the_search_is_ranked(table, tmp_path):
+    task = load_task(replace(RunConfig.from_preset("nats_cl/smoke", "rsps"), table=table))
+    ranker, context = task.ranker(RunFolder(tmp_path)), RunContext(Accelerator(cpu=True), tmp_path, 1, "same")
+    found = search_loop(task, context, Hooks(callbacks=[Ends()]), ranker).train()
+    assert found.epochs == 1
+    assert {each.epoch for each in load_rankings(tmp_path)} == {1}
+
+
+class Ends(TrainerCallback):
+    """Ends the training when the first epoch has been measured."""
+
+    def on_evaluate(self, args, state, control, **kwargs):
+        control.should_training_stop = True
 
 
 def test_nothing_is_ranked_between(search):

@@ -4,7 +4,7 @@ import json
 import pytest
 import yaml
 
-from cnas.benchmarks.nats import write_columns
+from cnas.benchmarks.table_files import write_columns
 from cnas.random import generator
 from cnas.spaces import EnasRnnSpace
 

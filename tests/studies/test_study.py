@@ -7,7 +7,7 @@ import pytest
 from finished_folders import finished_copy
 from forked import Forked
 
-from cnas.benchmarks.nats import read_columns, write_columns
+from cnas.benchmarks.table_files import read_columns, write_columns
 from cnas.benchmarks.trained import NEEDED
 from cnas.cli import main as cli
 from cnas.errors import Stopped, UserError
