@@ -38,7 +38,7 @@ from cnas.training.loop import AccelerateLoop
 from cnas.training.scoring import Scorer, unit_means
 from cnas.training.search_parts import SearchParts, check_candidates, check_optimizer_fits, dataset_info
 from cnas.training.weight_step import Pass, run_ahead
-from cnas.types import Architecture, Batch, SearchResult
+from cnas.types import Architecture, Batch, Output, Routing, SearchResult
 
 
 class SearchLoop(AccelerateLoop):
@@ -74,11 +74,9 @@ class SearchLoop(AccelerateLoop):
         if parts.supernet.batch_statistics:
             config.check_whole_batches("trainer.", "supernet")
         super().__init__(parts.supernet, parts.train, config, context, callbacks)
-        self.parts = parts
-        self._after_epoch = after_epoch
+        self.parts, self._after_epoch = parts, after_epoch
         self.callbacks.metric(dict.fromkeys(("eval_loss", f"eval_{self._figure}"), 0.0))
-        # The algorithm stays in host memory: it is tiny, and there every process draws the same routings from it.
-        self.algorithm = parts.algorithm
+        self.algorithm = parts.algorithm  # In host memory: it is tiny, and every process draws the same routings there.
         self.curriculum: Curriculum | None = None
         if parts.curriculum and parts.curriculum.active:
             info = dataset_info(parts.train, words=not parts.supernet.classifies)
@@ -137,7 +135,7 @@ class SearchLoop(AccelerateLoop):
                 self.parts.supernet.draw_ahead(part.batch)
             self._arch_step(index, parts)
         routings = self.algorithm.routes(self.context.generator("route", self.progress.step))
-        run, pure = self.parts.supernet, self.parts.supernet.pure
+        run, pure = self.forward, self.parts.supernet.pure
         passes = [Pass(partial(run, routing=routing), partial(pure, routing=routing)) for routing in routings]
         if source == "trained":
             losses, passes = run_ahead(passes, batch, self.context)
@@ -147,6 +145,16 @@ class SearchLoop(AccelerateLoop):
         if order == "after":
             self._arch_step(index, parts)
         return asked
+
+    def forward(self, batch: Batch, routing: Routing) -> Output:
+        """Run the supernet.
+
+        Args:
+            batch: rows of this process, on its device.
+            routing: what of the supernet is run.
+        """
+        output: Output = self.parts.supernet(batch, routing)
+        return output
 
     def _arch_step(self, index: int, parts: Sequence[Part]) -> None:
         step, rate = self.progress.step, self.learning_rate(index)

@@ -51,7 +51,7 @@ def test_a_step_weights_its_batch_by_the_losses_of_its_own_paths(tmp_path, unit)
     found = {name: each.grad.clone() for name, each in loop.model.named_parameters() if each.grad is not None}
     again = search(tmp_path / "again", None, max_grad_norm=None)
     routings = again.algorithm.routes(again.context.generator("route", 0))
-    losses = torch.stack([again.parts.supernet(again.fetch(0), routing).losses for routing in routings])
+    losses = torch.stack([again.forward(again.fetch(0), routing).losses for routing in routings])
     torch.testing.assert_close(losses, losses_KBT)
     (losses * v_BT).mean().backward()
     for name, each in again.model.named_parameters():
