@@ -1,0 +1,115 @@
+"""Networks with the weights that a search has left for them: trained from there, or written as they are."""
+
+import shutil
+import signal
+from dataclasses import replace
+
+import pytest
+from outcome import outcome
+from tiny_gpt import tiny
+from tiny_recipe import tiny as recurrent
+from tiny_recipe import write_corpus
+from transformers import TrainerCallback
+
+from cnas.cli.main import main
+from cnas.errors import Stopped, UserError
+from cnas.runs.pipeline import finished_search
+from cnas.runs.result import RunResult
+from cnas.runs.task import Hooks
+from cnas.trainer import CurriculumTrainer
+
+
+def starting(start, **changes):
+    config = tiny()
+    return replace(config, retrain=replace(config.retrain, start=start, **changes))
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    return write_corpus(tmp_path_factory.mktemp("text") / "corpus")
+
+
+@pytest.fixture(scope="module")
+def config(corpus):
+    return replace(starting("supernet"), data=str(corpus))
+
+
+@pytest.fixture(scope="module")
+def run(config, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "inherited"
+    CurriculumTrainer.from_config(config, folder).train()
+    return folder
+
+
+def searched(config, folder):
+    """The search of a run, as it is looked at afterwards."""
+    trainer = CurriculumTrainer.from_config(config, folder)
+    return trainer.task, finished_search(trainer.task, trainer._looking())
+
+
+def test_what_it_begins_with_is_what_the_supernet_has(run, config):
+    task, loop = searched(config, run)
+    result = RunResult.load(run)
+    expected = loop.figures(task.config.space.parse(result.architecture.string), task.evaluation())
+    found = result.retrain.inherited
+    assert found["valid_perplexity"] == pytest.approx(expected["perplexity"], rel=1e-5)
+    assert found.keys() == {"valid_perplexity", "valid_word_perplexity", "valid_nats_per_byte"}
+    assert result.retrain.valid_perplexity < found["valid_perplexity"]
+
+
+def test_the_first_step_starts_from_these_weights(config, run, tmp_path):
+    still = {"learning_rate": 1e-12, "final_learning_rate": 0.0, "num_train_epochs": 1}
+    figures = {}
+    for start in ("supernet", "new"):
+        changed = replace(config, retrain=replace(config.retrain, start=start, **still))
+        CurriculumTrainer.from_config(changed, tmp_path / start).train()
+        figures[start] = RunResult.load(tmp_path / start).retrain
+    same, new = figures["supernet"], figures["new"]
+    assert same.valid_perplexity == pytest.approx(same.inherited["valid_perplexity"], rel=1e-6)
+    assert same.inherited == RunResult.load(run).retrain.inherited
+    assert new.inherited == {}
+    assert new.valid_perplexity > 1.05 * same.valid_perplexity
+
+
+class Signal(TrainerCallback):
+    """A signal to this process after so many steps."""
+
+    def __init__(self, steps):
+        self.steps = steps
+
+    def on_step_end(self, args, state, control, **kwargs):
+        self.steps -= 1
+        if not self.steps:
+            signal.raise_signal(signal.SIGTERM)
+
+
+def test_a_run_that_was_stopped_goes_on_exactly_in_new_processes(config, run, tmp_path):
+    folder = tmp_path / "stopped"
+    CurriculumTrainer.from_config(config, folder).search()
+    with pytest.raises(Stopped, match="of the retrain"):
+        CurriculumTrainer.from_config(config, folder, Hooks(callbacks=(Signal(7),))).retrain()
+    shutil.rmtree(folder / "checkpoints" / "search")  # nothing of it is needed once the training has begun
+    assert main(["retrain", str(folder)]) == 0
+    shutil.copytree(run / "checkpoints" / "search", folder / "checkpoints" / "search")
+    assert outcome(folder) == outcome(run)
+
+
+def test_a_search_whose_checkpoints_are_gone_leaves_no_weights(config, tmp_path):
+    folder = tmp_path / "gone"
+    CurriculumTrainer.from_config(config, folder).search()
+    shutil.rmtree(folder / "checkpoints")
+    with pytest.raises(UserError, match=r"has no checkpoints of its search any more$"):
+        CurriculumTrainer.from_config(config, folder).retrain()
+
+
+def test_what_has_no_such_weights_is_refused_before_any_work(config, corpus, tmp_path, capsys):
+    other = recurrent()
+    other = replace(other, data=str(corpus), retrain=replace(other.retrain, start="supernet"))
+    given = replace(config, architecture="w8 d1 h1 m16")
+    for wrong, said in (
+        (other, "retrain.start must be new with space enas_rnn, whose networks cannot take the weights of its"),
+        (given, "retrain.start must be new where an architecture is given, for which no search has weights"),
+    ):
+        with pytest.raises(UserError, match=rf"^{said}.*, got 'supernet'$"):
+            CurriculumTrainer.from_config(wrong, tmp_path / "refused").train()
+        assert not (tmp_path / "refused").exists()
