@@ -47,35 +47,51 @@ def conclude(
     Raises:
         StorageError: the disk refuses.
     """
-    config = task.config
-    architecture = config.space.parse(chosen(found))
-    reweighted = found["search"] and config.curriculum is not None and config.curriculum.active
+    architecture = task.config.space.parse(chosen(found))
     record = task.look_up(architecture, found.get("supernet_losses", {}))
-    values = {
-        "recipe": config.recipe,
-        "preset": config.preset,
-        "space": config.space.name,
-        "algorithm": config.algorithm if found["search"] else None,
-        "curriculum": _curriculum(config) if reweighted else None,
-        "seed": config.seed,
-        "dataset": task.dataset(),
-        "architecture": architecture.to_json(),
-        "search": found["search"],
-        "retrain": None if trained is None else trained.figures,
-        **({} if record is None else {"benchmark": record}),
-        "environment": environment(context.accelerator) | context.graphs.describe(),
-        **_peak_memory(),
-    }
-    result = RunResult.from_json(json_safe(values))
+    more = {} if record is None else {"benchmark": record}
+    more["environment"] = environment(context.accelerator) | context.graphs.describe()
+    figures = None if trained is None else trained.figures
+    result = result_of(task, architecture, found["search"], figures, **more, **_peak_memory())
     if context.accelerator.is_main_process:
         try:
-            task.export(home.path, result, trained, _algorithm(config).paper)
+            task.export(home.path, result, trained, _algorithm(task.config).paper)
             report_run(home.path, result, task)
         except OSError as problem:
             raise StorageError(f"cannot write the model and card to {home.path}: {problem.strerror}") from problem
         result.save(home.path)
     context.processes.wait()
     return result
+
+
+def result_of(
+    task: Task, architecture: Architecture, search: dict[str, Any] | None, retrain: dict[str, Any] | None, **more: Any
+) -> RunResult:
+    """The result of a run, or of a part of it.
+
+    Args:
+        task: the run's data and configuration.
+        architecture: that was found, or given.
+        search: its figures; None where nothing was searched.
+        retrain: figures of the network; None where nothing was trained.
+        more: other entries of ``result.json``.
+    """
+    config = task.config
+    reweighted = search and config.curriculum is not None and config.curriculum.active
+    values = {
+        "recipe": config.recipe,
+        "preset": config.preset,
+        "space": config.space.name,
+        "algorithm": config.algorithm if search else None,
+        "curriculum": _curriculum(config) if reweighted else None,
+        "seed": config.seed,
+        "dataset": task.dataset(),
+        "architecture": architecture.to_json(),
+        "search": search,
+        "retrain": retrain,
+        **more,
+    }
+    return RunResult.from_json(json_safe(values))
 
 
 def _peak_memory() -> dict[str, float]:

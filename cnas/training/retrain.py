@@ -193,9 +193,9 @@ class Retrainer(AccelerateLoop):
     def state(self) -> dict[str, Any]:
         """The loop's state, the validation history, the trigger of averaging and the best weights."""
         own = {"history": self.history, "averaging_since": self.averaging_since, "best": self.best}
-        own["inherited"] = dict(self.inherited)
+        inherited = {"inherited": dict(self.inherited)}
         curriculum = {} if self.curriculum is None else {"curriculum": self.curriculum.state_dict()}
-        return super().state() | own | curriculum
+        return super().state() | own | inherited | curriculum
 
     def load_state(self, state: dict[str, Any]) -> None:
         """The inverse of `state`; the optimiser of the right kind is made before its state is loaded."""

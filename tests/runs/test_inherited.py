@@ -1,15 +1,18 @@
 """Networks with the weights that a search has left for them: trained from there, or written as they are."""
 
+import json
 import shutil
 import signal
 from dataclasses import replace
 
 import pytest
+import torch
+from huggingface_hub import ModelCard
 from outcome import outcome
 from tiny_gpt import tiny
 from tiny_recipe import tiny as recurrent
 from tiny_recipe import write_corpus
-from transformers import TrainerCallback
+from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 
 from cnas.cli.main import main
 from cnas.errors import Stopped, UserError
@@ -113,3 +116,49 @@ def test_what_has_no_such_weights_is_refused_before_any_work(config, corpus, tmp
         with pytest.raises(UserError, match=rf"^{said}.*, got 'supernet'$"):
             CurriculumTrainer.from_config(wrong, tmp_path / "refused").train()
         assert not (tmp_path / "refused").exists()
+
+
+@pytest.mark.parametrize("text", ["w8 d1 h1 m16", "w16 d2 h2 m24"])
+def test_any_network_is_written_with_its_part_of_the_supernet(text, run, config, capsys):
+    before = sorted(path for path in run.rglob("*") if path.is_file())
+    assert main(["extract", str(run), text]) == 0
+    folder = run / "extracted" / text.replace(" ", "-")
+    assert capsys.readouterr().out == f"{folder}\n"
+    model, tokenizer = (auto.from_pretrained(folder) for auto in (AutoModelForCausalLM, AutoTokenizer))
+    task, loop = searched(config, run)
+    architecture = task.config.space.parse(text)
+    expected = task.config.space.inherited(loop.parts.supernet, architecture).state_dict()
+    assert model.state_dict().keys() == expected.keys()
+    assert all(torch.equal(weight, expected[name]) for name, weight in model.state_dict().items())
+    ours = AutoTokenizer.from_pretrained(run / "model")
+    assert tokenizer.get_vocab() == ours.get_vocab()
+    card = (folder / "README.md").read_text("utf-8")
+    assert "**inherited weights**: it was not trained by itself" in card
+    assert f"`{text}`, with {sum(each.numel() for each in model.parameters()):,} parameters" in card
+    measured = loop.figures(architecture, task.evaluation())["perplexity"]
+    (value,) = [entry.metric_value for entry in ModelCard.load(folder / "README.md").data.eval_results]
+    assert value == pytest.approx(measured, rel=1e-5)
+    assert f"| perplexity (per token) | {value:.2f} |" in card
+    assert "| nats per byte | " in card
+    shutil.rmtree(run / "extracted")
+    assert sorted(path for path in run.rglob("*") if path.is_file()) == before
+
+
+def test_what_cannot_be_extracted_is_one_line_and_code_2(run, corpus, tmp_path, capsys):
+    given = tmp_path / "given"
+    shutil.copytree(run, given, ignore=shutil.ignore_patterns("checkpoints"))
+    other = replace(recurrent(), data=str(corpus))
+    (tmp_path / "recurrent").mkdir()
+    (tmp_path / "recurrent" / "config.json").write_text(json.dumps(other.to_json()))
+    for words, said in (
+        ([tmp_path, "w8 d1 h1 m16"], "which has no config.json"),
+        ([run, "w8 d1 h1 m17"], "mlp must be one of 16, 24"),
+        ([run, "w8 d1 h1 m16", corpus], "is there already, and nothing is overwritten"),
+        ([given, "w8 d1 h1 m16"], "has no checkpoints of its search any more"),
+        ([tmp_path / "recurrent", "0 0 1 1"], "the networks of space enas_rnn cannot take the weights"),
+    ):
+        assert main(["extract", *map(str, words)]) == 2
+        captured = capsys.readouterr()
+        assert (captured.out, captured.err.count("\n")) == ("", 1), words
+        assert said in captured.err
+    assert not (run / "extracted").exists()
