@@ -183,7 +183,7 @@ class CurriculumTrainer(FinishedRunMixin):
     def retrain(
         self, architecture: Architecture | str | None = None, resume_from_checkpoint: bool | None = None
     ) -> PreTrainedModel:
-        """Train the found network from new weights, measure it, and write model, card and report.
+        """Train the found network, measure it, and write model, card and report.
 
         In a new process too this goes on from the search that is in the folder.
 

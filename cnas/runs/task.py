@@ -152,7 +152,7 @@ class Task(ABC):
             why = f"with space {space.name}, whose networks cannot take the weights of its supernet"
             raise UserError(f"retrain.start must be new {why}, got {start!r}")
         if start == "supernet" and self.config.architecture is not None:
-            why = "where an architecture is given, for which no search has weights"
+            why = "where the run does not search itself, since its architecture is given"
             raise UserError(f"retrain.start must be new {why}, got {start!r}")
 
     def _check_search(self, processes: int) -> None:

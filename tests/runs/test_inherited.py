@@ -58,6 +58,9 @@ def test_what_it_begins_with_is_what_the_supernet_has(run, config):
     assert found["valid_perplexity"] == pytest.approx(expected["perplexity"], rel=1e-5)
     assert found.keys() == {"valid_perplexity", "valid_word_perplexity", "valid_nats_per_byte"}
     assert result.retrain.valid_perplexity < found["valid_perplexity"]
+    card = (run / "README.md").read_text("utf-8")
+    assert "| Training of the network, from weights that the search has left for it | 2 epochs, 38 steps" in card
+    assert f"| Validation with these weights, before it | perplexity {found['valid_perplexity']:.2f}, " in card
 
 
 def test_the_first_step_starts_from_these_weights(config, run, tmp_path):
@@ -111,7 +114,7 @@ def test_what_has_no_such_weights_is_refused_before_any_work(config, corpus, tmp
     given = replace(config, architecture="w8 d1 h1 m16")
     for wrong, said in (
         (other, "retrain.start must be new with space enas_rnn, whose networks cannot take the weights of its"),
-        (given, "retrain.start must be new where an architecture is given, for which no search has weights"),
+        (given, "retrain.start must be new where the run does not search itself, since its architecture is given"),
     ):
         with pytest.raises(UserError, match=rf"^{said}.*, got 'supernet'$"):
             CurriculumTrainer.from_config(wrong, tmp_path / "refused").train()
