@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 from huggingface_hub import ModelCard
+from launching import launch_ranks
 from outcome import outcome
 from tiny_gpt import tiny
 from tiny_recipe import tiny as recurrent
@@ -16,6 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 
 from cnas.cli.main import main
 from cnas.errors import Stopped, UserError
+from cnas.runs.config import RunConfig
 from cnas.runs.pipeline import finished_search
 from cnas.runs.result import RunResult
 from cnas.runs.task import Hooks
@@ -165,3 +167,20 @@ def test_what_cannot_be_extracted_is_one_line_and_code_2(run, corpus, tmp_path, 
         assert (captured.out, captured.err.count("\n")) == ("", 1), words
         assert said in captured.err
     assert not (run / "extracted").exists()
+
+
+def rank(values, folder):
+    """A whole run in one of several processes."""
+    trainer = CurriculumTrainer.from_config(RunConfig.from_json(values), folder)
+    trainer.train()
+    trainer.close()
+    return 0
+
+
+@pytest.mark.distributed
+def test_two_processes_begin_with_the_same_weights(config, run, tmp_path):
+    for ended in [each.wait() for each in launch_ranks(tmp_path, 2, rank, config.to_json(), tmp_path / "pair")]:
+        assert ended.code == 0, ended.err
+    one, pair = (RunResult.load(folder).retrain for folder in (run, tmp_path / "pair"))
+    assert pair.inherited == pytest.approx(one.inherited, rel=1e-4)
+    assert pair.valid_perplexity == pytest.approx(one.valid_perplexity, rel=1e-3)
