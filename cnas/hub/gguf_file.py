@@ -60,10 +60,11 @@ def write_gguf(run: Path | str, out: Path | str | None = None) -> Path:
             writer.write_header_to_file()
             writer.write_kv_data_to_file()
             writer.write_tensors_to_file()
-            writer.close()
+            writer.flush()
             sync(stage)
             stage.rename(out)
         finally:
+            writer.close()
             stage.unlink(missing_ok=True)
     return out
 
