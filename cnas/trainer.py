@@ -17,6 +17,7 @@ from cnas.runs import pipeline
 from cnas.runs.choices import choose, preset_with
 from cnas.runs.config import RunConfig
 from cnas.runs.devices import make_accelerator
+from cnas.runs.extraction import extract
 from cnas.runs.finished_search import measure_subnet, search_result
 from cnas.runs.folder import RunFolder, chosen
 from cnas.runs.result import RunResult
@@ -182,7 +183,7 @@ class CurriculumTrainer(FinishedRunMixin):
     def retrain(
         self, architecture: Architecture | str | None = None, resume_from_checkpoint: bool | None = None
     ) -> PreTrainedModel:
-        """Train the found network from new weights, measure it, and write model, card and report.
+        """Train the found network, measure it, and write model, card and report.
 
         In a new process too this goes on from the search that is in the folder.
 
@@ -254,6 +255,22 @@ class CurriculumTrainer(FinishedRunMixin):
         else:
             figures = measure_subnet(self.task, self._looking(), self.folder, data, self.hooks)
         return {f"{metric_key_prefix}_{name}": value for name, value in figures.items()}
+
+    def extract(self, architecture: Architecture | str, output_dir: Path | str | None = None) -> Path:
+        """Write the network of any architecture with the weights that the search has left for it, not trained anew.
+
+        Args:
+            architecture: of the space, e.g. on the front.
+            output_dir: a folder that is not there yet; one below ``extracted`` in that of the run where None.
+
+        Returns:
+            The model folder, with tokenizer and card.
+
+        Raises:
+            UserError: networks of the space cannot take these weights, there is no search, or the folder is there.
+            StorageError: the disk refuses.
+        """
+        return extract(self.task, self._looking, self.folder.path, str(architecture), output_dir)
 
     def close(self) -> None:
         """Leave the group of processes; nothing is trained afterwards."""

@@ -16,6 +16,7 @@ _PLACES = {
     "save_model": "model_folder",
     "save_network": "model_folder",
     "write_card": "artifacts",
+    "write_gguf": "gguf_file",
     "write_remote_code": "remote_code",
 }
 

@@ -81,7 +81,7 @@ class Card:
         return last_part(self.result.dataset.name)
 
 
-def render_card(card: Card) -> str:
+def render_card(card: Card, template: str = "model_card.md.jinja") -> str:
     """The text of a model's ``README.md``: YAML front matter, then Markdown.
 
     Strings are taken for what they are: none can add a field to the front matter, mark up the text around it, or show
@@ -89,6 +89,7 @@ def render_card(card: Card) -> str:
 
     Args:
         card: all that it is made of.
+        template: the file that is filled in.
 
     Example:
         >>> result = RunResult.from_json({
@@ -99,7 +100,7 @@ def render_card(card: Card) -> str:
         >>> "| novel | test | perplexity (per word) | 94.20 |" in text
         True
     """
-    return fill("cnas.hub", "model_card.md.jinja", **_facts(card))
+    return fill("cnas.hub", template, **_facts(card))
 
 
 def _facts(card: Card) -> dict[str, Any]:

@@ -23,6 +23,9 @@ def procedure(result: RunResult) -> Rows:
         result: of the run.
     """
     dataset, retrain = result.dataset, result.retrain
+    inherited = retrain.inherited if retrain else {}
+    start = "weights that the search has left for it" if inherited else "new weights"
+    before = ", ".join(f"{name.removeprefix('valid_')} {value:.2f}" for name, value in inherited.items() if value)
     rows = [
         ("Recipe", " ".join(last_part(name) for name in (result.recipe, result.preset) if name)),
         ("Data", last_part(dataset.name)),
@@ -32,7 +35,8 @@ def procedure(result: RunResult) -> Rows:
         ("Batches cut to it", _sizes(dataset.cut)),
         ("Search", _counts(result.search, "weight steps")),
         *(_curriculum(result.curriculum) if result.search else []),
-        ("Training of the cell, from new weights", _counts(retrain, "steps")),
+        (f"Training of the network, from {start}", _counts(retrain, "steps")),
+        ("Validation with these weights, before it", before),
         ("Parameters", f"{retrain.parameters:,}" if retrain and retrain.parameters is not None else ""),
         ("Seed", str(result.seed)),
     ]

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from cnas.data.base import OrderedBatches
 from cnas.errors import UserError
 from cnas.runs.folder import RunFolder, chosen
-from cnas.runs.pipeline import parameters, search_loop, seeded
+from cnas.runs.pipeline import finished_search, parameters, seeded
 from cnas.runs.task import Hooks, Task
 from cnas.training.batch import run_network
 from cnas.training.context import RunContext
@@ -23,22 +23,6 @@ from cnas.types import Architecture, Candidate, FrontPoint, SearchResult
 
 ATTEMPTS = 10
 """So often an algorithm is asked for architectures, where it proposes the same ones again."""
-
-
-def finished_search(task: Task, context: RunContext) -> SearchLoop:
-    """A search as it ended, with the weights that all architectures share; nothing is written.
-
-    Args:
-        task: the run's data and configuration.
-        context: accelerator, run folder, seed.
-
-    Raises:
-        UserError: its checkpoints are gone.
-    """
-    loop = search_loop(task, context)
-    if not loop.restore():
-        raise UserError(f"run {context.folder} has no checkpoints of its search any more")
-    return loop
 
 
 def ranked(task: Task, context: RunContext, found: Architecture | None, count: int) -> list[Candidate]:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from cnas.errors import StorageError
+from cnas.errors import StorageError, UserError
 from cnas.random import generator
 from cnas.reports.report import report_run
 from cnas.runs.config import RunConfig
@@ -47,35 +47,51 @@ def conclude(
     Raises:
         StorageError: the disk refuses.
     """
-    config = task.config
-    architecture = config.space.parse(chosen(found))
-    reweighted = found["search"] and config.curriculum is not None and config.curriculum.active
+    architecture = task.config.space.parse(chosen(found))
     record = task.look_up(architecture, found.get("supernet_losses", {}))
-    values = {
-        "recipe": config.recipe,
-        "preset": config.preset,
-        "space": config.space.name,
-        "algorithm": config.algorithm if found["search"] else None,
-        "curriculum": _curriculum(config) if reweighted else None,
-        "seed": config.seed,
-        "dataset": task.dataset(),
-        "architecture": architecture.to_json(),
-        "search": found["search"],
-        "retrain": None if trained is None else trained.figures,
-        **({} if record is None else {"benchmark": record}),
-        "environment": environment(context.accelerator) | context.graphs.describe(),
-        **_peak_memory(),
-    }
-    result = RunResult.from_json(json_safe(values))
+    more = {} if record is None else {"benchmark": record}
+    more["environment"] = environment(context.accelerator) | context.graphs.describe()
+    figures = None if trained is None else trained.figures
+    result = result_of(task, architecture, found["search"], figures, **more, **_peak_memory())
     if context.accelerator.is_main_process:
         try:
-            task.export(home.path, result, trained, _algorithm(config).paper)
+            task.export(home.path, result, trained, _algorithm(task.config).paper)
             report_run(home.path, result, task)
         except OSError as problem:
             raise StorageError(f"cannot write the model and card to {home.path}: {problem.strerror}") from problem
         result.save(home.path)
     context.processes.wait()
     return result
+
+
+def result_of(
+    task: Task, architecture: Architecture, search: dict[str, Any] | None, retrain: dict[str, Any] | None, **more: Any
+) -> RunResult:
+    """The result of a run, or of a part of it.
+
+    Args:
+        task: the run's data and configuration.
+        architecture: that was found, or given.
+        search: its figures; None where nothing was searched.
+        retrain: figures of the network; None where nothing was trained.
+        more: other entries of ``result.json``.
+    """
+    config = task.config
+    reweighted = search and config.curriculum is not None and config.curriculum.active
+    values = {
+        "recipe": config.recipe,
+        "preset": config.preset,
+        "space": config.space.name,
+        "algorithm": config.algorithm if search else None,
+        "curriculum": _curriculum(config) if reweighted else None,
+        "seed": config.seed,
+        "dataset": task.dataset(),
+        "architecture": architecture.to_json(),
+        "search": search,
+        "retrain": retrain,
+        **more,
+    }
+    return RunResult.from_json(json_safe(values))
 
 
 def _peak_memory() -> dict[str, float]:
@@ -186,6 +202,22 @@ def search_loop(task: Task, context: RunContext, hooks: Hooks = NONE, ranker: Ra
     return SearchLoop(parts, config.trainer, context, hooks.callbacks, None if ranker is None else ranker.after_epoch)
 
 
+def finished_search(task: Task, context: RunContext) -> SearchLoop:
+    """A search as it ended, with the weights that all architectures share; nothing is written.
+
+    Args:
+        task: the run's data and configuration.
+        context: accelerator, run folder, seed.
+
+    Raises:
+        UserError: its checkpoints are gone.
+    """
+    loop = search_loop(task, context)
+    if not loop.restore():
+        raise UserError(f"run {context.folder} has no checkpoints of its search any more")
+    return loop
+
+
 def _curriculum(config: RunConfig) -> dict[str, Any]:
     """The fields of the curriculum; K as 0.1.0 called it as well."""
     assert config.curriculum is not None
@@ -197,7 +229,7 @@ def _algorithm(config: RunConfig) -> Any:
 
 
 def retrain(task: Task, context: RunContext, architecture: Architecture, hooks: Hooks = NONE) -> RetrainResult:
-    """Train the derived network from scratch and measure it.
+    """Train the derived network, from new weights or from those that the search has left for it, and measure it.
 
     Args:
         task: the run's data and configuration, see `cnas.runs.task.load_task`.
@@ -213,7 +245,10 @@ def retrain(task: Task, context: RunContext, architecture: Architecture, hooks: 
         network = config.space.build_network(architecture, **asdict(config.network))
     train, validate = task.training()
     validate = partial(validate, graphs=context.graphs, **hooks.metrics)
+    begins = not any(context.folder.glob(f"checkpoints/{Retrainer.phase}/step-*"))
+    inherited = _inherit(task, context, architecture, network) if begins and config.retrain.start == "supernet" else {}
     trainer = Retrainer(network, train, config.retrain, context, validate, hooks.callbacks)
+    trainer.inherited = inherited
     if not trainer.resume():
         context.log(
             f"retrain: {config.retrain.num_train_epochs} epochs of {_steps(config, trainer)}, "
@@ -227,10 +262,33 @@ def retrain(task: Task, context: RunContext, architecture: Architecture, hooks: 
         "seconds": trainer.progress.seconds,
         "parameters": parameters(network),
         "averaged_from_step": trainer.averaging_since,
+        **({"inherited": trainer.inherited} if trainer.inherited else {}),
         **({} if config.retrain.curriculum is None else {"curriculum": config.retrain.curriculum}),
         **trainer.guard.trouble.counts,
     }
     return measured._replace(figures=training | measured.figures)
+
+
+def _inherit(task: Task, context: RunContext, architecture: Architecture, network: Any) -> dict[str, float]:
+    """Give a network the weights that the search has left for it; what it measures with them on validation data."""
+    found = task.config.space.inherited(finished_search(task, context).parts.supernet, architecture)
+    # As after a search: its optimiser need not be kept through the training.
+    context.accelerator.free_memory()
+    network.load_state_dict(found.state_dict())
+    figures = valid_figures(task, network.to(context.device))
+    known = ", ".join(f"{name.removeprefix('valid_')} {value:.6g}" for name, value in figures.items())
+    context.log(f"retrain: begins with the weights of the search: validation {known}")
+    return figures
+
+
+def valid_figures(task: Task, network: Any) -> dict[str, float]:
+    """What a network measures on validation data as it is; the names begin with ``valid_``.
+
+    Args:
+        task: the run's data and configuration.
+        network: on its device.
+    """
+    return {name: value for name, value in task.measure(network).figures.items() if name.startswith("valid_")}
 
 
 def parameters(network: nn.Module) -> int:

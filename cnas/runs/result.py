@@ -128,15 +128,18 @@ class SearchFigures(PhaseFigures):
 
 
 class RetrainFigures(PhaseFigures):
-    """The training of the found network from new weights, and its measurements: null where one is not finite.
+    """The training of the found network, and its measurements: null where one is not finite.
 
     Attributes:
         parameters: of the network.
         averaged_from_step: since when the weights were averaged; null where they were not.
+        inherited: what it measured on validation data before its first step, where its weights were those of the
+            search; empty where they were new.
     """
 
     parameters: Count | None = None
     averaged_from_step: Count | None = None
+    inherited: dict[str, Measured | None] = Field(default_factory=dict)
     valid_perplexity: Measured | None = None
     test_perplexity: Measured | None = None
     valid_word_perplexity: Measured | None = None

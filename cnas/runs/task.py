@@ -142,8 +142,18 @@ class Task(ABC):
             self._check_search(processes)
         if config.retrain.num_train_epochs:
             config.retrain.check_processes(processes, "retrain.")
+            self._check_start()
             if config.retrain.curriculum is not None:
                 retrain_curriculum(config.retrain.curriculum, words=config.images is None)
+
+    def _check_start(self) -> None:
+        start, space = self.config.retrain.start, self.config.space
+        if start == "supernet" and not space.inherits:
+            why = f"with space {space.name}, whose networks cannot take the weights of its supernet"
+            raise UserError(f"retrain.start must be new {why}, got {start!r}")
+        if start == "supernet" and self.config.architecture is not None:
+            why = "where the run does not search itself, since its architecture is given"
+            raise UserError(f"retrain.start must be new {why}, got {start!r}")
 
     def _check_search(self, processes: int) -> None:
         config = self.config

@@ -111,6 +111,11 @@ class SearchSpace(ABC):
         """
         return {}
 
+    @property
+    def inherits(self) -> bool:
+        """Whether its networks can take the weights of its supernet, see `inherited`."""
+        return type(self).inherited is not SearchSpace.inherited
+
     def inherited(self, supernet: nn.Module, architecture: Architecture) -> nn.Module:  # noqa: ARG002
         """The stand-alone network of an architecture with the weights that the supernet has for it.
 

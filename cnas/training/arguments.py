@@ -108,6 +108,8 @@ class RetrainArguments(LoopArguments):
     average_from: int | None = None
     """Start averaging at this epoch (from 1) at the latest; none leaves it to the rule."""
     load_best_model_at_end: bool = True
+    start: Literal["new", "supernet"] = "new"
+    """The weights to begin with: new ones, or those that the supernet of the search has for the network."""
     curriculum: str | None = None
     """A curriculum by which the data is reweighted here too, the network's own losses as the only candidate; none
     trains as published."""

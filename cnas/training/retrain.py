@@ -1,4 +1,4 @@
-"""Training the derived network from scratch: SGD, then averaged SGD once validation stops improving.
+"""Training the derived network: SGD, then averaged SGD once validation stops improving.
 
 NT-ASGD is Merity et al. (2018): averaging starts when the validation loss is worse than the best of all but the last
 ``nonmonotone`` epochs; from then on the averaged weights are evaluated and kept. No sample is reweighted here (paper,
@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any
 
 from torch import Tensor
@@ -70,6 +71,8 @@ class Retrainer(AccelerateLoop):
     config: RetrainArguments
     averaging_since: int | None = None
     """The step at which averaging began."""
+    inherited: Mapping[str, float] = MappingProxyType({})
+    """What the network measured before its first step, where its weights are those of a search."""
 
     def __init__(
         self,
@@ -190,15 +193,16 @@ class Retrainer(AccelerateLoop):
     def state(self) -> dict[str, Any]:
         """The loop's state, the validation history, the trigger of averaging and the best weights."""
         own = {"history": self.history, "averaging_since": self.averaging_since, "best": self.best}
+        inherited = {"inherited": dict(self.inherited)}
         curriculum = {} if self.curriculum is None else {"curriculum": self.curriculum.state_dict()}
-        return super().state() | own | curriculum
+        return super().state() | own | inherited | curriculum
 
     def load_state(self, state: dict[str, Any]) -> None:
         """The inverse of `state`; the optimiser of the right kind is made before its state is loaded."""
         self.averaging_since = state["averaging_since"]
         self.optimizer = self.make_optimizer()
         super().load_state(state)
-        self.history = list(state["history"])
+        self.history, self.inherited = list(state["history"]), state.get("inherited", {})
         if self.curriculum is not None:
             self.curriculum.load_state_dict(state["curriculum"])
         self.best = {name: value.to(self.context.device) for name, value in state["best"].items()}

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import pytest
 from outcome import outcome
+from tiny_gpt import TEXT, tiny
 from tiny_recipe import write_corpus
 from transformers import AutoTokenizer, TrainerCallback
 
-from cnas.data import TextConfig
 from cnas.errors import Stopped, UserError
 from cnas.hub import save_model
 from cnas.hub.model_folder import generate_lines, load_network
@@ -19,7 +19,6 @@ from cnas.runs.config import RunConfig
 from cnas.runs.task import Hooks, load_task
 from cnas.trainer import CurriculumTrainer
 
-TEXT = TextConfig(length=8, search_tokens=600, tokenizer="bpe:280")
 MEASURED = """
 import json, math, sys
 sys.modules["cnas"] = None
@@ -42,20 +41,6 @@ found = model.generate(**batch, max_new_tokens=4, do_sample=False)
 print(json.dumps({"nats": nats, "tokens": len(ids) - 1, "kind": type(model).__name__, "pad": tokenizer.pad_token,
                   "rows": len(tokenizer), "generated": len(found)}))
 """
-
-
-def tiny(**changes):
-    config = RunConfig.from_preset("gpt_cl/smoke")
-    sizes = {"width": (8, 16), "depth": (1, 2), "heads": (1, 2), "mlp": (16, 24), "head_dim": 4}
-    return replace(
-        config,
-        text=TEXT,
-        space=replace(config.space, **sizes),
-        trainer=replace(config.trainer, num_train_epochs=2),
-        curriculum=replace(config.curriculum, num_candidates=2),
-        retrain=replace(config.retrain, num_train_epochs=2, learning_rate=1e-2),
-        **changes,
-    )
 
 
 @pytest.fixture(scope="module")

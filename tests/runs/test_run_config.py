@@ -65,6 +65,7 @@ def changed(values, path):
 
 
 CHOICES = {"refresh": "step", "weight_decay_on": "matrices", "unit": "token", "penalised_output": "dropped"}
+CHOICES |= {"start": "supernet"}
 TEXTS = {
     "report_to": ["tensorboard"],
     "logging_dir": "elsewhere",
