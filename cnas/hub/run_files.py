@@ -12,7 +12,7 @@ from cnas.errors import UserError
 from cnas.runs.folder import RunFolder, scalars
 
 _CELL = ("README.md", "result.json", "cell.txt")
-_DESCRIPTION = (*_CELL, "samples.txt", "metrics.jsonl")
+_DESCRIPTION = (*_CELL, "samples.txt", "metrics.jsonl", "latency.json")
 _KINDS = {
     "model": {".jinja", ".json", ".py", ".safetensors", ".txt"},
     "figures": {".png", ".svg"},
@@ -20,16 +20,7 @@ _KINDS = {
     "checkpoints": {".json", ".safetensors"},
 }
 """By folder of a run, the suffixes that may leave it."""
-_STAYS = {
-    "config.json",
-    "search.json",
-    "latency.json",
-    "report.html",
-    "misclassified.json",
-    "output.log",
-    "logs",
-    *_KINDS,
-}
+_STAYS = {"config.json", "search.json", "report.html", "misclassified.json", "output.log", "logs", *_KINDS}
 """Of a run's own files, what is never uploaded: ``config.json`` names the data as it was typed, a report quotes it."""
 _PICKLES = {".bin", ".ckpt", ".joblib", ".npy", ".npz", ".pickle", ".pkl", ".pt", ".pth"}
 _TEXTS = {".jinja", ".json", ".jsonl", ".md", ".py", ".svg", ".txt", ".yaml"}

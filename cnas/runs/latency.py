@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError
 
 from cnas.errors import UserError, wrong_value
 from cnas.runs.benchmark_record import LARGEST, Part, Text
+from cnas.runs.config import RunConfig
 from cnas.runs.devices import environment
 from cnas.runs.folder import RunFolder
 from cnas.runs.task import Task
@@ -74,20 +75,22 @@ def measured_task(task: Task, folder: Path) -> Task:
 
     Args:
         task: the run's data and configuration.
-        folder: of the run, which has measured already.
+        folder: of the run, which has measured them.
 
     Raises:
-        UserError: it has not, or of another space.
+        UserError: it has not, or those of another space.
     """
     config = task.config
-    if not {*config.search.cost_names} & {*config.space.measurable}:
+    if not _needed(config):
         return task
     record = read_latency(folder)
     if record is None:
-        raise UserError(
-            f"output_dir {folder} has lost its {NAME}, without which this search is another one; start anew"
-        )
+        raise UserError(f"run {folder} has no {NAME} any more, and with another one its search is another; start anew")
     return replace(task, config=replace(config, space=config.space.measured(record.blocks)))
+
+
+def _needed(config: RunConfig) -> list[str]:
+    return [name for name in config.search.cost_names if name in config.space.measurable]
 
 
 def measure_latency(task: Task, context: RunContext, home: RunFolder) -> Task:
@@ -99,29 +102,25 @@ def measure_latency(task: Task, context: RunContext, home: RunFolder) -> Task:
         home: the run folder, to which the main process writes.
 
     Raises:
-        UserError: no architecture is within the limit, or fewer than candidates are asked for.
+        UserError: no architecture is within the limit, or fewer than the candidates that are asked for.
         StorageError: the disk refuses.
     """
-    config = task.config
-    names = [name for name in config.search.cost_names if name in config.space.measurable]
-    if not names:
+    if not _needed(task.config):
         return task
     here = {"device": _device(context.device), "threads": torch.get_num_threads()}
     if context.accelerator.is_main_process and read_latency(home.path) is None and not home.has_progress():
-        assert config.text is not None
-        found = config.space.measure(context.device, config.text.length)
+        assert task.config.text is not None
+        found = task.config.space.measure(context.device, task.config.text.length)
         home.write_json(NAME, here | found | {"environment": environment(context.accelerator)})
     context.processes.wait()
-    found_task = measured_task(task, home.path)
-    found_task.check_algorithm(space := found_task.config.space)
-    record = read_latency(home.path)
+    task, record = measured_task(task, home.path), read_latency(home.path)
     assert record is not None
-    if (record.device, record.threads) != tuple(here.values()):
-        context.log(f"{NAME} was measured elsewhere and is kept: {record.setting}")
-    low, high = (space.costs(one) for one in space.extremes())
-    for name in names:
-        context.log(f"{name}: {low[name]:.3g} to {high[name]:.3g}, {record.setting}")
-    return found_task
+    kept = "" if here.items() <= dict(record).items() else "; it was measured elsewhere, and is kept"
+    low, high = map(task.config.space.costs, task.config.space.extremes())
+    for name in _needed(task.config):
+        context.log(f"{name}: {low[name]:.3g} to {high[name]:.3g}, of {record.setting}{kept}")
+    task.check_algorithm(task.config.space)
+    return task
 
 
 def _device(device: torch.device) -> str:

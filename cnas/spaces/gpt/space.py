@@ -24,7 +24,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralFo
 from cnas.errors import UserError
 from cnas.spaces._stock import EPSILON, DropoutRates, Shape, parameters_of, prepare
 from cnas.spaces.base import Decision, SearchSpace
-from cnas.spaces.gpt.latency import Latency, Sizes, block_names, measure_blocks
+from cnas.spaces.gpt.latency import Sizes, block_names, measure_blocks, milliseconds, smoothed
 from cnas.spaces.gpt.supernet import GptSuperNet, cut
 from cnas.types import Architecture, Choice, Paper
 
@@ -92,8 +92,8 @@ class GptSpace(GptNetworkSizes, SearchSpace):
     head_dim: int = 32
     """Numbers of a head; even, since positions turn pairs of them."""
 
-    _latency: ClassVar[Latency | None] = None
-    """Of a space that was measured."""
+    _blocks: ClassVar[Mapping[str, float] | None] = None
+    """Milliseconds, of a space that was measured."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -137,7 +137,7 @@ class GptSpace(GptNetworkSizes, SearchSpace):
         sizes = parameters_of(shape, self.vocab_size).values()
         matrices = sum(size[0] * size[1] for size in sizes if len(size) == 2)
         norms = sum(size[0] for size in sizes if len(size) == 1)
-        timed = {} if self._latency is None else {"latency_ms": self._latency.milliseconds(shape)}
+        timed = {} if self._blocks is None else {"latency_ms": milliseconds(self._blocks, shape)}
         return {"parameters": matrices + norms, "flops": 2 * matrices, **timed}
 
     @property
@@ -156,7 +156,7 @@ class GptSpace(GptNetworkSizes, SearchSpace):
         """See `SearchSpace.measured`."""
         known = dict.fromkeys(block_names(self._block_sizes), 0.0) if blocks is None else blocks
         found = copy.copy(self)
-        vars(found)["_latency"] = Latency.of(self._block_sizes, known)
+        vars(found)["_blocks"] = smoothed(self._block_sizes, known)
         return found
 
     def build_supernet(self) -> GptSuperNet:
