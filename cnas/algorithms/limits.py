@@ -152,7 +152,7 @@ class LimitedConfig(AlgorithmConfig):
     """Base of the hyper-parameters of algorithms that keep to a limit."""
 
     limit: str | None = None
-    """What an architecture may cost, e.g. parameters<=2e6 or parameters<=2e6,latency_ms<=3; only such are considered."""
+    """What an architecture may cost, e.g. parameters<=2e6,latency_ms<=3; only such are considered."""
 
     @property
     def limits(self) -> dict[str, float]:

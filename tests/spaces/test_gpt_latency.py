@@ -97,6 +97,13 @@ def test_what_is_measured_is_positive_and_the_costs_add_it_up():
         assert space.costs(one) == {**SPACE.costs(one), "latency_ms": expected}
 
 
+def test_networks_of_the_other_kind_are_measured_as_well():
+    space = replace(SPACE, width=(10,), heads=(1, 3))
+    found = space.measure(CPU, 1)
+    assert found["cache_tokens"] == 1
+    assert [*found["blocks"]] == ["w10", "w10 h1 m8", "w10 h1 m16", "w10 h3 m8", "w10 h3 m16"]
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_a_smaller_architecture_is_never_slower_whatever_was_measured(seed):
     space = replace(SPACE, width=(8, 12, 16), heads=(1, 2, 4), mlp=(8, 16, 24))
@@ -134,7 +141,9 @@ def test_without_a_measurement_there_is_no_such_cost_and_it_is_asked_for():
     assert {unknown.costs(one)["latency_ms"] for one in unknown.all()} == {0.0}
     blocks = noisy(1)
     del blocks["w12 h2 m8"]
-    with pytest.raises(UserError, match="'w12 h2 m8' is not among them"):
+    with pytest.raises(
+        UserError, match=r"^no time was measured for 'w12 h2 m8', a block of the space; there are w8, w12, w8 h1 m8, "
+    ):
         SPACE.measured(blocks)
 
 

@@ -53,7 +53,7 @@ def measure_blocks(
         sizes: of the blocks.
         build: makes the stock decoder of such sizes with one layer.
         device: runs them; a CPU in float32, any other one in bfloat16.
-        context: tokens in the cache.
+        context: tokens in the cache, at least 1.
         clock: seconds.
     """
     dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
@@ -78,7 +78,7 @@ def _step(
     network: Any, device: torch.device, context: int, clock: Callable[[], float]
 ) -> Callable[[], tuple[float, float]]:
     """Runs a network on one new token, and gives the milliseconds of its layer and of all else."""
-    tokens = torch.zeros(1, max(context, 1), dtype=torch.int64, device=device)
+    tokens = torch.zeros(1, context, dtype=torch.int64, device=device)
     cache, marks = network(tokens, use_cache=True).cache, []
 
     def mark(*_: Any) -> None:
@@ -114,7 +114,9 @@ def smoothed(sizes: Sizes, blocks: Mapping[str, float]) -> dict[str, float]:
     """
     names = block_names(sizes)
     if missing := [name for name in names if name not in blocks]:
-        raise UserError(f"measured blocks must be all of the space, and {missing[0]!r} is not among them")
+        raise UserError(
+            f"no time was measured for {missing[0]!r}, a block of the space; there are {', '.join(blocks):.60}"
+        )
     times_N = torch.tensor([blocks[name] for name in names], dtype=torch.float64)
     rest_W, layers = times_N.tensor_split([len(sizes[0])])
     layers_WHM = layers.view([len(each) for each in sizes])

@@ -150,7 +150,7 @@ class GptSpace(GptNetworkSizes, SearchSpace):
         def build(width: int, heads: int, mlp: int) -> Any:
             return self._stock(Shape(width, 1, heads, mlp, self.head_dim))
 
-        return measure_blocks(self._block_sizes, build, device, length // 2)
+        return measure_blocks(self._block_sizes, build, device, max(1, length // 2))
 
     def measured(self, blocks: Mapping[str, float] | None) -> Self:
         """See `SearchSpace.measured`."""
