@@ -97,6 +97,25 @@ def test_what_is_measured_is_positive_and_the_costs_add_it_up():
         assert space.costs(one) == {**SPACE.costs(one), "latency_ms": expected}
 
 
+def test_on_an_accelerator_the_clock_waits_for_its_work_in_bfloat16(monkeypatch):
+    seen, built = [], []
+
+    def build(*sizes):
+        built.append(decoder(*sizes))
+        return built[-1]
+
+    def clock():
+        seen.append("look")
+        return len(seen) / 1e3
+
+    monkeypatch.setattr(torch.accelerator, "synchronize", seen.append)
+    device = torch.device("meta")
+    found = measure_blocks(((8,), (2,), (8, 16)), build, device, 4, clock)
+    assert seen == [device, "look"] * (len(seen) // 2)
+    assert found["dtype"] == "bfloat16"
+    assert {weight.dtype for network in built for weight in network.parameters()} == {torch.bfloat16}
+
+
 def test_networks_of_the_other_kind_are_measured_as_well():
     space = replace(SPACE, width=(10,), heads=(1, 3))
     found = space.measure(CPU, 1)
