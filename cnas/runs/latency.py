@@ -22,6 +22,7 @@ from cnas.runs.folder import RunFolder
 from cnas.runs.task import Task
 from cnas.training.context import RunContext
 from cnas.training.metrics_log import Count
+from cnas.training.search_parts import check_candidates
 
 NAME = "latency.json"
 
@@ -114,12 +115,15 @@ def measure_latency(task: Task, context: RunContext, home: RunFolder) -> Task:
         home.write_json(NAME, here | found | {"environment": environment(context.accelerator)})
     context.processes.wait()
     task, record = measured_task(task, home.path), read_latency(home.path)
+    config = task.config
     assert record is not None
     kept = "" if here.items() <= dict(record).items() else "; it was measured elsewhere, and is kept"
-    low, high = map(task.config.space.costs, task.config.space.extremes())
-    for name in _needed(task.config):
+    low, high = map(config.space.costs, config.space.extremes())
+    for name in _needed(config):
         context.log(f"{name}: {low[name]:.3g} to {high[name]:.3g}, of {record.setting}{kept}")
-    task.check_algorithm(task.config.space)
+    algorithm = config.search.build(config.space, config.seed)
+    if config.curriculum:
+        check_candidates(config.curriculum, algorithm, config.trainer)
     return task
 
 
