@@ -160,7 +160,7 @@ class Task(ABC):
         config.trainer.check_processes(processes, "trainer.")
         _check_relaxation(config.search, config.space)
         check_optimizer_fits(config.search, config.trainer)
-        algorithm = config.search.build(config.space, config.seed)
+        algorithm = config.search.build(config.space.measured(None), config.seed)
         if config.space.batch_statistics:
             config.trainer.check_whole_batches("trainer.", "supernet")
         if config.curriculum:
