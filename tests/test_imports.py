@@ -65,6 +65,7 @@ ALLOWED = {
         "cnas.data.vocabulary",
         "cnas.reports.drawing",
         "cnas.reports.cell_graph",
+        "cnas.reports.sizes",
         "cnas.runs.folder",
         "cnas.runs.measures",
         "cnas.runs.result",
@@ -73,6 +74,7 @@ ALLOWED = {
     "cnas.reports": ("cnas.*",),
     "cnas.reports.comparison": (
         "cnas.errors",
+        "cnas.spaces",
         "cnas.runs.benchmark_record",
         "cnas.runs.earlier",
         "cnas.runs.folder",

@@ -32,7 +32,7 @@ def procedure(result: RunResult) -> Rows:
         ("Batches cut to it", _sizes(dataset.cut)),
         ("Search", _counts(result.search, "weight steps")),
         *(_curriculum(result.curriculum) if result.search else []),
-        ("Training of the cell, from new weights", _counts(retrain, "steps")),
+        ("Training of the network, from new weights", _counts(retrain, "steps")),
         ("Parameters", f"{retrain.parameters:,}" if retrain and retrain.parameters is not None else ""),
         ("Seed", str(result.seed)),
     ]

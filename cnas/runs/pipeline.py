@@ -51,6 +51,7 @@ def conclude(
     architecture = config.space.parse(chosen(found))
     reweighted = found["search"] and config.curriculum is not None and config.curriculum.active
     record = task.look_up(architecture, found.get("supernet_losses", {}))
+    costs = dict(config.space.costs(architecture))
     values = {
         "recipe": config.recipe,
         "preset": config.preset,
@@ -59,7 +60,7 @@ def conclude(
         "curriculum": _curriculum(config) if reweighted else None,
         "seed": config.seed,
         "dataset": task.dataset(),
-        "architecture": architecture.to_json(),
+        "architecture": architecture.to_json() | ({"costs": costs} if costs else {}),
         "search": found["search"],
         "retrain": None if trained is None else trained.figures,
         **({} if record is None else {"benchmark": record}),
@@ -116,10 +117,10 @@ def search(task: Task, context: RunContext, home: RunFolder, hooks: Hooks = NONE
         )
     outcome = trainer.train()
     figures = {name: getattr(outcome, name) for name in ("epochs", "steps", "seconds", "valid")}
-    front = [asdict(point) for point in outcome.front]
+    points = {"front": [asdict(each) for each in outcome.front], "scored": [asdict(each) for each in outcome.scored]}
     found = {
         "string": outcome.architecture and outcome.architecture.to_str(),
-        "search": figures | outcome.trouble | ({"front": front} if front else {}),
+        "search": figures | outcome.trouble | {name: each for name, each in points.items() if each},
         "fingerprint": task.fingerprint,
         "supernet_losses": _published(home),
     }
@@ -129,7 +130,7 @@ def search(task: Task, context: RunContext, home: RunFolder, hooks: Hooks = NONE
     for point in outcome.front:
         costs = ", ".join(f"{cost:,.6g} {name}" for name, cost in point.costs.items())
         context.log(f"front: {point.architecture}: loss {point.loss:.4f}, {costs}")
-    context.log(f"found {found['string'] or f'a front of {len(front)} architectures'}")
+    context.log(f"found {found['string'] or f'a front of {len(outcome.front)} architectures'}")
     return found
 
 

@@ -34,6 +34,7 @@ from cnas.training.bilevel import Bilevel, GradientOverflowError
 from cnas.training.callbacks import Requests
 from cnas.training.context import RunContext
 from cnas.training.loop import AccelerateLoop
+from cnas.training.scored import KeptLosses, scored_points
 from cnas.training.scoring import Scorer, unit_means
 from cnas.training.search_parts import SearchParts, check_candidates, check_optimizer_fits, dataset_info
 from cnas.training.weight_step import Pass, run_ahead
@@ -95,9 +96,13 @@ class SearchLoop(AccelerateLoop):
         with self._afterwards():
             # Only now it is known which epoch was the last: a callback may end the training after any.
             self._call_after_epoch(self.progress.epoch, last=True)
-            architecture, figures = self.algorithm.derive(self.search_context("derive"))
+            context = self.search_context("derive")
+            kept = KeptLosses(context.validation_losses)
+            architecture, figures = self.algorithm.derive(replace(context, validation_losses=kept))
+        scored = scored_points(kept.known, self.algorithm.space, self.parts.space, self.validation_losses, context)
         at, trouble, front = self.progress, self.guard.trouble.counts, self.algorithm.front
-        return SearchResult(architecture, at.epoch, at.step, self.count_time(), figures, trouble, front=front)
+        seconds = self.count_time()
+        return SearchResult(architecture, at.epoch, at.step, seconds, figures, trouble, front=front, scored=scored)
 
     def validation_losses(self, architectures: Sequence[Architecture]) -> list[float]:
         """The mean loss of each architecture on all validation batches, with the weights the search has left.
