@@ -164,8 +164,8 @@ _ABOUT = {
     "curves": "Numbers of the search are those of shared weights and compare only among themselves; those of the "
     "training are probes. What was measured in the end stands at the top.",
     "cell": "What the search chose, and what it would have chosen earlier.",
-    "architecture": "What the search chose, and what other sizes are worth with the shared weights, before any training "
-    "of their own.",
+    "architecture": "What the search chose, and what other sizes are worth with the shared weights, before any "
+    "training of their own.",
     "policy": "How decided the algorithm is, and for what.",
     "weights": "The curriculum gives each unit of the training data a weight v, by how uncertain K subnets are of it: "
     "v has mean 1, and a larger v means more influence on the shared weights.",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
-from typing import TypeVar
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
@@ -19,8 +19,6 @@ from cnas.spaces.base import SearchSpace
 
 ROWS = 10
 """Most architectures of a front in the table; of a longer one evenly many are left out."""
-_UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
-_Point = TypeVar("_Point", bound=FrontRecord)
 
 
 def has_sizes(space: SearchSpace) -> bool:
@@ -40,21 +38,26 @@ def sizes_of(space: SearchSpace, notation: str) -> dict[str, str]:
     return {one.name: space.operations[operation].removeprefix(one.name).strip() for one, (_, operation) in pairs}
 
 
-def cheapest(points: Iterable[_Point], cost: str) -> list[_Point]:
+def cheapest(points: Sequence[ScoredRecord], cost: str) -> list[FrontRecord]:
     """The points of which none is better in loss and in one cost, the smallest loss first."""
-    found: list[_Point] = []
+    found: list[FrontRecord] = []
     for point in sorted(points, key=lambda each: (each.costs[cost], each.loss)):
         if not found or point.loss < found[-1].loss:
             found.append(point)
     return found[::-1]
 
 
-def limits_of(values: Mapping[str, object]) -> dict[str, float]:
+def limits_of(values: Mapping[str, Any]) -> dict[str, float]:
     """The limits in the section ``search`` of a configuration; none where it has no such field."""
     try:
-        return parse_limits(str(values.get("limit") or ""))
+        return parse_limits(str(values.get("limit")))
     except UserError:
         return {}
+
+
+def _costs(points: Sequence[ScoredRecord]) -> list[str]:
+    """The names of the costs that all points have."""
+    return [name for name in (points[0].costs if points else ()) if all(name in each.costs for each in points)]
 
 
 def sizes_table(space: SearchSpace, notation: str, costs: Mapping[str, float], search: SearchFigures | None) -> Table:
@@ -67,27 +70,28 @@ def sizes_table(space: SearchSpace, notation: str, costs: Mapping[str, float], s
         search: its figures; None where nothing was searched.
     """
     scored = search.scored if search else []
-    known = {each.architecture: each for each in scored}
-    front = ((search and search.front) or cheapest(scored, next(iter(scored[0].costs)))) if scored else []
-    step = max(1.0, (len(front) - 1) / (ROWS - 1))
-    kept = {front[round(place * step)].architecture for place in range(min(len(front), ROWS))}
-    smallest, largest = (str(one) for one in space.extremes()) if scored else ("", "")
-    shown = [each.architecture for each in front if each.architecture in {*kept, notation, smallest, largest}]
+    values = {each.architecture: each.costs | {"loss": each.loss} for each in scored}
     roles: dict[str, list[str]] = {notation: ["chosen" if search else "given"]} if notation else {}
-    ends = [(largest, "largest"), (smallest, "smallest")] if scored else []
-    for one, role in [*((one, "front") for one in shown), *ends]:
-        roles.setdefault(one, []).append(role)
-    names = [*dict.fromkeys([*costs, *(name for each in scored[:1] for name in [*each.costs, "loss"])])]
+    if search and (names := _costs(scored)):
+        smallest, largest = map(str, space.extremes())
+        front = [each.architecture for each in search.front or cheapest(scored, names[0])]
+        step = max(1.0, (len(front) - 1) / (ROWS - 1))
+        kept = {notation, smallest, largest, *(front[round(place * step)] for place in range(min(len(front), ROWS)))}
+        for one, role in [
+            *((one, "front") for one in front if one in kept),
+            (largest, "largest"),
+            (smallest, "smallest"),
+        ]:
+            roles.setdefault(one, []).append(role)
+    columns = [*dict.fromkeys([*costs, *(name for one in values.values() for name in one)])]
     rows = []
-    for one, known_as in roles.items():
-        has = dict(costs) if one == notation else {}
-        has |= {**known[one].costs, "loss": known[one].loss} if one in known else {}
-        numbers = [_number(has[name]) if name in has else MISSING for name in names]
-        rows.append((one, ", ".join(known_as), *sizes_of(space, one).values(), *numbers))
-    sizes = [decision.name for decision in space.decisions()]
-    heads = ("Architecture", "", *sizes, *(name.replace("_", " ") for name in names))
+    for one, names_of_it in roles.items():
+        known = (dict(costs) if one == notation else {}) | values.get(one, {})
+        numbers = [_number(known[name]) if name in known else MISSING for name in columns]
+        rows.append((one, ", ".join(names_of_it), *sizes_of(space, one).values(), *numbers))
+    heads = [*(decision.name for decision in space.decisions()), *(name.replace("_", " ") for name in columns)]
     caption = "Sizes and costs" + (", and losses with the shared weights" if scored else "")
-    return Table(caption, heads, tuple(rows), tuple(range(2, len(heads))))
+    return Table(caption, ("Architecture", "", *heads), tuple(rows), tuple(range(2, 2 + len(heads))))
 
 
 def _number(value: float) -> str:
@@ -102,65 +106,60 @@ def draw_fronts(notation: str, search: SearchFigures | None, limits: Mapping[str
         search: its figures; None where nothing was searched.
         limits: the largest value of each cost.
     """
-    points = search.scored if search else []
-    if search is None or len(points) < 2:
+    if search is None:
         return []
-    traded = (name for point in search.front for name in point.costs)
-    names = dict.fromkeys([*list(points[0].costs)[:1], *limits, *traded])
-    every = [name for name in names if all(name in point.costs for point in points)]
+    wanted = {*limits, *(name for point in search.front for name in point.costs)}
+    names = [name for place, name in enumerate(_costs(search.scored)) if not place or name in wanted]
     return [
-        _draw(notation, points, name, limits.get(name), "front" if not place else f"front_{name}")
-        for place, name in enumerate(every)
+        _draw(notation, search.scored, name, limits.get(name), f"front_{place}" if place > 1 else "front")
+        for place, name in enumerate(names, 1)
     ]
 
 
 def _draw(notation: str, points: Sequence[ScoredRecord], cost: str, limit: float | None, file: str) -> Drawing:
     figure, axes = drawing.new_figure(2.7)
-    random, others = ([each for each in points if each.random is is_random] for is_random in (True, False))
-    ordered = sorted(points, key=lambda each: each.costs[cost])
     front, chosen = cheapest(points, cost), [each for each in points if each.architecture == notation]
-    _dots(axes, others, cost, "scored", {"s": 11, "color": MUTED, "alpha": 0.45, "linewidths": 0})
-    _dots(axes, random, cost, "random", {"s": 15, "facecolors": "none", "edgecolors": GREEN, "linewidths": 0.9})
-    xs, ys = [each.costs[cost] for each in front[::-1]], [each.loss for each in front[::-1]]
+    random, others = ([each for each in points if each.random is drawn] for drawn in (True, False))
+    _dots(axes, others, cost, label="scored", s=11, color=MUTED, alpha=0.45, linewidths=0)
+    _dots(axes, random, cost, label="random", s=15, facecolors="none", edgecolors=GREEN, linewidths=0.9)
+    xs, ys = zip(*((each.costs[cost], each.loss) for each in front[::-1]), strict=True)
     axes.step(xs, ys, where="post", color=BLUE, marker="o", label="front")
-    _dots(axes, chosen, cost, "chosen", {"s": 70, "color": RED, "marker": "*", "zorder": 4, "linewidths": 0})
+    _dots(axes, chosen, cost, label="chosen", s=70, color=RED, marker="*", zorder=4, linewidths=0)
     if limit is not None:
         axes.axvline(limit, color=MUTED, linestyle=":", linewidth=1.2, label="limit")
-    words = cost.replace("_", " ")
-    for end, word, side, up in ((ordered[0], "smallest", "left", -11), (ordered[-1], "largest", "right", 5)):
-        place = (end.costs[cost], end.loss)
-        axes.annotate(word, place, (0, up), textcoords="offset points", ha=side, fontsize=7.5, color=MUTED)
-    axes.set_xlabel(words)
-    axes.set_ylabel("validation loss (nats)")
-    _cost_axis(axes, [each.costs[cost] for each in points])
+    largest = max(points, key=lambda each: each.costs[cost])
+    place = (largest.costs[cost], largest.loss)
+    axes.annotate("largest", place, (0, 6), textcoords="offset points", ha="right", fontsize=7.5, color=MUTED)
+    _cost_axis(axes, cost.replace("_", " "), [each.costs[cost] for each in points])
     drawing.legend(axes, 5)
-
-    def described(point: FrontRecord) -> str:
-        return f"{point.architecture} ({_number(point.costs[cost])}, {point.loss:.4f})"
-
-    alternative = f"Loss with shared weights against {words} of {len(points)} architectures. "
-    alternative += f"The front goes from {described(front[-1])} to {described(front[0])}."
-    alternative += "".join(f" Chosen: {described(each)}." for each in chosen)
+    first, last = (
+        f"{each.architecture} ({_number(each.costs[cost])}, {each.loss:.4f})" for each in (front[-1], front[0])
+    )
+    words = (
+        f"Loss against {cost.replace('_', ' ')} of {len(points)} architectures: the front goes from {first} to {last}."
+    )
+    words += f" {notation} is the chosen one." if chosen else ""
     caption = "Nothing below the line was found. Losses are those with shared weights."
     if random:
         caption += f" {len(random)} random architectures have a median of {median(each.loss for each in random):.4f}."
-    return drawing.finish(figure, file, f"Loss against {words}", alternative, caption)
+    return drawing.finish(figure, file, f"Loss against {cost.replace('_', ' ')}", words, caption)
 
 
-def _dots(axes: Axes, points: Sequence[FrontRecord], cost: str, label: str, look: Mapping[str, object]) -> None:
+def _dots(axes: Axes, points: Sequence[FrontRecord], cost: str, **options: Any) -> None:
     if points:
-        xs, ys = [each.costs[cost] for each in points], [each.loss for each in points]
-        axes.scatter(xs, ys, label=label, **look)  # type: ignore[arg-type] # by name
+        axes.scatter([each.costs[cost] for each in points], [each.loss for each in points], **options)
 
 
-def _cost_axis(axes: Axes, values: Sequence[float]) -> None:
+def _cost_axis(axes: Axes, label: str, values: Sequence[float]) -> None:
     """An abscissa of costs, logarithmic where they differ much, with short numbers."""
-    wide = min(values) > 0 and max(values) > 5 * min(values)
+    wide = max(values) > 5 * min(values) > 0
     if wide:
         axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if wide else MaxNLocator(6))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
     axes.minorticks_off()
+    axes.set_xlabel(label)
+    axes.set_ylabel("validation loss (nats)")
 
 
 def short(value: float) -> str:
@@ -170,5 +169,5 @@ def short(value: float) -> str:
         >>> [short(value) for value in (2_500_000, 40_000, 0.5)]
         ['2.5M', '40k', '0.5']
     """
-    size, unit = next(((size, unit) for size, unit in _UNITS if value >= size), (1, ""))
+    size, unit = next(((size, unit) for size, unit in ((1e6, "M"), (1e3, "k")) if value >= size), (1, ""))
     return f"{value / size:g}{unit}"

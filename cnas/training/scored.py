@@ -1,4 +1,4 @@
-"""Losses of many sizes with the shared weights: what a search scores in the end, both ends of the space, random ones."""
+"""Losses of many sizes with the shared weights: what a search scores in the end, the two ends, random ones."""
 
 from __future__ import annotations
 
