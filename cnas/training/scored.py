@@ -38,8 +38,7 @@ class KeptLosses:
 
 def scored_points(
     known: Mapping[Architecture, float],
-    priced: SearchSpace,
-    whole: SearchSpace,
+    space: SearchSpace,
     losses: Callable[[Sequence[Architecture]], list[float]],
     context: SearchContext,
 ) -> tuple[ScoredPoint, ...]:
@@ -47,19 +46,18 @@ def scored_points(
 
     Args:
         known: losses that are there already.
-        priced: knows the costs.
-        whole: of which the ends and the random architectures are, limits or not.
+        space: of which the ends and the random architectures are, without limits.
         losses: of further architectures.
         context: draws.
     """
-    if not any(map(priced.costs, known)):
+    if not any(map(space.costs, known)):
         return ()
     generator = context.generator("scored")
-    random = dict.fromkeys(whole.sample(generator) for _ in range(RANDOM))
-    more = [one for one in dict.fromkeys([*whole.extremes(), *random]) if one not in known]
+    random = dict.fromkeys(space.sample(generator) for _ in range(RANDOM))
+    more = [one for one in dict.fromkeys([*space.extremes(), *random]) if one not in known]
     found = {**known, **dict(zip(more, losses(more), strict=True))}
     return tuple(
-        ScoredPoint(one.to_str(), loss, dict(priced.costs(one)), one in random)
+        ScoredPoint(one.to_str(), loss, dict(space.costs(one)), one in random)
         for one, loss in found.items()
         if math.isfinite(loss)
     )

@@ -99,7 +99,7 @@ class SearchLoop(AccelerateLoop):
             context = self.search_context("derive")
             kept = KeptLosses(context.validation_losses)
             architecture, figures = self.algorithm.derive(replace(context, validation_losses=kept))
-        scored = scored_points(kept.known, self.algorithm.space, self.parts.space, self.validation_losses, context)
+        scored = scored_points(kept.known, self.parts.space, self.validation_losses, context)
         at, trouble, front = self.progress, self.guard.trouble.counts, self.algorithm.front
         seconds = self.count_time()
         return SearchResult(architecture, at.epoch, at.step, seconds, figures, trouble, front=front, scored=scored)
