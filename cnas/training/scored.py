@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from torch import Tensor
 
-from cnas.algorithms.base import Scores, SearchContext
+from cnas.algorithms.base import SearchContext
 from cnas.spaces.base import SearchSpace
 from cnas.types import Architecture, ScoredPoint
 
@@ -15,25 +16,21 @@ RANDOM = 20
 """Uniform draws from the whole space; what is drawn twice counts once."""
 
 
-class KeptLosses:
-    """Validation losses that keeps those over all batches.
+def keep_losses(context: SearchContext) -> tuple[SearchContext, dict[Architecture, float]]:
+    """A context of which every loss over all validation batches is kept, and where they are kept.
 
     Args:
-        losses: what computes them.
-
-    Attributes:
-        known: mean loss in nats of each architecture.
+        context: that computes them.
     """
+    known: dict[Architecture, float] = {}
 
-    def __init__(self, losses: Scores) -> None:
-        self.losses, self.known = losses, dict[Architecture, float]()
-
-    def __call__(self, architectures: Sequence[Architecture], index: int | None) -> Tensor:
-        """See `SearchContext.validation_losses`."""
-        found_K = self.losses(architectures, index)
+    def losses(architectures: Sequence[Architecture], index: int | None) -> Tensor:
+        found_K = context.validation_losses(architectures, index)
         if index is None:
-            self.known |= zip(architectures, found_K.tolist(), strict=True)
+            known.update(zip(architectures, found_K.tolist(), strict=True))
         return found_K
+
+    return replace(context, validation_losses=losses), known
 
 
 def scored_points(

@@ -35,7 +35,7 @@ from cnas.training.bilevel import Bilevel, GradientOverflowError
 from cnas.training.callbacks import Requests
 from cnas.training.context import RunContext
 from cnas.training.loop import AccelerateLoop
-from cnas.training.scored import KeptLosses, scored_points
+from cnas.training.scored import keep_losses, scored_points
 from cnas.training.scoring import Scorer, unit_means
 from cnas.training.search_parts import SearchParts, check_candidates, check_optimizer_fits, dataset_info
 from cnas.training.weight_step import Pass, run_ahead
@@ -95,13 +95,12 @@ class SearchLoop(AccelerateLoop):
         with self._afterwards():
             # Only now it is known which epoch was the last: a callback may end the training after any.
             self._call_after_epoch(self.progress.epoch, last=True)
-            context = self.search_context("derive")
-            kept = KeptLosses(context.validation_losses)
-            architecture, figures = self.algorithm.derive(replace(context, validation_losses=kept))
-        scored = scored_points(kept.known, self.parts.space, self.validation_losses, context)
+            context, known = keep_losses(self.search_context("derive"))
+            architecture, figures = self.algorithm.derive(context)
+        scored = scored_points(known, self.parts.space, self.validation_losses, context)
         at, trouble, front = self.progress, self.guard.trouble.counts, self.algorithm.front
-        seconds = self.count_time()
-        return SearchResult(architecture, at.epoch, at.step, seconds, figures, trouble, front=front, scored=scored)
+        times = {"epochs": at.epoch, "steps": at.step, "seconds": self.count_time()}
+        return SearchResult(architecture, **times, valid=figures, trouble=trouble, front=front, scored=scored)
 
     def validation_losses(self, architectures: Sequence[Architecture]) -> list[float]:
         """The mean loss of each architecture on all validation batches, with the weights the search has left.
@@ -263,11 +262,7 @@ class SearchLoop(AccelerateLoop):
         return self.algorithm.candidates(count, self.context.generator("judges", counter)) if count else []
 
     def between(self) -> None:
-        """Leave a long pass where a signal asks for it; all processes at the same place.
-
-        Raises:
-            Stopped: one did.
-        """
+        """Leave a long pass with `Stopped` where a signal asks for it; all processes at the same place."""
         (stops,) = self.processes.sum_numbers(float(self.context.stop.reason is not None))
         if stops:
             raise Stopped("stopped between two updates")
