@@ -99,8 +99,8 @@ class SearchLoop(AccelerateLoop):
             architecture, figures = self.algorithm.derive(context)
         scored = scored_points(known, self.parts.space, self.validation_losses, context)
         at, trouble, front = self.progress, self.guard.trouble.counts, self.algorithm.front
-        times = {"epochs": at.epoch, "steps": at.step, "seconds": self.count_time()}
-        return SearchResult(architecture, **times, valid=figures, trouble=trouble, front=front, scored=scored)
+        taken = (at.epoch, at.step, self.count_time())
+        return SearchResult(architecture, *taken, figures, trouble, front=front, scored=scored)
 
     def validation_losses(self, architectures: Sequence[Architecture]) -> list[float]:
         """The mean loss of each architecture on all validation batches, with the weights the search has left.
