@@ -123,6 +123,11 @@ class AlgorithmConfig:
         return False
 
     @property
+    def cost_names(self) -> tuple[str, ...]:
+        """The costs of an architecture that it asks for, see `SearchSpace.costs`."""
+        return ()
+
+    @property
     def name(self) -> str:
         """Under which `cnas.algorithms` offers the algorithm."""
         return self.algorithm.name

@@ -61,6 +61,8 @@ def check_costs(space: SearchSpace, names: Iterable[str], field: str) -> None:
     known = space.costs(space.architecture([decision.options[0] for decision in space.decisions()]))
     for name in names:
         if name not in known:
+            if name in space.measurable:
+                raise UserError(f"search.{field} names {name}, which must be measured: see SearchSpace.measured")
             has = f"has {', '.join(known)}" if known else "cannot tell what an architecture costs"
             raise UserError(f"search.{field} names {name!r:.60}, but space {space.name} {has}")
 
@@ -150,12 +152,17 @@ class LimitedConfig(AlgorithmConfig):
     """Base of the hyper-parameters of algorithms that keep to a limit."""
 
     limit: str | None = None
-    """What an architecture may cost, e.g. parameters<=2e6 or parameters<=2e6,flops<=1e6; only such are considered."""
+    """What an architecture may cost, e.g. parameters<=2e6,latency_ms<=3; only such are considered."""
 
     @property
     def limits(self) -> dict[str, float]:
         """The largest value of each cost."""
         return {} if self.limit is None else parse_limits(self.limit)
+
+    @property
+    def cost_names(self) -> tuple[str, ...]:
+        """See `AlgorithmConfig.cost_names`."""
+        return tuple(self.limits)
 
     def build(self, space: SearchSpace, seed: int) -> Any:
         """See `AlgorithmConfig.build`.

@@ -63,6 +63,11 @@ class Pareto(SearchAlgorithm):
         def __post_init__(self) -> None:
             self._require_counts("population", "generations")
 
+        @property
+        def cost_names(self) -> tuple[str, ...]:
+            """See `AlgorithmConfig.cost_names`."""
+            return tuple(dict.fromkeys([*self.costs, *self.limits]))
+
     config: Config
 
     def __init__(self, space: SearchSpace, config: Config, seed: int = 0) -> None:
@@ -94,7 +99,7 @@ class Pareto(SearchAlgorithm):
         Raises:
             NonFiniteError: where no loss is finite.
         """
-        names = [*dict.fromkeys([*self.config.costs, *self.config.limits])]
+        names = self.config.cost_names
 
         def score(found: Sequence[Architecture]) -> list[Point]:
             losses, costs = losses_of(context, found, None), [self.space.costs(one) for one in found]

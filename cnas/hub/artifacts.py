@@ -215,7 +215,7 @@ def write_card(run: Path | str, seeds: Sequence[Path | str] = (), licence: str =
         raise UserError(f"run must be the folder of a finished run, got {str(folder)!r}, which lacks one of its files")
     others = _further(folder, seeds) if seeds else []
     config = RunConfig.from_json(values)
-    paper = config.search.build(config.space, config.seed).paper
+    paper = config.search.algorithm.paper
     with storage_errors(f"the card to {folder}"):
         describe_run(
             folder, result, space=config.space, paper=paper, kind=kind_of(result), others=others, licence=licence

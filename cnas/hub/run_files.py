@@ -12,7 +12,7 @@ from cnas.errors import UserError
 from cnas.runs.folder import RunFolder, scalars
 
 _CELL = ("README.md", "result.json", "cell.txt")
-_DESCRIPTION = (*_CELL, "samples.txt", "metrics.jsonl")
+_DESCRIPTION = (*_CELL, "samples.txt", "metrics.jsonl", "latency.json")
 _KINDS = {
     "model": {".jinja", ".json", ".py", ".safetensors", ".txt"},
     "figures": {".png", ".svg"},

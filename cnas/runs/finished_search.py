@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from cnas.data.base import OrderedBatches
 from cnas.errors import UserError
 from cnas.runs.folder import RunFolder, chosen
+from cnas.runs.latency import measured_task
 from cnas.runs.pipeline import parameters, search_loop, seeded
 from cnas.runs.task import Hooks, Task
 from cnas.training.batch import run_network
@@ -35,7 +36,7 @@ def finished_search(task: Task, context: RunContext) -> SearchLoop:
     Raises:
         UserError: its checkpoints are gone.
     """
-    loop = search_loop(task, context)
+    loop = search_loop(measured_task(task, context.folder), context)
     if not loop.restore():
         raise UserError(f"run {context.folder} has no checkpoints of its search any more")
     return loop

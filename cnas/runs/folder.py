@@ -19,6 +19,7 @@ from cnas.training.metrics_log import json_safe
 OWN = (
     "result.json",
     "search.json",
+    "latency.json",
     "metrics.jsonl",
     "checkpoints",
     "model",

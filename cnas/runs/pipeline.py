@@ -17,6 +17,7 @@ from cnas.reports.report import report_run
 from cnas.runs.config import RunConfig
 from cnas.runs.devices import environment
 from cnas.runs.folder import RunFolder, chosen
+from cnas.runs.latency import measure_latency
 from cnas.runs.rankings import Ranker, load_rankings
 from cnas.runs.result import RunResult
 from cnas.runs.task import Hooks, RetrainResult, Task
@@ -70,7 +71,7 @@ def conclude(
     result = RunResult.from_json(json_safe(values))
     if context.accelerator.is_main_process:
         try:
-            task.export(home.path, result, trained, _algorithm(config).paper)
+            task.export(home.path, result, trained, config.search.algorithm.paper)
             report_run(home.path, result, task)
         except OSError as problem:
             raise StorageError(f"cannot write the model and card to {home.path}: {problem.strerror}") from problem
@@ -110,7 +111,7 @@ def search(task: Task, context: RunContext, home: RunFolder, hooks: Hooks = NONE
             _keep(known, context, home)
         context.log(f"the search is finished: found {known['string'] or 'a front'}")
         return known
-    trainer = search_loop(task, context, hooks, task.ranker(home))
+    trainer = search_loop(measure_latency(task, context, home), context, hooks, task.ranker(home))
     if not trainer.resume():
         context.log(
             f"search: {trainer.config.num_train_epochs} epochs of {_steps(config, trainer)}, {_candidates(config)}"
@@ -178,7 +179,7 @@ def search_loop(task: Task, context: RunContext, hooks: Hooks = NONE, ranker: Ra
     parts = SearchParts(
         space=config.space,
         supernet=supernet,
-        algorithm=_algorithm(config),
+        algorithm=config.search.build(config.space, config.seed),
         curriculum=config.curriculum,
         train=data.train,
         valid=data.valid,
@@ -191,10 +192,6 @@ def _curriculum(config: RunConfig) -> dict[str, Any]:
     """The fields of the curriculum; K as 0.1.0 called it as well."""
     assert config.curriculum is not None
     return config.curriculum.to_json() | {"k": config.curriculum.num_candidates}
-
-
-def _algorithm(config: RunConfig) -> Any:
-    return config.search.build(config.space, config.seed)
 
 
 def retrain(task: Task, context: RunContext, architecture: Architecture, hooks: Hooks = NONE) -> RetrainResult:

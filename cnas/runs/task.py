@@ -150,14 +150,25 @@ class Task(ABC):
         config.trainer.check_processes(processes, "trainer.")
         _check_relaxation(config.search, config.space)
         check_optimizer_fits(config.search, config.trainer)
-        algorithm = config.search.build(config.space, config.seed)
+        self.check_algorithm(config.space.measured(None))
         if config.space.batch_statistics:
             config.trainer.check_whole_batches("trainer.", "supernet")
-        if config.curriculum:
-            check_candidates(config.curriculum, algorithm, config.trainer)
-            if config.curriculum.needs_words:
-                train = self.search_data().train
-                config.curriculum.setup(train.num_units, dataset_info(train, words=config.images is None))
+        if config.curriculum and config.curriculum.needs_words:
+            train = self.search_data().train
+            config.curriculum.setup(train.num_units, dataset_info(train, words=config.images is None))
+
+    def check_algorithm(self, space: SearchSpace) -> None:
+        """Raise what the search algorithm and the curriculum have against a space.
+
+        Args:
+            space: that of the configuration, with what is known of its measured costs.
+
+        Raises:
+            UserError: it has no such costs, or too few architectures.
+        """
+        algorithm = self.config.search.build(space, self.config.seed)
+        if self.config.curriculum:
+            check_candidates(self.config.curriculum, algorithm, self.config.trainer)
 
     @abstractmethod
     def search_data(self) -> SearchData:

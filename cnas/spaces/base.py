@@ -12,7 +12,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -60,6 +60,8 @@ class SearchSpace(ABC):
     """Whether the rows of a batch of text have nothing to do with those before, so that they may come in any order."""
     stock_networks: ClassVar[bool] = False
     """Whether what it builds are stock models of `transformers`, which need no code of their own."""
+    measurable: ClassVar[tuple[str, ...]] = ()
+    """The costs that `costs` has only of a space that was `measured`."""
     network_sizes: ClassVar[type[Any]]
     """The dataclass of what `build_network` takes as ``sizes``: a run's ``network``."""
     data_section: ClassVar[Literal["text", "images"]] = "text"
@@ -112,6 +114,29 @@ class SearchSpace(ABC):
             architecture: of the space.
         """
         return {}
+
+    def measure(self, device: torch.device, length: int) -> dict[str, Any]:  # noqa: ARG002
+        """Measure on a device what the `measurable` costs are made of: ``blocks``, numbers by name, and how, as JSON.
+
+        Args:
+            device: of the run.
+            length: of a chunk of text, in tokens.
+
+        Raises:
+            UserError: there are no such costs.
+        """
+        raise UserError(f"space {self.name} has no costs that are measured")
+
+    def measured(self, blocks: Mapping[str, float] | None) -> Self:  # noqa: ARG002
+        """The same space, whose `costs` have the `measurable` ones as well.
+
+        Args:
+            blocks: what `measure` has found; None stands for numbers that are not known yet, all 0.
+
+        Raises:
+            UserError: they are not those of the space.
+        """
+        return self
 
     def inherited(self, supernet: nn.Module, architecture: Architecture) -> nn.Module:  # noqa: ARG002
         """The stand-alone network of an architecture with the weights that the supernet has for it.

@@ -44,6 +44,12 @@ def test_a_run_becomes_a_repository_with_the_model_at_its_root(hub, run):
     assert said == []
 
 
+def test_measured_times_go_with_what_was_measured(hub, run):
+    (run / "latency.json").write_text("{}")
+    push(run)
+    assert hub.files(REPO)["latency.json"] == b"{}"
+
+
 def test_the_card_names_the_repository(hub, run):
     push(run)
     before, after = (run / "README.md").read_text("utf-8"), hub.files(REPO)["README.md"].decode()

@@ -133,8 +133,8 @@ def test_a_limit_chooses(corpus, tmp_path):
             {"limit": "parameters<=5"},
             r"^search.limit is parameters<=5, which no architecture of gpt meets: the",
         ),
-        ({"limit": "miles<=5"}, r"^search.limit names 'miles', but space gpt has parameters, flops$"),
-        ({"costs": ("miles",)}, r"^search.costs names 'miles', but space gpt has parameters, flops$"),
+        ({"limit": "miles<=5"}, r"^search.limit names 'miles', but space gpt has parameters, flops, latency_ms$"),
+        ({"costs": ("miles",)}, r"^search.costs names 'miles', but space gpt has parameters, flops, latency_ms$"),
         ({"limit": "parameters"}, r"^search.limit is 'parameters'; allowed: costs with their largest values"),
     ],
 )

@@ -9,19 +9,22 @@ network uses the first rows, columns, heads and layers of the largest one.
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from itertools import product
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
+import torch
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
 
 from cnas.errors import UserError
 from cnas.spaces._stock import EPSILON, DropoutRates, Shape, parameters_of, prepare
 from cnas.spaces.base import Decision, SearchSpace
+from cnas.spaces.gpt.latency import Sizes, block_names, measure_blocks, milliseconds, smoothed
 from cnas.spaces.gpt.supernet import GptSuperNet, cut
 from cnas.types import Architecture, Choice, Paper
 
@@ -68,6 +71,7 @@ class GptSpace(GptNetworkSizes, SearchSpace):
     relaxable: ClassVar[bool] = False
     independent_rows: ClassVar[bool] = True
     stock_networks: ClassVar[bool] = True
+    measurable: ClassVar[tuple[str, ...]] = ("latency_ms",)
     network_sizes: ClassVar[type[Any]] = GptNetworkSizes
     published: ClassVar[str | None] = "gpt_cl/cpu"
     part: ClassVar[str] = "architecture"
@@ -88,6 +92,9 @@ class GptSpace(GptNetworkSizes, SearchSpace):
     """Numbers in the middle of the MLP."""
     head_dim: int = 32
     """Numbers of a head; even, since positions turn pairs of them."""
+
+    _blocks: ClassVar[Mapping[str, float] | None] = None
+    """Milliseconds, of a space that was measured."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -123,11 +130,35 @@ class GptSpace(GptNetworkSizes, SearchSpace):
         return self.architecture([each[0] for each in options]), self.architecture([each[-1] for each in options])
 
     def costs(self, architecture: Architecture) -> Mapping[str, float]:
-        """Parameters, and operations of the products with them for one token; attention to earlier ones not counted."""
-        sizes = parameters_of(self.shape_of(architecture.choices), self.vocab_size).values()
+        """Parameters, and operations of the products with them for one token; attention to earlier ones not counted.
+
+        Where it was `measured`, the milliseconds of one decoding step as well.
+        """
+        shape = self.shape_of(architecture.choices)
+        sizes = parameters_of(shape, self.vocab_size).values()
         matrices = sum(size[0] * size[1] for size in sizes if len(size) == 2)
         norms = sum(size[0] for size in sizes if len(size) == 1)
-        return {"parameters": matrices + norms, "flops": 2 * matrices}
+        timed = {} if self._blocks is None else {"latency_ms": milliseconds(self._blocks, shape)}
+        return {"parameters": matrices + norms, "flops": 2 * matrices, **timed}
+
+    @property
+    def _block_sizes(self) -> Sizes:
+        return self.width, self.heads, self.mlp
+
+    def measure(self, device: torch.device, length: int) -> dict[str, Any]:
+        """See `SearchSpace.measure`: one new token of one row, with a cache of half a chunk, in stock networks."""
+
+        def build(width: int, heads: int, mlp: int) -> Any:
+            return self._stock(Shape(width, 1, heads, mlp, self.head_dim))
+
+        return measure_blocks(self._block_sizes, build, device, max(1, length // 2))
+
+    def measured(self, blocks: Mapping[str, float] | None) -> Self:
+        """See `SearchSpace.measured`."""
+        known = dict.fromkeys(block_names(self._block_sizes), 0.0) if blocks is None else blocks
+        found = copy.copy(self)
+        vars(found)["_blocks"] = smoothed(self._block_sizes, known)
+        return found
 
     def build_supernet(self) -> GptSuperNet:
         """A freshly initialised supernet: the largest network."""
@@ -136,8 +167,11 @@ class GptSpace(GptNetworkSizes, SearchSpace):
 
     def build_network(self, architecture: Architecture, **sizes: Any) -> Any:
         """The stock decoder of ``architecture``; ``sizes`` are fields of `GptNetworkSizes`."""
+        return self._stock(self.shape_of(architecture.choices), **sizes)
+
+    def _stock(self, shape: Shape, **sizes: Any) -> Any:
         own = {field.name: getattr(self, field.name) for field in fields(GptNetworkSizes)}
-        chosen, shape = GptNetworkSizes(**own | sizes), self.shape_of(architecture.choices)
+        chosen = GptNetworkSizes(**own | sizes)
         given = {
             "vocab_size": chosen.vocab_size,
             "hidden_size": shape.width,
