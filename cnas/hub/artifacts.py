@@ -19,6 +19,7 @@ from cnas.reports.comparison import group_runs, load_runs
 from cnas.reports.sizes import has_sizes, sizes_table
 from cnas.runs.config import RunConfig
 from cnas.runs.folder import RunFolder, refuse_links
+from cnas.runs.latency import read_latency
 from cnas.runs.result import RunResult
 from cnas.spaces import part_of
 from cnas.spaces.base import SearchSpace
@@ -131,6 +132,7 @@ def describe_run(
         drawing=drawing,
         pictures=save_pictures(space, result, config, folder / "figures"),
         sizes=(table.columns, *table.rows) if table else (),
+        setting=measured_with.setting if (measured_with := read_latency(folder)) else "",
         kind=kind,
         config=config,
         others=others,

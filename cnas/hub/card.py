@@ -33,6 +33,7 @@ class Card:
         drawing: the cell, as `draw_cell` draws it.
         pictures: what `save_pictures` returned: by the name of each picture its words, for those who do not see it.
         sizes: rows of a table of sizes, the headings first; empty where a cell was searched.
+        setting: of what milliseconds among them are; empty where there are none.
         kind: of the model.
         config: the contents of ``config.json``, for the table of settings; never shown is where the data lies.
         others: of runs that differ in the seed alone; results then have a mean and a spread.
@@ -51,6 +52,7 @@ class Card:
     drawing: str
     pictures: Mapping[str, str] = field(default_factory=dict)
     sizes: Sequence[Sequence[str]] = ()
+    setting: str = ""
     kind: ModelKind = LANGUAGE_MODEL
     config: Mapping[str, Any] = field(default_factory=dict)
     others: Sequence[RunResult] = ()

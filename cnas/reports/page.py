@@ -22,6 +22,7 @@ from cnas.reports.record import RunRecord
 from cnas.reports.sizes import draw_fronts, has_sizes, limits_of, sizes_table
 from cnas.reports.tables import Table
 from cnas.reports.weights import SampleWeights, draw_histogram, draw_weights
+from cnas.runs.latency import read_latency
 from cnas.spaces.base import SearchSpace
 
 
@@ -209,7 +210,9 @@ def _sizes(record: RunRecord, space: SearchSpace, heading: str) -> Block:
     drawings += [probes] if probes else []
     costs = record.result.architecture.costs if record.result else {}
     table = sizes_table(space, record.notation, costs, record.found)
-    return Block(heading, drawings, [table] if table.rows else [])
+    measured = read_latency(record.path)
+    notes = [f"Milliseconds are those of {one_line(measured.setting)}."] if measured else []
+    return Block(heading, drawings, [table] if table.rows else [], notes)
 
 
 def _weights(record: RunRecord, heading: str, found: SampleWeights | None) -> Block:
