@@ -128,8 +128,9 @@ def _draw(notation: str, points: Sequence[ScoredRecord], cost: str, limit: float
     if limit is not None:
         axes.axvline(limit, color=MUTED, linestyle=":", linewidth=1.2, label="limit")
     largest = max(points, key=lambda each: each.costs[cost])
-    place = (largest.costs[cost], largest.loss)
-    axes.annotate("largest", place, (0, 6), textcoords="offset points", ha="right", fontsize=7.5, color=MUTED)
+    place, away = (largest.costs[cost], largest.loss), (0, -12 if largest in front else 6)  # never on the line
+    axes.annotate("largest", place, away, textcoords="offset points", ha="right", fontsize=7.5, color=MUTED)
+    axes.margins(y=0.12)
     _cost_axis(axes, cost.replace("_", " "), [each.costs[cost] for each in points])
     drawing.legend(axes, 5)
     first, last = (
