@@ -177,6 +177,23 @@ class FrontPoint:
 
 
 @dataclass(frozen=True)
+class ScoredPoint:
+    """An architecture whose loss is known with the weights that all architectures share.
+
+    Args:
+        architecture: in the notation of the space.
+        loss: mean validation loss in nats.
+        costs: by name, as `SearchSpace.costs` has them, and what was measured.
+        random: whether it was drawn uniformly from the whole space, to compare with.
+    """
+
+    architecture: str
+    loss: float
+    costs: Mapping[str, float]
+    random: bool = False
+
+
+@dataclass(frozen=True)
 class SearchResult:
     """The result of a search.
 
@@ -190,6 +207,8 @@ class SearchResult:
         history: a row for every epoch, as ``metrics.jsonl`` has them.
         ranked: n architectures, best first; see `top`.
         front: the best trade-offs of loss and costs, the smallest loss first; empty where none were looked for.
+        scored: what the search has scored in the end, the smallest and the largest architecture and random ones; empty
+            where the architectures have no sizes.
     """
 
     architecture: Architecture | None
@@ -201,6 +220,7 @@ class SearchResult:
     history: tuple[dict[str, Any], ...] = field(default=(), repr=False)
     ranked: Callable[[int], list[Candidate]] | None = field(default=None, repr=False, compare=False)
     front: tuple[FrontPoint, ...] = ()
+    scored: tuple[ScoredPoint, ...] = field(default=(), repr=False)
 
     @property
     def metrics(self) -> dict[str, Any]:

@@ -66,6 +66,7 @@ ALLOWED = {
         "cnas.data.vocabulary",
         "cnas.reports.drawing",
         "cnas.reports.cell_graph",
+        "cnas.reports.sizes",
         "cnas.runs.folder",
         "cnas.runs.measures",
         "cnas.runs.result",
@@ -74,6 +75,7 @@ ALLOWED = {
     "cnas.reports": ("cnas.*",),
     "cnas.reports.comparison": (
         "cnas.errors",
+        "cnas.spaces",
         "cnas.runs.benchmark_record",
         "cnas.runs.earlier",
         "cnas.runs.folder",

@@ -1,4 +1,4 @@
-"""From nothing to a shared model: the commands of the README's section of that name, as they stand there.
+"""From nothing to a shared model: the commands of two sections of the README, as they stand there.
 
 They run in a shell, in their order; what loads the model is the section's Python, in another process.
 """
@@ -21,7 +21,11 @@ from transformers import AutoModelForCausalLM
 import cnas
 
 ROOT = Path(__file__).parents[1]
-SECTION = (ROOT / "README.md").read_text("utf-8").split("\n## From nothing to a shared model\n")[1].split("\n## ")[0]
+README = (ROOT / "README.md").read_text("utf-8")
+CELL, TRANSFORMER = (
+    README.split(f"\n## {title}\n")[1].split("\n## ")[0]
+    for title in ("From nothing to a shared model", "A small transformer, for any tool")
+)
 HUB_PAGE = "".join(
     re.findall(
         r"<!-- not run: needs the Hub -->\n```python\n(.*?)```", (ROOT / "docs/hub.md").read_text("utf-8"), re.DOTALL
@@ -35,18 +39,25 @@ SMALLER = (
     "--retrain.num-train-epochs 2"
 )
 """Added to the search: the README's takes a minute."""
+SMALLER_TRANSFORMER = (
+    "--text.search-tokens 3000 --text.train-tokens 6000 --text.tokenizer bpe:300 --num-train-epochs 1 "
+    "--retrain.num-train-epochs 1"
+)
+WITHOUT = "import sys\nsys.modules['cnas'] = None\n"
+"""What makes `import cnas` fail, whoever tries it."""
 SECONDS = 900
 """Against hanging: the slower of the two takes a minute or so."""
 
 
-def code(language: str) -> str:
-    """All of the section's blocks in one language."""
-    return "".join(re.findall(rf"^```{language}\n(.*?)^```", SECTION, re.MULTILINE | re.DOTALL))
+def code(language: str, section: str = CELL) -> str:
+    """All of a section's blocks in one language."""
+    return "".join(re.findall(rf"^```{language}\n(.*?)^```", section, re.MULTILINE | re.DOTALL))
 
 
-def commands() -> list[str]:
-    """The section's command lines without their comments."""
-    return [shlex.join(words) for line in code("bash").splitlines() if (words := shlex.split(line, comments=True))]
+def commands(section: str = CELL) -> list[str]:
+    """A section's command lines without their comments."""
+    lines = code("bash", section).splitlines()
+    return [shlex.join(words) for line in lines if (words := shlex.split(line, comments=True))]
 
 
 def word(command: str, index: int) -> str:
@@ -73,18 +84,23 @@ class Walk:
         return done.stdout
 
 
+def walked(home: Path, hub: Hub, lines: list[str], smaller: str) -> Walk:
+    """Some commands, walked through; the repository belongs to whoever the local Hub takes for the user."""
+    found = Walk(home, hub, {})
+    for command in lines:
+        line = command.replace(" ada/", f" {OWNER}/")
+        line = f"{line} {smaller}" if line.startswith("cnas search") else line
+        found.printed[command] = found.run(["bash", "-c", line])
+    return found
+
+
 @pytest.fixture(scope="module")
 def walk(tmp_path_factory):
-    """The section, walked through; its repository belongs to whoever the local Hub takes for the user."""
+    """The section on a cell."""
     home = tmp_path_factory.mktemp("newcomer")
     (home / "recipes").symlink_to(ROOT / "recipes")
     with running() as hub:
-        found = Walk(home, hub, {})
-        for command in commands()[len(SET_UP) :]:
-            line = command.replace(" ada/", f" {OWNER}/")
-            line = f"{line} {SMALLER}" if line.startswith("cnas search") else line
-            found.printed[command] = found.run(["bash", "-c", line])
-        yield found
+        yield walked(home, hub, commands()[len(SET_UP) :], SMALLER)
 
 
 def test_the_section_sets_up_searches_reports_generates_and_pushes():
@@ -126,6 +142,32 @@ with torch.no_grad():
     # What the section itself prints: a line of text.
     assert len(told) == 2
     assert told[0].split()
+
+
+def test_a_searched_transformer_is_shared_and_loaded_where_cnas_is_not(tmp_path):
+    lines = commands(TRANSFORMER)
+    with running() as hub:
+        walk = walked(tmp_path, hub, lines, SMALLER_TRANSFORMER)
+        search, report, generate, push = lines
+        folder = tmp_path / word(search, -1)
+        result = json.loads((folder / "result.json").read_text("utf-8"))
+        assert result["retrain"]["parameters"] <= float(word(search, 7).partition("<=")[2])
+        assert result["architecture"]["string"] in walk.printed[search]
+        page = (tmp_path / walk.printed[report].strip()).read_text("utf-8")
+        assert "<strong>Loss against parameters</strong>" in page
+        assert walk.printed[generate].strip().startswith(word(generate, 3))
+        name = word(push, 3).replace("ada/", f"{OWNER}/")
+        files = hub.files(name)
+        assert "(figures/front.svg)" in files["README.md"].decode()
+        assert {"figures/front.svg", "model.safetensors", "tokenizer.json"} <= files.keys()
+        assert not [file for file in files if file.endswith(".py")]
+        asking = code("python", TRANSFORMER).replace('"ada/', f'"{OWNER}/')
+        asking = (
+            f"{WITHOUT}{asking}\nprint(type(model).__name__, model.eval()(torch.arange(20)[None]).logits.sum().item())"
+        )
+        kind, total = walk.run([sys.executable, "-c", f"import torch\n{asking}"]).splitlines()[-1].split()
+    here = AutoModelForCausalLM.from_pretrained(folder / "model").eval()(torch.arange(20)[None]).logits.sum().item()
+    assert (kind, float(total)) == ("LlamaForCausalLM", here)
 
 
 @pytest.mark.browser

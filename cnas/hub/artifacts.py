@@ -11,14 +11,17 @@ from cnas.durable import storage_errors
 from cnas.errors import UserError
 from cnas.hub.auto import image_processor
 from cnas.hub.card import Card, render_card
-from cnas.hub.cell import draw_cell, save_cell_picture
+from cnas.hub.cell import draw_cell, save_pictures
 from cnas.hub.metadata import eval_results, measured
 from cnas.hub.model_folder import TokenSource, generate_lines, save_model, save_network
 from cnas.hub.model_kind import IMAGE_CLASSIFIER, ModelKind, kind_of
 from cnas.reports.comparison import group_runs, load_runs
+from cnas.reports.sizes import has_sizes, sizes_table
 from cnas.runs.config import RunConfig
 from cnas.runs.folder import RunFolder, refuse_links
+from cnas.runs.latency import read_latency
 from cnas.runs.result import RunResult
+from cnas.spaces import part_of
 from cnas.spaces.base import SearchSpace
 from cnas.types import Paper
 
@@ -103,7 +106,7 @@ def describe_run(
     others: Sequence[RunResult] = (),
     licence: str = "",
 ) -> None:
-    """Write ``cell.txt``, its picture in ``figures/``, ``README.md`` and ``.eval_results/`` into a run folder.
+    """Write ``cell.txt``, pictures in ``figures/``, ``README.md`` and ``.eval_results/`` into a run folder.
 
     Args:
         folder: of the run; its ``config.json`` and ``samples.txt`` are read where they are.
@@ -120,14 +123,18 @@ def describe_run(
     """
     architecture = space.parse(result.architecture.string)
     drawing = draw_cell(space, architecture)
-    searched = {"Search algorithm": paper} if result.search else {}
+    searched, config = {"Search algorithm": paper} if result.search else {}, RunFolder(folder).read_json("config.json")
+    found, config = result.architecture, config or {}
+    table = sizes_table(space, found.string, found.costs, result.search) if has_sizes(space) else None
     card = Card(
         result=result,
         model_name=folder.resolve().name,
         drawing=drawing,
-        picture=save_cell_picture(space, architecture, folder / "figures"),
+        pictures=save_pictures(space, result, config, folder / "figures"),
+        sizes=(table.columns, *table.rows) if table else (),
+        setting=measured_with.setting if (measured_with := read_latency(folder)) else "",
         kind=kind,
-        config=RunFolder(folder).read_json("config.json") or {},
+        config=config,
         others=others,
         samples=_read(folder / "samples.txt").splitlines(),
         papers={**searched, "Search space": space.paper},
@@ -154,7 +161,7 @@ def summary(folder: Path) -> str:
     result = RunResult.load(folder)
     curriculum = result.curriculum
     title = f"curriculum of {curriculum.count} subnets" if curriculum else "no curriculum"
-    how = f"{result.algorithm} on {result.dataset.name}, {title}" if result.search else "given cell"
+    how = f"{result.algorithm} on {result.dataset.name}, {title}" if result.search else f"given {part_of(result.space)}"
     return "\n".join(
         [
             f"{how}: {result.architecture.string}",
@@ -178,7 +185,7 @@ def _figures(result: RunResult) -> list[str]:
         share = "" if record.percentile is None else f"  percentile {record.percentile:.2f}"
         lines.append(f"in the table, on {record.dataset}: {', '.join(figures)}{rank}{share}")
         if record.kendall_tau is not None:
-            tau = f"{record.kendall_tau:.2f} on {record.ranked:,} cells"
+            tau = f"{record.kendall_tau:.2f} on {record.ranked:,} {part_of(result.space)}s"
             lines.append(f"Kendall's τ of losses with shared weights: {tau}")
     return lines
 

@@ -18,8 +18,6 @@ from cnas.runs.measures import WORD_PERPLEXITY
 from cnas.runs.result import RunResult
 from cnas.types import Paper
 
-CELL_PICTURE = "figures/cell.svg"
-"""Where the drawing of the cell lies, as seen from the card."""
 _ALIKE = ("dataset", "space", "algorithm", "curriculum")
 """What runs that differ in the seed alone have in common."""
 _LICENCE = re.compile(r"[a-z0-9][a-z0-9.-]*", re.ASCII)
@@ -33,8 +31,9 @@ class Card:
         result: of the run; parts that are missing are left out.
         model_name: the title.
         drawing: the cell, as `draw_cell` draws it.
-        picture: what `save_cell_picture` returned: the cell in words, for those who do not see its picture; empty where
-            there is no picture.
+        pictures: what `save_pictures` returned: by the name of each picture its words, for those who do not see it.
+        sizes: rows of a table of sizes, the headings first; empty where a cell was searched.
+        setting: of what milliseconds among them are; empty where there are none.
         kind: of the model.
         config: the contents of ``config.json``, for the table of settings; never shown is where the data lies.
         others: of runs that differ in the seed alone; results then have a mean and a spread.
@@ -51,7 +50,9 @@ class Card:
     result: RunResult
     model_name: str
     drawing: str
-    picture: str = ""
+    pictures: Mapping[str, str] = field(default_factory=dict)
+    sizes: Sequence[Sequence[str]] = ()
+    setting: str = ""
     kind: ModelKind = LANGUAGE_MODEL
     config: Mapping[str, Any] = field(default_factory=dict)
     others: Sequence[RunResult] = ()
@@ -118,7 +119,6 @@ def _facts(card: Card) -> dict[str, Any]:
         "algorithm": last_part(result.algorithm or "unnamed"),
         "hub_id": data.hub_id,
         "drawing": _lines(card.drawing),
-        "cell_picture": CELL_PICTURE,
         "snippet": _snippet(card),
         "results": _results(card),
         "seeds": [run.seed for run in card.runs],

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from cnas.reports.cell_graph import draw_architecture, reads
 from cnas.reports.drawing import style
+from cnas.reports.sizes import draw_fronts, has_sizes, limits_of
+from cnas.runs.result import RunResult
 from cnas.spaces.base import SearchSpace
 from cnas.types import Architecture
 
@@ -40,31 +44,37 @@ def draw_cell(space: SearchSpace, architecture: Architecture) -> str:
         └─ relu → node 2
            └─ identity → node 3
     """
-    if all(decision.name for decision in space.decisions()):
+    if has_sizes(space):
         return "\n".join(space.operations[operation] for _, operation in architecture.choices)
     found = [(source, space.operations[operation], target) for source, operation, target in reads(space, architecture)]
     output = _wrapped(f"output = mean of {', '.join(map(_name, space.outputs))}") if space.outputs else []
     return "\n".join([*_formulas(found), *output, "", *_forest(found)])
 
 
-def save_cell_picture(space: SearchSpace, architecture: Architecture, folder: Path) -> str:
-    """Write ``cell.svg`` and ``cell.png``; equal cells give equal files.
+def save_pictures(space: SearchSpace, result: RunResult, config: Mapping[str, Any], folder: Path) -> dict[str, str]:
+    """Write the cell as SVG and PNG, or where architectures are sizes, their losses; equal runs give equal files.
 
     Args:
         space: the space of the architecture.
-        architecture: one (edge, operation) pair per decision of ``space``.
+        result: of the run.
+        config: the contents of ``config.json``, which has the limits.
         folder: where they go; made if it is not there.
 
     Returns:
-        What the picture shows, in words.
+        By the name of each picture, what it shows in words.
 
     Raises:
         OSError: the disk refuses.
     """
+    notation = result.architecture.string
     with style():
-        drawing = draw_architecture(space, architecture)
-    drawing.save(folder, "cell")
-    return f"{drawing.alternative} {drawing.caption}".strip()
+        if has_sizes(space):
+            drawings = draw_fronts(notation, result.search, limits_of(config.get("search", {})))
+        else:
+            drawings = [draw_architecture(space, space.parse(notation))]
+    for each in drawings:
+        each.save(folder, each.name)
+    return {each.name: f"{each.alternative} {each.caption}".strip() for each in drawings}
 
 
 def _name(node: int) -> str:

@@ -119,5 +119,5 @@ def kind_of(result: RunResult) -> ModelKind:
     """
     kind = next(kind for kind in _KINDS if kind.metric == result.metric)
     if result.space in spaces.names() and spaces.space_class(result.space).stock_networks:
-        return replace(kind, searched="the sizes of a transformer", part="architecture", stock=True, papers=TYING)
-    return kind
+        kind = replace(kind, searched="the sizes of a transformer", stock=True, papers=TYING)
+    return replace(kind, part=spaces.part_of(result.space))

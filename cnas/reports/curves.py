@@ -9,7 +9,7 @@ from cnas.reports import drawing
 from cnas.reports.drawing import BLUE, RED, SERIES, Curve, Drawing, Points, course, points
 from cnas.reports.record import Row, RunRecord
 
-PHASES = {"search": "Search: shared weights", "retrain": "Training of the cell"}
+PHASES = {"search": "Search: shared weights", "retrain": "Training of the network"}
 ACCURACY = "accuracy in %"
 
 

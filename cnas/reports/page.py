@@ -19,8 +19,11 @@ from cnas.reports.drawing import Drawing, style
 from cnas.reports.policy import draw_policy
 from cnas.reports.probes import draw_probes
 from cnas.reports.record import RunRecord
+from cnas.reports.sizes import draw_fronts, has_sizes, limits_of, sizes_table
 from cnas.reports.tables import Table
 from cnas.reports.weights import SampleWeights, draw_histogram, draw_weights
+from cnas.runs.latency import read_latency
+from cnas.spaces.base import SearchSpace
 
 
 @dataclass
@@ -105,6 +108,7 @@ def render(
         headlines=tables.headlines(records[0]) if single else [],
         unfinished=[one_line(record.title) for record in records if not record.result],
         notation=records[0].notation if single else "",
+        part=records[0].part,
     )
 
 
@@ -115,7 +119,7 @@ def compose(sections: Sequence[Section], *, numbered: bool = False, **about: Any
         sections: in their order.
         numbered: whether their blocks are about one of several runs each, whose number is in the names of its figures.
         about: what the head and the foot of the page say: ``made_by``, ``source``, ``title``, ``subtitle``,
-            ``headlines``, ``unfinished`` and ``notation``.
+            ``headlines``, ``unfinished``, ``notation`` and ``part``.
     """
     kept = [section for section in sections if any(section.blocks)]
     loader, strict = jinja2.PackageLoader("cnas.reports"), jinja2.StrictUndefined
@@ -130,7 +134,7 @@ def _subtitle(records: Sequence[RunRecord]) -> str:
     def joined(values: Sequence[str]) -> str:
         return ", ".join(dict.fromkeys(values))
 
-    searched = [record.algorithm for record in records if record.variant != "given cell"]
+    searched = [record.algorithm for record in records if not record.variant.startswith("given ")]
     parts = [joined(searched) or "no search", f"on {joined([record.dataset for record in records])}"]
     if len(records) == 1:
         parts += [records[0].variant, f"seed {records[0].seed}", tables.state(records[0])]
@@ -143,12 +147,12 @@ def _sections(
     each = [
         (record, f"Run {index}: {record.title}" if len(records) > 1 else "") for index, record in enumerate(records, 1)
     ]
-    pairs = list(zip(each, weights, strict=True))
+    pairs, part = list(zip(each, weights, strict=True)), records[0].part
     machine = [*tables.times(records), *tables.environment(records)]
     return [
         *([_overview(records, comparison)] if len(records) > 1 else []),
         Section("curves", "Learning curves", _ABOUT["curves"], [_curves(*one) for one in each]),
-        Section("cell", "The cell", _ABOUT["cell"], [_cell(*one) for one in each]),
+        Section("cell", f"The {part}", _ABOUT.get(part, _ABOUT["cell"]), [_cell(*one) for one in each]),
         Section("policy", "The policy", _ABOUT["policy"], [Block(h, draw_policy(record)) for record, h in each]),
         Section("weights", "Sample weights", _ABOUT["weights"], [_weights(*one, found) for one, found in pairs]),
         Section("benchmark", "Benchmark", _ABOUT["benchmark"], [Block(tables=tables.benchmark(records))]),
@@ -161,6 +165,8 @@ _ABOUT = {
     "curves": "Numbers of the search are those of shared weights and compare only among themselves; those of the "
     "training are probes. What was measured in the end stands at the top.",
     "cell": "What the search chose, and what it would have chosen earlier.",
+    "architecture": "What the search chose, and what other sizes are worth with the shared weights, before any "
+    "training of their own.",
     "policy": "How decided the algorithm is, and for what.",
     "weights": "The curriculum gives each unit of the training data a weight v, by how uncertain K subnets are of it: "
     "v has mean 1, and a larger v means more influence on the shared weights.",
@@ -168,7 +174,7 @@ _ABOUT = {
 }
 
 _UNITS = {"sequence": "chunks", "token": "tokens", "sample": "samples"}
-_UNREAD = "The cell is not drawn: this version of cnas does not read its notation with the settings of the run."
+_UNREAD = "The {} is not drawn: this version of cnas does not read its notation with the settings of the run."
 _SOUND = "No sign of a collapse: operations that do no work of their own are no majority."
 _COLLAPSED = (
     "Shared weights favour what needs no training, so a search can end in such a cell although better ones were in "
@@ -188,11 +194,25 @@ def _curves(record: RunRecord, heading: str) -> Block:
 
 
 def _cell(record: RunRecord, heading: str) -> Block:
+    if record.space is not None and has_sizes(record.space) and (record.architecture or not record.notation):
+        return _sizes(record, record.space, heading)
     drawings = [drawing for drawing in (draw_cell_graph(record), draw_probes(record)) if drawing]
     if record.space is None or record.architecture is None:
-        return Block(heading, drawings, notes=[_UNREAD] if record.notation else [])
+        return Block(heading, drawings, notes=[_UNREAD.format(record.part)] if record.notation else [])
     used, found = tables.operations(record.space, record.architecture), alarms(record.space, record.architecture)
     return Block(heading, drawings, [used], [_COLLAPSED if found else _SOUND], found)
+
+
+def _sizes(record: RunRecord, space: SearchSpace, heading: str) -> Block:
+    """What was decided, where it is no graph."""
+    probes = draw_probes(record)
+    drawings = draw_fronts(record.notation, record.found, limits_of(record.known.search))
+    drawings += [probes] if probes else []
+    costs = record.result.architecture.costs if record.result else {}
+    table = sizes_table(space, record.notation, costs, record.found)
+    measured = read_latency(record.path)
+    notes = [f"Milliseconds are those of {one_line(measured.setting)}."] if measured else []
+    return Block(heading, drawings, [table] if table.rows else [], notes)
 
 
 def _weights(record: RunRecord, heading: str, found: SampleWeights | None) -> Block:

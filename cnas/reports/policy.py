@@ -124,7 +124,7 @@ def _heat_maps(space: SearchSpace, architecture: Architecture | None, tables: Ta
         ("alphas", f"Weights after epoch {last:.0f}", caption, end, heaviest),
         ("alphas_change", f"Their change since epoch {first:.0f}", _CHANGE.format(largest), change, largest),
     ]
-    framed = " Framed: what the cell took." if architecture is not None else ""
+    framed = " Framed: what was chosen." if architecture is not None else ""
     return [
         drawing.finish(
             heat_map(space, architecture, table, scale), name, title, _in_words(space, table), about + framed

@@ -15,8 +15,8 @@ from cnas.fields import from_dict, to_dict
 from cnas.hub._markdown import name
 from cnas.runs.earlier import by_new_names
 from cnas.runs.folder import RunFolder
-from cnas.runs.result import CurriculumSettings, Part, RunResult
-from cnas.spaces import space_class
+from cnas.runs.result import CurriculumSettings, Part, RunResult, SearchFigures
+from cnas.spaces import part_of, space_class
 from cnas.spaces.base import SearchSpace
 from cnas.training import metrics_log
 from cnas.types import Architecture
@@ -90,7 +90,7 @@ class RunRecord:
     def variant(self) -> str:
         """What distinguishes runs of one comparison, in words that hold nothing from outside."""
         if self.known.architecture or (self.result and not self.result.search):
-            return "given cell"
+            return f"given {self.part}"
         if not self.curriculum:
             return "plain"
         return "curriculum" if self.curriculum.count is None else self.curriculum.label
@@ -100,6 +100,22 @@ class RunRecord:
         """Of every random draw."""
         seed = self.result.seed if self.result else self.known.trainer.seed
         return "unknown" if seed is None else str(seed)
+
+    @property
+    def part(self) -> str:
+        """What of its network is searched: a cell or an architecture."""
+        return part_of(str(self.known.space.get("name") or (self.result and self.result.space)))
+
+    @property
+    def found(self) -> SearchFigures | None:
+        """The figures of the search; None while it is not over, or where nothing is searched."""
+        if self.result is not None:
+            return self.result.search
+        values = self.search.get("search")
+        try:
+            return SearchFigures.model_validate(values) if values else None
+        except ValidationError as problem:
+            raise UserError(f"{self.path / 'search.json'}: {wrong_value(problem, values)}") from problem
 
     @property
     def algorithm(self) -> str:

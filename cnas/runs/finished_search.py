@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -19,13 +19,15 @@ from cnas.training.context import RunContext
 from cnas.training.evaluate import Compute, Predictions, Preprocess
 from cnas.training.metrics_log import read
 from cnas.training.search import SearchLoop
-from cnas.types import Architecture, Candidate, FrontPoint, SearchResult
+from cnas.types import Architecture, Candidate, FrontPoint, ScoredPoint, SearchResult
 
 ATTEMPTS = 10
 """So often an algorithm is asked for architectures, where it proposes the same ones again."""
 
 
-def ranked(task: Task, context: RunContext, found: Architecture | None, count: int) -> list[Candidate]:
+def ranked(
+    task: Task, context: RunContext, found: Architecture | None, count: int, scored: Sequence[Architecture] = ()
+) -> list[Candidate]:
     """The best of the found architecture and those the algorithm proposes, by validation loss with shared weights.
 
     Args:
@@ -33,6 +35,7 @@ def ranked(task: Task, context: RunContext, found: Architecture | None, count: i
         context: accelerator, run folder, seed.
         found: by the search; None where that is a front.
         count: how many.
+        scored: by the search, the best first; those within its limit come before what the algorithm proposes.
 
     Raises:
         UserError: ``count`` is below 1 or above the number of architectures.
@@ -40,7 +43,9 @@ def ranked(task: Task, context: RunContext, found: Architecture | None, count: i
     space = task.config.space
     if not 1 <= count <= space.size:
         raise UserError(f"count must be between 1 and {space.size}, the number of architectures, got {count}")
-    loop, distinct = finished_search(task, context), dict.fromkeys([found] if found else [])
+    loop = finished_search(task, context)
+    best = [one for one in scored if loop.algorithm.space.is_connected(one)]
+    distinct = dict.fromkeys([*([found] if found else []), *best[:count]])
     for attempt in range(ATTEMPTS):
         if len(distinct) <= count:
             distinct |= dict.fromkeys(loop.algorithm.candidates(count, context.generator("top", attempt)))
@@ -61,18 +66,23 @@ def search_result(
     """
     figures = dict(found["search"])
     front = tuple(FrontPoint(**point) for point in figures.pop("front", []))
+    scored = tuple(ScoredPoint(**point) for point in figures.pop("scored", []))
     named = {name: figures.pop(name) for name in ("epochs", "steps", "seconds", "valid")}
     architecture = None if found["string"] is None else task.config.space.parse(found["string"])
     history = tuple(row for row in read(home.path / "metrics.jsonl") if row["phase"] == "search")
 
     def top(count: int) -> list[Candidate]:
-        return ranked(task, looking(), architecture, count)
+        best = [task.config.space.parse(each.architecture) for each in sorted(scored, key=lambda each: each.loss)]
+        return ranked(task, looking(), architecture, count, best)
 
-    return SearchResult(architecture, **named, trouble=figures, history=history, ranked=top, front=front)
+    return SearchResult(architecture, **named, trouble=figures, history=history, ranked=top, front=front, scored=scored)
 
 
 def _size(task: Task, architecture: Architecture) -> tuple[int, int]:
     """Parameters of the network of an architecture, and operations of its matrix products for one token or image."""
+    costs = task.config.space.costs(architecture)
+    if {"parameters", "flops"} <= costs.keys():
+        return int(costs["parameters"]), int(costs["flops"])
     with seeded(task.config.seed, "network"):
         network = task.config.space.build_network(architecture, **asdict(task.config.network)).eval()
     batch = task.search_data().valid.batch(0, slice(0, 1))

@@ -78,6 +78,7 @@ def result_of(
         more: other entries of ``result.json``.
     """
     config = task.config
+    costs = dict(config.space.costs(architecture))
     reweighted = search and config.curriculum is not None and config.curriculum.active
     values = {
         "recipe": config.recipe,
@@ -87,7 +88,7 @@ def result_of(
         "curriculum": _curriculum(config) if reweighted else None,
         "seed": config.seed,
         "dataset": task.dataset(),
-        "architecture": architecture.to_json(),
+        "architecture": architecture.to_json() | ({"costs": costs} if costs else {}),
         "search": search,
         "retrain": retrain,
         **more,
@@ -133,10 +134,10 @@ def search(task: Task, context: RunContext, home: RunFolder, hooks: Hooks = NONE
         )
     outcome = trainer.train()
     figures = {name: getattr(outcome, name) for name in ("epochs", "steps", "seconds", "valid")}
-    front = [asdict(point) for point in outcome.front]
+    points = {"front": [asdict(each) for each in outcome.front], "scored": [asdict(each) for each in outcome.scored]}
     found = {
         "string": outcome.architecture and outcome.architecture.to_str(),
-        "search": figures | outcome.trouble | ({"front": front} if front else {}),
+        "search": figures | outcome.trouble | {name: each for name, each in points.items() if each},
         "fingerprint": task.fingerprint,
         "supernet_losses": _published(home),
     }
@@ -146,7 +147,7 @@ def search(task: Task, context: RunContext, home: RunFolder, hooks: Hooks = NONE
     for point in outcome.front:
         costs = ", ".join(f"{cost:,.6g} {name}" for name, cost in point.costs.items())
         context.log(f"front: {point.architecture}: loss {point.loss:.4f}, {costs}")
-    context.log(f"found {found['string'] or f'a front of {len(front)} architectures'}")
+    context.log(f"found {found['string'] or f'a front of {len(outcome.front)} architectures'}")
     return found
 
 

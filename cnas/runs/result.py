@@ -82,10 +82,11 @@ class CurriculumSettings(Part):
 
 
 class ArchitectureRecord(Part):
-    """The architecture that was found or given, in the notation of its space."""
+    """The architecture that was found or given, in the notation of its space, and what it costs where that is known."""
 
     space: str | None = None
     string: Text
+    costs: dict[str, float] = Field(default_factory=dict)
 
 
 class PhaseFigures(Part):
@@ -116,15 +117,23 @@ class FrontRecord(Part):
     costs: dict[str, float]
 
 
+class ScoredRecord(FrontRecord):
+    """An architecture that was scored with the shared weights, see `cnas.types.ScoredPoint`."""
+
+    random: bool = False
+
+
 class SearchFigures(PhaseFigures):
     """The search; ``valid`` has measurements on validation data with the shared weights, by name.
 
     Attributes:
         front: the best trade-offs of loss and costs, the smallest loss first; empty where none were looked for.
+        scored: what is known of other sizes; empty where architectures have none.
     """
 
     valid: dict[str, float | None] = Field(default_factory=dict)
     front: list[FrontRecord] = Field(default_factory=list)
+    scored: list[ScoredRecord] = Field(default_factory=list)
 
 
 class RetrainFigures(PhaseFigures):

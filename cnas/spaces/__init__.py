@@ -25,6 +25,7 @@ __all__ = [
     "SearchSpace",
     "SuperNet",
     "names",
+    "part_of",
     "space_class",
 ]
 
@@ -54,3 +55,13 @@ def space_class(name: str) -> type[SearchSpace]:
         UserError: there is none of that name; the message has those there are.
     """
     return _SPACES.find(name)
+
+
+def part_of(name: str) -> str:
+    """What is searched in the space of that name: an architecture, or a cell, also where the space is not known here.
+
+    Example:
+        >>> part_of("gpt"), part_of("enas_rnn")
+        ('architecture', 'cell')
+    """
+    return space_class(name).part if name in names() else SearchSpace.part

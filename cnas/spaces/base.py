@@ -70,6 +70,8 @@ class SearchSpace(ABC):
     """The preset with the published settings, from which a search starts that names the space alone."""
     paper: ClassVar[Paper | None] = None
     """Where the space was published; cards cite it."""
+    part: ClassVar[str] = "cell"
+    """What of a network is searched, as cards and reports call it."""
 
     @abstractmethod
     def build_supernet(self) -> SuperNet:

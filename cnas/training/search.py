@@ -35,6 +35,7 @@ from cnas.training.bilevel import Bilevel, GradientOverflowError
 from cnas.training.callbacks import Requests
 from cnas.training.context import RunContext
 from cnas.training.loop import AccelerateLoop
+from cnas.training.scored import keep_losses, scored_points
 from cnas.training.scoring import Scorer, unit_means
 from cnas.training.search_parts import SearchParts, check_candidates, check_optimizer_fits, dataset_info
 from cnas.training.weight_step import Pass, run_ahead
@@ -94,9 +95,12 @@ class SearchLoop(AccelerateLoop):
         with self._afterwards():
             # Only now it is known which epoch was the last: a callback may end the training after any.
             self._call_after_epoch(self.progress.epoch, last=True)
-            architecture, figures = self.algorithm.derive(self.search_context("derive"))
+            context, known = keep_losses(self.search_context("derive"))
+            architecture, figures = self.algorithm.derive(context)
+        scored = scored_points(known, self.parts.space, self.validation_losses, context)
         at, trouble, front = self.progress, self.guard.trouble.counts, self.algorithm.front
-        return SearchResult(architecture, at.epoch, at.step, self.count_time(), figures, trouble, front=front)
+        taken = (at.epoch, at.step, self.count_time())
+        return SearchResult(architecture, *taken, figures, trouble, front=front, scored=scored)
 
     def validation_losses(self, architectures: Sequence[Architecture]) -> list[float]:
         """The mean loss of each architecture on all validation batches, with the weights the search has left.
@@ -258,11 +262,7 @@ class SearchLoop(AccelerateLoop):
         return self.algorithm.candidates(count, self.context.generator("judges", counter)) if count else []
 
     def between(self) -> None:
-        """Leave a long pass where a signal asks for it; all processes at the same place.
-
-        Raises:
-            Stopped: one did.
-        """
+        """Leave a long pass with `Stopped` where a signal asks for it; all processes at the same place."""
         (stops,) = self.processes.sum_numbers(float(self.context.stop.reason is not None))
         if stops:
             raise Stopped("stopped between two updates")

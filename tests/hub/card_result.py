@@ -43,7 +43,7 @@ def run_result(**changes):
 def card(changes=None, **options):
     settings = {
         "drawing": "node 1 = tanh(input)",
-        "picture": "A graph of 2 nodes.",
+        "pictures": {"cell": "A graph of 2 nodes."},
         "samples": ["the N mr."],
         "model_name": "run-1",
         "papers": {"Search algorithm": ENAS},
@@ -67,7 +67,9 @@ def everywhere(text):
         "benchmark": {"dataset": text, "test_accuracy": 1.5, f"of {text}": {text: text}},
     }
     options = {
-        **dict.fromkeys(("model_name", "folder", "drawing", "picture"), text),
+        **dict.fromkeys(("model_name", "folder", "drawing"), text),
+        "pictures": {"cell": text},
+        "sizes": [(text, text, text)] * 2,
         "samples": [text],
         "config": {text: {text: [text, text]}},
         "papers": {text: Paper(text, text, 2000, f"no {text}")},

@@ -69,7 +69,7 @@ def test_body_tells_what_a_reader_needs(space):
     for part in ("929,589 tokens", "0123456789abcdef", "`0 0 1 1 1 3`", "> the N mr.", "| torch | 2.13.0 |"):
         assert part in text
     assert "trust_remote_code=True" in section(text, "Use")
-    assert "![" not in render(picture="")
+    assert "![" not in render(pictures={})
 
 
 def test_every_setting_is_in_a_table_but_not_where_the_data_lies():

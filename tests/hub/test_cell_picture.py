@@ -4,10 +4,11 @@ from xml.etree import ElementTree
 
 import pytest
 
-from cnas.hub.cell import save_cell_picture
+from cnas.hub.cell import save_pictures
 from cnas.reports import cell_graph
 from cnas.reports.drawing import style
 from cnas.reports.record import read_run
+from cnas.runs.result import RunResult
 from cnas.spaces import DartsRnnSpace, EnasRnnSpace
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -17,13 +18,22 @@ CELLS = [
 ]
 
 
+def result_of(space, text):
+    architecture = {"space": space.name, "string": text}
+    return {"space": space.name, "seed": 1, "architecture": architecture, "dataset": {"name": "a", "fingerprint": "b"}}
+
+
+def save(space, text, folder):
+    return save_pictures(space, RunResult.from_json(result_of(space, text)), {}, folder)
+
+
 def names(space, text):
     return [space.operations[operation] for _, operation in space.parse(text).choices]
 
 
 @pytest.mark.parametrize(("space", "text"), CELLS, ids=lambda value: getattr(value, "name", ""))
 def test_the_picture_can_be_shown_by_whoever_shows_pictures(space, text, tmp_path):
-    words = save_cell_picture(space, space.parse(text), tmp_path / "figures")
+    (words,) = save(space, text, tmp_path / "figures").values()
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {"cell.svg", "cell.png"}
     root = ElementTree.fromstring((tmp_path / "figures" / "cell.svg").read_text("utf-8"))
     assert root.tag == f"{SVG}svg"
@@ -36,7 +46,7 @@ def test_the_picture_can_be_shown_by_whoever_shows_pictures(space, text, tmp_pat
 
 @pytest.mark.parametrize(("space", "text"), CELLS, ids=lambda value: getattr(value, "name", ""))
 def test_the_picture_holds_nothing_that_runs_or_comes_from_elsewhere(space, text, tmp_path):
-    save_cell_picture(space, space.parse(text), tmp_path)
+    save(space, text, tmp_path)
     root = ElementTree.fromstring((tmp_path / "cell.svg").read_text("utf-8"))
     assert not {element.tag for element in root.iter()} & {
         f"{SVG}{tag}" for tag in ("script", "image", "foreignObject")
@@ -49,16 +59,10 @@ def test_the_picture_holds_nothing_that_runs_or_comes_from_elsewhere(space, text
 def test_equal_cells_give_equal_files_and_the_report_the_same_one(tmp_path):
     space, text = CELLS[0]
     for name in ("one", "two"):
-        save_cell_picture(space, space.parse(text), tmp_path / name)
+        save(space, text, tmp_path / name)
     first, second = ((tmp_path / name / "cell.svg").read_bytes() for name in ("one", "two"))
     assert first == second
-    result = {
-        "space": "enas_rnn",
-        "seed": 1,
-        "architecture": {"string": text},
-        "dataset": {"name": "a", "fingerprint": "b"},
-    }
-    (tmp_path / "result.json").write_text(json.dumps(result), "utf-8")
+    (tmp_path / "result.json").write_text(json.dumps(result_of(space, text)), "utf-8")
     with style():
         drawing = cell_graph.draw_cell_graph(read_run(Path(tmp_path)))
     assert drawing.svg.encode() == first

@@ -81,10 +81,28 @@ def test_the_folder_has_no_code_and_the_card_says_so(finished):
     assert "trust_remote_code" not in card
     assert "import cnas" not in card
     assert "the sizes of a transformer" in card
-    assert "cell of a recurrent" not in card
     assert "NT-ASGD" not in card
+    assert "cell" not in card
+    assert "![Loss against parameters of " in card
+    found = json.loads((finished / "result.json").read_text("utf-8"))
+    assert {"front.svg", "front.png"} <= {each.name for each in (finished / "figures").iterdir()}
+    assert f"| {found['architecture']['string']} | chosen" in card
     shown = (finished / "cell.txt").read_text("utf-8").split()
     assert shown[::2] == ["width", "depth", "heads", "mlp"]
+
+
+def test_it_keeps_the_losses_of_what_was_scored_with_those_of_both_ends(finished):
+    result = json.loads((finished / "result.json").read_text("utf-8"))
+    scored, space = result["search"]["scored"], replace(tiny().space, vocab_size=280)
+    losses = {each["architecture"]: each["loss"] for each in scored}
+    assert {one.to_str() for one in space.extremes()} <= losses.keys()
+    assert len(losses) == len(scored) >= result["search"]["valid"]["scored"]
+    assert losses[result["architecture"]["string"]] == result["search"]["valid"]["valid_loss"]
+    assert result["architecture"]["costs"] == space.costs(space.parse(result["architecture"]["string"]))
+    config = RunConfig.from_json(json.loads((finished / "config.json").read_text("utf-8")))
+    found = CurriculumTrainer.from_config(config, finished).search(resume_from_checkpoint=True)
+    best = found.top(2)
+    assert [each.loss for each in best] == pytest.approx(sorted(losses.values())[:2], rel=1e-6)
 
 
 def test_a_finished_run_is_measured_again_in_a_new_process(finished):

@@ -58,7 +58,17 @@ def test_without_a_limit_the_front_is_the_result(searched, corpus):
     found = stored(folder)
     assert found["string"] is None
     assert tuple(FrontPoint(**point) for point in found["search"]["front"]) == result.front
-    assert len(result.top(3)) == 3
+    known = {each.architecture: each for each in result.scored}
+    assert len(known) == len(result.scored) == space.size
+    assert {each.architecture: each.loss for each in result.front}.items() <= {
+        name: each.loss for name, each in known.items()
+    }.items()
+    assert all(each.costs == space.costs(space.parse(each.architecture)) for each in result.scored)
+    assert 0 < sum(each.random for each in result.scored) <= 16
+    best = sorted(result.scored, key=lambda each: each.loss)[:3]
+    assert [(each.architecture.to_str(), each.parameters, each.flops) for each in result.top(3)] == [
+        (each.architecture, each.costs["parameters"], each.costs["flops"]) for each in best
+    ]
 
 
 def test_then_somebody_must_choose(searched, corpus, tmp_path):
@@ -108,6 +118,12 @@ def test_a_limit_chooses(corpus, tmp_path):
     assert result.architecture.to_str() == result.front[0].architecture
     assert all(point.costs["parameters"] <= most for point in result.front)
     assert result.valid["scored"] < 16
+    space = replace(config(corpus).space, vocab_size=280)
+    ends = {one.to_str() for one in space.extremes()}
+    assert ends <= {each.architecture for each in result.scored}
+    beyond = [each for each in result.scored if each.costs["parameters"] > most]
+    assert {each.architecture for each in beyond if not each.random} <= ends
+    assert all(each.parameters <= most for each in result.top(3))
 
 
 @pytest.mark.parametrize(

@@ -186,7 +186,7 @@ def test_a_full_disk_during_the_export_ends_with_5(home, finished, monkeypatch, 
     def refuse(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("cnas.hub.artifacts.save_cell_picture", refuse)
+    monkeypatch.setattr("cnas.hub.artifacts.save_pictures", refuse)
     flags = [*SAVING, "--output-dir", "full", "--resume"]
     assert tiny_recipe.main(flags) == 5
     out, err = capsys.readouterr()

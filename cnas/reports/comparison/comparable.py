@@ -138,5 +138,5 @@ def _against(found: Group, measure: Measure, groups: Sequence[Group]) -> Against
 
 def _obstacles(found: Group, measure: Measure, random: Group) -> list[str]:
     return incomparable([found, random]) or (
-        [] if random.values(measure) else [f"random cells lack the {measure.name}"]
+        [] if random.values(measure) else [f"random {found.part}s lack the {measure.name}"]
     )

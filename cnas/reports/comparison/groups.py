@@ -11,6 +11,7 @@ from typing import Any
 from cnas.errors import UserError
 from cnas.reports.comparison.runs import FinishedRun, Measure
 from cnas.runs.folder import scalars
+from cnas.spaces import part_of
 
 IRRELEVANT = (
     "version",
@@ -122,6 +123,11 @@ class Group:
         return self.runs[0].result.space
 
     @property
+    def part(self) -> str:
+        """What is searched there: a cell or an architecture."""
+        return part_of(self.space)
+
+    @property
     def seeds(self) -> list[int]:
         """Those of the runs, ascending, each once."""
         return sorted({run.result.seed for run in self.runs})
@@ -197,7 +203,7 @@ def _text(value: Any) -> str:
 def _label(run: FinishedRun, random: bool) -> str:
     result = run.result
     if not run.searched:
-        return f"{'random' if random else 'given'} cells of {result.space}"
+        return f"{'random' if random else 'given'} {part_of(result.space)}s of {result.space}"
     how = "plain" if result.curriculum is None else result.curriculum.label
     return f"{result.algorithm or 'unnamed'} on {result.space}, {how}"
 

@@ -74,6 +74,7 @@ class GptSpace(GptNetworkSizes, SearchSpace):
     measurable: ClassVar[tuple[str, ...]] = ("latency_ms",)
     network_sizes: ClassVar[type[Any]] = GptNetworkSizes
     published: ClassVar[str | None] = "gpt_cl/cpu"
+    part: ClassVar[str] = "architecture"
     paper: ClassVar[Paper | None] = Paper(
         title="AutoFormer: Searching Transformers for Visual Recognition",
         authors="Minghao Chen, Houwen Peng, Jianlong Fu, Haibin Ling",
