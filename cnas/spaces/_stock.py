@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from cnas.random import to_device
 from cnas.spaces._cross_entropy import Decoder, tied_cross_entropy
 from cnas.spaces._language_model import apply_mask, locked_mask
 from cnas.spaces._memory import BufferPool
@@ -92,7 +93,7 @@ class Masks(NamedTuple):
         for name, count in counts.items():
             size, rate = (len(batch.inputs), count, shape.width), getattr(rates, f"dropout_{name}")
             mask = locked_mask(name, rate, size, batch.dropout_seeds, like.dtype)
-            drawn.append(None if mask is None else mask.to(like.device))
+            drawn.append(None if mask is None else to_device(mask, like.device))
         return cls(*drawn)
 
     def cut(self, shape: Shape) -> Masks:
