@@ -145,7 +145,7 @@ def _to_losses(logits_NV: Tensor, bias_V: Tensor | None, labels_N: Tensor, losse
     That is the probability of every word, less 1 for the label.
     """
     at_once = CACHE_ELEMENTS if logits_NV.device.type == "cpu" else BLOCK_ELEMENTS
-    for rows in row_blocks(*logits_NV.shape, at_once):
+    for rows in row_blocks(len(logits_NV), logits_NV.shape[1], at_once):
         logits, labels = logits_NV[rows], labels_N[rows]
         if bias_V is not None:
             logits += bias_V.to(logits.dtype)

@@ -46,7 +46,7 @@ class Cell:
         return f"{self.algorithm}-{self.space}-{self.refresh}-{self.unit}-{self.dtype}-{self.epochs}"
 
     def trainer(self, context: RunContext) -> SearchLoop:
-        """At its beginning; 6 steps an epoch, images end in a batch of 3; 7 steps of chunks, of which the last has 1."""
+        """At its beginning; 6 steps an epoch, images end in a batch of 3; 7 where chunks are packed, 1 in the last."""
         dtype = {"float64": torch.float64, "float32": torch.float32}[self.dtype]
         trainer = build_trainer(
             context,

@@ -1,4 +1,4 @@
-"""What people do with the stock models that the space of transformers leaves: batches with padding, pipelines, training.
+"""What people do with the stock models that the space of transformers leaves: padding, pipelines, training.
 
 Legend: B sequences, T tokens.
 """
@@ -7,7 +7,7 @@ import pytest
 import torch
 from test_fine_tuning import CUTS, first_step
 from torch.nn import functional as F
-from transformers import AutoModelForCausalLM, AutoTokenizer, DataCollatorForLanguageModeling, pipeline
+from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 
 from cnas.data.tokenizers import train_bpe
 from cnas.hub import save_model
