@@ -20,7 +20,7 @@ from cnas.runs.folder import RunFolder, chosen
 from cnas.runs.rankings import Ranker, load_rankings
 from cnas.runs.result import RunResult
 from cnas.runs.task import Hooks, RetrainResult, Task
-from cnas.spaces.base import SuperNet
+from cnas.spaces.supernet import SuperNet
 from cnas.training.context import RunContext
 from cnas.training.loop import AccelerateLoop
 from cnas.training.metrics_log import json_safe

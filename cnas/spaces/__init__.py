@@ -6,11 +6,12 @@ from types import ModuleType
 
 from cnas.registry import Registry, subclass_of
 from cnas.spaces._language_model import LanguageModelSizes
-from cnas.spaces.base import Decision, SearchSpace, SuperNet
+from cnas.spaces.base import Decision, SearchSpace
 from cnas.spaces.darts_rnn import DartsRnnSpace
 from cnas.spaces.enas_rnn import EnasRnnSpace
 from cnas.spaces.gpt import GptNetworkSizes, GptSpace
 from cnas.spaces.nats import NatsNetworkSizes, NatsSpace
+from cnas.spaces.supernet import SuperNet
 
 __all__ = [
     "DartsRnnSpace",

@@ -20,8 +20,9 @@ from cnas.spaces._cross_entropy import tied_cross_entropy
 from cnas.spaces._gated_cell import ACTIVATIONS
 from cnas.spaces._language_model import NO_MASKS, LanguageModelShell, LanguageModelSizes
 from cnas.spaces._plain import Cell, Model, language_model, shell_tensors, shell_weights
-from cnas.spaces.base import Decision, SearchSpace, SuperNet
+from cnas.spaces.base import Decision, SearchSpace
 from cnas.spaces.pure import PureForward
+from cnas.spaces.supernet import SuperNet
 from cnas.types import Architecture, Batch, Choice, Routing
 
 

@@ -21,7 +21,7 @@ from cnas.algorithms.base import StepContext
 from cnas.data.base import OrderedBatches
 from cnas.errors import NonFiniteError
 from cnas.random import HOST
-from cnas.spaces.base import SuperNet
+from cnas.spaces.supernet import SuperNet
 from cnas.training.arguments import LoopArguments
 from cnas.training.batch import Part, cut, fetch, to_host
 from cnas.training.context import RunContext

@@ -17,7 +17,8 @@ from torch import Tensor
 from cnas.data.base import OrderedBatches
 from cnas.errors import UserError
 from cnas.random import HOST
-from cnas.spaces.base import SearchSpace, SuperNet
+from cnas.spaces.base import SearchSpace
+from cnas.spaces.supernet import SuperNet
 from cnas.training.batch import fetch, place, run_network, to_host
 from cnas.training.context import RunContext
 from cnas.training.evaluate import Predictions

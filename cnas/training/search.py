@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -73,11 +74,9 @@ class SearchLoop(AccelerateLoop):
         if parts.supernet.batch_statistics:
             config.check_whole_batches("trainer.", "supernet")
         super().__init__(parts.supernet, parts.train, config, context, callbacks)
-        self.parts = parts
-        self._after_epoch = after_epoch
+        self.parts, self._after_epoch = parts, after_epoch
         self.callbacks.metric(dict.fromkeys(("eval_loss", f"eval_{self._figure}"), 0.0))
-        # The algorithm stays in host memory: it is tiny, and there every process draws the same routings from it.
-        self.algorithm = parts.algorithm
+        self.algorithm = parts.algorithm  # In host memory: it is tiny, and every process draws the same routings there.
         self.curriculum: Curriculum | None = None
         if parts.curriculum and parts.curriculum.active:
             info = dataset_info(parts.train, words=not parts.supernet.classifies)
@@ -136,7 +135,8 @@ class SearchLoop(AccelerateLoop):
                 self.parts.supernet.draw_ahead(part.batch)
             self._arch_step(index, parts)
         routings = self.algorithm.routes(self.context.generator("route", self.progress.step))
-        passes = [self._pass(routing) for routing in routings]
+        run, pure = self.forward, self.parts.supernet.pure
+        passes = [Pass(partial(run, routing=routing), partial(pure, routing=routing)) for routing in routings]
         if source == "trained":
             losses, passes = run_ahead(passes, batch, self.context)
             self._reweight_batch(batch, index, losses)
@@ -145,9 +145,6 @@ class SearchLoop(AccelerateLoop):
         if order == "after":
             self._arch_step(index, parts)
         return asked
-
-    def _pass(self, routing: Routing) -> Pass:
-        return Pass(lambda rows: self.forward(rows, routing), lambda rows: self.parts.supernet.pure(rows, routing))
 
     def forward(self, batch: Batch, routing: Routing) -> Output:
         """Run the supernet.
@@ -235,9 +232,8 @@ class SearchLoop(AccelerateLoop):
         return {"loss": loss, self._figure: self._second(loss, architecture, batches)}
 
     def _second(self, loss: float, architecture: Architecture, batches: OrderedBatches) -> float:
-        if not self.parts.supernet.classifies:
-            return perplexity(loss)
-        return 100 * float(self.scorer.accuracy([architecture], batches)[0])
+        classifies = self.parts.supernet.classifies
+        return 100 * float(self.scorer.accuracy([architecture], batches)[0]) if classifies else perplexity(loss)
 
     def _probe(self) -> dict[str, Any]:
         """The validation loss of one candidate: what an architecture of the current policy is worth, shared weights."""
@@ -278,10 +274,8 @@ class SearchLoop(AccelerateLoop):
         def draw(name: str, *counters: int) -> torch.Generator:
             return self.context.generator(f"{purpose}/{name}", epoch, *counters)
 
-        def accuracies(architectures: Sequence[Architecture], index: int | None) -> Tensor:
-            return self.scorer.accuracy(architectures, self.parts.valid, index)
-
-        classified = accuracies if self.parts.supernet.classifies else None
+        score, valid = self.scorer.accuracy, self.parts.valid
+        classified = (lambda found, index: score(found, valid, index)) if self.parts.supernet.classifies else None
         return SearchContext(epoch, self.config.num_train_epochs, draw, self._validation, self.between, classified)
 
     def _validation(self, architectures: Sequence[Architecture], index: int | None = None) -> Tensor:

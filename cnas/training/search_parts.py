@@ -12,7 +12,8 @@ from cnas.algorithms.base import SearchAlgorithm
 from cnas.curricula import Curriculum, DatasetInfo
 from cnas.data.base import OrderedBatches
 from cnas.errors import UserError
-from cnas.spaces.base import SearchSpace, SuperNet
+from cnas.spaces.base import SearchSpace
+from cnas.spaces.supernet import SuperNet
 from cnas.training.arguments import SearchArguments
 
 

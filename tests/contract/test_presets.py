@@ -89,7 +89,7 @@ WRONG = [
     ({"space": {}}, "space must be a mapping with a name"),
     ({"space": {"name": "enasrnn"}}, "one of darts_rnn, enas_rnn, gpt, nats, got 'enasrnn'; did you mean enas_rnn?"),
     ({"search": {"name": "enass"}}, "got 'enass'; did you mean enas?"),
-    ({"search": {"name": "enas", "update": 3}}, "search.update is not a field, got 3; allowed: controller_size"),
+    ({"search": {"name": "enas", "update": 3}}, "search.update is not a field, got 3; allowed: limit, controller_size"),
     ({"search": {"name": "enas", "update": 3}}, "did you mean updates?"),
     ({"trainer": {"num_train_epoch": 3}}, "did you mean num_train_epochs?"),
     ({"trainer": {"seed": "one"}}, "trainer.seed must be an integer, got 'one'"),

@@ -18,7 +18,7 @@ from rounding import EXACT
 from cnas.algorithms._relaxation import Alphas, hard_sample
 from cnas.algorithms.gdas import GDAS
 from cnas.random import generator
-from cnas.spaces.base import SuperNet
+from cnas.spaces.supernet import SuperNet
 from cnas.types import Output
 
 PROPERTY = settings(derandomize=True, deadline=None, max_examples=20)

@@ -51,7 +51,6 @@ def tiny(**changes):
         config,
         text=TEXT,
         space=replace(config.space, **sizes),
-        search=replace(config.search, samples=3),
         trainer=replace(config.trainer, num_train_epochs=2),
         curriculum=replace(config.curriculum, num_candidates=2),
         retrain=replace(config.retrain, num_train_epochs=2, learning_rate=1e-2),

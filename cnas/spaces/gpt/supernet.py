@@ -13,7 +13,7 @@ from torch import Tensor
 
 from cnas.errors import UserError
 from cnas.spaces._stock import EMBEDDING, NO_MASKS, Masks, Shape, losses, parameters_of
-from cnas.spaces.base import SuperNet
+from cnas.spaces.supernet import SuperNet
 from cnas.types import Batch, Choice, Output, Routing
 
 

@@ -18,11 +18,11 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from cnas.errors import UserError
-from cnas.spaces.base import SuperNet
 from cnas.spaces.nats.norm import AllSum, BatchNorm
 from cnas.spaces.nats.skeleton import Skeleton, classification_losses, pool
 from cnas.spaces.nats.topology import CONV_1X1, EDGES, NONE, OPERATIONS, OUTPUT, POOL, SKIP, leading_to_output
 from cnas.spaces.pure import Compile, PureForward
+from cnas.spaces.supernet import SuperNet
 from cnas.types import Batch, Choice, Output, Routing
 
 PAIRS = tuple((edge, operation) for edge in range(len(EDGES)) for operation in range(len(OPERATIONS)))
