@@ -52,6 +52,7 @@ speed: install
 	$(BIN)/python tests/speed/enas_rnn.py
 	$(BIN)/python tests/speed/darts_rnn.py
 	$(BIN)/python tests/speed/k_best.py
+	$(BIN)/python tests/speed/gpt.py
 	$(BIN)/python tests/speed/nats.py
 	$(BIN)/python tests/speed/gpu.py
 

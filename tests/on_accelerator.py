@@ -27,7 +27,8 @@ def check(folder: Path, device: str) -> int:
         unit = "sample" if hasattr(space, "classes") else "token"
         judged = Uncertainty(num_candidates=2, unit=unit, refresh="step")
         trainer = build_trainer(context, judged, space=space, algorithm=algorithm, num_train_epochs=2)
-        found = trainer.train().architecture
+        result = trainer.train()
+        found = result.architecture or space.parse(result.front[0].architecture)
         assert space.parse(found.to_str()) == found
         assert {parameter.device.type for parameter in trainer.model.parameters()} == {device}, (algorithm, name)
         assert all(math.isfinite(row["train_loss"]) for row in rows(context.folder)), (algorithm, name)

@@ -5,7 +5,7 @@ larger weights: RMSNorm before attention and MLP, rotary positions, SwiGLU, no b
 Dropouts are locked, one mask for all tokens of a sequence, where a stock model would draw one per token from a
 generator whose state a resumed run does not have.
 
-Legend: B sequences, T tokens, S of them predicted, L layers, D width, H heads, V words.
+Legend: B sequences, T tokens, S of them predicted, L layers, D width, M width of the MLP, H heads, V words.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from cnas.random import to_device
 from cnas.spaces._cross_entropy import Decoder, tied_cross_entropy
 from cnas.spaces._language_model import apply_mask, locked_mask
 from cnas.spaces._memory import BufferPool
@@ -92,7 +93,7 @@ class Masks(NamedTuple):
         for name, count in counts.items():
             size, rate = (len(batch.inputs), count, shape.width), getattr(rates, f"dropout_{name}")
             mask = locked_mask(name, rate, size, batch.dropout_seeds, like.dtype)
-            drawn.append(None if mask is None else mask.to(like.device))
+            drawn.append(None if mask is None else to_device(mask, like.device))
         return cls(*drawn)
 
     def cut(self, shape: Shape) -> Masks:
@@ -157,8 +158,8 @@ def hidden(weights: Mapping[str, Tensor], shape: Shape, inputs_BT: Tensor, masks
         read = _normed(values_BTD, own["input_layernorm"])
         values_BTD = values_BTD + apply_mask(_attention(read, own, shape, turns), masks.added(layer, 0))
         read = _normed(values_BTD, own["post_attention_layernorm"])
-        gate, up = F.linear(read, own["mlp.gate_proj"]), F.linear(read, own["mlp.up_proj"])
-        values_BTD = values_BTD + apply_mask(F.linear(F.silu(gate) * up, own["mlp.down_proj"]), masks.added(layer, 1))
+        inner = _gated(F.linear(read, own["mlp.gate_proj"]), F.linear(read, own["mlp.up_proj"]))
+        values_BTD = values_BTD + apply_mask(F.linear(inner, own["mlp.down_proj"]), masks.added(layer, 1))
     return _normed(values_BTD, weights[NORM])
 
 
@@ -172,6 +173,13 @@ def rotations(length: int, head_dim: int, like: Tensor) -> tuple[Tensor, Tensor]
 
 def _normed(values_BTD: Tensor, weight_D: Tensor) -> Tensor:
     return F.rms_norm(values_BTD, weight_D.shape, weight_D, EPSILON)
+
+
+def _gated(gate_BTM: Tensor, up_BTM: Tensor) -> Tensor:
+    if torch.is_grad_enabled():
+        return F.silu(gate_BTM) * up_BTM
+    # First touching new memory would take longer than this product.
+    return F.silu(gate_BTM, inplace=True).mul_(up_BTM)
 
 
 def _attention(values_BTD: Tensor, own: Mapping[str, Tensor], shape: Shape, turns: tuple[Tensor, Tensor]) -> Tensor:

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from builders import build_space, build_trainer
+from builders import build_space, build_trainer, fits
 from launching import launch_ranks
 from process_cases import numbers
 
@@ -23,9 +23,9 @@ from cnas.curricula import Uncertainty
 from cnas.training import RunContext, SearchLoop
 from cnas.training.distributed import digests
 
-ALGORITHMS = ("enas", "rsps", "darts_v1", "darts_v2", "gdas", "setn", "spos")
+ALGORITHMS = ("enas", "rsps", "darts_v1", "darts_v2", "gdas", "setn", "spos", "sandwich", "pareto")
 TEXT_SPACES, UNITS, REFRESHES = ("enas_rnn", "darts_rnn"), ("sequence", "token"), ("epoch", "step")
-SPACES = (*TEXT_SPACES, "nats")
+SPACES = (*TEXT_SPACES, "nats", "gpt")
 SECONDS = 3000.0
 """Of one launch, against hanging."""
 
@@ -46,7 +46,7 @@ class Cell:
         return f"{self.algorithm}-{self.space}-{self.refresh}-{self.unit}-{self.dtype}-{self.epochs}"
 
     def trainer(self, context: RunContext) -> SearchLoop:
-        """At its beginning; 6 steps an epoch, images end in a batch of 3."""
+        """At its beginning; 6 steps an epoch, images end in a batch of 3; 7 where chunks are packed, 1 in the last."""
         dtype = {"float64": torch.float64, "float32": torch.float32}[self.dtype]
         trainer = build_trainer(
             context,
@@ -71,14 +71,16 @@ def units_of(space: str) -> Sequence[str]:
 ALL_CELLS = [
     Cell(algorithm, space, refresh, unit)
     for algorithm, space in product(ALGORITHMS, SPACES)
+    if fits(algorithm, space)
     for refresh, unit in product(REFRESHES, units_of(space))
 ]
 SOME_CELLS = [
     Cell(algorithm, space, REFRESHES[(row + column) % 2], units_of(space)[(row // 2 + column) % len(units_of(space))])
     for row, algorithm in enumerate(ALGORITHMS)
     for column, space in enumerate(SPACES)
+    if fits(algorithm, space)
 ]
-"""Every algorithm on every space; refresh and unit take turns."""
+"""Every algorithm on every space that it can search; refresh and unit take turns."""
 
 
 def start(world: int) -> Accelerator:

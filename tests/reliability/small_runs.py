@@ -33,7 +33,8 @@ def small(space: str, algorithm: str, refresh: str) -> RunConfig:
     unit = "sample" if config.images else "token"
     return replace(
         config,
-        search=algorithm_config(algorithm),
+        # A front without a limit ends the search, and somebody must choose.
+        search=algorithm_config(algorithm, **({"limit": "parameters<=1e6"} if algorithm == "pareto" else {})),
         curriculum=Uncertainty(num_candidates=3, refresh=refresh, unit=unit),
         trainer=replace(config.trainer, num_train_epochs=2, save_steps=3),
         retrain=replace(config.retrain, num_train_epochs=1, save_steps=3, average_from=None),

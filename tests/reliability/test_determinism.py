@@ -17,6 +17,7 @@ CELLS = [
     Cell("darts_v2", "darts_rnn", "epoch", "sequence", "float32"),
     Cell("setn", "nats", "epoch", "sample", "float32"),
     Cell("rsps", "enas_rnn", "step", "sequence", "float32"),
+    Cell("sandwich", "gpt", "step", "token", "float32"),
 ]
 
 

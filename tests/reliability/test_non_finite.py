@@ -40,9 +40,11 @@ TEXT = Cell("enas", "enas_rnn", "epoch", "token")
 STEPWISE = Cell("enas", "enas_rnn", "step", "sequence")
 GRADIENTS = Cell("darts_v1", "enas_rnn", "epoch", "sequence")
 IMAGES = Cell("gdas", "nats", "step", "sample")
+PATHS = Cell("sandwich", "gpt", "epoch", "sequence")
 PLACES = [
     Broken("loss", TEXT, 8, math.nan),
     Broken("loss", IMAGES, 3, math.inf),
+    Broken("loss", PATHS, 9, math.nan),
     Broken("gradient", TEXT, 3, math.inf),
     Broken("gradient", IMAGES, 9, math.nan),
     Broken("sigma", TEXT, 2, math.nan),

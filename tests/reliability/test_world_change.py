@@ -21,6 +21,8 @@ CELLS = [
     Cell("setn", "nats", "step", "sample"),
     Cell("spos", "enas_rnn", "epoch", "token"),
     Cell("rsps", "nats", "epoch", "sample"),
+    Cell("enas", "gpt", "step", "sequence"),
+    Cell("sandwich", "gpt", "epoch", "token"),
 ]
 STOPS = (3, 6, 9, 11)
 """Amid an epoch, at the end of the first of two, and twice amid the second."""

@@ -281,3 +281,18 @@ def test_a_wrong_notation_is_answered_with_what_there_is(text, said):
 def test_wrong_sizes_are_refused_by_their_name(wrong):
     with pytest.raises(ValueError, match=f"^{next(iter(wrong))} must be"):
         GptSpace(**wrong)
+
+
+def test_masks_of_a_step_are_drawn_once_for_all_its_paths(monkeypatch):
+    space = replace(SMALL, **RATES)
+    net, drawn = supernet(space), []
+    draw = Masks.draw
+    monkeypatch.setattr(Masks, "draw", lambda *given: drawn.append(given) or draw(*given))
+    steps = [replace(batch(space), dropout_seeds=DropoutSeeds(1, "search/dropout", n, slice(0, 2), 2)) for n in (3, 4)]
+    routings = [space.routing(each) for each in space.extremes()]
+    found = [[net(data, routing).losses for routing in routings] for data in steps]
+    assert len(drawn) == 2
+    again = [[supernet(space)(data, routing).losses for routing in routings] for data in steps]
+    for one, other in zip(found, again, strict=True):
+        assert all(map(torch.equal, one, other))
+    assert not any(map(torch.equal, *found))

@@ -1,4 +1,4 @@
-"""Twelve short searches, each with the training of what it found, as command lines of the recipes.
+"""Fourteen short searches, each with the training of what it found, as command lines of the recipes.
 
 Recipes and their flags are what users type, so the same lines run on every version, however its inside is laid out.
 """
@@ -39,6 +39,22 @@ IMAGES = [
     "--retrain.batch-size=24",
     "--network.channels=4",
 ]
+GPT = [
+    "recipes/gpt_cl.py",
+    "--preset=smoke",
+    "--data=corpus",
+    "--text.tokenizer=bpe:280",
+    "--text.length=8",
+    "--text.search-tokens=600",
+    "--text.train-tokens=600",
+    "--space.width=8,16",
+    "--space.depth=1,2",
+    "--space.heads=1,2",
+    "--space.mlp=16,24",
+    "--space.head-dim=4",
+    "--trainer.epochs=4",
+    "--retrain.epochs=2",
+]
 PLAIN = ["--no-curriculum"]
 
 
@@ -54,6 +70,8 @@ TRAJECTORIES: dict[str, list[str]] = {
     "darts_rnn-darts_v1-epoch-token": [*DARTS, *curriculum("epoch", "token")],
     "darts_rnn-darts_v1-plain": [*DARTS, *PLAIN],
     "darts_rnn-darts_v2-step-sequence": [*DARTS, "--search.unrolled", *curriculum("step", "sequence")],
+    "gpt-sandwich-epoch-sequence": [*GPT, "--algorithm=sandwich", *curriculum("epoch", "sequence")],
+    "gpt-enas-step-token": [*GPT, "--algorithm=enas", "--search.updates=2", *curriculum("step", "token")],
     "nats-darts_v1-epoch": [*IMAGES, "--algorithm=darts_v1", *curriculum("epoch")],
     "nats-darts_v2-plain": [*IMAGES, "--algorithm=darts_v2", *PLAIN],
     "nats-rsps-epoch": [*IMAGES, "--algorithm=rsps", *curriculum("epoch")],

@@ -29,6 +29,7 @@ class GptSuperNet(SuperNet):
     def __init__(self, network: Any, largest: Shape, shape_of: Callable[[Sequence[Choice]], Shape]) -> None:
         super().__init__()
         self.network, self.largest, self.shape_of, self.outcomes = network, largest, shape_of, network.outcomes
+        self._drawn: tuple[Any, Masks] = (None, NO_MASKS)
 
     def forward(self, batch: Batch, routing: Routing) -> Output:
         """Per-token losses of one architecture. Logits are never held at once.
@@ -42,9 +43,16 @@ class GptSuperNet(SuperNet):
         shape, weights = self.shape_of(sorted(choices)), dict(self.network.named_parameters())
         masks = NO_MASKS
         if self.training:
-            masks = Masks.draw(self.network.dropout_rates, batch, self.largest, weights[EMBEDDING]).cut(shape)
+            masks = self._masks(batch, weights[EMBEDDING]).cut(shape)
         found = losses(cut(weights, shape), shape, batch, masks, self.network.memory)
         return Output(found, None, None, found.new_zeros(()))
+
+    def _masks(self, batch: Batch, like: Tensor) -> Masks:
+        """Those of the largest architecture, kept for the other paths of a step."""
+        asked = batch.dropout_seeds, len(batch.inputs), like.dtype, like.device
+        if batch.dropout_seeds is None or self._drawn[0] != asked:
+            self._drawn = asked, Masks.draw(self.network.dropout_rates, batch, self.largest, like)
+        return self._drawn[1]
 
 
 def cut(weights: Mapping[str, Tensor], shape: Shape) -> dict[str, Tensor]:
