@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from cnas.errors import UserError
-from cnas.hub.finished import FinishedRunMixin
 from cnas.hub.model_folder import load_network
 from cnas.runs import pipeline
 from cnas.runs.choices import choose, preset_with
+from cnas.runs.conclude import conclude
 from cnas.runs.config import RunConfig
 from cnas.runs.devices import make_accelerator
-from cnas.runs.extraction import extract
+from cnas.runs.finished_run import FinishedRunMixin
 from cnas.runs.finished_search import measure_subnet, search_result
 from cnas.runs.folder import RunFolder, chosen
 from cnas.runs.result import RunResult
@@ -237,7 +237,7 @@ class CurriculumTrainer(FinishedRunMixin):
                 architecture = config.space.parse(chosen(found))
                 trained = pipeline.retrain(task, context, architecture, self.hooks)
                 self._network = trained.network
-            return pipeline.conclude(task, context, self.folder, found, trained)
+            return conclude(task, context, self.folder, found, trained)
 
     def evaluate(self, eval_dataset: Any = None, metric_key_prefix: str = "eval") -> dict[str, float]:
         """Measure the trained network, or the found subnet with the shared weights where nothing was trained yet.
@@ -256,22 +256,6 @@ class CurriculumTrainer(FinishedRunMixin):
             figures = measure_subnet(self.task, self._looking(), self.folder, data, self.hooks)
         return {f"{metric_key_prefix}_{name}": value for name, value in figures.items()}
 
-    def extract(self, architecture: Architecture | str, output_dir: Path | str | None = None) -> Path:
-        """Write the network of any architecture with the weights that the search has left for it, not trained anew.
-
-        Args:
-            architecture: of the space, e.g. on the front.
-            output_dir: a folder that is not there yet; one below ``extracted`` in that of the run where None.
-
-        Returns:
-            The model folder, with tokenizer and card.
-
-        Raises:
-            UserError: networks of the space cannot take these weights, there is no search, or the folder is there.
-            StorageError: the disk refuses.
-        """
-        return extract(self.task, self._looking, self.folder.path, str(architecture), output_dir)
-
     def close(self) -> None:
         """Leave the group of processes; nothing is trained afterwards."""
         if "accelerator" in self.__dict__:
@@ -285,11 +269,6 @@ class CurriculumTrainer(FinishedRunMixin):
                 raise UserError(f"run {self.folder.path} has trained nothing: retrain.num_train_epochs is 0")
             self._network = load_network(model)
         return self._network.to(self.accelerator.device)
-
-    def _looking(self) -> RunContext:
-        """A context in which nothing is written."""
-        stamp = f"{self.folder.config_hash(self.config)}-{self.task.fingerprint}"
-        return RunContext(self.accelerator, self.folder.path, self.config.seed, stamp)
 
     def _check(self, resume: bool) -> bool:
         """Whether the run is finished; raises where the folder must not be used."""

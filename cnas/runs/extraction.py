@@ -10,7 +10,8 @@ from cnas.errors import UserError
 from cnas.hub.card import Card, render_card
 from cnas.hub.model_folder import save_model
 from cnas.hub.model_kind import kind_of
-from cnas.runs.pipeline import finished_search, parameters, result_of, valid_figures
+from cnas.runs.conclude import result_of
+from cnas.runs.pipeline import finished_search, parameters, valid_figures
 from cnas.runs.task import Task
 from cnas.runs.text import TextTask
 from cnas.training.context import RunContext

@@ -1,9 +1,9 @@
-"""The stages of a run: search, retraining, measurements, model folder, card and report."""
+"""The stages of a run that take long: search, retraining, measurements. What follows is in `conclude`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -11,97 +11,22 @@ from typing import Any
 import torch
 from torch import nn
 
-from cnas.errors import StorageError, UserError
+from cnas.errors import UserError
 from cnas.random import generator
-from cnas.reports.report import report_run
 from cnas.runs.config import RunConfig
-from cnas.runs.devices import environment
-from cnas.runs.folder import RunFolder, chosen
+from cnas.runs.folder import RunFolder
 from cnas.runs.latency import measure_latency, measured_task
 from cnas.runs.rankings import Ranker, load_rankings
-from cnas.runs.result import RunResult
 from cnas.runs.task import Hooks, RetrainResult, Task
 from cnas.spaces.supernet import SuperNet
 from cnas.training.context import RunContext
 from cnas.training.loop import AccelerateLoop
-from cnas.training.metrics_log import json_safe
 from cnas.training.retrain import Retrainer
 from cnas.training.search import SearchLoop
 from cnas.training.search_parts import SearchParts
 from cnas.types import Architecture
 
 NONE = Hooks()
-
-
-def conclude(
-    task: Task, context: RunContext, home: RunFolder, found: dict[str, Any], trained: RetrainResult | None
-) -> RunResult:
-    """Write the model folder, card, pictures and report of a run, and ``result.json`` last.
-
-    Args:
-        task: the run's data and configuration.
-        context: accelerator, run folder, seed.
-        home: the run folder.
-        found: what `search` returned.
-        trained: what `retrain` returned; None where nothing was trained.
-
-    Raises:
-        StorageError: the disk refuses.
-    """
-    architecture = task.config.space.parse(chosen(found))
-    record = task.look_up(architecture, found.get("supernet_losses", {}))
-    more = {} if record is None else {"benchmark": record}
-    more["environment"] = environment(context.accelerator) | context.graphs.describe()
-    figures = None if trained is None else trained.figures
-    result = result_of(task, architecture, found["search"], figures, **more, **_peak_memory())
-    if context.accelerator.is_main_process:
-        try:
-            task.export(home.path, result, trained, task.config.search.algorithm.paper)
-            report_run(home.path, result, task)
-        except OSError as problem:
-            raise StorageError(f"cannot write the model and card to {home.path}: {problem.strerror}") from problem
-        result.save(home.path)
-    context.processes.wait()
-    return result
-
-
-def result_of(
-    task: Task, architecture: Architecture, search: dict[str, Any] | None, retrain: dict[str, Any] | None, **more: Any
-) -> RunResult:
-    """The result of a run, or of a part of it.
-
-    Args:
-        task: the run's data and configuration.
-        architecture: that was found, or given.
-        search: its figures; None where nothing was searched.
-        retrain: figures of the network; None where nothing was trained.
-        more: other entries of ``result.json``.
-    """
-    config = task.config
-    costs = dict(config.space.costs(architecture))
-    reweighted = search and config.curriculum is not None and config.curriculum.active
-    values = {
-        "recipe": config.recipe,
-        "preset": config.preset,
-        "space": config.space.name,
-        "algorithm": config.algorithm if search else None,
-        "curriculum": _curriculum(config) if reweighted else None,
-        "seed": config.seed,
-        "dataset": task.dataset(),
-        "architecture": architecture.to_json() | ({"costs": costs} if costs else {}),
-        "search": search,
-        "retrain": retrain,
-        **more,
-    }
-    return RunResult.from_json(json_safe(values))
-
-
-def _peak_memory() -> dict[str, float]:
-    """The most GB of its accelerator that this process has held; empty where there is none, or nobody counts."""
-    with suppress(RuntimeError):
-        if peak := torch.accelerator.max_memory_reserved():
-            return {"peak_memory_gb": peak / 1e9}
-    return {}
 
 
 def search(task: Task, context: RunContext, home: RunFolder, hooks: Hooks = NONE) -> dict[str, Any]:
@@ -218,12 +143,6 @@ def finished_search(task: Task, context: RunContext) -> SearchLoop:
     if not loop.restore():
         raise UserError(f"run {context.folder} has no checkpoints of its search any more")
     return loop
-
-
-def _curriculum(config: RunConfig) -> dict[str, Any]:
-    """The fields of the curriculum; K as 0.1.0 called it as well."""
-    assert config.curriculum is not None
-    return config.curriculum.to_json() | {"k": config.curriculum.num_candidates}
 
 
 def retrain(task: Task, context: RunContext, architecture: Architecture, hooks: Hooks = NONE) -> RetrainResult:

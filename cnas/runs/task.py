@@ -83,7 +83,7 @@ class SampleView(NamedTuple):
 
 
 class RetrainResult(NamedTuple):
-    """A network that was trained from new weights, and its measurements.
+    """A network that was trained, and its measurements.
 
     Args:
         network: with its best weights.
@@ -147,13 +147,13 @@ class Task(ABC):
                 retrain_curriculum(config.retrain.curriculum, words=config.images is None)
 
     def _check_start(self) -> None:
-        start, space = self.config.retrain.start, self.config.space
-        if start == "supernet" and not space.inherits:
+        space, why = self.config.space, None
+        if not space.inherits:
             why = f"with space {space.name}, whose networks cannot take the weights of its supernet"
-            raise UserError(f"retrain.start must be new {why}, got {start!r}")
-        if start == "supernet" and self.config.architecture is not None:
+        elif self.config.architecture is not None:
             why = "where the run does not search itself, since its architecture is given"
-            raise UserError(f"retrain.start must be new {why}, got {start!r}")
+        if why and self.config.retrain.start == "supernet":
+            raise UserError(f"retrain.start must be new {why}, got 'supernet'")
 
     def _check_search(self, processes: int) -> None:
         config = self.config
@@ -233,15 +233,13 @@ class Task(ABC):
             architecture: that was found.
             losses: of architectures with shared weights, by their strings, to be ranked as well.
         """
-        table = self.benchmark
-        if table is None:
+        if (table := self.benchmark) is None:
             return None
         # Data of the Hub is called owner/name.
         name = self.data.name.rpartition("/")[2].replace("-", "_").lower()
         dataset = name if name in table.data_sets else table.data_sets[0]
-        record = {"dataset": dataset, "source": table.source}
-        if architecture in table:
-            record = table.query(architecture).on(dataset)
+        known, nothing = architecture in table, {"dataset": dataset, "source": table.source}
+        record = table.query(architecture).on(dataset) if known else nothing
         if len(losses) > 1:
             ranking = asdict(supernet_ranking(losses, table, dataset))
             record |= {("ranked" if name == "architectures" else name): value for name, value in ranking.items()}

@@ -21,9 +21,9 @@ def undrawn(
 ) -> int:
     """The recipe without pictures and report, which take longer than all that is compared."""
     import cnas.hub.artifacts
-    import cnas.runs.pipeline
+    import cnas.runs.conclude
 
-    cnas.runs.pipeline.report_run = cnas.hub.artifacts.save_pictures = lambda *_: {}
+    cnas.runs.conclude.report_run = cnas.hub.artifacts.save_pictures = lambda *_: {}
     return recipe(argv, home, fault, main)
 
 

@@ -3,24 +3,43 @@
 from __future__ import annotations
 
 import shutil
+from abc import ABC, abstractmethod
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from cnas.errors import StorageError, UserError
 from cnas.hub.artifacts import write_card
 from cnas.hub.push import push_run
+from cnas.runs.extraction import extract
+from cnas.runs.config import RunConfig
 from cnas.runs.folder import RunFolder
 from cnas.runs.result import RunResult
+from cnas.runs.task import Task
+from cnas.training.context import RunContext
+from cnas.types import Architecture
 
 
-class FinishedRunMixin:
+class FinishedRunMixin(ABC):
     """Methods of something that has a run folder, by the names of `transformers.Trainer`.
 
     Attributes:
         folder: of the run.
+        config: of the run.
     """
 
     folder: RunFolder
+    config: RunConfig
+
+    @cached_property
+    @abstractmethod
+    def task(self) -> Task:
+        """The run's configuration, with the data read."""
+
+    @cached_property
+    @abstractmethod
+    def accelerator(self) -> Any:
+        """Devices, processes and precision."""
 
     @property
     def result(self) -> RunResult | None:
@@ -71,3 +90,24 @@ class FinishedRunMixin:
             options: see `cnas.hub.push.push_run`.
         """
         return push_run(self.finished_folder(), repo_id, **options)
+
+    def extract(self, architecture: Architecture | str, output_dir: Path | str | None = None) -> Path:
+        """Write the network of any architecture with the weights that the search has left for it, not trained anew.
+
+        Args:
+            architecture: of the space, e.g. on the front.
+            output_dir: a folder that is not there yet; one below ``extracted`` in that of the run where None.
+
+        Returns:
+            The model folder, with tokenizer and card.
+
+        Raises:
+            UserError: networks of the space cannot take these weights, there is no search, or the folder is there.
+            StorageError: the disk refuses.
+        """
+        return extract(self.task, self._looking, self.folder.path, str(architecture), output_dir)
+
+    def _looking(self) -> RunContext:
+        """A context in which nothing is written."""
+        stamp = f"{self.folder.config_hash(self.config)}-{self.task.fingerprint}"
+        return RunContext(self.accelerator, self.folder.path, self.config.seed, stamp)
