@@ -11,8 +11,8 @@ from typing import Any
 from cnas.errors import StorageError, UserError
 from cnas.hub.artifacts import write_card
 from cnas.hub.push import push_run
-from cnas.runs.extraction import extract
 from cnas.runs.config import RunConfig
+from cnas.runs.extraction import extract
 from cnas.runs.folder import RunFolder
 from cnas.runs.result import RunResult
 from cnas.runs.task import Task
