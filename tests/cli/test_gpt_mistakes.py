@@ -49,9 +49,7 @@ MISTAKES = {
     "--algorithm setn": "search.name setn needs mixtures",
     "--curriculum.every 0": "curriculum.every must be at least 1, got 0",
     "--curriculum.every -2": "curriculum.every must be at least 1, got -2",
-    "--algorithm rsps --curriculum.k 73": (
-        "curriculum.num_candidates must be at most 72, the number of architectures, got 73"
-    ),
+    "--algorithm rsps --curriculum.k 73": "curriculum.num_candidates must be at most 72, the number of arch",
     "--algorithm sandwich --curriculum.source trained --curriculum.refresh epoch": "curriculum.refresh must be step",
     "--algorithm sandwich --curriculum.source trained --curriculum.refresh step --trainer.micro-batch-size 2": (
         "trainer.micro_batch_size must be none where curriculum.source is trained, got 2"
