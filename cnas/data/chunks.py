@@ -38,7 +38,7 @@ class PackedChunks(OrderedBatches):
     Example:
         >>> chunks = PackedChunks(torch.arange(16), batch_size=2, length=3, seed=1)
         >>> [chunks.at_epoch(2).batch(index, slice(0, 2)).unit_ids[:, 0].tolist() for index in range(len(chunks))]
-        [[2, 1], [0, 3], [4]]
+        [[4, 0], [2, 1], [3]]
         >>> chunks.scoring_view().batch(0, slice(0, 2)).labels.tolist()
         [[1, 2, 3], [4, 5, 6]]
     """

@@ -15,6 +15,7 @@ import torch
 from pydantic import Field, ValidationError
 
 from cnas.errors import UserError, wrong_value
+from cnas.random import HOST
 from cnas.runs.benchmark_record import LARGEST, Part, Text
 from cnas.runs.config import RunConfig
 from cnas.runs.devices import environment
@@ -129,7 +130,7 @@ def measure_latency(task: Task, context: RunContext, home: RunFolder) -> Task:
 
 def _device(device: torch.device) -> str:
     """What a time depends on, as far as it has a name."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    kind = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}" if device.type == "cpu" else ""
-    return f"{device.type} {kind}".strip()
+    if device.type == HOST.type:
+        return f"{device.type} {platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+    name = getattr(torch.get_device_module(device), "get_device_name", None)
+    return device.type if name is None else str(name(device))

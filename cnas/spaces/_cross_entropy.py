@@ -103,7 +103,7 @@ class _TiedCrossEntropy(torch.autograd.Function):
         hidden_NH, weight_VH = hidden.to(dtype), weight.to(dtype)
         exact = torch.promote_types(hidden.dtype, torch.float32)
         losses_N = torch.empty(len(hidden), dtype=exact, device=hidden.device)
-        blocks = row_blocks(len(hidden), len(weight), CHUNK_ELEMENTS if kind == "cpu" else BLOCK_ELEMENTS)
+        blocks = row_blocks(len(hidden), len(weight), CHUNK_ELEMENTS if hidden.is_cpu else BLOCK_ELEMENTS)
         kept_rows = len(hidden) if keep or not blocks else blocks[0].stop
         buffers = memory.take([(kept_rows, len(weight))], hidden, dtype)
         (logits_NV,) = buffers.parts
@@ -144,7 +144,7 @@ def _to_losses(logits_NV: Tensor, bias_V: Tensor | None, labels_N: Tensor, losse
 
     That is the probability of every word, less 1 for the label.
     """
-    at_once = CACHE_ELEMENTS if logits_NV.device.type == "cpu" else BLOCK_ELEMENTS
+    at_once = CACHE_ELEMENTS if logits_NV.is_cpu else BLOCK_ELEMENTS
     for rows in row_blocks(len(logits_NV), logits_NV.shape[1], at_once):
         logits, labels = logits_NV[rows], labels_N[rows]
         if bias_V is not None:

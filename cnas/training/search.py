@@ -16,8 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor
@@ -139,8 +138,7 @@ class SearchLoop(AccelerateLoop):
                 self.parts.supernet.draw_ahead(part.batch)
             self._arch_step(index, parts)
         routings = self.algorithm.routes(self.context.generator("route", self.progress.step))
-        run, pure = self.forward, self.parts.supernet.pure
-        passes = [Pass(partial(run, routing=routing), partial(pure, routing=routing)) for routing in routings]
+        passes = [self._pass(routing) for routing in routings]
         if source == "trained":
             losses, passes = run_ahead(passes, batch, self.context)
             self._reweight_batch(batch, index, losses)
@@ -150,6 +148,9 @@ class SearchLoop(AccelerateLoop):
             self._arch_step(index, parts)
         return asked
 
+    def _pass(self, routing: Routing) -> Pass:
+        return Pass(lambda rows: self.forward(rows, routing), lambda rows: self.parts.supernet.pure(rows, routing))
+
     def forward(self, batch: Batch, routing: Routing) -> Output:
         """Run the supernet.
 
@@ -157,8 +158,7 @@ class SearchLoop(AccelerateLoop):
             batch: rows of this process, on its device.
             routing: what of the supernet is run.
         """
-        output: Output = self.parts.supernet(batch, routing)
-        return output
+        return cast(Output, self.parts.supernet(batch, routing))
 
     def _arch_step(self, index: int, parts: Sequence[Part]) -> None:
         step, rate = self.progress.step, self.learning_rate(index)

@@ -57,7 +57,7 @@ def test_the_result_has_the_promised_keys(finished):
     found = result(finished)
     assert {"recipe": "tiny_recipe", "space": "enas_rnn", "algorithm": "enas", "seed": 1}.items() <= found.items()
     promised = {"name": "uncertainty", "k": 3, "refresh": "epoch", "unit": "sequence"}
-    assert found["curriculum"] == promised | {"num_candidates": 3, "sharpness": 1.0}
+    assert found["curriculum"] == promised | {"num_candidates": 3, "sharpness": 1.0, "every": 1, "source": "candidates"}
     assert found["dataset"]["name"] == "corpus"
     assert found["dataset"]["splits"]["train"] == {"sentences": 130, "tokens": 130 * 9}
     assert re.fullmatch(r"[0-9a-f]{16}", found["dataset"]["fingerprint"])

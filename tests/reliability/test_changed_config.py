@@ -107,8 +107,8 @@ def free(config):
     loops = {name: replace(getattr(config, name), momentum=0.5) for name in ("trainer", "retrain")}
     # Averaging needs SGD and validation.
     loops["retrain"] = replace(loops["retrain"], nonmonotone=None, average_from=None, load_best_model_at_end=False)
-    # What is ranked is ranked by a table.
-    return replace(config, **loops, table="table.parquet")
+    # What is ranked is ranked by a table; trained paths score in the step.
+    return replace(config, **loops, table="table.parquet", curriculum=replace(config.curriculum, refresh="step"))
 
 
 def check_every_field(folder, kind):

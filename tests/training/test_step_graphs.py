@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from builders import bits, build_session, build_space, build_trainer, rows
+from builders import bits, build_session, build_space, build_trainer, fits, rows
 from recording import calls, recording
 from rounding import NORMED, within
 
@@ -45,6 +45,7 @@ CASES = [
     for space in RECURRENT
     for place, algorithm in enumerate(algorithms.names())
     for refresh in [("epoch", "step", None)[place % 3]]
+    if fits(algorithm, space)
 ]
 
 

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from cnas.errors import UserError
+from cnas.random import HOST
 from cnas.spaces._stock import Shape
 
 WARM_UPS, REPETITIONS = 3, 30
@@ -56,7 +57,7 @@ def measure_blocks(
         context: tokens in the cache, at least 1.
         clock: seconds.
     """
-    dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
+    dtype = torch.float32 if device.type == HOST.type else torch.bfloat16
     embeddings: dict[int, Any] = {}
     steps = []
     with torch.no_grad(), torch.random.fork_rng(devices=[]):  # Weights do not matter, and must move no draw of the run.
@@ -82,7 +83,7 @@ def _step(
     cache, marks = network(tokens, use_cache=True).cache, []
 
     def mark(*_: Any) -> None:
-        if device.type != "cpu":
+        if device.type != HOST.type:
             torch.accelerator.synchronize(device)
         marks.append(1e3 * clock())
 
