@@ -11,22 +11,20 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import torch
-
 from cnas.algorithms._candidates import costs_of, every, figures, losses_of
-from cnas.algorithms.base import SearchAlgorithm, SearchContext
+from cnas.algorithms.base import SearchContext
 from cnas.algorithms.limits import LimitedConfig, check_costs
 from cnas.algorithms.nsga2 import Point, Score, evolve, fronts
-from cnas.algorithms.sandwich import PATHS, sandwich_candidates, sandwich_routes
+from cnas.algorithms.sandwich import TrainsBothEnds
 from cnas.errors import NonFiniteError
 from cnas.spaces.base import SearchSpace
-from cnas.types import Architecture, FrontPoint, Paper, Routing
+from cnas.types import Architecture, FrontPoint, Paper
 
 EXHAUSTIVE = 1000
 """So many architectures, or fewer, are all scored."""
 
 
-class Pareto(SearchAlgorithm):
+class Pareto(TrainsBothEnds):
     """The whole front of validation loss against costs.
 
     Args:
@@ -39,7 +37,6 @@ class Pareto(SearchAlgorithm):
     """
 
     name = "pareto"
-    paths_per_step = PATHS
     paper = Paper(
         title="A Fast and Elitist Multiobjective Genetic Algorithm: NSGA-II",
         authors="Kalyanmoy Deb, Amrit Pratap, Sameer Agarwal, T. Meyarivan",
@@ -72,26 +69,9 @@ class Pareto(SearchAlgorithm):
 
     def __init__(self, space: SearchSpace, config: Config, seed: int = 0) -> None:
         super().__init__(space, config, seed)
-        space.extremes()  # Refuses a space without sizes.
         check_costs(space, config.costs, "costs")
         if config.pick is not None:
             space.parse(config.pick)
-
-    def route(self, generator: torch.Generator) -> Routing:
-        """The largest architecture, the first of `routes`."""
-        return self.routes(generator)[0]
-
-    def routes(self, generator: torch.Generator) -> list[Routing]:
-        """The largest, the smallest and two random architectures."""
-        return sandwich_routes(self.space, generator)
-
-    def candidates(self, count: int, generator: torch.Generator) -> list[Architecture]:
-        """The smallest and the largest architecture, and distinct random ones.
-
-        Raises:
-            UserError: where there are not as many in the space.
-        """
-        return sandwich_candidates(self.space, count, generator)
 
     def derive(self, context: SearchContext) -> tuple[Architecture | None, dict[str, float]]:
         """Find the front, and on it the smallest loss within the limit; ``pick`` comes first, without both it is None.

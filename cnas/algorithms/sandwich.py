@@ -21,34 +21,45 @@ PATHS = 4
 """Architectures in a step: the two ends, and random ones (the paper: 4)."""
 
 
-def sandwich_routes(space: SearchSpace, generator: torch.Generator) -> list[Routing]:
-    """The largest, the smallest and two random architectures of a space, in this order.
+class TrainsBothEnds(SearchAlgorithm):
+    """Base of algorithms in which every step trains the largest, the smallest and two random architectures.
 
     Args:
         space: of sizes; limits are for the random ones alone, so that every weight is trained.
-        generator: of the draws.
-    """
-    smallest, largest = space.extremes()
-    drawn = [space.sample(generator) for _ in range(PATHS - 2)]
-    return [space.routing(one) for one in (largest, smallest, *drawn)]
-
-
-def sandwich_candidates(space: SearchSpace, count: int, generator: torch.Generator) -> list[Architecture]:
-    """The smallest and the largest architecture, as far as they are within the limits, and distinct random ones.
-
-    Args:
-        space: of sizes.
-        count: how many.
-        generator: of the draws.
+        config: the hyper-parameters.
+        seed: not used.
 
     Raises:
-        UserError: where there are not as many in the space.
+        UserError: the architectures of the space have no sizes.
     """
-    ends = [one for one in dict.fromkeys(space.extremes()) if space.is_connected(one)]
-    return distinct_candidates(space, count, generator, ends)
+
+    paths_per_step = PATHS
+
+    def __init__(self, space: SearchSpace, config: LimitedConfig, seed: int = 0) -> None:
+        super().__init__(space, config, seed)
+        space.extremes()  # Refuses a space without sizes.
+
+    def route(self, generator: torch.Generator) -> Routing:
+        """The largest architecture, the first of `routes`."""
+        return self.routes(generator)[0]
+
+    def routes(self, generator: torch.Generator) -> list[Routing]:
+        """The largest, the smallest and two random architectures, in this order."""
+        smallest, largest = self.space.extremes()
+        drawn = [self.space.sample(generator) for _ in range(PATHS - 2)]
+        return [self.space.routing(one) for one in (largest, smallest, *drawn)]
+
+    def candidates(self, count: int, generator: torch.Generator) -> list[Architecture]:
+        """The smallest and the largest architecture, as far as they are within the limits, and distinct random ones.
+
+        Raises:
+            UserError: where there are not as many in the space.
+        """
+        ends = [one for one in dict.fromkeys(self.space.extremes()) if self.space.is_connected(one)]
+        return distinct_candidates(self.space, count, generator, ends)
 
 
-class Sandwich(SearchAlgorithm):
+class Sandwich(TrainsBothEnds):
     """The sandwich rule: smallest, largest and random architectures in every step.
 
     Args:
@@ -61,7 +72,6 @@ class Sandwich(SearchAlgorithm):
     """
 
     name = "sandwich"
-    paths_per_step = PATHS
     paper = Paper(
         title="Universally Slimmable Networks and Improved Training Techniques",
         authors="Jiahui Yu, Thomas Huang",
@@ -80,26 +90,6 @@ class Sandwich(SearchAlgorithm):
             self._require_counts("samples")
 
     config: Config
-
-    def __init__(self, space: SearchSpace, config: Config, seed: int = 0) -> None:
-        super().__init__(space, config, seed)
-        space.extremes()  # Refuses a space without sizes.
-
-    def route(self, generator: torch.Generator) -> Routing:
-        """The largest architecture, the first of `routes`."""
-        return self.routes(generator)[0]
-
-    def routes(self, generator: torch.Generator) -> list[Routing]:
-        """The largest, the smallest and two random architectures."""
-        return sandwich_routes(self.space, generator)
-
-    def candidates(self, count: int, generator: torch.Generator) -> list[Architecture]:
-        """The smallest and the largest architecture, and distinct random ones.
-
-        Raises:
-            UserError: where there are not as many in the space.
-        """
-        return sandwich_candidates(self.space, count, generator)
 
     def derive(self, context: SearchContext) -> tuple[Architecture, dict[str, float]]:
         """The best of ``samples`` distinct random architectures, or of all where there are fewer.

@@ -96,9 +96,9 @@ class SearchLoop(AccelerateLoop):
             self._call_after_epoch(self.progress.epoch, last=True)
             context, known = keep_losses(self.search_context("derive"))
             architecture, figures = self.algorithm.derive(context)
-        scored = scored_points(known, self.parts.space, self.validation_losses, context)
         at, trouble, front = self.progress, self.guard.trouble.counts, self.algorithm.front
-        taken = (at.epoch, at.step, self.count_time())
+        taken = (at.epoch, at.step, self.count_time())  # What is scored for pictures takes no time of the search.
+        scored = scored_points(known, self.parts.space, self.validation_losses, context)
         return SearchResult(architecture, *taken, figures, trouble, front=front, scored=scored)
 
     def validation_losses(self, architectures: Sequence[Architecture]) -> list[float]:
