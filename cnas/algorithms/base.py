@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from cnas.errors import UserError
+from cnas.random import to_device
 from cnas.spaces.base import SearchSpace
 from cnas.types import Architecture, FrontPoint, Paper, Routing
 
@@ -65,6 +66,8 @@ class Gradients(Protocol):
     ) -> list[Tensor]:
         """Gradients with respect to ``inputs``, each in the shape, dtype and memory of its input.
 
+        Those in host memory are waited for, if the weights are elsewhere.
+
         Calls with the same data in one step see the same dropout masks, so that their results can be compared.
 
         Args:
@@ -91,6 +94,7 @@ class StepContext:
         clip_norm: of the weight step's gradient; infinite where it is not clipped.
         momentum: by name of a weight, what its optimiser adds to the next gradient: its momentum buffer times its
             momentum factor; a weight that is not there has none.
+        fetch: a gradient in host memory; it waits for the device, and refuses what is NaN or infinite.
     """
 
     step: int
@@ -102,6 +106,12 @@ class StepContext:
     weight_decay: float
     clip_norm: float
     momentum: Mapping[str, Tensor] = field(default_factory=dict)
+    fetch: Callable[[Tensor], Tensor] = torch.Tensor.detach
+
+    def leaf(self, values: Tensor) -> Tensor:
+        """``values`` where the weights are and in their dtype, a leaf that `Gradients` takes without waiting."""
+        like = next(iter(self.weights.values()))
+        return to_device(values.detach().to(like.dtype), like.device).requires_grad_()
 
 
 class AlgorithmConfig:

@@ -9,7 +9,7 @@ The second order (Eq. 6 to 8) is taken as that code does: with ``g = ∇_w L_tra
 ``L_valid(w', α)`` is ``∇_α L_valid - η c ∇²_{α,w} L_train u`` with ``u = ∇_{w'} L_valid``; c counts as a constant, and
 the product with u, which is clipped too, is a central difference.
 
-Legend: E edges, O operations.
+Legend: E edges, O operations, p the mixture's weights, softmax(α).
 """
 
 from __future__ import annotations
@@ -94,56 +94,61 @@ class DARTS(Relaxed):
     def gradient(self, context: StepContext) -> Tensor:
         """The gradient [E, O] of the soft mixture's validation loss, of first or second order (Eq. 5 to 8).
 
-        The second order takes three gradients of L_train and one of L_valid.
+        The second order takes three gradients of L_train and one of L_valid, and fetches one: what a mixture's weights
+        do to the losses is put together first, what α does to these weights comes last.
         """
         if not self.config.unrolled:
             return super().gradient(context)
-        stepped, clipping = self._virtual_step(context)
-        leaves = [self.alphas.logits, *stepped.values()]
-        first, *direction = context.valid(self.alphas.routing(), leaves, weights=stepped)
-        del stepped, leaves
-        return first - context.learning_rate * clipping * self._second_order(context, direction)
+        weights = self.alphas.weights()
+        mixture = context.leaf(weights)
+        stepped, clipping = self._virtual_step(context, mixture)
+        first, *direction = context.valid(self._mixed(mixture), [mixture, *stepped.values()], weights=stepped)
+        del stepped
+        slope = first - context.learning_rate * clipping * self._second_order(context, mixture, direction)
+        return torch.autograd.grad(weights, self.alphas.logits, context.fetch(slope).to(weights.dtype))[0]
 
-    def _virtual_step(self, context: StepContext) -> tuple[dict[str, Tensor], float]:
-        """(the weights after an SGD step, as leaves; the factor of the second-order term)."""
+    def _mixed(self, weights: Tensor) -> Routing:
+        """The mixture of everything with ``weights`` [E, O]."""
+        return Routing(weights[None], (self.alphas.active,))
+
+    def _virtual_step(self, context: StepContext, mixture: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """(the weights after an SGD step, as leaves; the factor of the second-order term, a scalar)."""
         leaves = {name: weight.detach().requires_grad_() for name, weight in context.weights.items()}
-        with torch.no_grad():
-            routing = self.alphas.routing()
-        weighted = self.config.weighted_inner
+        weighted, routing = self.config.weighted_inner, self._mixed(mixture.detach())
         gradients = context.train(routing, list(leaves.values()), weights=leaves, weighted=weighted)
-        ratio = _clip_ratio(float(nn.utils.get_total_norm(gradients)), context.clip_norm)
-        stepped = {}
+        ratio = _clip_ratio(nn.utils.get_total_norm(gradients), context.clip_norm)
+        stepped, clipped = {}, ratio.clamp(max=1.0)
         for (name, weight), gradient in zip(context.weights.items(), gradients, strict=True):
-            step = (gradient * min(1.0, ratio)).add_(weight.detach(), alpha=context.weight_decay)
+            step = (gradient * clipped).add_(weight.detach(), alpha=context.weight_decay)
             if name in context.momentum:
                 step.add_(context.momentum[name].detach())
             stepped[name] = weight.detach().sub(step, alpha=context.learning_rate).requires_grad_()
         # Without a norm to clip to there is no ratio that could be published.
-        return stepped, ratio if self.config.unclamped_ratio and ratio < math.inf else min(1.0, ratio)
+        return stepped, ratio if self.config.unclamped_ratio and math.isfinite(context.clip_norm) else clipped
 
-    def _second_order(self, context: StepContext, direction: Sequence[Tensor]) -> Tensor:
-        """``∇²_{α,w} L_train u`` [E, O], with u the ``direction``, clipped like a gradient."""
-        norm, radius = float(nn.utils.get_total_norm(direction)), self.config.radius
-        if norm < torch.finfo(torch.float32).tiny:
-            return torch.zeros_like(self.alphas.logits)
-        above, below = (self._moved(context, direction, sign * radius / norm) for sign in (1, -1))
-        clipped = norm * min(1.0, _clip_ratio(norm, context.clip_norm))
+    def _second_order(self, context: StepContext, mixture: Tensor, direction: Sequence[Tensor]) -> Tensor:
+        """``∇²_{p,w} L_train u`` [E, O], p the weights of the mixture, u the ``direction``, clipped like a gradient."""
+        norm, radius = nn.utils.get_total_norm(direction), self.config.radius
+        # Of a norm of zero the difference is zero too.
+        distance = radius / norm.clamp(min=torch.finfo(torch.float32).tiny)
+        above, below = (self._moved(context, mixture, direction, sign * distance) for sign in (1, -1))
+        clipped = norm * _clip_ratio(norm, context.clip_norm).clamp(max=1.0)
         return (above - below) * (clipped / (2 * radius))
 
-    def _moved(self, context: StepContext, direction: Sequence[Tensor], distance: float) -> Tensor:
-        """``∇_α L_train`` [E, O] with the weights moved by ``distance`` times ``direction``."""
+    def _moved(self, context: StepContext, mixture: Tensor, direction: Sequence[Tensor], distance: Tensor) -> Tensor:
+        """``∇_p L_train`` [E, O] with the weights moved by ``distance`` times ``direction``."""
         pairs = zip(context.weights.items(), direction, strict=True)
-        moved = {name: weight.detach().add(part, alpha=distance) for (name, weight), part in pairs}
+        moved = {name: weight.detach().addcmul(part, distance) for (name, weight), part in pairs}
         weighted = self.config.weighted_inner
-        return context.train(self.alphas.routing(), [self.alphas.logits], weights=moved, weighted=weighted)[0]
+        return context.train(self._mixed(mixture), [mixture], weights=moved, weighted=weighted)[0]
 
 
-def _clip_ratio(norm: float, clip_norm: float) -> float:
+def _clip_ratio(norm: Tensor, clip_norm: float) -> Tensor:
     """What clipping multiplies gradients of a norm with where it is below 1.
 
     Example:
-        >>> round(_clip_ratio(5.0, 0.5), 4)
-        0.1
+        >>> _clip_ratio(torch.tensor(5.0), 0.5)
+        tensor(0.1000)
     """
     return clip_norm / (norm + CLIP_EPS)
 

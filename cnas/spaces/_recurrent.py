@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cnas.random import HOST
+from cnas.random import HOST, to_device
 from cnas.spaces._cross_entropy import tied_cross_entropy
 from cnas.spaces._gated_cell import ACTIVATIONS
 from cnas.spaces._language_model import NO_MASKS, LanguageModelShell, LanguageModelSizes
@@ -76,7 +76,11 @@ class PureCell(NamedTuple):
 
 @lru_cache(maxsize=8)
 def _places(
-    decisions: tuple[Decision, ...], columns: tuple[int, ...], width: int, active: tuple[Choice, ...]
+    decisions: tuple[Decision, ...],
+    columns: tuple[int, ...],
+    width: int,
+    active: tuple[Choice, ...],
+    device: torch.device,
 ) -> Tensor:
     """Where in [E, O] the weights of `RecurrentSuperNet.table` are, flattened; behind the end where there is none."""
     found, edges = set(active), max(edge for each in decisions for edge in each.edges) + 1
@@ -87,7 +91,7 @@ def _places(
             for place, column in enumerate(columns):
                 if (edge, column) in found:
                     places[node, source, place] = edge * width + column
-    return places
+    return to_device(places, device)
 
 
 class RecurrentSuperNet(SuperNet):
@@ -127,7 +131,7 @@ class RecurrentSuperNet(SuperNet):
     def table(self, weights_EO: Tensor, active: tuple[Choice, ...]) -> Tensor:
         """The weights [N, N, M] of a routing by node, source and activation; 0 for what is not active, or not there."""
         columns = tuple(self.operations.index(name) for name in ACTIVATIONS)
-        places_NNM = _places(self.decisions, columns, len(self.operations), active)
+        places_NNM = _places(self.decisions, columns, len(self.operations), active, weights_EO.device)
         return F.pad(weights_EO.flatten(), (0, 1))[places_NNM]
 
     def pure(self, batch: Batch, routing: Routing) -> PureForward | None:

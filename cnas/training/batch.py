@@ -96,6 +96,11 @@ def cut(batch: Batch, count: int, weights: Callable[[Tensor], Tensor] | None = N
     return parts
 
 
+def in_host_memory(tensor: Tensor) -> bool:
+    """Whether it can be read without waiting for a device."""
+    return tensor.device == HOST
+
+
 def to_host(tensors: Iterable[Tensor]) -> list[Tensor]:
     """Copies in host memory: the one place in a step that waits for the device."""
     return [tensor.to(HOST) for tensor in tensors]

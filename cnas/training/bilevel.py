@@ -20,10 +20,9 @@ from torch.func import functional_call
 from cnas.algorithms.base import StepContext
 from cnas.data.base import OrderedBatches
 from cnas.errors import NonFiniteError
-from cnas.random import HOST
 from cnas.spaces.supernet import SuperNet
 from cnas.training.arguments import LoopArguments
-from cnas.training.batch import Part, cut, fetch, to_host
+from cnas.training.batch import Part, cut, fetch, in_host_memory, to_host
 from cnas.training.context import RunContext
 from cnas.types import Routing
 
@@ -68,6 +67,7 @@ class Bilevel:
             weight_decay=self.config.weight_decay,
             clip_norm=math.inf if self.config.max_grad_norm is None else self.config.max_grad_norm,
             momentum=self._momentum(optimizer),
+            fetch=lambda gradient: self._checked(to_host([gradient]), 1.0)[0],
         )
 
     def valid_parts(self, step: int) -> list[Part]:
@@ -165,10 +165,10 @@ class Bilevel:
             return None
         for name, moved in found.buffers.items():
             tensors.get(name, buffers[name]).copy_(moved)
-        # The rest of the way, from what the device was given to the algorithm's own numbers, is in host memory.
+        # The rest of the way, from what the step was given to the algorithm's own numbers, is where these are.
         leaves = [tensor for tensor in inputs if id(tensor) not in named]
-        slopes = to_host(found.gradients[name] for name in through)
-        ends = [forward.tensors[name] for name in through]
+        ends, slopes = [forward.tensors[name] for name in through], [found.gradients[name] for name in through]
+        slopes = to_host(slopes) if any(map(in_host_memory, ends)) else slopes
         rest = iter(
             torch.autograd.grad(ends, leaves, slopes, retain_graph=True, allow_unused=True, materialize_grads=True)
             if leaves
@@ -194,7 +194,7 @@ class Bilevel:
 
     def _checked(self, gradients: Sequence[Tensor], scale: float) -> list[Tensor]:
         # What is elsewhere is not waited for: it becomes part of a gradient of the architecture, which is looked at.
-        if not all(bool(each.isfinite().all()) for each in gradients if each.device == HOST):
+        if not all(bool(each.isfinite().all()) for each in gradients if in_host_memory(each)):
             if self.context.accelerator.scaler is not None:
                 raise GradientOverflowError
             raise NonFiniteError("a gradient of the architecture step is NaN or infinite; nothing was updated with it")

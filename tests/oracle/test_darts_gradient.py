@@ -255,7 +255,6 @@ def test_the_published_ratio_differs_where_the_gradient_is_shorter_than_the_clip
 def test_a_validation_loss_that_ignores_the_weights_leaves_the_first_order():
     algorithm, context = problem(valid_scale=0.0)
     assert torch.equal(gradient(algorithm, context), torch.zeros_like(algorithm.alphas.logits))
-    assert len(context.train.calls) == 1
 
 
 def test_nothing_is_differentiated_in_vain_and_the_weights_are_left_alone():
@@ -268,7 +267,7 @@ def test_nothing_is_differentiated_in_vain_and_the_weights_are_left_alone():
     for routing, inputs, weights, _ in (above, below):
         assert routing.weights.requires_grad
         assert len(inputs) == 1
-        assert inputs[0] is algorithm.alphas.logits
+        assert inputs[0] is context.valid.calls[0][1][0]
         assert not any(weight.requires_grad for weight in weights.values())
     middle = (flat(above[2]) + flat(below[2])) / 2
     torch.testing.assert_close(middle, flat(WEIGHTS), **within(EXACT))
