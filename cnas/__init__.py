@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cnas.training import RetrainArguments, Retrainer, SearchArguments
     from cnas.types import Architecture, Batch, Output, Routing, SearchResult
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Architecture",

@@ -291,7 +291,7 @@ def preset_cells(name: str, preset: RunConfig | dict[str, RunConfig]) -> list[st
 
 @pytest.mark.parametrize(
     ("page", "heading", "recipe"),
-    [("README.md", "The recipe", "ptb_cl_enas"), *(("docs/recipes.md", f"`{name}`", name) for name in RECIPES)],
+    [("docs/recipes.md", f"`{name}`", name) for name in RECIPES],
 )
 def test_the_table_of_presets_is_true(page, heading, recipe):
     presets = presets_of(recipe)

@@ -171,8 +171,8 @@ class Bench:
         """Print a line, and keep it."""
         if job is not None:
             row = ROWS[job.row]
-            beside = {"goal_ms": row.goals.get(job.precision), "before_ms": row.before, "peer_ms": row.peer}
-            found = vars(job) | {"unit": row.unit} | (beside if job.measure == "captured" else {}) | found
+            goal = {"goal_ms": row.goals.get(job.precision)} if job.measure == "captured" else {}
+            found = vars(job) | {"unit": row.unit} | goal | found
         self.lines.append(self.where | rounded(found))
         print(json.dumps(self.lines[-1]), flush=True)
         if self.options.json is not None:

@@ -95,8 +95,6 @@ class Row:
         unit: what is timed.
         chunks: batches of an epoch, where they are to be few.
         goals: milliseconds by precision, on an H100.
-        before: milliseconds on an H100 before there were graphs.
-        peer: milliseconds of the code that others use, on the same card.
     """
 
     preset: str
@@ -106,8 +104,6 @@ class Row:
     unit: str = "step"
     chunks: int | None = None
     goals: Mapping[str, float] = field(default_factory=dict)
-    before: float | None = None
-    peer: float | None = None
 
     def config(self, precision: str, mode: str, tiny: bool) -> RunConfig:
         """The preset's, with a precision and a mode of `torch_compile`."""
@@ -123,22 +119,17 @@ ROWS = {
         preset=DARTS,
         algorithm="darts_v1",
         goals={"fp32": 55, "tf32": 36, "bf16": 28},
-        before=720,
-        peer=1153,
     ),
     "enas": Row(
         preset=ENAS,
         algorithm="enas",
         goals={"fp32": 14, "tf32": 11, "bf16": 11},
-        before=126,
     ),
     "derived": Row(
         preset=DARTS,
         algorithm="darts_v1",
         loop=training,
         goals={"fp32": 30, "tf32": 16, "bf16": 10},
-        before=152,
-        peer=139,
     ),
     "scoring_enas": Row(
         preset=ENAS,
@@ -147,7 +138,6 @@ ROWS = {
         unit="batch",
         chunks=20,
         goals={"fp32": 8, "tf32": 5, "bf16": 5},
-        before=70,
     ),
     "scoring_darts": Row(
         preset=DARTS,
@@ -156,15 +146,12 @@ ROWS = {
         unit="batch",
         chunks=20,
         goals={"fp32": 18, "tf32": 10, "bf16": 10},
-        before=137,
     ),
-    "nats_darts_v1": Row(preset=NATS, algorithm="darts_v1", goals={"fp32": 75}, before=486, peer=298),
+    "nats_darts_v1": Row(preset=NATS, algorithm="darts_v1", goals={"fp32": 75}),
     "darts_v2": Row(
         preset=DARTS,
         algorithm="darts_v2",
         goals={"fp32": 160, "tf32": 110, "bf16": 90},
-        before=1423,
-        peer=3170,
     ),
     "validation": Row(
         preset=DARTS,
@@ -173,11 +160,10 @@ ROWS = {
         instead=validate,
         unit="pass",
         goals={"fp32": 1000},
-        before=5300,
     ),
-    "nats_rsps": Row(preset=NATS, algorithm="rsps", goals={"fp32": 39}, peer=39),
-    "nats_gdas": Row(preset=NATS, algorithm="gdas", goals={"fp32": 109}, peer=181),
-    "nats_setn": Row(preset=NATS, algorithm="setn", goals={"fp32": 113}, peer=189),
+    "nats_rsps": Row(preset=NATS, algorithm="rsps", goals={"fp32": 39}),
+    "nats_gdas": Row(preset=NATS, algorithm="gdas", goals={"fp32": 109}),
+    "nats_setn": Row(preset=NATS, algorithm="setn", goals={"fp32": 113}),
 }
 """By name, those that are worth most first."""
 

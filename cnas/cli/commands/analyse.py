@@ -1,7 +1,7 @@
 """Draw a figure of the paper from finished runs: PNG and SVG, and its numbers as JSON beside them.
 
 cnas analyse ranking runs/plain runs/curriculum      # Figure 4: how the policy ranked the found cells, epoch by epoch
-cnas analyse k-sweep runs/k_sweep/nats_cl_*          # Figure 5: test accuracy against K
+cnas analyse k-sweep runs/k_sweep/nats_cl-*          # Figure 5: test accuracy against K
 cnas analyse similarity runs/a runs/b runs/c         # Figure 1: do trained cells fail on the same samples?
 cnas analyse weights runs/gdas runs/setn             # Figure 6 of the supplement: weights of easy and hard samples
 cnas analyse ranking --help                          # what one of them takes
