@@ -177,7 +177,7 @@ class FrontPoint:
 
 
 @dataclass(frozen=True)
-class ScoredPoint:
+class ScoredPoint(FrontPoint):
     """An architecture whose loss is known with the weights that all architectures share.
 
     Args:
@@ -187,9 +187,6 @@ class ScoredPoint:
         random: whether it was drawn uniformly from the whole space, to compare with.
     """
 
-    architecture: str
-    loss: float
-    costs: Mapping[str, float]
     random: bool = False
 
 

@@ -179,10 +179,10 @@ def numbers(loop: AccelerateLoop) -> dict[str, torch.Tensor]:
     state = loop.state()
     for part in ("algorithm", "curriculum", "best"):
         found |= {f"{part}/{name}": value for name, value in _tensors(state.get(part) or {}).items()}
-    if loop.log.file is not None:
+    if loop.log.path is not None:
         from cnas.training.metrics_log import read, stable
 
-        for row in map(stable, read(loop.log.file.path)):
+        for row in map(stable, read(loop.log.path)):
             place = f"{row['phase']}/{row['epoch']}"
             found |= {f"{place}/{key}": torch.tensor(float(v)) for key, v in row.items() if isinstance(v, float | int)}
     return found

@@ -123,6 +123,12 @@ def test_more_random_cells_than_there_are_is_refused(tiny):
     assert len(Plan({"enas": tiny}, (1,), 32).references()["enas_rnn"]) == 32
 
 
+def test_random_cells_that_cannot_be_drawn_are_not_waited_for(tiny, monkeypatch):
+    monkeypatch.setattr(type(tiny.space), "size", 40)  # as where disconnected ones count too
+    with pytest.raises(UserError, match="random must be at most 32, the architectures of enas_rnn, got 33"):
+        Plan({"enas": tiny}, (1,), 33).jobs()
+
+
 def test_the_grid_file_asks_for_the_same_runs(table3):
     grid = read_grid(RECIPES / "grids" / "ptb_table3.yaml")
     plan, *_ = plan_of(table3)

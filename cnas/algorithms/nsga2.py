@@ -83,12 +83,7 @@ def best_first(points: Sequence[Point]) -> list[int]:
 
 
 def evolve(
-    space: SearchSpace,
-    score: Score,
-    draws: Callable[[int], torch.Generator],
-    *,
-    population: int,
-    generations: int,
+    space: SearchSpace, score: Score, draws: Callable[[int], torch.Generator], *, population: int, generations: int
 ) -> dict[Architecture, Point]:
     """Every architecture that an evolution scores; it begins with the smallest and the largest one, and random ones.
 

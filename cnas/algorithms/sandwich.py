@@ -7,13 +7,12 @@ the data, not from the largest one. In the end the best of some random architect
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 
-from cnas.algorithms._candidates import best_of, distinct, distinct_candidates
-from cnas.algorithms.base import SearchAlgorithm, SearchContext
+from cnas.algorithms._candidates import distinct_candidates
+from cnas.algorithms.base import SearchAlgorithm
 from cnas.algorithms.limits import LimitedConfig
+from cnas.algorithms.rsps import RSPS
 from cnas.spaces.base import SearchSpace
 from cnas.types import Architecture, Paper, Routing
 
@@ -59,7 +58,7 @@ class TrainsBothEnds(SearchAlgorithm):
         return distinct_candidates(self.space, count, generator, ends)
 
 
-class Sandwich(TrainsBothEnds):
+class Sandwich(TrainsBothEnds, RSPS):
     """The sandwich rule: smallest, largest and random architectures in every step.
 
     Args:
@@ -79,26 +78,8 @@ class Sandwich(TrainsBothEnds):
         url="https://arxiv.org/abs/1903.05134",
     )
 
-    @dataclass(frozen=True, kw_only=True)
-    class Config(LimitedConfig):
-        """Hyper-parameters."""
-
-        samples: int = 100
-        """Architectures among which the final one is found; each is scored on all validation batches."""
-
-        def __post_init__(self) -> None:
-            self._require_counts("samples")
-
-    config: Config
-
-    def derive(self, context: SearchContext) -> tuple[Architecture, dict[str, float]]:
-        """The best of ``samples`` distinct random architectures, or of all where there are fewer.
-
-        Raises:
-            NonFiniteError: where no loss is finite.
-        """
-        count = min(self.config.samples, self.space.size)
-        return best_of(context, distinct(self.space, count, context.generator("derive")))
+    class Config(RSPS.Config):
+        """Hyper-parameters, those of RSPS."""
 
 
 NAMES = {"sandwich": Sandwich.Config()}

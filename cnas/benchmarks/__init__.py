@@ -1,6 +1,6 @@
 """Tabular benchmarks: what trained architectures are worth, looked up instead of trained."""
 
-from cnas.benchmarks.base import Benchmark, Record
+from cnas.benchmarks.base import Record
 from cnas.benchmarks.baselines import Baseline, baselines
 from cnas.benchmarks.nats import NatsTable
 from cnas.benchmarks.nats_files import NatsFiles, build_table
@@ -12,7 +12,6 @@ from cnas.benchmarks.trained import TrainedTable
 
 __all__ = [
     "Baseline",
-    "Benchmark",
     "NatsFiles",
     "NatsTable",
     "Ranking",

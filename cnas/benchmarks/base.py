@@ -7,11 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from cnas.errors import UserError
-from cnas.spaces.base import SearchSpace
-from cnas.types import Architecture
 
 
 @dataclass(frozen=True)
@@ -70,30 +68,6 @@ class Record:
             "index": self.index,
             "source": self.source,
         }
-
-
-class Benchmark(Protocol):
-    """Answers for architectures instead of training them."""
-
-    def query(self, architecture: Architecture | str) -> Record:
-        """What is known of an architecture.
-
-        Args:
-            architecture: of the benchmark's space, or its string. Isomorphic ones are different entries.
-
-        Raises:
-            UserError: it is none of the benchmark's.
-        """
-
-    def best(self, dataset: str) -> Record:
-        """The best architecture on the test data of a data set; the first of several.
-
-        Raises:
-            UserError: the benchmark has no such data set.
-        """
-
-    def covers(self, space: SearchSpace) -> bool:
-        """Whether the architectures of the benchmark are of a space."""
 
 
 def check_data_set(dataset: str, known: Mapping[str, Any]) -> None:

@@ -14,22 +14,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cnas.benchmarks.base import Record
 from cnas.benchmarks.picks import Numbers
 from cnas.benchmarks.table_files import read_columns
 from cnas.benchmarks.tabular import TabularBenchmark
 from cnas.errors import UserError
 from cnas.random import generator
 from cnas.spaces.nats.space import NatsSpace, read
-from cnas.spaces.nats.topology import (
-    CONV_1X1,
-    CONV_3X3,
-    EDGES,
-    NONE,
-    is_connected,
-    leading_to_output,
-    reached_from,
-)
+from cnas.spaces.nats.topology import CONV_1X1, CONV_3X3, EDGES, NONE, is_connected, leading_to_output, reached_from
 from cnas.types import Architecture
 
 SIZE = NatsSpace().size
@@ -113,22 +104,6 @@ class NatsTable(TabularBenchmark):
         short = {name: columns[f"{name}_valid_12"] for name in TEST_COLUMNS if f"{name}_valid_12" in columns}
         return cls(columns["arch"], values, source, short)
 
-    def accuracies(self, dataset: str) -> Numbers:
-        """The test accuracies of all architectures on ``dataset``, float64 [A] in percent.
-
-        Raises:
-            UserError: the table has no such data set.
-        """
-        return self.quality(dataset)
-
-    def best(self, dataset: str = "cifar10") -> Record:
-        """The architecture with the highest test accuracy on ``dataset``; the first of several.
-
-        Raises:
-            UserError: the table has no such data set.
-        """
-        return super().best(dataset)
-
     def notation(self, architecture: Architecture | str) -> str:
         """See `notation`."""
         return notation(architecture)
@@ -153,15 +128,12 @@ class NatsTable(TabularBenchmark):
 
     def free_scores(self) -> Mapping[str, Numbers]:
         """The parameters on reachable edges: those on a path from input to output; in squares of the channels."""
-        return {"parameters on reachable edges": self.size_classes()}
+        return {"parameters on reachable edges": self.size_classes}
 
     @cached_property
-    def _reachable(self) -> Numbers:
-        return np.array([reachable_parameters(operations) for operations in self._operations], dtype=np.float64)
-
     def size_classes(self) -> Numbers:
         """The parameters on reachable edges [A], in squares of the number of channels: 0 to 54."""
-        return self._reachable
+        return np.array([reachable_parameters(operations) for operations in self._operations], dtype=np.float64)
 
     def short_training(self, dataset: str) -> tuple[str, Numbers] | None:
         """Validation accuracies after 12 epochs, where the table has them."""

@@ -12,8 +12,6 @@ from cnas.benchmarks.nats import SHORT_COLUMNS, TEST_COLUMNS, NatsTable, accurac
 from cnas.benchmarks.table_files import new_table, write_columns
 from cnas.data.unpickle import safe_load
 from cnas.errors import UserError
-from cnas.spaces.base import SearchSpace
-from cnas.spaces.nats.space import NatsSpace
 from cnas.types import Architecture
 
 META = "meta.pickle.pbz2"
@@ -84,18 +82,6 @@ class NatsFiles:
         found = self._accuracies(index, list(TEST_COLUMNS.values()))
         by_data_set = {dataset: found[column] for dataset, column in TEST_COLUMNS.items()}
         return Record(index, text, by_data_set, {}, {}, self.path.name)
-
-    def best(self, dataset: str = "cifar10") -> Record:
-        """The architecture with the highest test accuracy on ``dataset``; reads every file, which takes minutes.
-
-        Raises:
-            UserError: there is no such data set, or a file is missing or broken.
-        """
-        return self.table().best(dataset)
-
-    def covers(self, space: SearchSpace) -> bool:
-        """Whether the architectures of ``space`` are those of the files, whatever the sizes of its networks."""
-        return space.name == NatsSpace.name
 
     def table(self) -> NatsTable:
         """All of it as a table, which is kept; the first call reads every file.

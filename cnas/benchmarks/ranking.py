@@ -124,7 +124,7 @@ def supernet_ranking(losses: Mapping[str, float], benchmark: TabularBenchmark, d
             architecture or has no such data set.
     """
     index_A, scores_A = benchmark.indices(list(losses)), -np.array(list(losses.values()), dtype=np.float64)
-    quality_A, classes = benchmark.quality(dataset)[index_A], benchmark.size_classes()
+    quality_A, classes = benchmark.quality(dataset)[index_A], benchmark.size_classes
     tau = kendall_tau(scores_A, quality_A)
     count = min(PICKS, max(1, len(scores_A) // SHARE))
     chances_A = pick_chances(scores_A, count)

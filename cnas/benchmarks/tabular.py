@@ -84,6 +84,7 @@ class TabularBenchmark(ABC):
     def free_scores(self) -> Mapping[str, Numbers]:
         """Scores [A] that need no training, the higher the better, by what they are."""
 
+    @property
     def size_classes(self) -> Numbers | None:
         """What a ranking might merely repeat, [A]: within equal values of it τ is measured again; None has none."""
         return None

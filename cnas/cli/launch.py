@@ -15,7 +15,6 @@ from typing import Any
 from cnas import algorithms, presets, spaces
 from cnas.cli.commands import search
 from cnas.cli.main import exit_code
-from cnas.curricula import like
 from cnas.errors import UserError
 from cnas.fields import nearest
 from cnas.hub.artifacts import summary
@@ -111,9 +110,7 @@ def _changed(
     if known.no_curriculum:
         config = replace(config, curriculum=None)
     if known.curriculum_name is not None:
-        if config.curriculum is None:
-            raise UserError(f"curriculum.name is {known.curriculum_name!r:.60}, but this run has no curriculum")
-        config = replace(config, curriculum=like(config.curriculum, known.curriculum_name))
+        config = config.with_curriculum(known.curriculum_name)
     parser = OneLineParser(
         prog="cnas search" if recipe is None else None,
         description=None if recipe is None else textwrap.dedent(sys.modules["__main__"].__doc__ or ""),

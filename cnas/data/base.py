@@ -6,7 +6,9 @@ batches, and a scoring pass in between disturbs nothing.
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
+from typing import Self
 
 import torch
 
@@ -47,9 +49,14 @@ class OrderedBatches(ABC):
     def __len__(self) -> int:
         """How many batches one pass has."""
 
-    def at_epoch(self, epoch: int) -> OrderedBatches:  # noqa: ARG002
-        """The batches of one epoch, from 0; the same ones in every epoch unless a subclass cuts anew."""
-        return self
+    def at_epoch(self, epoch: int) -> Self:
+        """The batches of one epoch, from 0; as built they are those of epoch 0."""
+        other = copy.copy(self)
+        other._enter(epoch)
+        return other
+
+    def _enter(self, epoch: int) -> None:  # noqa: B027
+        """Cut or order the data as in ``epoch``; the same in every one unless a subclass does something here."""
 
     def to(self, device: torch.device) -> OrderedBatches:  # noqa: ARG002
         """Batches with the same content that are made on ``device`` where that is faster; these, unless overridden."""

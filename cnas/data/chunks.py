@@ -72,12 +72,6 @@ class PackedChunks(OrderedBatches):
             else torch.randperm(count, generator=generator(self.seed, "text/chunks", epoch), device=HOST)
         )
 
-    def at_epoch(self, epoch: int) -> PackedChunks:
-        """The batches of ``epoch``, from 0, in their order."""
-        other = copy.copy(self)
-        other._enter(epoch)
-        return other
-
     def scoring_view(self) -> PackedChunks:
         """The same chunks in the order of the text."""
         view = copy.copy(self)

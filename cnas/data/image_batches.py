@@ -169,12 +169,6 @@ class ImageBatches(OrderedBatches):
         views = generator(self.seed, f"{self.stream}/augment", epoch)
         self._draws = self.augment.draws(count, views) if self.augment else None
 
-    def at_epoch(self, epoch: int) -> ImageBatches:
-        """The batches of ``epoch``, from 0, in their order and with their views of the images."""
-        other = copy.copy(self)
-        other._enter(epoch)
-        return other
-
     def __len__(self) -> int:
         """How many batches a pass has."""
         full, rest = divmod(len(self.images), self.batch_size)

@@ -189,7 +189,7 @@ def read_evaluation(data: Any, config: ImageConfig, known: ImageData) -> ImageSe
     names: tuple[str, ...] | None
     if isinstance(data, str):
         source = _read(data, columns, None)
-        found, names = source.splits.get("validation") or source.splits["test"], source.classes
+        found, names = source.splits["validation" if "validation" in source.splits else "test"], source.classes
     else:
         found, names = table_images(evaluation_table(data), columns)
     if names not in (None, known.classes):

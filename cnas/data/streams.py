@@ -12,7 +12,6 @@ Legend: N tokens, B streams, L tokens of a stream, P predictions of a stream, T 
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Literal
 
@@ -202,21 +201,15 @@ class VariableStreams(_Chunks):
             raise UserError(
                 f"{len(tokens)} tokens are too few for batch_size {batch_size}: at least {3 * batch_size} are needed"
             )
-        self._cut(0)
+        self._enter(0)
 
-    def _cut(self, epoch: int) -> None:
+    def _enter(self, epoch: int) -> None:
         draws, predictions = generator(self.seed, "text/lengths", epoch), self._rows.shape[1] - 1
         self._cuts, self._drawn = [0], []
         while predictions - self._cuts[-1] > 1:
             self._drawn.append(self.lengths(self.length, draws))
             self._cuts.append(min(self._cuts[-1] + self._drawn[-1], predictions))
         self.num_units = self.batch_size * len(self)
-
-    def at_epoch(self, epoch: int) -> VariableStreams:
-        """The same streams, cut with the lengths of ``epoch``, from 0; as built they are those of epoch 0."""
-        other = copy.copy(self)
-        other._cut(epoch)
-        return other
 
     def learning_rate_scale(self, index: int) -> float:
         """The length drawn for chunk ``index``, over the usual one."""

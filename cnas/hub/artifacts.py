@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,23 +26,6 @@ from cnas.types import Paper
 
 LINES = 3
 """Generated lines kept as an impression of the model."""
-
-
-@dataclass(frozen=True)
-class ImageInputs:
-    """What a classifier reads.
-
-    Args:
-        classes: their names, in the order of the labels.
-        mean: of each channel, on pixels divided by 255.
-        std: likewise.
-        size: (rows, columns) of the images it was trained on.
-    """
-
-    classes: tuple[str, ...]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    size: tuple[int, int]
 
 
 def export_run(
@@ -73,7 +55,8 @@ def export_classifier(
     *,
     space: SearchSpace,
     paper: Paper,
-    inputs: ImageInputs,
+    classes: Sequence[str],
+    **inputs: Any,
 ) -> None:
     """Write ``model/``, where something was trained, and what `describe_run` writes into an image classifier's run.
 
@@ -83,16 +66,13 @@ def export_classifier(
         network: the trained network with its best weights; None where none was trained.
         space: the architecture's space.
         paper: of the search algorithm; the card cites it.
-        inputs: what the network reads, and what its answers are called.
+        classes: their names, in the order of the labels.
+        inputs: arguments of its image processor: ``image_mean``, ``image_std`` and ``size``.
     """
     if network is not None:
-        network.config.id2label = dict(enumerate(inputs.classes))
-        network.config.label2id = {name: index for index, name in enumerate(inputs.classes)}
-        height, width = inputs.size
-        processor = image_processor(type(network))(
-            image_mean=inputs.mean, image_std=inputs.std, size={"height": height, "width": width}
-        )
-        save_network(network, processor, folder / "model")
+        network.config.id2label = dict(enumerate(classes))
+        network.config.label2id = {name: index for index, name in enumerate(classes)}
+        save_network(network, image_processor(type(network))(**inputs), folder / "model")
     describe_run(folder, result, space=space, paper=paper, kind=IMAGE_CLASSIFIER)
 
 
@@ -160,7 +140,7 @@ def summary(folder: Path) -> str:
     """What a person wants to see at the end of a run: the cell, its figures, three lines, where the card is."""
     result = RunResult.load(folder)
     curriculum = result.curriculum
-    title = f"curriculum of {curriculum.count} subnets" if curriculum else "no curriculum"
+    title = curriculum.label if curriculum else "no curriculum"
     how = f"{result.algorithm} on {result.dataset.name}, {title}" if result.search else f"given {part_of(result.space)}"
     return "\n".join(
         [

@@ -28,6 +28,12 @@ _HINTS = {
     429: "too many requests",
 }
 
+_CODE = """\
+Where `cnas` is not installed, leave its line out and give `trust_remote_code=True` to both calls. That runs the Python
+files of this repository: read them first.
+
+"""
+
 
 def push_run(
     run: str | Path,
@@ -180,19 +186,16 @@ def without_weights(card: str, repo_id: str, kind: ModelKind) -> str:
         repo_id: ``owner/name``.
         kind: of the model.
     """
+    known, code = ("", "") if kind.stock else ("import cnas  # lets transformers know the model\n", _CODE)
     use = f"""## Use
 
 The weights are not part of this repository. This makes the network with new ones, to be trained:
 
 ```python
-import cnas  # lets transformers know the model
-from transformers import AutoConfig, {kind.auto}
+{known}from transformers import AutoConfig, {kind.auto}
 
 model = {kind.auto}.from_config(AutoConfig.from_pretrained("{repo_id}"))
 ```
 
-Where `cnas` is not installed, leave its line out and give `trust_remote_code=True` to both calls. That runs the Python
-files of this repository: read them first.
-
-"""
+{code}"""
     return re.sub(r"(?ms)^## Use\n.*?(?=^## )", lambda _: use, card, count=1)

@@ -20,7 +20,7 @@ _KINDS = {
     "checkpoints": {".json", ".safetensors"},
 }
 """By folder of a run, the suffixes that may leave it."""
-_STAYS = {"config.json", "search.json", "report.html", "misclassified.json", "output.log", "logs", *_KINDS}
+_STAYS = {"config.json", "search.json", "report.html", "misclassified.json", "output.log", "logs", "rankings", *_KINDS}
 """Of a run's own files, what is never uploaded: ``config.json`` names the data as it was typed, a report quotes it."""
 _PICKLES = {".bin", ".ckpt", ".joblib", ".npy", ".npz", ".pickle", ".pkl", ".pt", ".pth"}
 _TEXTS = {".jinja", ".json", ".jsonl", ".md", ".py", ".svg", ".txt", ".yaml"}

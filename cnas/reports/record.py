@@ -8,9 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from cnas.errors import UserError, wrong_value
+from cnas.errors import UserError
 from cnas.fields import from_dict, to_dict
 from cnas.hub._markdown import name
 from cnas.runs.earlier import by_new_names
@@ -66,10 +66,7 @@ class RunRecord:
         Raises:
             UserError: a value is of the wrong type.
         """
-        try:
-            return KnownConfig.model_validate(self.config)
-        except ValidationError as problem:
-            raise UserError(f"{self.path / 'config.json'}: {wrong_value(problem, self.config)}") from problem
+        return KnownConfig.from_json(self.config, self.path / "config.json")
 
     @property
     def title(self) -> str:
@@ -112,10 +109,7 @@ class RunRecord:
         if self.result is not None:
             return self.result.search
         values = self.search.get("search")
-        try:
-            return SearchFigures.model_validate(values) if values else None
-        except ValidationError as problem:
-            raise UserError(f"{self.path / 'search.json'}: {wrong_value(problem, values)}") from problem
+        return SearchFigures.from_json(values, self.path / "search.json") if values else None
 
     @property
     def algorithm(self) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from cnas.errors import UserError, wrong_value
 from cnas.training.metrics_log import Count
 
 LARGEST = 1e100
@@ -21,6 +23,22 @@ class Part(BaseModel):
     """Values of the declared types, and whatever else the file has; the values are never converted."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="allow", allow_inf_nan=False)
+
+    @classmethod
+    def from_json(cls, values: Any, file: Path | str = "result.json") -> Self:
+        """Check values and their types; nothing is converted.
+
+        Args:
+            values: the contents of the file.
+            file: named in messages.
+
+        Raises:
+            UserError: a value is not what a run writes; the message has its dotted name, and what is allowed.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as problem:
+            raise UserError(f"{file}: {wrong_value(problem, values)}") from problem
 
     def to_json(self) -> dict[str, Any]:
         """What the file holds of it: the values that were given, ``null`` included, and no defaults."""

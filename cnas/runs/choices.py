@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from cnas import presets
@@ -12,10 +11,11 @@ from cnas.curricula import Curriculum, curriculum_class, like
 from cnas.data.images import ImageConfig
 from cnas.data.text import TextConfig
 from cnas.errors import UserError
+from cnas.fields import from_dict
 from cnas.runs.config import SECTIONS, RunConfig
 from cnas.spaces import space_class
 from cnas.spaces.base import SearchSpace
-from cnas.training.arguments import ArgumentNameError, LoopArguments, RetrainArguments, SearchArguments
+from cnas.training.arguments import LoopArguments, RetrainArguments, SearchArguments
 
 Arguments = TypeVar("Arguments", bound=LoopArguments)
 
@@ -39,16 +39,17 @@ def choose(
         data_args: how the data is cut.
 
     Raises:
-        UserError: there is no such space, algorithm or curriculum, or the data is of another kind.
-        ArgumentNameError: the network has no such size.
+        UserError: there is no such space, algorithm, curriculum or size of the network, or the data is of another
+            kind.
     """
     name = space if isinstance(space, str) else space.name
     config = published(name, algorithm if isinstance(algorithm, str) else algorithm.name)
+    sizes = (retrain_args.model_init_kwargs if retrain_args else None) or {}
     chosen: dict[str, Any] = {
         "trainer": _chosen(config.trainer, args),
         "retrain": _chosen(config.retrain, retrain_args),
         "curriculum": _curriculum(curriculum, config.curriculum),
-        "network": _sized(config.network, (retrain_args.model_init_kwargs if retrain_args else None) or {}),
+        "network": from_dict(type(config.network), sizes, "model_init_kwargs", config.network),
     }
     if not isinstance(space, str):
         chosen["space"] = space
@@ -73,16 +74,6 @@ def _curriculum(chosen: Any, published: Curriculum | None) -> Curriculum | None:
     if chosen is None or isinstance(chosen, Curriculum):
         return chosen
     raise UserError(f"curriculum must be a name, a Curriculum or None, got {type(chosen).__name__}")
-
-
-def _sized(network: Any, sizes: dict[str, Any]) -> Any:
-    known = [each.name for each in fields(network)]
-    for name in sizes:
-        if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"allowed: {', '.join(known)}"
-            raise ArgumentNameError(f"model_init_kwargs {name} is no size of this space's networks: {hint}")
-    return replace(network, **sizes)
 
 
 def preset_with(name: str, algorithm: str | None, changes: Mapping[str, Any]) -> RunConfig:

@@ -9,9 +9,9 @@ import torch
 
 from cnas.errors import StorageError
 from cnas.reports.report import report_run
-from cnas.runs.config import RunConfig
 from cnas.runs.devices import environment
 from cnas.runs.folder import RunFolder, chosen
+from cnas.runs.latency import measured_task
 from cnas.runs.result import RunResult
 from cnas.runs.task import RetrainResult, Task
 from cnas.training.context import RunContext
@@ -39,10 +39,12 @@ def conclude(
     more = {} if record is None else {"benchmark": record}
     more["environment"] = environment(context.accelerator) | context.graphs.describe()
     figures = None if trained is None else trained.figures
-    result = result_of(task, architecture, found["search"], figures, **more, **_peak_memory())
+    # What was measured for the search is known of the architecture, too.
+    known = measured_task(task, home.path) if found["search"] else task
+    result = result_of(known, architecture, found["search"], figures, **more, **_peak_memory())
     if context.accelerator.is_main_process:
         try:
-            task.export(home.path, result, trained, task.config.search.algorithm.paper)
+            task.export(home.path, result, trained)
             report_run(home.path, result, task)
         except OSError as problem:
             raise StorageError(f"cannot write the model and card to {home.path}: {problem.strerror}") from problem
@@ -65,13 +67,14 @@ def result_of(
     """
     config = task.config
     costs = dict(config.space.costs(architecture))
-    reweighted = search and config.curriculum is not None and config.curriculum.active
+    curriculum = config.curriculum if search and config.curriculum and config.curriculum.active else None
     values = {
         "recipe": config.recipe,
         "preset": config.preset,
         "space": config.space.name,
         "algorithm": config.algorithm if search else None,
-        "curriculum": _curriculum(config) if reweighted else None,
+        # K as 0.1.0 called it as well.
+        "curriculum": curriculum and curriculum.to_json() | {"k": curriculum.num_candidates},
         "seed": config.seed,
         "dataset": task.dataset(),
         "architecture": architecture.to_json() | ({"costs": costs} if costs else {}),
@@ -88,9 +91,3 @@ def _peak_memory() -> dict[str, float]:
         if peak := torch.accelerator.max_memory_reserved():
             return {"peak_memory_gb": peak / 1e9}
     return {}
-
-
-def _curriculum(config: RunConfig) -> dict[str, Any]:
-    """The fields of the curriculum; K as 0.1.0 called it as well."""
-    assert config.curriculum is not None
-    return config.curriculum.to_json() | {"k": config.curriculum.num_candidates}

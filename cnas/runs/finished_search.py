@@ -40,10 +40,10 @@ def ranked(
     Raises:
         UserError: ``count`` is below 1 or above the number of architectures.
     """
-    space = task.config.space
-    if not 1 <= count <= space.size:
-        raise UserError(f"count must be between 1 and {space.size}, the number of architectures, got {count}")
     loop = finished_search(task, context)
+    most = loop.algorithm.space.size
+    if not 1 <= count <= most:
+        raise UserError(f"count must be between 1 and {most}, the number of architectures, got {count}")
     best = [one for one in scored if loop.algorithm.space.is_connected(one)]
     distinct = dict.fromkeys([*([found] if found else []), *best[:count]])
     for attempt in range(ATTEMPTS):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ OWN = (
     "latency.json",
     "metrics.jsonl",
     "checkpoints",
+    "rankings",
     "model",
     "figures",
     "report.html",
@@ -247,7 +249,9 @@ def refuse_links(folder: Path) -> None:
     Raises:
         UserError: something in it is a link.
     """
-    for path in folder.rglob("*"):
-        place = path.relative_to(folder)
-        if path.is_symlink() and place.parts[0] != TRACKERS:
-            raise UserError(f"folder {str(folder)[:80]!r} is not written to: {str(place)[:80]!r} in it is a link")
+    # A run that is at work moves its files meanwhile: `os.walk` does not mind what is gone.
+    for home, folders, files in os.walk(folder):
+        for path in (Path(home, name) for name in (*folders, *files)):
+            place = path.relative_to(folder)
+            if path.is_symlink() and place.parts[0] != TRACKERS:
+                raise UserError(f"folder {str(folder)[:80]!r} is not written to: {str(place)[:80]!r} in it is a link")

@@ -17,14 +17,13 @@ from cnas.data.image_folder import passed_over_line
 from cnas.data.image_set import ImageSet
 from cnas.data.images import ImageData, load_images, read_evaluation
 from cnas.errors import UserError
-from cnas.hub.artifacts import ImageInputs, export_classifier
+from cnas.hub.artifacts import export_classifier
 from cnas.reports.analyses import write_misclassified
 from cnas.runs.config import RunConfig
 from cnas.runs.result import RunResult
 from cnas.runs.task import RetrainResult, SampleView, SearchData, Task, read_benchmark
 from cnas.training.evaluate import classify, probed
 from cnas.training.step_graphs import StepGraphs
-from cnas.types import Paper
 
 RANKED_ON = 128
 """Images on which every architecture of a benchmark's fixed set is scored."""
@@ -92,6 +91,11 @@ class ImageTask(Task):
             raise UserError(f"curriculum.unit must be sample for images, got {unit!r}")
         if self.config.retrain.num_train_epochs:
             self.config.retrain.check_whole_batches("retrain.")
+        elif self.config.architecture is not None and self.benchmark is None:
+            raise UserError(
+                "retrain.num_train_epochs must be at least 1 for a given architecture, got 0: there is no table that "
+                "knows what it is worth"
+            )
 
     def search_data(self) -> SearchData:
         """Training images, those on which architectures are compared, and augmented ones of these for their steps."""
@@ -143,12 +147,20 @@ class ImageTask(Task):
         probe = self._in_order(images.validation)
         return train, lambda network, **metrics: probed(network, probe, **metrics)
 
-    def measure(self, network: Any, graphs: StepGraphs | None = None) -> RetrainResult:  # noqa: ARG002
+    def measure(
+        self,
+        network: Any,
+        graphs: StepGraphs | None = None,  # noqa: ARG002
+        *,
+        valid_only: bool = False,
+    ) -> RetrainResult:
         """Accuracies in percent on all images of validation and test; which images of every split it gets right."""
         images = self.data
         splits = {"train": images.train, "validation": images.validation, "test": images.test}
         correct = {
-            name: classify(network, self._in_order(split))[1] for name, split in splits.items() if split is not None
+            name: classify(network, self._in_order(split))[1]
+            for name, split in splits.items()
+            if split is not None and (name == "validation" or not valid_only)
         }
         names = {"valid": "validation", "test": "test"}
         accuracies = {
@@ -158,13 +170,16 @@ class ImageTask(Task):
         }
         return RetrainResult(network, accuracies, correct)
 
-    def export(self, folder: Path, result: RunResult, trained: RetrainResult | None, paper: Paper) -> None:
+    def export(self, folder: Path, result: RunResult, trained: RetrainResult | None) -> None:
         """The classifier with its image processor, card and pictures; which images it gets wrong."""
-        images, space = self.data, self.config.space
+        images, space, paper = self.data, self.config.space, self.config.search.algorithm.paper
         _, rows, columns = images.train.shape
-        inputs = ImageInputs(images.classes, images.statistics.mean, images.statistics.std, (rows, columns))
         network = trained.network if trained else None
-        export_classifier(folder, result, network, space=space, paper=paper, inputs=inputs)
+        inputs = {"image_mean": images.statistics.mean, "image_std": images.statistics.std}
+        size = {"height": rows, "width": columns}
+        export_classifier(
+            folder, result, network, space=space, paper=paper, classes=images.classes, size=size, **inputs
+        )
         if trained is not None:
             missed = {name: (~correct_N).nonzero().flatten().tolist() for name, correct_N in trained.correct.items()}
             write_misclassified(folder, {name: (len(trained.correct[name]), wrong) for name, wrong in missed.items()})

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from cnas.errors import UserError, wrong_value
+from cnas.errors import UserError
 from cnas.random import HOST
 from cnas.runs.benchmark_record import LARGEST, Part, Text
 from cnas.runs.config import RunConfig
@@ -66,10 +66,7 @@ def read_latency(folder: Path) -> LatencyRecord | None:
         UserError: a value is not what a run writes; the message names it.
     """
     values = RunFolder(folder).read_json(NAME)
-    try:
-        return None if values is None else LatencyRecord.model_validate(values)
-    except ValidationError as problem:
-        raise UserError(f"{folder / NAME}: {wrong_value(problem, values)}") from problem
+    return None if values is None else LatencyRecord.from_json(values, folder / NAME)
 
 
 def measured_task(task: Task, folder: Path) -> Task:

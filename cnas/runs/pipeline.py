@@ -52,8 +52,11 @@ def search(task: Task, context: RunContext, home: RunFolder, hooks: Hooks = NONE
             _keep(known, context, home)
         context.log(f"the search is finished: found {known['string'] or 'a front'}")
         return known
-    trainer = search_loop(measure_latency(task, context, home), context, hooks, task.ranker(home))
+    ranker = task.ranker(home)
+    trainer = search_loop(measure_latency(task, context, home), context, hooks, ranker)
     if not trainer.resume():
+        if ranker is not None and context.accelerator.is_main_process:
+            ranker.forget()
         context.log(
             f"search: {trainer.config.num_train_epochs} epochs of {_steps(config, trainer)}, {_candidates(config)}"
         )
@@ -142,6 +145,8 @@ def finished_search(task: Task, context: RunContext) -> SearchLoop:
     loop = search_loop(measured_task(task, context.folder), context)
     if not loop.restore():
         raise UserError(f"run {context.folder} has no checkpoints of its search any more")
+    # Nothing is trained further: its optimiser need not be kept.
+    context.accelerator.free_memory()
     return loop
 
 
@@ -189,8 +194,6 @@ def retrain(task: Task, context: RunContext, architecture: Architecture, hooks: 
 def _inherit(task: Task, context: RunContext, architecture: Architecture, network: Any) -> dict[str, float]:
     """Give a network the weights that the search has left for it; what it measures with them on validation data."""
     found = task.config.space.inherited(finished_search(task, context).parts.supernet, architecture)
-    # As after a search: its optimiser need not be kept through the training.
-    context.accelerator.free_memory()
     network.load_state_dict(found.state_dict())
     figures = valid_figures(task, network.to(context.device))
     known = ", ".join(f"{name.removeprefix('valid_')} {value:.6g}" for name, value in figures.items())
@@ -205,7 +208,7 @@ def valid_figures(task: Task, network: Any) -> dict[str, float]:
         task: the run's data and configuration.
         network: on its device.
     """
-    return {name: value for name, value in task.measure(network).figures.items() if name.startswith("valid_")}
+    return task.measure(network, valid_only=True).figures
 
 
 def parameters(network: nn.Module) -> int:

@@ -14,6 +14,7 @@ from typing import Any
 
 from cnas.algorithms.base import GROUP
 from cnas.data.base import OrderedBatches
+from cnas.errors import UserError
 from cnas.runs.folder import RunFolder
 from cnas.spaces.base import SearchSpace
 from cnas.training.search import SearchLoop
@@ -32,13 +33,11 @@ class Rated:
         epoch: how many epochs were over.
         scoring: see `cnas.spaces.base.SuperNet.scorings`.
         losses: finite ones in nats, by architecture.
-        seconds: of wall-clock time.
     """
 
     epoch: int
     scoring: str
     losses: Mapping[str, float]
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -75,8 +74,10 @@ class Ranker:
         """
         if not (last or (self.every is not None and epoch % self.every == 0)):
             return
-        file = _file(epoch)
-        found = self.home.read_json(file) or {"epoch": epoch, "scorings": {}}
+        file, step = f"{FOLDER}/epoch-{epoch:04d}.json", loop.progress.step
+        found = self.home.read_json(file) or {}
+        if found.get("step") != step:  # of an attempt at this epoch that was given up
+            found = {"epoch": epoch, "step": step, "scorings": {}}
         for scoring in loop.parts.supernet.scorings:
             passed = found["scorings"].setdefault(scoring, {"losses": [], "seconds": 0.0})
             while (done := len(passed["losses"])) < len(self.architectures):
@@ -85,6 +86,11 @@ class Ranker:
                 passed["seconds"] += time.perf_counter() - start
                 if loop.context.accelerator.is_main_process:
                     self._write(file, found)
+
+    def forget(self) -> None:
+        """Drop what an earlier search in this folder has left: a new one begins."""
+        for path in (self.home.path / FOLDER).glob("epoch-*.json"):
+            path.unlink(missing_ok=True)
 
     def _score(self, loop: SearchLoop, scoring: str, start: int) -> list[float]:
         losses: list[float] = []
@@ -116,13 +122,13 @@ def load_rankings(folder: Path) -> list[Rated]:
     found = []
     for path in sorted((folder / FOLDER).glob("epoch-*.json")):
         values = home.read_json(f"{FOLDER}/{path.name}") or {}
-        for scoring, passed in values.get("scorings", {}).items():
-            if len(passed["losses"]) == len(names):
-                pairs = zip(names, passed["losses"], strict=True)
-                losses = {name: loss for name, loss in pairs if loss is not None and math.isfinite(loss)}
-                found.append(Rated(values["epoch"], scoring, losses, passed["seconds"]))
+        try:
+            passes = [(scoring, passed["losses"]) for scoring, passed in values["scorings"].items()]
+            for scoring, scores in passes:
+                if len(scores) == len(names):
+                    pairs = zip(names, scores, strict=True)
+                    losses = {name: loss for name, loss in pairs if loss is not None and math.isfinite(loss)}
+                    found.append(Rated(values["epoch"], scoring, losses))
+        except (AttributeError, KeyError, TypeError) as problem:
+            raise UserError(f"{path} is not what a run writes: {type(problem).__name__}: {problem}") from problem
     return found
-
-
-def _file(epoch: int) -> str:
-    return f"{FOLDER}/epoch-{epoch:04d}.json"

@@ -5,14 +5,13 @@ A file of a newer version may have keys that are unknown here: they are kept whe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from cnas.curricula import Uncertainty, known_class
-from cnas.errors import UserError, wrong_value
+from cnas.errors import UserError
 from cnas.runs.benchmark_record import LARGEST, BenchmarkRecord, Measured, Part, Size, Text
 from cnas.runs.folder import RunFolder
 from cnas.runs.measures import ACCURACY, PER_TOKEN, PERPLEXITY, Metric, Primary
@@ -69,6 +68,11 @@ class CurriculumSettings(Part):
         return self.k if self.num_candidates is None else self.num_candidates
 
     @property
+    def kind(self) -> str:
+        """Its name; results that have none are of the paper's."""
+        return self.name or Uncertainty.name
+
+    @property
     def active(self) -> bool:
         """Whether it did anything; one that needs no candidates does without K."""
         kind = known_class(self.name)
@@ -77,7 +81,7 @@ class CurriculumSettings(Part):
     @property
     def label(self) -> str:
         """What tells it from others in a table: K, and its name where it is not the one of the paper."""
-        title = "curriculum" if self.name in {None, Uncertainty.name} else f"curriculum {self.name}"
+        title = "curriculum" if self.kind == Uncertainty.name else f"curriculum {self.name}"
         return title if self.count == 0 else f"{title}, K = {'?' if self.count is None else self.count}"
 
 
@@ -222,22 +226,6 @@ class RunResult(Part):
         """
         values = RunFolder(folder).read_json(NAME)
         return None if values is None else cls.from_json(values, folder / NAME)
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any], file: Path | str = NAME) -> Self:
-        """Check values and their types; nothing is converted.
-
-        Args:
-            values: the contents of the file.
-            file: named in messages.
-
-        Raises:
-            UserError: a value is not what a run writes; the message has its dotted name, and what is allowed.
-        """
-        try:
-            return cls.model_validate(values)
-        except ValidationError as problem:
-            raise UserError(f"{file}: {wrong_value(problem, values)}") from problem
 
     def save(self, folder: Path) -> None:
         """Write ``result.json`` whole or not at all.

@@ -29,7 +29,7 @@ from cnas.training.evaluate import Compute, Preprocess
 from cnas.training.retrain import retrain_curriculum
 from cnas.training.search_parts import check_candidates, check_optimizer_fits, dataset_info
 from cnas.training.step_graphs import StepGraphs
-from cnas.types import Architecture, Paper
+from cnas.types import Architecture
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,7 @@ class Hooks:
     @property
     def metrics(self) -> dict[str, Any]:
         """The two of `evaluate_network`."""
-        names = ("compute_metrics", "preprocess_logits_for_metrics")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in ("compute_metrics", "preprocess_logits_for_metrics")}
 
 
 class SampleView(NamedTuple):
@@ -136,10 +135,10 @@ class Task(ABC):
             UserError: a field does not fit the data, the processes or the space.
         """
         config = self.config
-        if config.architecture is not None:
-            config.space.parse(config.architecture)
-        else:
+        if config.architecture is None:
             self._check_search(processes)
+        else:
+            config.space.parse(config.architecture)
         if config.retrain.num_train_epochs:
             config.retrain.check_processes(processes, "retrain.")
             self._check_start()
@@ -181,12 +180,13 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def measure(self, network: Any, graphs: StepGraphs | None = None) -> RetrainResult:
+    def measure(self, network: Any, graphs: StepGraphs | None = None, *, valid_only: bool = False) -> RetrainResult:
         """The measurements of a trained network; their names begin with ``valid_`` and ``test_``.
 
         Args:
             network: on its device.
             graphs: record and replay what can be.
+            valid_only: on validation data alone.
         """
 
     @abstractmethod
@@ -247,7 +247,7 @@ class Task(ABC):
         return record | {"baselines": [asdict(each) for each in baselines(table, dataset, trained)]}
 
     @abstractmethod
-    def export(self, folder: Path, result: RunResult, trained: RetrainResult | None, paper: Paper) -> None:
+    def export(self, folder: Path, result: RunResult, trained: RetrainResult | None) -> None:
         """Write model, card and pictures into the run folder; ``trained`` is None where nothing was trained."""
 
     @abstractmethod

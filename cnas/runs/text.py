@@ -24,7 +24,6 @@ from cnas.runs.result import RunResult
 from cnas.runs.task import RetrainResult, SampleView, SearchData, Task, read_benchmark
 from cnas.training.evaluate import mean_loss, probed
 from cnas.training.step_graphs import StepGraphs
-from cnas.types import Paper
 
 PROBE_STREAMS = 10
 """Parallel streams of the validation after each epoch, as in the DARTS and AWD-LSTM codes."""
@@ -148,7 +147,7 @@ class TextTask(Task):
         )
         return train, lambda network, **metrics: probed(network, probe, **metrics)
 
-    def measure(self, network: Any, graphs: StepGraphs | None = None) -> RetrainResult:
+    def measure(self, network: Any, graphs: StepGraphs | None = None, *, valid_only: bool = False) -> RetrainResult:
         """The exact perplexity of the splits that there are: one stream each, so that every token is predicted once.
 
         It is per token; where these are no words, of each split that is used whole that per word as well, which is
@@ -156,7 +155,7 @@ class TextTask(Task):
         """
         figures = {}
         for split, tokens in {"validation": self.data.validation, "test": self.data.test}.items():
-            if tokens is None:
+            if tokens is None or (valid_only and split != "validation"):
                 continue
             prefix, sizes = split.removesuffix("ation"), self.data.splits[split]
             loss = mean_loss(network, self.evaluation(tokens), graphs=graphs)
@@ -181,9 +180,10 @@ class TextTask(Task):
         start = self.data.vocabulary.eos_id
         return TextStreams(tokens, streams, self.text.length, start=start, tail="keep", context=self._context)
 
-    def export(self, folder: Path, result: RunResult, trained: RetrainResult | None, paper: Paper) -> None:
+    def export(self, folder: Path, result: RunResult, trained: RetrainResult | None) -> None:
         """The language model with its tokenizer, generated lines, card and pictures."""
         source, network = self.data.vocabulary.source, trained.network if trained else None
+        paper = self.config.search.algorithm.paper
         export_run(folder, result, network, source, space=self.config.space, paper=paper)
 
     def sample_views(self, units: Set[int]) -> dict[int, SampleView]:

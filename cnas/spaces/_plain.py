@@ -24,14 +24,7 @@ from torch.nn import functional as F
 from cnas.spaces._causal_lm import RecurrentLanguageModel
 from cnas.spaces._cross_entropy import cross_entropy_at_once
 from cnas.spaces._gated_cell import ACTIVATIONS
-from cnas.spaces._language_model import (
-    NEVER,
-    LanguageModelSizes,
-    Masks,
-    apply_input_masks,
-    apply_mask,
-    regularisers,
-)
+from cnas.spaces._language_model import NEVER, LanguageModelSizes, Masks, apply_input_masks, apply_mask, regularisers
 from cnas.spaces.pure import Compile, PureForward
 from cnas.types import Batch, Output
 

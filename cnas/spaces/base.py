@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from cnas.errors import UserError
 from cnas.spaces.supernet import SuperNet
@@ -203,16 +203,3 @@ class SearchSpace(ABC):
             found = self.architecture([rows[pick] for rows, pick in zip(options, picks, strict=True)])
             if self.is_connected(found):
                 return found
-
-    def decode(self, scores: Tensor) -> Architecture:
-        """The best option of every decision; ``scores`` is [E, O], ties go to the first."""
-        best = [max(decision.options, key=lambda pair: float(scores[pair])) for decision in self.decisions()]
-        return self.architecture(best)
-
-    def mutate(self, architecture: Architecture, generator: torch.Generator) -> Architecture:
-        """``architecture`` with one decision drawn again from ``generator``, uniformly among its other options."""
-        decisions = self.decisions()
-        index = int(torch.randint(len(decisions), (), generator=generator))
-        others = [pair for pair in decisions[index].options if pair != architecture.choices[index]]
-        pick = others[int(torch.randint(len(others), (), generator=generator))]
-        return self.architecture([*architecture.choices[:index], pick, *architecture.choices[index + 1 :]])

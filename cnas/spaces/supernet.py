@@ -54,21 +54,6 @@ class SuperNet(nn.Module, ABC):
         outputs = self.evaluated(batch, routings, hidden_states)
         return torch.stack([output.losses for output in outputs]), [output.hidden_state for output in outputs]
 
-    def correct_many(self, batch: Batch, routings: Sequence[Routing]) -> Tensor:
-        """Which predictions of K routings are right, bool [K, *labels.shape], without gradient or dropout.
-
-        Args:
-            batch: its own ``hidden_state`` and ``dropout_seeds`` are not used.
-            routings: K of them.
-
-        Raises:
-            UserError: the supernet does not say that it `classifies`.
-        """
-        if not self.classifies:
-            raise UserError(f"{type(self).__name__} does not classify: its logits are never held at once")
-        outputs = self.evaluated(batch, routings, [None] * len(routings))
-        return torch.stack([output.logits.argmax(-1) == batch.labels for output in outputs])  # type: ignore[union-attr]
-
     @torch.no_grad()
     def evaluated(
         self, batch: Batch, routings: Sequence[Routing], hidden_states: Sequence[Tensor | None]

@@ -59,7 +59,10 @@ class StudyState:
                 f"output_dir {home} holds a study by another plan: {_difference(known.get('plan'), plan)}; runs have "
                 "begun, so nothing in it can change any more: give the plan as it was, or name a new folder"
             )
-        return cls(home, plan, dict(known.get("epochs", {})), float(known.get("seconds", 0.0)))
+        epochs, seconds = known.get("epochs", {}), known.get("seconds", 0.0)
+        if not isinstance(epochs, dict) or not isinstance(seconds, int | float):
+            raise UserError(f"{home / NAME}: epochs or seconds is not what a study writes")
+        return cls(home, plan, epochs, float(seconds))
 
     def save(self, **results: Any) -> None:
         """Write ``study.json``.

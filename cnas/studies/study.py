@@ -114,10 +114,10 @@ def run_study(
         Stopped: a signal or ``stop`` asked for it; the same call with ``resume`` goes on from there.
         StorageError: the disk refuses.
     """
+    if at_once is not None and at_once < 1:
+        raise UserError(f"--jobs must be at least 1, got {at_once}")
     benchmark = check(plan)
     state = StudyState.open(Path(home), plan, resume=resume)
-    if at_once is not None and at_once < 1:
-        raise UserError(f"jobs must be at least 1, got {at_once}")
     begun, before = time.monotonic(), state.seconds
     state.save()
     stop = StopSignal() if stop is None else stop

@@ -126,7 +126,7 @@ def _check(jobs: Sequence[Job], at_once: int) -> None:
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise UserError(f"jobs must have different names, got {repeated[0]!r} twice")
     if at_once < 1:
-        raise UserError(f"jobs must be at least 1 at once, got {at_once}")
+        raise UserError(f"--jobs must be at least 1, got {at_once}")
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError("many runs are started by one process, got several by a launcher; use python alone, and --jobs")
 

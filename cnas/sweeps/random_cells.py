@@ -13,6 +13,9 @@ from cnas.runs.config import RunConfig
 SEARCH = ("version", "recipe", "preset", "architecture", "space", "search", "trainer", "curriculum")
 """Fields of a configuration on which the training of a given architecture does not depend."""
 
+TRIES = 30
+"""Draws for each architecture wanted; of all there are, the last ones take the most."""
+
 
 def random_cells(config: RunConfig, count: int) -> list[RunConfig]:
     """The same training for architectures drawn at random from the seed, no two alike.
@@ -24,9 +27,15 @@ def random_cells(config: RunConfig, count: int) -> list[RunConfig]:
     Raises:
         UserError: the space does not have so many architectures.
     """
-    plain = replace(config, curriculum=None)
-    drawn = _draw(config, count)
-    return [replace(plain, architecture=architecture) for architecture in drawn]
+    space, plain = config.space, replace(config, curriculum=None)
+    drawn: dict[str, None] = {}
+    for attempt in range(TRIES * count if count <= space.size else 0):
+        drawn[space.sample(generator(config.seed, f"plan/{space.name}", attempt)).to_str()] = None
+        if len(drawn) == count:
+            return [replace(plain, architecture=architecture) for architecture in drawn]
+    raise UserError(
+        f"random must be at most {len(drawn) or space.size}, the architectures of {space.name}, got {count}"
+    )
 
 
 def references_of(searches: Iterable[RunConfig], count: int) -> list[RunConfig]:
@@ -48,15 +57,3 @@ def _kind(config: RunConfig) -> str:
     kept = {name: value for name, value in config.plainly_spelled().to_json().items() if name not in SEARCH}
     loop, space = config.trainer, config.space
     return json.dumps([loop.seed, loop.mixed_precision, loop.tf32, space.name, space.size, kept], sort_keys=True)
-
-
-def _draw(config: RunConfig, count: int) -> list[str]:
-    space = config.space
-    if count > space.size:
-        raise UserError(f"random must be at most {space.size}, the architectures of {space.name}, got {count}")
-    found: dict[str, None] = {}
-    attempt = 0
-    while len(found) < count:
-        found[space.sample(generator(config.seed, f"plan/{space.name}", attempt)).to_str()] = None
-        attempt += 1
-    return list(found)

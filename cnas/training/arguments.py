@@ -70,11 +70,7 @@ class SearchArguments(LoopArguments):
             ("seed", self.seed >= 0, "at least 0"),
             ("eval_batch_size", self.eval_batch_size >= 1, "at least 1"),
             ("check_ranks", self.check_ranks is None or self.check_ranks >= 1, "at least 1 or none"),
-            (
-                "eval_strategy",
-                self.eval_strategy == "epoch",
-                "epoch in a search: its algorithm learns by it",
-            ),
+            ("eval_strategy", self.eval_strategy == "epoch", "epoch in a search: its algorithm learns by it"),
             ("ddp_timeout", 1 <= self.ddp_timeout < math.inf, "at least 1 second and finite"),
         )
         if self.stop_after is not None:

@@ -73,36 +73,21 @@ class ProgressBar(TrainerCallback):
             self.bar = None
 
 
-class TrackerCallback(TrainerCallback):
-    """Gives the numbers of every epoch to the trackers of Accelerate, see `cnas.training.trackers`.
-
-    Args:
-        context: has the accelerator.
-        phase: of the loop; names begin with it.
-    """
-
-    def __init__(self, context: RunContext, phase: str) -> None:
-        self.context, self.phase = context, phase
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:  # noqa: ARG002
-        """Log what is finite."""
-        finite = {f"{self.phase}/{name}": value for name, value in logs.items() if math.isfinite(value)}
-        self.context.accelerator.log(finite, step=state.global_step)
-
-
-class EpochPrinter(TrainerCallback):
-    """Prints a line for every epoch.
+class EpochReporter(TrainerCallback):
+    """Gives the numbers of every epoch to the trackers of Accelerate, see `cnas.training.trackers`, and prints a line.
 
     Args:
         context: of the run.
-        phase: the line begins with it.
+        phase: of the loop; names and the line begin with it.
     """
 
     def __init__(self, context: RunContext, phase: str) -> None:
         self.context, self.phase = context, phase
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:  # noqa: ARG002
-        """Print the line, once."""
+        """Track what is finite; print the line, once."""
+        finite = {f"{self.phase}/{name}": value for name, value in logs.items() if math.isfinite(value)}
+        self.context.accelerator.log(finite, step=state.global_step)
         self.context.log(describe({"phase": self.phase, **logs}, state.num_train_epochs))
 
 
@@ -133,7 +118,7 @@ class LoopCallbacks:
         more = not config.metric_for_best_model.endswith(("loss", "perplexity"))
         self.config = config if config.greater_is_better is not None else replace(config, greater_is_better=more)
         self.context, self.phase, self.bar = context, phase, ProgressBar(phase)
-        own = [OwnFlow(), self.bar, TrackerCallback(context, phase), EpochPrinter(context, phase)]
+        own = [OwnFlow(), self.bar, EpochReporter(context, phase)]
         self.handler = CallbackHandler([*own, *callbacks], model, None, None, None)
         self.control = TrainerControl()
         self.state = TrainerState(

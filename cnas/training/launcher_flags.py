@@ -17,37 +17,13 @@ from cnas.errors import UserError
 
 PRECISION = "ACCELERATE_MIXED_PRECISION"
 """The variable in which the launcher names a precision; it says "no" as well where it was given none."""
-HONOURED = frozenset(
-    {
-        "config_file",
-        "quiet",
-        "module",
-        "no_python",
-        "debug",
-        "cpu",
-        "multi_gpu",
-        "mixed_precision",
-        "num_processes",
-        "num_machines",
-        "num_cpu_threads_per_process",
-        "enable_cpu_affinity",
-        "gpu_ids",
-        "same_network",
-        "machine_rank",
-        "main_process_ip",
-        "main_process_port",
-        "tee",
-        "log_dir",
-        "role",
-        "rdzv_backend",
-        "rdzv_conf",
-        "max_restarts",
-        "monitor_interval",
-        "mpirun_hostfile",
-        "training_script",
-        "training_script_args",
-    }
-)
+_HONOURED = """
+config_file quiet module no_python debug cpu multi_gpu mixed_precision num_processes num_machines
+num_cpu_threads_per_process enable_cpu_affinity gpu_ids same_network machine_rank main_process_ip
+main_process_port tee log_dir role rdzv_backend rdzv_conf max_restarts monitor_interval mpirun_hostfile
+training_script training_script_args
+"""
+HONOURED = frozenset(_HONOURED.split())
 """Flags of the launcher that it follows itself, or Accelerate does in each process. All others would change nothing."""
 REFUSED = {
     "ACCELERATE_USE_DEEPSPEED": "use_deepspeed",

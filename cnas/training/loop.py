@@ -10,22 +10,15 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any, ClassVar
 
-from torch import nn
-from transformers import TrainerCallback
-
-from cnas.data.base import OrderedBatches
 from cnas.errors import NonFiniteError, Stopped
-from cnas.training.arguments import LoopArguments
 from cnas.training.bad_steps import READ_EVERY, TRIES, Trouble
 from cnas.training.callbacks import Requests
-from cnas.training.context import RunContext
-from cnas.training.progress import EpochLog, TrainingProgress
-from cnas.training.saving import PhaseCheckpoints
+from cnas.training.progress import TrainingProgress
 from cnas.training.weight_step import WeightSteps
 
 
@@ -42,20 +35,6 @@ class AccelerateLoop(WeightSteps):
 
     restarted: ClassVar[dict[str, Any]] = {}
     """The parts of a state that begin anew where an epoch is done again."""
-
-    def __init__(
-        self,
-        model: nn.Module,
-        batches: OrderedBatches,
-        config: LoopArguments,
-        context: RunContext,
-        callbacks: Sequence[TrainerCallback] = (),
-    ) -> None:
-        super().__init__(model, batches, config, context, callbacks)
-        self.checkpoints = PhaseCheckpoints(context, self.phase, config.save_total_limit)
-        self.log = EpochLog(context, self.phase)
-        self.ended = False  # whether a callback has asked for the end of the training
-        self._clock = time.perf_counter()  # until when the seconds of the progress count
 
     @abstractmethod
     def train_step(self, index: int) -> Requests:
@@ -118,7 +97,7 @@ class AccelerateLoop(WeightSteps):
         self.context.graphs.reset(self.config.num_train_epochs * len(self.batches))
         self._call("on_train_begin")
         while self.progress.epoch < self.config.num_train_epochs and (self.progress.batch or not self.ended):
-            start = time.perf_counter()
+            before = self.count_time()
             try:
                 self._run_steps()
                 with self.located():
@@ -126,8 +105,8 @@ class AccelerateLoop(WeightSteps):
             except NonFiniteError as problem:
                 self._go_back(problem)
                 continue
-            spent, total, place = time.perf_counter() - start, self.count_time(), self.progress
-            self._report(row | {"epoch_seconds": spent, "total_seconds": total})
+            total, place = self.count_time(), self.progress
+            self._report(row | {"epoch_seconds": total - before, "total_seconds": total})
             self.guard.trouble = self.guard.trouble.epoch_done(place.epoch, place.step)
             self.progress = replace(self.progress, epoch=place.epoch + 1, batch=0, loss_sum=0.0)
             self.hidden_state = None
@@ -245,6 +224,8 @@ class AccelerateLoop(WeightSteps):
             tried = f"; going back {trouble.tries} times, each with half the learning rate, did not help"
             raise NonFiniteError(f"{problem}{tried if trouble.tries else ''}{self.advice}") from problem
         state = self.checkpoints.load(trouble.starts[trouble.back_to])
+        # A process that looked later might find it gone: the main one saves next, and drops what is old.
+        self.processes.wait()
         now = trouble.gone_back(place.epoch, place.step, tuple(state["trouble"]["reported"]))
         state |= {"trouble": asdict(now)} | self.restarted
         state["position"] |= {"step": place.step, "seconds": self.count_time()}
@@ -285,7 +266,7 @@ class AccelerateLoop(WeightSteps):
         # A process that looked later would find what the main process writes when it starts.
         self.processes.wait()
         if state is None:
-            self.log.forget()
+            self.log.forget(self.phase)
             return False
         self.load_state(state)
         self.log.truncate(state["rows"])

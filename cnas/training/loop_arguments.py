@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any, ClassVar, Literal, Self
 
 from cnas.errors import UserError
@@ -35,6 +35,10 @@ def require(config: object, *rules: tuple[str, bool, str]) -> None:
     for name, holds, allowed in rules:
         if not holds:
             raise UserError(f"{name} must be {allowed}, got {getattr(config, name)}")
+
+
+def _default(known: Field[Any]) -> Any:
+    return known.default if known.default_factory is MISSING else known.default_factory()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +126,7 @@ class LoopArguments:
         self = super().__new__(cls)
         chosen = given.get("given")
         # `dataclasses.replace` passes all fields on, among them `given`: new is then what no default is.
-        new = given if chosen is None else [each.name for each in fields(cls) if given[each.name] != each.default]
+        new = given if chosen is None else [each.name for each in fields(cls) if given[each.name] != _default(each)]
         object.__setattr__(self, "_chosen", frozenset(new) | (chosen or frozenset()))
         return self
 

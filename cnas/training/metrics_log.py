@@ -49,13 +49,13 @@ class _Row(BaseModel):
 
 
 class MetricsLog:
-    """The log of one run; one process writes it. A last line that a kill left half-written is dropped on opening.
+    """The log of one run; one process writes it. A last line that a kill left half-written is dropped before the next.
 
     Args:
-        path: the file; created with the first row.
+        path: the file, created with the first row; None where another process writes, so that nothing is done.
 
     Attributes:
-        path: the file.
+        path: likewise.
         rows: how many rows it holds.
 
     Example:
@@ -69,12 +69,11 @@ class MetricsLog:
         [{'epoch': 0, 'train_loss': None}]
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | None) -> None:
         self.path = path
         self._ends = [0]
-        for line in _whole_lines(path):
+        for line in [] if path is None else _whole_lines(path):
             self._ends.append(self._ends[-1] + len(line))
-        self._cut()
 
     @property
     def rows(self) -> int:
@@ -88,7 +87,10 @@ class MetricsLog:
             StorageError: the disk refuses; the rows before are untouched.
             TypeError: ``row`` holds what JSON cannot, e.g. a tensor.
         """
+        if self.path is None:
+            return
         line = json.dumps(json_safe(row), allow_nan=False).encode() + b"\n"
+        self._cut()
         try:
             with self.path.open("ab") as file:
                 file.write(line)
@@ -112,13 +114,21 @@ class MetricsLog:
             UserError: the file has fewer rows.
             StorageError: the disk refuses.
         """
+        if self.path is None:
+            return
         if not 0 <= rows <= self.rows:
             raise UserError(f"{self.path} cannot be cut back to {rows} rows, it has {self.rows}")
         del self._ends[rows + 1 :]
         self._cut()
 
+    def forget(self, phase: str) -> None:
+        """Drop the rows of a phase that was killed before its first checkpoint."""
+        phases = [] if self.path is None else [row.get("phase") for row in read(self.path)]
+        self.truncate(phases.index(phase) if phase in phases else len(phases))
+
     def _cut(self) -> None:
         """Drop whatever lies behind the last row."""
+        assert self.path is not None
         try:
             if self.path.exists() and self.path.stat().st_size > self._ends[-1]:
                 with self.path.open("r+b") as file:

@@ -15,12 +15,14 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
 
+import torch
 from torch import Tensor
 from transformers import TrainerCallback
 
 from cnas.curricula import Curriculum, Progress, curriculum_class
 from cnas.data.base import OrderedBatches
 from cnas.errors import NonFiniteError, UserError
+from cnas.random import HOST
 from cnas.spaces.pure import PureForward, network_forward
 from cnas.training.arguments import RetrainArguments
 from cnas.training.batch import run_network
@@ -150,8 +152,10 @@ class Retrainer(AccelerateLoop):
         place, batches = self.progress, len(self.batches)
         progress = Progress(place.epoch, self.config.num_train_epochs, place.step, batches, batches)
         if self.curriculum.due(progress):
-            scored = network_units(self.network, self.batches.scoring_view(), self.context)
-            ids_U, losses_KU = scored if self.curriculum.num_candidates else (scored[0], scored[1][:0])
+            count = self.batches.num_units
+            ids_U, losses_KU = torch.arange(count, device=HOST), torch.empty(0, count, device=HOST)
+            if self.curriculum.num_candidates:
+                ids_U, losses_KU = network_units(self.network, self.batches.scoring_view(), self.context)
             self.guard.trouble = self.guard.trouble.without(self.curriculum.update(ids_U, losses_KU, progress))
         return used
 

@@ -9,7 +9,7 @@ Legend: K candidates, B rows of the global batch, T tokens, U units.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -90,16 +90,14 @@ class Scorer:
     def accuracy(
         self, architectures: Sequence[Architecture], batches: OrderedBatches, index: int | None = None
     ) -> Tensor:
-        """The share of right predictions of each architecture, float64 [K], on one batch or on all, like `validation`.
-
-        Raises:
-            UserError: the supernet does not classify.
-        """
+        """The share of right predictions of each architecture, float64 [K], on one batch or on all."""
         routings = [self.space.routing(architecture) for architecture in architectures]
 
         def correct(at: int) -> Tensor:
+            batch = fetch(batches, at, self.context)
             with self.context.autocast():
-                local = self.supernet.correct_many(fetch(batches, at, self.context), routings)
+                outputs = self.supernet.evaluated(batch, routings, [None] * len(routings))
+            local = torch.stack([cast(Tensor, output.logits).argmax(-1) == batch.labels for output in outputs])
             return self.context.processes.gather_rows(local.double(), batches.rows(at), dim=1)
 
         return _mean(correct(at) for at in _indices(batches, index))

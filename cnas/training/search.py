@@ -205,10 +205,10 @@ class SearchLoop(AccelerateLoop):
         try:
             figures = self.algorithm.end_epoch(self.search_context("end_epoch"))
             probe = self._probe()
-            self._reweight_all()
             self._call_after_epoch(self.progress.epoch + 1, last=False)
+            self._reweight_all()
         except Stopped:
-            # An unfinished pass leaves no trace: it is done again, from the same draws, after a resume.
+            # An unfinished pass leaves no trace (v moves last): it is done again, from the same draws, after a resume.
             self.algorithm.load_state_dict(before)
             self.guard.trouble = trouble
             self.stop_here()

@@ -6,6 +6,7 @@ Legend: B rows of the global batch, b rows of one process or part, H hidden unit
 from __future__ import annotations
 
 import math
+import time
 from abc import ABC
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -23,8 +24,10 @@ from cnas.training.bad_steps import Loss, StepGuard
 from cnas.training.batch import Part, cut, fetch, mean
 from cnas.training.callbacks import LoopCallbacks, Requests
 from cnas.training.context import RunContext
+from cnas.training.metrics_log import MetricsLog
 from cnas.training.optimizers import make_optimizer, set_learning_rate
 from cnas.training.progress import TrainingProgress
+from cnas.training.saving import PhaseCheckpoints
 from cnas.training.schedules import learning_rate
 from cnas.types import Batch, Output
 
@@ -60,7 +63,7 @@ def run_ahead(passes: Sequence[Pass], batch: Batch, context: RunContext) -> tupl
 
 
 class WeightSteps(ABC):
-    """A network, its optimiser, and the step that brings them further; see `AccelerateLoop` for the arguments."""
+    """A network, its optimiser, what is kept of them, and a step; see `AccelerateLoop` for the arguments."""
 
     phase: ClassVar[str]
 
@@ -70,7 +73,7 @@ class WeightSteps(ABC):
         batches: OrderedBatches,
         config: LoopArguments,
         context: RunContext,
-        callbacks: Sequence[TrainerCallback],
+        callbacks: Sequence[TrainerCallback] = (),
     ) -> None:
         self.context, self.config, self.batches = context, config, batches
         self.accelerator, self.processes = context.accelerator, context.processes
@@ -81,6 +84,10 @@ class WeightSteps(ABC):
         self.guard = StepGuard(self.model, config.bad_steps_in_a_row)
         self.hidden_state: Tensor | None = None  # [b, H], what the last batch left
         self.callbacks = LoopCallbacks(callbacks, config, context, self.phase, model)
+        self.checkpoints = PhaseCheckpoints(context, self.phase, config.save_total_limit)
+        self.log = MetricsLog(context.folder / "metrics.jsonl" if context.accelerator.is_main_process else None)
+        self.ended = False  # whether a callback has asked for the end of the training
+        self._clock = time.perf_counter()  # until when the seconds of the progress count
 
     def make_optimizer(self) -> Any:
         """The optimiser of the weights, prepared."""
@@ -101,12 +108,7 @@ class WeightSteps(ABC):
         weights = None if curriculum is None else curriculum.weights
         return cut(batch, 1 if most is None else math.ceil(len(batch.labels) / most), weights)
 
-    def weight_step(
-        self,
-        index: int,
-        parts: Sequence[Part],
-        passes: Sequence[Pass],
-    ) -> Requests:
+    def weight_step(self, index: int, parts: Sequence[Part], passes: Sequence[Pass]) -> Requests:
         """One update of the weights, where the step is no bad one.
 
         Args:

@@ -58,9 +58,9 @@ def test_the_random_cell_is_the_mean_of_the_connected_ones(table):
     assert random.deviation == pytest.approx(statistics.pstdev(known))
     assert random.percentile == pytest.approx(0.5, abs=EXACT)
     assert short.name == "best of 8 by validation accuracy after 12 epochs"
-    best = known[table.size_classes()[table.connected] == 54]
+    best = known[table.size_classes[table.connected] == 54]
     assert (largest.value, largest.deviation) == (float(best[0]), 0.0)
-    assert largest.rank == table.query(table.architectures[int(table.size_classes().argmax())]).rank["cifar10"]
+    assert largest.rank == table.query(table.architectures[int(table.size_classes.argmax())]).rank["cifar10"]
     assert few.name == "best of 100 by parameters on reachable edges"
 
 
@@ -96,7 +96,7 @@ def test_the_real_table_gives_the_known_figures():
     assert few.value == pytest.approx(93.26, abs=0.02)
     assert round(largest.value, 2) == 93.76
     quality, known = table.quality("cifar10"), table.connected
-    for scores, tau in ((table.size_classes(), 0.641), (table.short_training("cifar10")[1], 0.576)):
+    for scores, tau in ((table.size_classes, 0.641), (table.short_training("cifar10")[1], 0.576)):
         assert kendall_tau(scores[known], quality[known]) == pytest.approx(tau, abs=0.001)
     shares = [float((quality[known] < value).mean()) for value in (91.05, 93.25)]
     assert shares == pytest.approx([0.52, 0.95], abs=0.01)

@@ -89,7 +89,7 @@ def test_an_existing_table_is_not_overwritten(official, tmp_path):
 def test_few_architectures_are_no_whole_benchmark(official):
     files = NatsFiles(official[0])
     with pytest.raises(UserError, match=r"a row for each of the 15,625 architectures, got 4"):
-        files.best()
+        files.table()
 
 
 class Payload:

@@ -197,6 +197,7 @@ def test_other_text_is_read_with_the_words_of_the_run(tmp_path):
     assert figures["perplexity"] == pytest.approx(torch.tensor(figures["loss"]).exp().item())
     assert figures != (own := evaluate_network(network, task.evaluation()))
     assert own["perplexity"] == task.measure(network).figures["valid_perplexity"]
+    assert set(task.measure(network, valid_only=True).figures) == {"valid_perplexity"}
     assert torch.equal(
         task.valid_batches().batch(0, slice(0, 4)).labels, task.search_data().valid.batch(0, slice(0, 4)).labels
     )

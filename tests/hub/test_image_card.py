@@ -7,7 +7,7 @@ import torch
 from card_result import ENAS, run_result
 from PIL import Image
 
-from cnas.hub.artifacts import ImageInputs, export_classifier
+from cnas.hub.artifacts import export_classifier
 from cnas.spaces.nats.space import NatsSpace
 
 CELL = "|nor_conv_3x3~0|+|skip_connect~0|none~1|+|nor_conv_1x1~0|none~1|avg_pool_3x3~2|"
@@ -25,8 +25,9 @@ def classifier(tmp_path_factory):
         architecture={"space": "nats", "string": CELL},
         retrain={"epochs": 1, "parameters": 100, "valid_accuracy": 30.0, "test_accuracy": 32.5},
     )
-    inputs = ImageInputs(("zero", "<b>one</b>", "two"), (0.5,), (0.25,), (8, 8))
-    export_classifier(folder, found, space.build_network(space.parse(CELL)), space=space, paper=ENAS, inputs=inputs)
+    network, classes = space.build_network(space.parse(CELL)), ("zero", "<b>one</b>", "two")
+    inputs = {"image_mean": (0.5,), "image_std": (0.25,), "size": {"height": 8, "width": 8}}
+    export_classifier(folder, found, network, space=space, paper=ENAS, classes=classes, **inputs)
     return folder
 
 

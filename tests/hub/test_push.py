@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from dataclasses import replace
 
 import pytest
 from huggingface_hub import ModelCard, constants
@@ -11,6 +12,8 @@ from stub import TOKEN
 
 from cnas.errors import UserError
 from cnas.hub import push_run
+from cnas.hub.model_kind import LANGUAGE_MODEL
+from cnas.hub.push import without_weights
 
 # `huggingface_hub` uploads large files in a way that its own HTTP client advises against.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=<...>' to upload raw:DeprecationWarning")
@@ -69,6 +72,15 @@ def test_the_architecture_alone_has_nothing_that_was_trained(hub, run):
     assert f'from_config(AutoConfig.from_pretrained("{REPO}"))' in snippet
     assert "`trust_remote_code=True`" in card
     assert re.findall("^## .*", card, re.M) == re.findall("^## .*", (run / "README.md").read_text("utf-8"), re.M)
+
+
+def test_a_stock_network_is_made_anew_without_code():
+    card = without_weights("# A model\n\n## Use\n\nold\n\n## End\n", REPO, replace(LANGUAGE_MODEL, stock=True))
+    (snippet,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    assert snippet.startswith("from transformers import AutoConfig")
+    assert "cnas" not in card
+    assert "trust_remote_code" not in card
+    assert card.endswith("```\n\n## End\n")
 
 
 def test_code_that_the_network_does_not_need_stays(hub, run):

@@ -6,6 +6,7 @@ import sys
 import pytest
 import torch
 from builders import fits
+from image_folders import CELL
 from PIL import Image
 from safetensors.torch import load_file
 from transformers import pipeline
@@ -109,6 +110,10 @@ def test_every_algorithm_goes_through(algorithm, tmp_path):
         (
             ["--retrain.num-train-epochs", "1", "--retrain.global-batch-size", "1"],
             "retrain.global_batch_size must be at least 2",
+        ),
+        (
+            ["--architecture", CELL, "--retrain.num-train-epochs", "0"],
+            "retrain.num_train_epochs must be at least 1 for a given architecture, got 0",
         ),
         (["--table", "nowhere.parquet"], "nowhere.parquet"),
         (["--data", "nowhere"], "nowhere"),

@@ -15,6 +15,7 @@ from cnas.algorithms import Pareto
 from cnas.errors import Stopped, UserError
 from cnas.runs import pipeline
 from cnas.runs.latency import measured_task, read_latency
+from cnas.runs.result import RunResult
 from cnas.runs.task import Hooks, load_task
 from cnas.spaces import GptSpace
 from cnas.trainer import CurriculumTrainer
@@ -160,6 +161,15 @@ def test_a_damaged_measurement_is_one_line(searched, tmp_path, changes, message)
         read_latency(tmp_path)
     assert "\n" not in str(caught.value)
     assert read_latency(tmp_path / "empty") is None
+
+
+def test_the_result_has_the_milliseconds_of_what_was_found(corpus, measure, tmp_path):
+    measure(fake)
+    CurriculumTrainer.from_config(tiny_search(corpus, limit=LIMIT), tmp_path).train()
+    result = RunResult.load(tmp_path)
+    assert set(result.architecture.costs) == {"parameters", "flops", "latency_ms"}
+    (point,) = [each for each in result.search.front if each.architecture == result.architecture.string]
+    assert point.costs["latency_ms"] == result.architecture.costs["latency_ms"]
 
 
 def test_what_is_really_measured_is_within_its_own_limit(corpus, tmp_path):

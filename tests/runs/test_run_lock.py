@@ -4,14 +4,17 @@ import errno
 import fcntl
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from launching import CONTEXT
 
 from cnas.errors import StorageError, UserError
+from cnas.runs.folder import refuse_links
 from cnas.runs.lock import NAME, NOTE, holder, lock
 
 ME = rf"process {os.getpid()} on \S+ since [\d-]+ [\d:]+"
@@ -39,6 +42,7 @@ def flock(*_):
 
 if sys.argv[2] == "without":
     fcntl.flock = flock
+from cnas.runs.folder import refuse_links
 from cnas.runs.lock import lock
 with lock(Path(sys.argv[1])):
     print(flush=True)
@@ -145,3 +149,16 @@ def test_of_many_that_try_at_once_over_a_stale_lock_never_two_have_it(tmp_path):
     who = [pid for pid, _ in sorted(events, key=lambda event: event[1])]
     assert who[::2] == who[1::2]
     assert [*tmp_path.iterdir()] == []
+
+
+def test_a_checkpoint_that_is_moved_while_one_looks_for_links_is_no_error(tmp_path, monkeypatch):
+    (tmp_path / "checkpoints" / "search" / "step-1").mkdir(parents=True)
+    found = Path.is_symlink
+
+    def moved(path):
+        shutil.rmtree(tmp_path / "checkpoints", ignore_errors=True)
+        return found(path)
+
+    monkeypatch.setattr(Path, "is_symlink", moved)
+    refuse_links(tmp_path)
+    assert not (tmp_path / "checkpoints").exists()

@@ -53,24 +53,6 @@ def test_any_other_text_is_a_user_error(space, text):
     assert "\n" not in message
 
 
-@SETTINGS
-@given(seed=st.integers(0, 2**31))
-def test_a_mutation_changes_one_decision(space, seed):
-    architecture = space.sample(draws(seed))
-    found = space.mutate(architecture, draws(seed + 1))
-    changed = [
-        index for index, pair in enumerate(zip(architecture.choices, found.choices, strict=True)) if len({*pair}) == 2
-    ]
-    assert len(changed) == 1
-    assert found.choices[changed[0]] in space.decisions()[changed[0]].options
-
-
-def test_mutations_reach_every_option(space):
-    architecture = space.sample(draws(0))
-    found = {space.mutate(architecture, draws(seed)) for seed in range(400)}
-    assert len(found) == sum(len(decision.options) - 1 for decision in space.decisions())
-
-
 def everything(space):
     return [space.architecture(choices) for choices in itertools.product(*(d.options for d in space.decisions()))]
 
@@ -88,20 +70,6 @@ def test_samples_are_uniform(space):
     # χ² with len - 1 degrees of freedom: mean len - 1, variance twice that. Missing ones would add to it.
     chi = sum((counts[one] - expected) ** 2 / expected for one in connected)
     assert chi < len(connected) - 1 + 4 * math.sqrt(2 * len(connected))
-
-
-@SETTINGS
-@given(seed=st.integers(0, 2**31))
-def test_decoding_finds_the_best_sum_of_scores(space, seed):
-    scores = torch.randn(space.shape, generator=draws(seed))
-    table = scores.tolist()
-    options = itertools.product(*(decision.options for decision in space.decisions()))
-    best = max(options, key=lambda choices: sum(table[edge][operation] for edge, operation in choices))
-    assert space.decode(scores).choices == best
-
-
-def test_decoding_takes_the_first_of_equals(space):
-    assert space.decode(torch.zeros(space.shape)).choices == tuple(d.options[0] for d in space.decisions())
 
 
 def test_a_routing_runs_what_the_architecture_chose(space):

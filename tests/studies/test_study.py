@@ -252,11 +252,12 @@ def test_a_folder_is_used_by_one_study_alone(plan_file, begun, tmp_path):
             run_study(plan, folder, resume=True)
 
 
-@pytest.mark.parametrize("values", [{"version": 2}, {"version": 1, "hash": "0"}, []])
+@pytest.mark.parametrize("values", [{"version": 2}, {"hash": "0"}, {"epochs": [1]}, {"seconds": "long"}, []])
 def test_a_state_of_another_kind_is_refused(plan_file, begun, values):
     plan = read_plan(plan_file())
     home = begun(plan)
-    (home / NAME).write_text(json.dumps(values), "utf-8")
+    known = json.loads((home / NAME).read_text("utf-8"))
+    (home / NAME).write_text(json.dumps(known | values if values else values), "utf-8")
     with pytest.raises(UserError):
         run_study(plan, home, resume=True)
 

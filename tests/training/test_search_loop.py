@@ -150,6 +150,24 @@ def test_a_stop_while_the_data_is_judged_is_done_again(tmp_path, batch):
     assert finish(tmp_path / "run", curriculum) == expected
 
 
+def test_a_search_that_is_stopped_in_what_follows_an_epoch_goes_on_exactly(whole, tmp_path):
+    """As in a ranking; ``superloss`` and its like would otherwise move twice."""
+    curriculum, expected = whole
+    trainer = build(tmp_path, curriculum)
+    moved = []
+
+    def stop(loop, epochs, last):
+        moved.append(loop.curriculum.statistics())
+        if epochs == 2:
+            raise Stopped("stopped by a test")
+
+    trainer._after_epoch = stop
+    with pytest.raises(Stopped):
+        trainer.train()
+    assert trainer.curriculum.statistics() == moved[-1]
+    assert finish(tmp_path, curriculum) == expected
+
+
 @pytest.mark.parametrize(("every", "step"), [(None, STEPS + 1), (3, STEPS + 5)])
 def test_a_killed_search_goes_on_from_its_checkpoint_exactly(whole, tmp_path, every, step):
     curriculum, expected = whole
@@ -162,7 +180,7 @@ def test_a_killed_search_goes_on_from_its_checkpoint_exactly(whole, tmp_path, ev
     with pytest.raises(KilledError):
         trainer.train()
     # A row that no checkpoint counts is what a kill right after an epoch leaves.
-    trainer.log.file.append({"phase": "search", "epoch": 99})
+    trainer.log.append({"phase": "search", "epoch": 99})
     assert finish(tmp_path, curriculum) == expected
 
 

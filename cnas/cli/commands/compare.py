@@ -15,8 +15,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from cnas.errors import StorageError
-
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """What ``cnas compare`` takes."""
@@ -34,14 +32,13 @@ def run(given: argparse.Namespace) -> str:
         UserError: a folder is not that of a finished run, or the same run is named twice.
         StorageError: the file cannot be written.
     """
+    from cnas.durable import storage_errors
     from cnas.reports.comparison import group_runs, load_runs, render
 
     runs = load_runs([*given.runs, *given.random])
     count = len(given.runs)
     text = render(group_runs(runs[:count], runs[count:])).rstrip("\n")
     if given.output is not None:
-        try:
+        with storage_errors(given.output):
             Path(given.output).write_text(f"{text}\n", "utf-8")
-        except OSError as problem:
-            raise StorageError(f"cannot write {given.output}: {problem.strerror}") from problem
     return text

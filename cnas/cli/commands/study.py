@@ -14,8 +14,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from cnas.errors import UserError
-
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """What ``cnas study`` takes."""
@@ -44,8 +42,6 @@ def run(given: argparse.Namespace) -> str:
 
     stop = StopSignal(given.stop_after, process_started())
     plan = read_plan(given.plan)
-    if given.jobs < 1:
-        raise UserError(f"--jobs must be at least 1, got {given.jobs}")
     home = Path(given.output_dir or f"runs/{Path(given.plan).stem}")
     study = run_study(plan, home, resume=given.resume, at_once=given.jobs, stop=stop)
     text = f"\n{to_markdown(study)}\n\nwritten to {write_page(study)}"

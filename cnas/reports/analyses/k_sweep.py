@@ -57,13 +57,17 @@ def k_sweep(runs: Sequence[str | Path]) -> KSweep:
         runs: folders whose ``result.json`` has ``benchmark.test_accuracy``, or else ``retrain.test_accuracy``.
 
     Raises:
-        UserError: there is none, one is not finished, or they are not of one algorithm and one measure.
+        UserError: there is none, one is not finished, or they are not of one algorithm, curriculum and measure.
     """
     if not runs:
         raise UserError("runs must name at least one run folder, got none")
     found = [(folder.name, *_accuracy(folder)) for folder in map(Path, runs)]
     first_name, first, measure, _ = found[0]
     by_k: dict[int, dict[int, float]] = {}
+    active = [each.curriculum for _, each, _, _ in found if each.curriculum and each.curriculum.active]
+    kinds = sorted({each.kind for each in active})
+    if len(kinds) > 1 or not all(each.count for each in active):
+        raise UserError(f"runs must be plain or of one curriculum with candidates, got {', '.join(kinds)}")
     for its_name, result, its_measure, accuracy in found:
         if (result.algorithm, its_measure) != (first.algorithm, measure):
             problem = f"{result.algorithm} on {its_measure}, and {first_name} {first.algorithm} on {measure}"
@@ -72,13 +76,9 @@ def k_sweep(runs: Sequence[str | Path]) -> KSweep:
         if seed in by_k.setdefault(k, {}):
             raise UserError(f"runs must differ in curriculum.k or the seed; two have k {k} and seed {seed}")
         by_k[k][seed] = accuracy
-    points = tuple(_point(k, by_seed) for k, by_seed in sorted(by_k.items()))
+    sums = [(k, summarize(list(by_seed.values())), by_seed) for k, by_seed in sorted(by_k.items())]
+    points = tuple(KPoint(k, summary.mean, summary.std, tuple(sorted(by_seed))) for k, summary, by_seed in sums)
     return KSweep(first.algorithm or "no search", measure, points)
-
-
-def _point(k: int, by_seed: dict[int, float]) -> KPoint:
-    summary = summarize(list(by_seed.values()))
-    return KPoint(k, summary.mean, summary.std, tuple(sorted(by_seed)))
 
 
 def _accuracy(folder: Path) -> tuple[RunResult, str, float]:

@@ -75,17 +75,9 @@ def _ranks(table: Table, space: SearchSpace, architectures: Sequence[Architectur
     total = np.zeros(1)
     for decision in space.decisions():
         total = np.add.outer(total, [_log(table[edge][operation]) for edge, operation in decision.options]).ravel()
-    places = [_place(space, architecture) for architecture in architectures]
+    own = [sum(_log(table[edge][operation]) for edge, operation in each.choices) for each in architectures]
     # Equal products are summed in another order, so they may differ in the last digits.
-    return [1 + int((total > total[place] + 1e-9).sum()) for place in places]
-
-
-def _place(space: SearchSpace, architecture: Architecture) -> int:
-    """The index of an architecture when the last decision varies fastest."""
-    place = 0
-    for decision, choice in zip(space.decisions(), architecture.choices, strict=True):
-        place = place * len(decision.options) + decision.options.index(choice)
-    return place
+    return [1 + int((total > sums + 1e-8).sum()) for sums in own]
 
 
 def _log(weight: float) -> float:

@@ -160,12 +160,7 @@ class MixedNode:
         return through_gate[:, :-1] + (through_all - through_gate[:, -1])[:, None]
 
     def differentiate(
-        self,
-        sources_SBH: Tensor,
-        gates_SBH: Tensor,
-        update_SBH: Tensor,
-        grad_BH: Tensor,
-        into: tuple[Tensor, Tensor],
+        self, sources_SBH: Tensor, gates_SBH: Tensor, update_SBH: Tensor, grad_BH: Tensor, into: tuple[Tensor, Tensor]
     ) -> Tensor:
         """The sources' gradient [S, B, H] from that of the node; the caller multiplies it by P.
 
@@ -223,12 +218,7 @@ class PlainNode:
         """None: a plain node has no weights."""
 
     def differentiate(
-        self,
-        sources_1BH: Tensor,
-        gates_1BH: Tensor,
-        update_1BH: Tensor,
-        grad_BH: Tensor,
-        into: tuple[Tensor, Tensor],
+        self, sources_1BH: Tensor, gates_1BH: Tensor, update_1BH: Tensor, grad_BH: Tensor, into: tuple[Tensor, Tensor]
     ) -> Tensor:
         """The source's gradient [1, B, H] from that of the node; ``into`` takes those of gate and update."""
         value = ACTIVATIONS[self.activation](update_1BH)

@@ -76,11 +76,7 @@ class DartsRnnSuperNet(RecurrentSuperNet):
     batch_statistics = True
 
     def __init__(
-        self,
-        sizes: LanguageModelSizes,
-        decisions: Sequence[Decision],
-        operations: Sequence[str],
-        concat: Sequence[int],
+        self, sizes: LanguageModelSizes, decisions: Sequence[Decision], operations: Sequence[str], concat: Sequence[int]
     ) -> None:
         super().__init__(sizes, decisions, operations, len(decisions))
         self.concat, self.memory = tuple(concat), BufferPool()
@@ -173,8 +169,7 @@ class DartsRnnSuperNet(RecurrentSuperNet):
         ]
         if not routing.weights.requires_grad:
             return tables, None
-        idle = [sum((weights_EO[pair] for pair in plan.idle), weights_EO.new_zeros(())) for plan in plans]
-        return tables, torch.stack(idle)
+        return tables, self.idle(weights_EO, set(routing.active[0]))
 
 
 def run_paths(

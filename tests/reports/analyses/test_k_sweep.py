@@ -9,6 +9,9 @@ from cnas.reports.analyses import KPoint, draw_k_sweep, k_sweep, save
 
 ACCURACIES = {None: (91.0, 92.0), 1: (92.5,), 5: (93.0, 92.0, 94.0)}
 
+OTHERS = {"permuted": 5, "competence": 0}
+"""Curricula that are not the paper's, and their K."""
+
 
 @pytest.fixture
 def runs(tmp_path):
@@ -54,10 +57,17 @@ def test_what_does_not_belong_together_is_refused(runs, tmp_path):
     record = {"dataset": "cifar10", "test_accuracy": 90.0}
     darts = write_run(tmp_path / "darts", algorithm="darts_v1", seed=9, benchmark=record)
     trained = write_run(tmp_path / "trained", seed=9, retrain={"test_accuracy": 90.0})
+    permuted, competence = (write_run(tmp_path / name, k=k, seed=9, benchmark=record) for name, k in OTHERS.items())
+    for folder in (permuted, competence):
+        result = json.loads((folder / "result.json").read_text("utf-8"))
+        result["curriculum"] |= {"name": folder.name, "num_candidates": OTHERS[folder.name]}
+        (folder / "result.json").write_text(json.dumps(result), "utf-8")
     unfinished = write_run(tmp_path / "unfinished", finished=False)
     wrong = {
         "darts is darts_v1 on cifar10, looked up, and kNone-s1 gdas on": [*runs, darts],
         "trained is gdas on digits, trained": [*runs, trained],
+        "must be plain or of one curriculum with candidates, got permuted, uncertainty": [*runs, permuted],
+        "must be plain or of one curriculum with candidates, got competence": [runs[0], competence],
         "two have k 5 and seed 1": [*runs, write_run(tmp_path / "again", k=5, seed=1, benchmark=record)],
         "has no result.json, so it is not finished": [unfinished],
         "has no test accuracy in result.json": [write_run(tmp_path / "untested", retrain={"test_perplexity": 90.0})],
