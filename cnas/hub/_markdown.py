@@ -88,15 +88,18 @@ def fill(package: str, template: str, **values: Any) -> str:
         template: the name of its file.
         values: what it is filled with; `plain`, `code`, `block` and `last_part` are its filters.
     """
-    text = _environment(package).get_template(template).render(values)
+    text = environment(package).get_template(template).render(values)
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
 @functools.cache
-def _environment(package: str) -> Any:
+def environment(package: str, *, autoescape: bool = False) -> Any:
+    """What finds the templates of a package and knows our filters; for HTML, it escapes what is filled in."""
     import jinja2  # not by those who only spell a name
 
-    loader = jinja2.PackageLoader(package)
-    found = jinja2.Environment(loader=loader, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    loader, strict = jinja2.PackageLoader(package), jinja2.StrictUndefined
+    found = jinja2.Environment(
+        loader=loader, autoescape=autoescape, trim_blocks=True, lstrip_blocks=True, undefined=strict
+    )
     found.filters.update(plain=plain, code=code, block=block, last_part=last_part)
     return found

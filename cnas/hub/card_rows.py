@@ -8,6 +8,7 @@ from typing import Any
 
 from cnas.curricula import known_class
 from cnas.hub._markdown import last_part
+from cnas.runs.folder import scalars
 from cnas.runs.result import CurriculumSettings, PhaseFigures, RunResult
 
 Rows = list[tuple[str, str]]
@@ -103,7 +104,8 @@ def benchmark_spreads(results: Sequence[RunResult]) -> dict[str, str]:
 
 def _known(result: RunResult) -> list[tuple[str, Any]]:
     record = {} if result.benchmark is None else result.benchmark.to_json()
-    return list(leaves({name: value for name, value in record.items() if name != "baselines"}).items())
+    known = {name: value for name, value in record.items() if name != "baselines"}
+    return [*scalars(known, spelled=last_part).items()]
 
 
 def spread(values: Sequence[float]) -> str:
@@ -118,16 +120,7 @@ def spread(values: Sequence[float]) -> str:
 
 def flat(values: Mapping[str, Any]) -> Rows:
     """Nested mappings as rows with dotted names; of paths the last part alone."""
-    return [(name, _text(value)) for name, value in leaves(values).items()]
-
-
-def leaves(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one with dotted names."""
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        dotted = f"{prefix}{last_part(key)}"
-        found |= leaves(value, f"{dotted}.") if isinstance(value, Mapping) else {dotted: value}
-    return found
+    return [(name, _text(value)) for name, value in scalars(values, spelled=last_part).items()]
 
 
 def _text(value: Any) -> str:

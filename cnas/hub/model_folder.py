@@ -55,22 +55,13 @@ def save_model(network: PreTrainedModel, words: TokenSource, folder: str | Path)
         StorageError: the disk refused; an earlier folder is untouched.
     """
     expected, count, stock = network.config.vocab_size, len(words), not hasattr(network.config, "pad_row")
-    if _pad_row(network) is not None and not _has_pad(words):
+    if getattr(network.config, "pad_row", None) is not None and getattr(words, "pad_token", None) is None:
         expected -= 1
     if expected != count:
         raise UserError(f"words must be as many as the network's vocab_size {expected}, got {count}")
     kind = padded if isinstance(words, PreTrainedTokenizerFast) else build_tokenizer
     tokenizer = kind(words, own_pad=not stock)
     return save_network(_with_special_ids(network, tokenizer), tokenizer, folder)
-
-
-def _pad_row(network: PreTrainedModel) -> int | None:
-    row: int | None = getattr(network.config, "pad_row", None)
-    return row
-
-
-def _has_pad(words: TokenSource) -> bool:
-    return isinstance(words, PreTrainedTokenizerFast) and words.pad_token is not None
 
 
 def save_network(
@@ -138,7 +129,8 @@ def generate_lines(
     if not (Path(source) / "config.json").is_file():
         raise UserError(f"model must be a folder with a config.json, got {Path(source).name!r}")
     try:
-        return _lines(*_load(source), count, seed, max_words, prompt)
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+        return _lines(load_network(source), tokenizer, count, seed, max_words, prompt)
     except Exception as problem:  # four formats, each with parsers of its own
         reason = " ".join(f"{type(problem).__name__}: {problem}".split())[:160]
         raise UserError(f"model {Path(source).name!r} cannot be used: {reason}") from problem
@@ -174,7 +166,7 @@ def _line(ids: list[int], prompt: int, tokenizer: PreTrainedTokenizerFast) -> st
 def _with_special_ids(network: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
     """A copy that knows the special words, with a row for ``<pad>``."""
     network = copy.deepcopy(network)
-    if _pad_row(network) is None and len(tokenizer) > network.config.vocab_size:
+    if getattr(network.config, "pad_row", None) is None and len(tokenizer) > network.config.vocab_size:
         with _undisturbed(network, 0), torch.no_grad():
             network.resize_token_embeddings(len(tokenizer), mean_resizing=False).weight[tokenizer.pad_token_id] = 0
         network.config.pad_row = tokenizer.pad_token_id
@@ -198,15 +190,9 @@ def load_network(folder: str | Path) -> PreTrainedModel:
 
 def _never_drawn(network: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> list[int] | None:
     """The tokens that are no text: the unknown one, and that of padding where `pad_row` does not exclude it already."""
-    ids = {tokenizer.unk_token_id, *([tokenizer.pad_token_id] if _pad_row(network) is None else [])}
+    drawn = getattr(network.config, "pad_row", None) is None
+    ids = {tokenizer.unk_token_id, tokenizer.pad_token_id if drawn else None}
     return sorted(ids - {None, tokenizer.eos_token_id}) or None
-
-
-def _load(folder: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
-    """The network and the tokenizer of a folder; code of its own and weights that are pickles are refused unasked."""
-    with _quiet():
-        network = AutoModelForCausalLM.from_pretrained(folder, use_safetensors=True, trust_remote_code=False)
-        return network, AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
 
 
 @contextlib.contextmanager

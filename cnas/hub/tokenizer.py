@@ -15,7 +15,7 @@ from tokenizers.normalizers import Sequence as Chain
 from tokenizers.pre_tokenizers import Split
 from transformers import PreTrainedTokenizerFast
 
-from cnas.data.vocabulary import BLANKS, LINE_ENDS
+from cnas.data.vocabulary import BLANKS, EOS, LINE_ENDS, UNK
 from cnas.data.vocabulary import words as split_words
 from cnas.errors import UserError
 
@@ -26,14 +26,12 @@ CASED_WORDS = 8
 """Up to so many words with capitals (PTB has one, ``N``), a vocabulary counts as lower-case."""
 
 
-def build_tokenizer(
-    words: Sequence[str], unk: str = "<unk>", eos: str = "<eos>", *, own_pad: bool = True
-) -> PreTrainedTokenizerFast:
+def build_tokenizer(words: Sequence[str], *, own_pad: bool = True) -> PreTrainedTokenizerFast:
     r"""A tokenizer whose ids are places in ``words``.
 
     Lines and words are those of `cnas.data.vocabulary`, as in training: text is split at blanks alone, so ``n't``,
-    ``mr.`` and ``<unk>`` stay whole. The end of a line is ``eos``; blank lines add nothing, but a text that begins
-    with one begins with ``eos``, as the text of a measurement does. A word of the vocabulary is always itself;
+    ``mr.`` and ``<unk>`` stay whole. The end of a line is ``<eos>``; blank lines add nothing, but a text that begins
+    with one begins with ``<eos>``, as the text of a measurement does. A word of the vocabulary is always itself;
     where nearly all of them are lower-case, other words are lower-cased before they are looked up, so that a prompt
     with capitals is understood.
 
@@ -43,13 +41,11 @@ def build_tokenizer(
     What fills up the shorter rows of a batch is ``<pad>``, whose id comes after those of the words.
 
     Args:
-        words: the vocabulary in the order of its ids, ``unk`` and ``eos`` among them.
-        unk: what stands for unknown words.
-        eos: what ends a line; also begins a text.
-        own_pad: whether there is ``<pad>``; otherwise ``eos`` fills up rows, and there is no id but those of words.
+        words: the vocabulary in the order of its ids, ``<unk>`` and ``<eos>`` among them.
+        own_pad: whether there is ``<pad>``; otherwise ``<eos>`` fills up rows, and there is no id but those of words.
 
     Raises:
-        UserError: a word is there twice, is empty or holds white space, or ``unk`` or ``eos`` is missing.
+        UserError: a word is there twice, is empty or holds white space, or ``<unk>`` or ``<eos>`` is missing.
 
     Example:
         >>> tokenizer = build_tokenizer(["<unk>", "<eos>", "the", "cat", "N"])
@@ -58,19 +54,19 @@ def build_tokenizer(
         >>> tokenizer.decode([2, 3, 1])
         ' the cat <eos>'
     """
-    _check(words, unk, eos)
-    lines = Replace(Regex(f"[{BLANKS}]*[{LINE_ENDS}][{BLANKS}]*"), f" {eos} ")
-    pad = _unused("pad", words) if own_pad else eos
-    apart = Chain([_apart(special) for special in dict.fromkeys((unk, eos, pad))])
-    backend = Tokenizer(WordLevel({apart.normalize_str(word): id for id, word in enumerate(words)}, unk_token=unk))
-    backend.normalizer = Chain([lines, Replace(Regex(f"[{BLANKS}]+"), " "), apart, *_lower_case(words, (unk, eos))])
+    _check(words)
+    lines = Replace(Regex(f"[{BLANKS}]*[{LINE_ENDS}][{BLANKS}]*"), f" {EOS} ")
+    pad = _unused("pad", words) if own_pad else EOS
+    apart = Chain([_apart(special) for special in dict.fromkeys((UNK, EOS, pad))])
+    backend = Tokenizer(WordLevel({apart.normalize_str(word): id for id, word in enumerate(words)}, unk_token=UNK))
+    backend.normalizer = Chain([lines, Replace(Regex(f"[{BLANKS}]+"), " "), apart, *_lower_case(words, (UNK, EOS))])
     backend.pre_tokenizer = Split(" ", "removed")
     backend.decoder = DecoderSequence([Prefix(Regex("^(?=.)"), " "), Prefix(_INNER, "")])
     return PreTrainedTokenizerFast(
         tokenizer_object=backend,
-        unk_token=_special(unk),
-        bos_token=_special(eos),
-        eos_token=_special(eos),
+        unk_token=_special(UNK),
+        bos_token=_special(EOS),
+        eos_token=_special(EOS),
         pad_token=_special(pad),
         model_input_names=["input_ids", "attention_mask"],
         clean_up_tokenization_spaces=False,
@@ -92,14 +88,14 @@ def padded(tokenizer: PreTrainedTokenizerFast, *, own_pad: bool = True) -> PreTr
     return tokenizer
 
 
-def _check(words: Sequence[str], unk: str, eos: str) -> None:
+def _check(words: Sequence[str]) -> None:
     if len(set(words)) != len(words):
         repeated = next(word for index, word in enumerate(words) if word in words[:index])
         raise UserError(f"words must differ from each other, got {repeated!r} twice")
     for word in words:
         if split_words(word) != [word]:
             raise UserError(f"words must be without white space and not empty, got {word!r}")
-    for special in (unk, eos):
+    for special in (UNK, EOS):
         if special not in words:
             raise UserError(f"words must contain {special!r}, got {len(words)} others")
 

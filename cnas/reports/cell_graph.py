@@ -18,7 +18,6 @@ from matplotlib.patches import FancyArrowPatch
 from matplotlib.transforms import Bbox
 
 from cnas.reports.drawing import INK, MUTED, PAPER, SERIES, WIDTH, Drawing, finish
-from cnas.reports.record import RunRecord
 from cnas.spaces.base import SearchSpace
 from cnas.types import Architecture
 
@@ -96,13 +95,6 @@ def places(graph: nx.DiGraph) -> Places:
         last = min(depth.values())
         xs = {node: 1.0 if level in (0, last) else 2.0 * (level % 2 == 0) for node, level in depth.items()}
     return {node: (xs[node], float(depth[node])) for node in sorted(graph)}
-
-
-def draw_cell_graph(record: RunRecord) -> Drawing | None:
-    """The cell that was found or given; None where there is none yet."""
-    if record.space is None or record.architecture is None:
-        return None
-    return draw_architecture(record.space, record.architecture)
 
 
 def draw_architecture(space: SearchSpace, architecture: Architecture) -> Drawing:

@@ -7,12 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from cnas.durable import replace_file, storage_errors
-from cnas.hub._markdown import one_line
+from cnas.hub._markdown import environment, one_line
 from cnas.reports import tables
-from cnas.reports.cell_graph import draw_cell_graph
+from cnas.reports.cell_graph import draw_architecture
 from cnas.reports.collapse import alarms
 from cnas.reports.curves import PHASES, draw_accuracy, draw_comparison, draw_learning_curve
 from cnas.reports.drawing import Drawing, style
@@ -122,11 +120,7 @@ def compose(sections: Sequence[Section], *, numbered: bool = False, **about: Any
             ``headlines``, ``unfinished``, ``notation`` and ``part``.
     """
     kept = [section for section in sections if any(section.blocks)]
-    loader, strict = jinja2.PackageLoader("cnas.reports"), jinja2.StrictUndefined
-    environment = jinja2.Environment(
-        loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=strict
-    )
-    html = environment.get_template("report.html.jinja").render(sections=kept, **about)
+    html = environment("cnas.reports", autoescape=True).get_template("report.html.jinja").render(sections=kept, **about)
     return Page(html, _named(kept, numbered))
 
 
@@ -196,9 +190,10 @@ def _curves(record: RunRecord, heading: str) -> Block:
 def _cell(record: RunRecord, heading: str) -> Block:
     if record.space is not None and has_sizes(record.space) and (record.architecture or not record.notation):
         return _sizes(record, record.space, heading)
-    drawings = [drawing for drawing in (draw_cell_graph(record), draw_probes(record)) if drawing]
+    probes = [drawing for drawing in [draw_probes(record)] if drawing]
     if record.space is None or record.architecture is None:
-        return Block(heading, drawings, notes=[_UNREAD.format(record.part)] if record.notation else [])
+        return Block(heading, probes, notes=[_UNREAD.format(record.part)] if record.notation else [])
+    drawings = [draw_architecture(record.space, record.architecture), *probes]
     used, found = tables.operations(record.space, record.architecture), alarms(record.space, record.architecture)
     return Block(heading, drawings, [used], [_COLLAPSED if found else _SOUND], found)
 

@@ -232,11 +232,12 @@ def _same(name: str, mine: Any, theirs: Any) -> bool:
     return same_place(mine, theirs) or same_content(mine, theirs)
 
 
-def scalars(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested dicts as one, with dotted names."""
+def scalars(values: Mapping[str, Any], prefix: str = "", spelled: Callable[[str], str] = str) -> dict[str, Any]:
+    """Nested mappings as one, with dotted names; ``spelled`` says how each part of them is written."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
-        flat |= scalars(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+        dotted = f"{prefix}{spelled(name)}"
+        flat |= scalars(value, f"{dotted}.", spelled) if isinstance(value, Mapping) else {dotted: value}
     return flat
 
 

@@ -56,8 +56,8 @@ def read_grid(path: Path | str) -> Grid:
     searches: dict[str, Job] = {}
     references: dict[str, Job] = {}
     try:
-        file = read(Path(path))
-        for part in file.parts:
+        parts, executors = read(Path(path))
+        for part in parts:
             found = [_job(config, about) for config, about in _cells(part)]
             for job in found:
                 searches.setdefault(job.name, job)
@@ -67,7 +67,7 @@ def read_grid(path: Path | str) -> Grid:
     except UserError as problem:
         raise UserError(f"grid {path}: {problem}") from problem
     kept = [job for name, job in references.items() if name not in searches]
-    return Grid(tuple(searches.values()), tuple(kept), file.executors)
+    return Grid(tuple(searches.values()), tuple(kept), executors)
 
 
 @dataclass(frozen=True)

@@ -42,24 +42,14 @@ class Part:
     random: int
 
 
-@dataclass(frozen=True)
-class GridFile:
-    """What a grid file says.
-
-    Args:
-        parts: their runs together make up the sweep.
-        executors: settings by the executor's name.
-    """
-
-    parts: tuple[Part, ...]
-    executors: Mapping[str, Mapping[str, Any]]
-
-
-def read(path: Path) -> GridFile:
+def read(path: Path) -> tuple[tuple[Part, ...], Mapping[str, Mapping[str, Any]]]:
     """Read a file and check its form.
 
     Args:
         path: of the file.
+
+    Returns:
+        (the parts, whose runs together make up the sweep; settings by the executor's name).
 
     Raises:
         UserError: it cannot be read, is not YAML, or a key or value is not allowed.
@@ -72,7 +62,7 @@ def read(path: Path) -> GridFile:
     found = tuple(_part(path.parent, shared, part, f"parts[{index}]") for index, part in enumerate(parts))
     for name, value in settings.items():
         _check(isinstance(value, dict), f"{name} must be a mapping", value)
-    return GridFile(found, settings)
+    return found, settings
 
 
 def _part(folder: Path, shared: dict[str, Any], own: Any, where: str) -> Part:

@@ -64,5 +64,6 @@ def test_equal_cells_give_equal_files_and_the_report_the_same_one(tmp_path):
     assert first == second
     (tmp_path / "result.json").write_text(json.dumps(result_of(space, text)), "utf-8")
     with style():
-        drawing = cell_graph.draw_cell_graph(read_run(Path(tmp_path)))
+        record = read_run(Path(tmp_path))
+        drawing = cell_graph.draw_architecture(record.space, record.architecture)
     assert drawing.svg.encode() == first

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -58,13 +58,13 @@ class Settings:
             executor = submitit.AutoExecutor(folder=home / FILES, cluster=self.cluster)
         except (RuntimeError, ValueError) as problem:
             raise UserError(f"slurm.cluster {self.cluster}: {' '.join(str(problem).split())[:200]}") from problem
-        named = {name: value for name, value in asdict(self).items() if value is not None}
+        named = {name: getattr(self, name) for name in ("partition", "account", "qos", "constraint")}
         executor.update_parameters(
             name="cnas",
             timeout_min=self.minutes,
             cpus_per_task=self.cores,
             gpus_per_node=self.gpus,
-            **{f"slurm_{name}": named[name] for name in ("partition", "account", "qos", "constraint") if name in named},
+            **{f"slurm_{name}": value for name, value in named.items() if value is not None},
         )
         work = make_supervisor()
         yield lambda command, log: SlurmJob(
