@@ -32,10 +32,11 @@ def random_cells(config: RunConfig, count: int) -> list[RunConfig]:
     for attempt in range(TRIES * count if count <= space.size else 0):
         drawn[space.sample(generator(config.seed, f"plan/{space.name}", attempt)).to_str()] = None
         if len(drawn) == count:
-            return [replace(plain, architecture=architecture) for architecture in drawn]
-    raise UserError(
-        f"random must be at most {len(drawn) or space.size}, the architectures of {space.name}, got {count}"
-    )
+            break
+    if len(drawn) < count:
+        most = len(drawn) or space.size
+        raise UserError(f"random must be at most {most}, the architectures of {space.name}, got {count}")
+    return [replace(plain, architecture=architecture) for architecture in drawn]
 
 
 def references_of(searches: Iterable[RunConfig], count: int) -> list[RunConfig]:
