@@ -151,7 +151,7 @@ def test_a_searched_transformer_is_shared_and_loaded_where_cnas_is_not(tmp_path)
         search, report, generate, push = lines
         folder = tmp_path / word(search, -1)
         result = json.loads((folder / "result.json").read_text("utf-8"))
-        assert result["retrain"]["parameters"] <= float(word(search, 7).partition("<=")[2])
+        assert result["retrain"]["parameters"] <= float(word(search, 5).partition("<=")[2])
         assert result["architecture"]["string"] in walk.printed[search]
         page = (tmp_path / walk.printed[report].strip()).read_text("utf-8")
         assert "<strong>Loss against parameters</strong>" in page

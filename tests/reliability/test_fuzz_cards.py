@@ -75,11 +75,11 @@ def test_fields_of_any_type_make_a_card(budget, measured):
 def test_a_card_that_escapes_nothing_is_found(monkeypatch):
     """The mutant: text goes into the card as it is."""
     monkeypatch.setattr(_markdown, "plain", str)
-    for cached in (_markdown._environment, injection.harmless):
+    for cached in (_markdown.environment, injection.harmless):
         cached.cache_clear()
     try:
         with pytest.raises(AssertionError):
             injection.check("<script>alert(1)</script>")
     finally:
-        for cached in (_markdown._environment, injection.harmless):
+        for cached in (_markdown.environment, injection.harmless):
             cached.cache_clear()

@@ -26,8 +26,8 @@ def record(judged):
 def everything(record):
     with style():
         found = [draw_learning_curve(record, "search"), draw_learning_curve(record, "retrain")]
-        found += [draw_architecture(record.space, record.architecture), draw_probes(record)]
-        found += [*draw_policy(record), *draw_weights(record)]
+        found += [draw_architecture(record.space, record.architecture)] if record.architecture else []
+        found += [draw_probes(record), *draw_policy(record), *draw_weights(record)]
     return [drawing for drawing in found if drawing is not None]
 
 
