@@ -11,7 +11,7 @@ from cnas.errors import StorageError
 from cnas.reports.report import report_run
 from cnas.runs.devices import environment
 from cnas.runs.folder import RunFolder, chosen
-from cnas.runs.latency import measured_task
+from cnas.runs.latency import measured_task, read_latency
 from cnas.runs.result import RunResult
 from cnas.runs.task import RetrainResult, Task
 from cnas.training.context import RunContext
@@ -40,7 +40,7 @@ def conclude(
     more["environment"] = environment(context.accelerator) | context.graphs.describe()
     figures = None if trained is None else trained.figures
     # What was measured for the search is known of the architecture, too.
-    known = measured_task(task, home.path) if found["search"] else task
+    known = measured_task(task, home.path) if found["search"] and read_latency(home.path) else task
     result = result_of(known, architecture, found["search"], figures, **more, **_peak_memory())
     if context.accelerator.is_main_process:
         try:

@@ -14,6 +14,7 @@ from typing import Any
 
 from cnas.algorithms.base import GROUP
 from cnas.data.base import OrderedBatches
+from cnas.durable import storage_errors
 from cnas.errors import UserError
 from cnas.runs.folder import RunFolder
 from cnas.spaces.base import SearchSpace
@@ -88,9 +89,14 @@ class Ranker:
                     self._write(file, found)
 
     def forget(self) -> None:
-        """Drop what an earlier search in this folder has left: a new one begins."""
+        """Drop what an earlier search in this folder has left: a new one begins.
+
+        Raises:
+            StorageError: the disk refuses.
+        """
         for path in (self.home.path / FOLDER).glob("epoch-*.json"):
-            path.unlink(missing_ok=True)
+            with storage_errors(str(path)):
+                path.unlink(missing_ok=True)
 
     def _score(self, loop: SearchLoop, scoring: str, start: int) -> list[float]:
         losses: list[float] = []
