@@ -5,6 +5,8 @@ Legend: A architectures, in the benchmark's own order.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -169,6 +171,16 @@ class TabularBenchmark(ABC):
             dataset: 1 + len(self) - np.searchsorted(known, self.quality(dataset), "right")
             for dataset, known in ascending.items()
         }
+
+    @property
+    def fingerprint(self) -> str:
+        """The sha256 of the architectures and their values: the same for equal tables, whatever their files."""
+        values = {dataset: column.tolist() for dataset, column in self._values.items()}
+        return hashlib.sha256(json.dumps([self.architectures, values]).encode()).hexdigest()
+
+    def ceiling(self) -> tuple[float, int] | None:
+        """How far two trainings of the same architectures agree: Kendall's τ, and of how many; None if nobody knows."""
+        return None
 
     def ranks(self, dataset: str) -> NDArray[np.int64]:
         """The place of every architecture among all, int64 [A], 1 being the best; equal ones share the better place.

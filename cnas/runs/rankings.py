@@ -45,6 +45,9 @@ class Rated:
 class Ranker:
     """Scores a fixed set of architectures after some epochs of a search, and always after the last one.
 
+    Where it does so after some, it does before the first one as well: what the ranking of weights that have learned
+    nothing is worth.
+
     Args:
         space: of the architectures.
         architectures: their strings.
@@ -66,7 +69,7 @@ class Ranker:
 
         Args:
             loop: the search.
-            epoch: how many epochs are over.
+            epoch: how many epochs are over; 0 before the first.
             last: whether no more follow.
 
         Raises:
@@ -94,7 +97,7 @@ class Ranker:
         Raises:
             StorageError: the disk refuses.
         """
-        for path in (self.home.path / FOLDER).glob("epoch-*.json"):
+        for path in (self.home.path / FOLDER).glob("*.json"):
             with storage_errors(str(path)):
                 path.unlink(missing_ok=True)
 

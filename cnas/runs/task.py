@@ -27,7 +27,7 @@ from cnas.runs.result import RunResult
 from cnas.spaces.base import SearchSpace
 from cnas.training.evaluate import Compute, Preprocess
 from cnas.training.retrain import retrain_curriculum
-from cnas.training.search_parts import check_candidates, check_optimizer_fits, dataset_info
+from cnas.training.search_parts import check_candidates, check_optimizer_fits, set_up
 from cnas.training.step_graphs import StepGraphs
 from cnas.types import Architecture
 
@@ -165,8 +165,7 @@ class Task(ABC):
         if config.curriculum:
             check_candidates(config.curriculum, algorithm, config.trainer)
             if config.curriculum.needs_words:
-                train = self.search_data().train
-                config.curriculum.setup(train.num_units, dataset_info(train, words=config.images is None))
+                set_up(config.curriculum, self.search_data().train, config.seed)
 
     @abstractmethod
     def search_data(self) -> SearchData:

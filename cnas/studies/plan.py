@@ -46,6 +46,8 @@ class Gate:
     seeds: tuple[int, ...]
     min_tau: float
     """The least mean of Kendall's τ over the seeds."""
+    min_ceiling: float | None
+    """Of the table: so well must two trainings of the same architectures agree, or nothing is run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,6 +248,8 @@ def read_plan(path: Path | str) -> Plan:
         if not isinstance(values, Mapping):
             raise UserError(f"the file must be a mapping, got {display(values)}")
         values = {**DEFAULTS, **values}
+        if isinstance(values["gate"], Mapping):
+            values["gate"] = {"min_ceiling": None, **values["gate"]}
         plan = from_dict(Plan, {**values, "flags": _flags(values["flags"], "flags"), "arms": _arms(values.get("arms"))})
         plan.configs  # noqa: B018 - flags are checked by making the runs
         return plan

@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from cnas.benchmarks.tabular import TabularBenchmark
 from cnas.errors import CnasError, UserError
 from cnas.runs.devices import PACKAGES
 from cnas.runs.task import load_task
@@ -117,7 +118,7 @@ def run_study(
     if at_once is not None and at_once < 1:
         raise UserError(f"--jobs must be at least 1, got {at_once}")
     benchmark = check(plan)
-    state = StudyState.open(Path(home), plan, resume=resume)
+    state = StudyState.open(Path(home), plan, benchmark.fingerprint, resume=resume)
     begun, before = time.monotonic(), state.seconds
     state.save()
     stop = StopSignal() if stop is None else stop
@@ -145,7 +146,7 @@ def run_study(
     return study
 
 
-def check(plan: Plan) -> Any:
+def check(plan: Plan) -> TabularBenchmark:
     """The table of a study; every arm is checked as far as a run checks itself before it starts.
 
     Args:
@@ -154,7 +155,8 @@ def check(plan: Plan) -> Any:
     Raises:
         UserError: an arm has no table or another one, its data cannot be read, or a field does not fit it.
     """
-    benchmark, tables = None, {config.table for config in plan.configs.values()}
+    benchmark: TabularBenchmark | None = None
+    tables = {config.table for config in plan.configs.values()}
     if None in tables or len(tables) > 1:
         found = ", ".join(sorted(map(str, tables)))
         raise UserError(
@@ -169,7 +171,22 @@ def check(plan: Plan) -> Any:
         benchmark, known = task.benchmark, task.config.space.build_supernet().scorings
         if plan.scoring not in known:
             raise UserError(f"scoring must be one of {', '.join(known)} for arms.{arm}, got {plan.scoring}")
+    assert benchmark is not None
+    _check_ceiling(plan, benchmark)
     return benchmark
+
+
+def _check_ceiling(plan: Plan, benchmark: TabularBenchmark) -> None:
+    """Raise a `UserError` where two trainings of the table's architectures agree too little to measure anything by."""
+    least = None if plan.gate is None else plan.gate.min_ceiling
+    if least is not None:
+        tau, count = benchmark.ceiling() or (None, 0)
+        if tau is None or tau < least:
+            found = "nobody knows" if tau is None else f"{tau:.3f} on {count} architectures"
+            raise UserError(
+                f"gate.min_ceiling must be at most what two trainings of the architectures of {benchmark.source} agree "
+                f"to ({found}), got {least}"
+            )
 
 
 class _Sitting:
@@ -181,7 +198,7 @@ class _Sitting:
         how: arguments of `run_many`.
     """
 
-    def __init__(self, state: StudyState, benchmark: Any, how: Mapping[str, Any]) -> None:
+    def __init__(self, state: StudyState, benchmark: TabularBenchmark, how: Mapping[str, Any]) -> None:
         self.state, self.plan, self.home = state, state.plan, state.home
         self.benchmark, self.how = benchmark, how
         self.codes: dict[str, int] = {}

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any, ClassVar
 
+from cnas.curricula import Progress
 from cnas.errors import NonFiniteError, Stopped
 from cnas.training.bad_steps import READ_EVERY, TRIES, Trouble
 from cnas.training.callbacks import Requests
@@ -96,6 +97,7 @@ class AccelerateLoop(WeightSteps):
         self._clock = time.perf_counter()
         self.context.graphs.reset(self.config.num_train_epochs * len(self.batches))
         self._call("on_train_begin")
+        self.begin()
         while self.progress.epoch < self.config.num_train_epochs and (self.progress.batch or not self.ended):
             before = self.count_time()
             try:
@@ -112,6 +114,13 @@ class AccelerateLoop(WeightSteps):
             self.hidden_state = None
             self.save()
         self._call("on_train_end")
+
+    def begin(self) -> None:
+        """What comes before the first step: at the very beginning too there is a state to go back to."""
+        trouble, place = self.guard.trouble, self.progress
+        if not trouble.starts and place.batch == 0:
+            self.guard.trouble = replace(trouble, starts=(place.step,))
+            self.save()
 
     def _report(self, row: dict[str, Any]) -> None:
         """Write the row of an epoch and show it to the callbacks; all processes learn whether one ends the training."""
@@ -130,6 +139,15 @@ class AccelerateLoop(WeightSteps):
         loss = place.loss_sum / max(self.guard.trouble.good, 1)
         return {"phase": self.phase, "epoch": place.epoch + 1, "step": place.step, "train_loss": loss}
 
+    def training_progress(self, batch: int) -> Progress:
+        """How far the training is, as curricula know it.
+
+        Args:
+            batch: how many batches of the epoch are over.
+        """
+        place = self.progress
+        return Progress(place.epoch, self.config.num_train_epochs, place.step, batch, len(self.batches))
+
     def count_time(self) -> float:
         """Bring the seconds of `progress` up to now; returns them."""
         now = time.perf_counter()
@@ -138,11 +156,7 @@ class AccelerateLoop(WeightSteps):
         return self.progress.seconds
 
     def _run_steps(self) -> None:
-        trouble, place = self.guard.trouble, self.progress
-        if not trouble.starts and place.batch == 0:
-            # At the very beginning too there is a state to go back to.
-            self.guard.trouble = replace(trouble, starts=(place.step,))
-            self.save()
+        place = self.progress
         self.batches = self.batches.at_epoch(place.epoch)
         if place.batch == 0:
             self._call("on_epoch_begin")

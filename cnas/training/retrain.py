@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from transformers import TrainerCallback
 
-from cnas.curricula import Curriculum, Progress, curriculum_class
+from cnas.curricula import Curriculum, curriculum_class
 from cnas.data.base import OrderedBatches
 from cnas.errors import NonFiniteError, UserError
 from cnas.random import HOST
@@ -31,7 +31,7 @@ from cnas.training.context import RunContext
 from cnas.training.loop import AccelerateLoop
 from cnas.training.optimizers import averaged_sgd
 from cnas.training.scoring import network_units
-from cnas.training.search_parts import dataset_info
+from cnas.training.search_parts import is_text, set_up
 from cnas.training.weight_step import Pass
 from cnas.types import Batch, Output
 
@@ -89,12 +89,8 @@ class Retrainer(AccelerateLoop):
             config.check_whole_batches("retrain.")
         super().__init__(network, train, config, context, callbacks)
         self.network, self.validate = network, validate
-        self.curriculum: Curriculum | None = None
-        if config.curriculum is not None:
-            words = train.batch(0, slice(0, 1)).labels.dim() > 1
-            info = dataset_info(train, words=words)
-            ready = retrain_curriculum(config.curriculum, words=words)
-            self.curriculum = ready.setup(train.num_units, info, context.seed, context.device)
+        known = None if config.curriculum is None else retrain_curriculum(config.curriculum, words=is_text(train))
+        self.curriculum = set_up(known, train, context.seed, context.device)
         self.history: list[float] = []
         self.best: dict[str, Tensor] = {}
 
@@ -149,8 +145,7 @@ class Retrainer(AccelerateLoop):
         if self.curriculum is None:
             return {}
         used = self.curriculum.statistics() | self.curriculum.traces()
-        place, batches = self.progress, len(self.batches)
-        progress = Progress(place.epoch, self.config.num_train_epochs, place.step, batches, batches)
+        progress = self.training_progress(len(self.batches))
         if self.curriculum.due(progress):
             count = self.batches.num_units
             ids_U, losses_KU = torch.arange(count, device=HOST), torch.empty(0, count, device=HOST)

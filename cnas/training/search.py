@@ -23,7 +23,7 @@ from torch import Tensor
 from transformers import TrainerCallback
 
 from cnas.algorithms.base import GROUP, SearchContext
-from cnas.curricula import Curriculum, Progress
+from cnas.curricula import Progress
 from cnas.data.base import OrderedBatches
 from cnas.errors import NonFiniteError, Stopped
 from cnas.metrics import perplexity
@@ -36,7 +36,7 @@ from cnas.training.context import RunContext
 from cnas.training.loop import AccelerateLoop
 from cnas.training.scored import keep_losses, scored_points
 from cnas.training.scoring import Scorer, unit_means
-from cnas.training.search_parts import SearchParts, check_candidates, check_optimizer_fits, dataset_info
+from cnas.training.search_parts import SearchParts, check_candidates, check_optimizer_fits, set_up
 from cnas.training.weight_step import Pass, run_ahead
 from cnas.types import Architecture, Batch, Output, Routing, SearchResult
 
@@ -49,8 +49,8 @@ class SearchLoop(AccelerateLoop):
         config: sizes of the loop.
         context: accelerator, run folder, seed.
         callbacks: called at the events of the loop.
-        after_epoch: called when an epoch is done, and once more after the last one, with the loop, how many epochs are
-            over and whether no more follow; it must not change the loop, and its time does not count as the search's.
+        after_epoch: called before the first epoch, after each, and once more after the last, with the loop, how many
+            are over and whether no more follow; it must not change the loop, and takes none of the search's time.
 
     Raises:
         UserError: K is above the number of architectures, or a supernet that normalises batches gets too small ones.
@@ -77,10 +77,7 @@ class SearchLoop(AccelerateLoop):
         self.parts, self._after_epoch = parts, after_epoch
         self.callbacks.metric(dict.fromkeys(("eval_loss", f"eval_{self._figure}"), 0.0))
         self.algorithm = parts.algorithm  # In host memory: it is tiny, and every process draws the same routings there.
-        self.curriculum: Curriculum | None = None
-        if parts.curriculum and parts.curriculum.active:
-            info = dataset_info(parts.train, words=not parts.supernet.classifies)
-            self.curriculum = parts.curriculum.setup(info.num_units, info, context.seed, context.device)
+        self.curriculum = set_up(parts.curriculum, parts.train, context.seed, context.device)
         self.scorer = Scorer(parts.supernet, parts.space, context)
         self.bilevel = Bilevel(parts.supernet, parts.arch or parts.valid, config, context)
 
@@ -101,6 +98,13 @@ class SearchLoop(AccelerateLoop):
         scored = scored_points(known, self.parts.space, self.validation_losses, context)
         return SearchResult(architecture, *taken, figures, trouble, front=front, scored=scored)
 
+    def begin(self) -> None:
+        """Save the state to go back to; what shared weights are worth before they learn may be measured."""
+        super().begin()
+        if not self.progress.step:
+            with self._afterwards():
+                self._call_after_epoch(0, last=False)
+
     def validation_losses(self, architectures: Sequence[Architecture]) -> list[float]:
         """The mean loss of each architecture on all validation batches, with the weights the search has left.
 
@@ -119,7 +123,7 @@ class SearchLoop(AccelerateLoop):
 
     @contextmanager
     def _afterwards(self) -> Iterator[None]:
-        """All epochs are saved; what comes after them is done again once it was stopped."""
+        """The state is saved, and stays as it is; what is done meanwhile is done again once it was stopped."""
         with self.located(self.advice):
             try:
                 yield
@@ -129,7 +133,7 @@ class SearchLoop(AccelerateLoop):
     def train_step(self, index: int) -> Requests:
         """Reweight the batch under ``refresh="step"`` (Algorithm 1), and learn architecture and weights from it."""
         batch, order = self.fetch(index), self.algorithm.arch_order
-        source = self.curriculum and self.curriculum.source_in_step(self._training_progress(index))
+        source = self.curriculum and self.curriculum.source_in_step(self.training_progress(index))
         if source == "candidates":
             self._reweight_batch(batch, index)
         parts = self.in_parts(batch, self.curriculum)
@@ -175,7 +179,7 @@ class SearchLoop(AccelerateLoop):
 
     def _reweight_batch(self, batch: Batch, index: int, trained: Tensor | None = None) -> None:
         """Reweight by the losses [K, b, ...] of paths that are trained, where they are given, else of candidates."""
-        total, progress = self.batches.rows(index), self._training_progress(index)
+        total, progress = self.batches.rows(index), self.training_progress(index)
         unit_ids = self.processes.gather_rows(batch.unit_ids, total)
         if trained is not None:
             losses = self.processes.gather_rows(trained, total, dim=1)
@@ -193,10 +197,6 @@ class SearchLoop(AccelerateLoop):
         assert self.curriculum is not None
         found_KU = unit_ids_U.new_empty(0, len(unit_ids_U), dtype=torch.float32) if losses_KU is None else losses_KU
         self.guard.trouble = self.guard.trouble.without(self.curriculum.update(unit_ids_U, found_KU, progress))
-
-    def _training_progress(self, batch: int) -> Progress:
-        place = self.progress
-        return Progress(place.epoch, self.config.num_train_epochs, place.step, batch, len(self.batches))
 
     def finish_epoch(self) -> dict[str, Any]:
         """Let the algorithm learn, probe a candidate on validation data, reweight the training data."""
@@ -247,7 +247,7 @@ class SearchLoop(AccelerateLoop):
         return {"valid_loss": loss, f"valid_{self._figure}": figure, "probe_architecture": probe.to_str()}
 
     def _reweight_all(self) -> None:
-        progress = self._training_progress(len(self.batches))
+        progress = self.training_progress(len(self.batches))
         if self.curriculum is None or not self.curriculum.due(progress):
             return
         if candidates := self._candidates(progress.epoch):

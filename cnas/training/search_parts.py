@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from cnas.algorithms.base import SearchAlgorithm
 from cnas.curricula import Curriculum, DatasetInfo
 from cnas.data.base import OrderedBatches
 from cnas.errors import UserError
+from cnas.random import HOST
 from cnas.spaces.base import SearchSpace
 from cnas.spaces.supernet import SuperNet
 from cnas.training.arguments import SearchArguments
@@ -61,17 +63,34 @@ def check_optimizer_fits(algorithm: Any, config: SearchArguments) -> None:
         raise UserError(f"trainer.optim must be sgd, without optim_args, with {algorithm.name}, got {got}")
 
 
-def dataset_info(batches: OrderedBatches, *, words: bool) -> DatasetInfo:
-    """What a curriculum may know of the training data: the same on every process.
+def is_text(batches: OrderedBatches) -> bool:
+    """Whether every position has a label, a word, and not every row.
 
     Args:
-        batches: of the training.
-        words: whether their labels are words.
+        batches: of a training.
     """
+    return batches.batch(0, slice(0, 1)).labels.dim() > 1
+
+
+def set_up(
+    curriculum: Curriculum | None, batches: OrderedBatches, seed: int, device: torch.device = HOST
+) -> Curriculum | None:
+    """A copy of a curriculum that is ready for some data, the same on every process; None where it does nothing.
+
+    Args:
+        curriculum: as it was configured.
+        batches: of the training.
+        seed: of the run.
+        device: where weights are looked up.
+    """
+    if curriculum is None or not curriculum.active:
+        return None
+    words = is_text(batches)
 
     def read() -> Iterator[tuple[Tensor, Tensor]]:
         for index in range(len(batches)):
             batch = batches.batch(index, slice(0, batches.rows(index)))
             yield batch.labels, batch.unit_ids
 
-    return DatasetInfo(batches.num_units, read if words else None)
+    info = DatasetInfo(batches.num_units, read if words else None)
+    return curriculum.setup(batches.num_units, info, seed, device)

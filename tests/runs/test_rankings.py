@@ -56,8 +56,9 @@ def search(table, tmp_path):
     return search_loop(task, context, ranker=ranker), ranker
 
 
-def test_they_are_there_for_every_second_epoch_and_the_last(ranked):
-    found = load_rankings(ranked)
+def test_they_are_there_for_every_second_epoch_and_the_first_and_the_last(ranked):
+    untrained, found = load_rankings(ranked)[:2], load_rankings(ranked)[2:]
+    assert [each.epoch for each in untrained] == [0, 0]
     assert [(each.epoch, each.scoring) for each in found] == [
         (2, "published"),
         (2, "batch_statistics"),
@@ -69,6 +70,36 @@ def test_they_are_there_for_every_second_epoch_and_the_last(ranked):
     result = json.loads((ranked / "result.json").read_text("utf-8"))
     assert result["benchmark"]["ranked"] == FEW
     assert json.loads((ranked / "search.json").read_text("utf-8"))["supernet_losses"] == dict(found[2].losses)
+
+
+def test_before_the_first_epoch_nothing_was_learned(table, tmp_path):
+    task = load_task(replace(RunConfig.from_preset("nats_cl/smoke", "rsps"), table=table, rank_every=1))
+    ranker, context = task.ranker(RunFolder(tmp_path)), RunContext(Accelerator(cpu=True), tmp_path, 1, "same")
+    loop = search_loop(task, context, Hooks(callbacks=[Ends()]), ranker)
+    ranker.after_epoch(loop, 0, last=True)
+    new = [each.losses for each in load_rankings(tmp_path)]
+    ranker.forget()
+    loop.train()
+    assert [each.losses for each in load_rankings(tmp_path) if each.epoch == 0] == new
+
+
+def test_a_search_that_was_stopped_before_its_first_step_goes_on_ranking(table, tmp_path, monkeypatch):
+    task = load_task(replace(RunConfig.from_preset("nats_cl/smoke", "rsps"), table=table, rank_every=1))
+    ranker, context = task.ranker(RunFolder(tmp_path)), RunContext(Accelerator(cpu=True), tmp_path, 1, "same")
+    loop, calls = search_loop(task, context, ranker=ranker), iter((None, None, None, Stopped("now")))
+
+    def between():
+        if (problem := next(calls)) is not None:
+            raise problem
+
+    monkeypatch.setattr(loop, "between", between)
+    with pytest.raises(Stopped, match="at step 0 of the search; go on with --resume"):
+        loop.train()
+    (kept,) = load_rankings(tmp_path)
+    again = search_loop(task, context, Hooks(callbacks=[Ends()]), ranker)
+    assert again.resume()
+    again.train()
+    assert load_rankings(tmp_path)[0] == kept
 
 
 def test_the_search_does_not_notice(ranked, tmp_path):

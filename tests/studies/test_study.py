@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 from finished_folders import finished_copy
@@ -12,8 +13,8 @@ from cnas.benchmarks.trained import NEEDED
 from cnas.cli import main as cli
 from cnas.errors import Stopped, UserError
 from cnas.studies import read_plan, run_study
-from cnas.studies.state import NAME
-from cnas.studies.study import run_name
+from cnas.studies.state import NAME, StudyState
+from cnas.studies.study import check, run_name
 from cnas.studies.verdicts import HELPS, NO_RANKING, UNDECIDED
 from cnas.training.context import StopSignal
 
@@ -49,18 +50,10 @@ def begun(tmp_path):
     """Makes the folder one of a study by a plan, with the files of finished runs in it."""
 
     def make(plan):
-        (tmp_path / "study").mkdir(exist_ok=True)
-        values = {"version": 1, "hash": plan.hash, "plan": json.loads(json.dumps(vars_of(plan)))}
-        (tmp_path / "study" / NAME).write_text(json.dumps(values), "utf-8")
+        StudyState(tmp_path / "study", plan, check(plan).fingerprint).save()
         return tmp_path / "study"
 
     return make
-
-
-def vars_of(plan):
-    from cnas.fields import to_dict
-
-    return to_dict(plan)
 
 
 def state(home):
@@ -241,6 +234,41 @@ def test_a_rule_that_has_changed_since_runs_began_is_refused(plan_file, begun, t
     assert (home / NAME).read_bytes() == before
 
 
+def test_values_that_have_changed_since_runs_began_are_refused(plan_file, begun, cells, tmp_path):
+    copy = tmp_path / "cells.parquet"
+    shutil.copy(cells, copy)
+    plan = read_plan(plan_file(flags={**read_plan(plan_file()).flags, "table": str(copy)}))
+    home, columns = begun(plan), read_columns(copy, NEEDED)
+    copy.unlink()
+    write_columns(columns | {"valid_perplexity": [1.0] * len(columns["arch"])}, copy)
+    assert check(plan).fingerprint == state(home)["table"]  # nothing that counts
+    columns["test_perplexity"][0] += 1
+    copy.unlink()
+    write_columns(columns, copy)
+    with pytest.raises(UserError, match="holds a study whose table said something else of the architectures"):
+        run_study(plan, home, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("other", "words"), [(None, "nobody knows"), (1.0, r"1\.000 on 4 architectures"), (-1.0, "-1.000")]
+)
+def test_a_table_that_cannot_measure_anything_opens_no_gate(plan_file, plan_values, cells, tmp_path, other, words):
+    """Two trainings of the same architectures must agree, or nothing is run."""
+    columns = read_columns(cells, NEEDED)
+    for place in range(0 if other is None else 4):
+        row = {name: values[place] for name, values in columns.items()}
+        again = row | {"seed": 2, "test_perplexity": 200 + other * place}
+        columns = {name: [*values, again[name]] for name, values in columns.items()}
+    write_columns(columns, tmp_path / "two.parquet")
+    flags = {**plan_values["flags"], "table": str(tmp_path / "two.parquet")}
+    plan = read_plan(plan_file(flags=flags, gate={**GATE, "min_ceiling": 0.4}))
+    if other == 1.0:
+        assert check(plan).ceiling() == (1.0, 4)
+        plan = replace(plan, gate=replace(plan.gate, min_ceiling=1.1))
+    with pytest.raises(UserError, match=rf"gate\.min_ceiling must be at most what two trainings .*{words}"):
+        check(plan)
+
+
 def test_a_folder_is_used_by_one_study_alone(plan_file, begun, tmp_path):
     plan = read_plan(plan_file())
     with pytest.raises(UserError, match="already holds a study; add --resume"):
@@ -252,7 +280,9 @@ def test_a_folder_is_used_by_one_study_alone(plan_file, begun, tmp_path):
             run_study(plan, folder, resume=True)
 
 
-@pytest.mark.parametrize("values", [{"version": 2}, {"hash": "0"}, {"epochs": [1]}, {"seconds": "long"}, []])
+@pytest.mark.parametrize(
+    "values", [{"version": 1}, {"table": "0"}, {"hash": "0"}, {"epochs": [1]}, {"seconds": "long"}, []]
+)
 def test_a_state_of_another_kind_is_refused(plan_file, begun, values):
     plan = read_plan(plan_file())
     home = begun(plan)
@@ -306,5 +336,5 @@ def test_a_study_that_was_stopped_and_moved_has_the_same_verdict(plan_file, plan
         for seed, run in runs.items():
             assert again.runs[arm][seed].values == run.values
             assert again.runs[arm][seed].curve == run.curve
-            assert [epoch for epoch, _ in run.curve] == [1, 2]
+            assert [epoch for epoch, _ in run.curve] == [0, 1, 2]
     assert again.seconds > 0
