@@ -7,7 +7,6 @@ somebody asks for that name.
 
 from __future__ import annotations
 
-import difflib
 import functools
 import importlib
 import pkgutil
@@ -18,6 +17,7 @@ from types import ModuleType
 from typing import Any, Generic, TypeVar
 
 from cnas.errors import UserError
+from cnas.fields import nearest
 
 T = TypeVar("T")
 
@@ -72,9 +72,8 @@ class Registry(Generic[T]):
             return self._load(plugged[0])
         if name in found:
             return found[name]
-        near = difflib.get_close_matches(name[:60], known := self.names(), n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise UserError(f"{self.kind} must be one of {', '.join(known)}, got {name[:60]!r}{hint}")
+        known = self.names()
+        raise UserError(f"{self.kind} must be one of {', '.join(known)}, got {name[:60]!r}{nearest(name, known)}")
 
     def _load(self, plugin: EntryPoint) -> T:
         whose = f"{self.kind} {plugin.name!r} of the distribution {_distribution(plugin)}"

@@ -120,7 +120,7 @@ def build_trainer(
     trainer_config = SearchArguments(**sizes)
     unit = curriculum.unit if curriculum else "sequence"
     train, valid = build_batches(space, unit, trainer_config.global_batch_size, trainer_config.eval_batch_size)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)
         supernet = space.build_supernet().to(dtype)
     parts = SearchParts(

@@ -36,7 +36,7 @@ def program(*words):
     done = subprocess.run(
         [sys.executable, *words], capture_output=True, text=True, check=False, timeout=10 * launching.SECONDS
     )
-    return done.stdout + done.stderr
+    return done.stdout if done.returncode == 0 else done.stdout + done.stderr
 
 
 def test_the_server_that_forks_has_met_no_device():

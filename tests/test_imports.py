@@ -24,7 +24,7 @@ ALLOWED = {
     "cnas.errors": (),
     "cnas.durable": ("cnas.errors",),
     "cnas.random": (),
-    "cnas.registry": ("cnas.errors",),
+    "cnas.registry": ("cnas.errors", "cnas.fields"),
     "cnas.types": ("cnas.random", "cnas.errors"),
     "cnas.metrics": ("cnas.errors",),
     "cnas.curriculum": ("cnas.curricula.*",),

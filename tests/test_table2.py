@@ -5,7 +5,6 @@ import runpy
 from dataclasses import replace
 from pathlib import Path
 
-import made_up_table
 import pytest
 from image_folders import benchmark_metrics, write_image_run
 
@@ -152,19 +151,3 @@ def test_without_a_finished_run_there_are_the_papers_figures_alone(table2, tmp_p
     text = table2["TABLE"].to_markdown(plan, tmp_path, {job.name: 4 for job in plan.jobs()})
     assert row_of(text, "RSPS")[1:4] == ["0", "–", "91.05 ± 0.66"]
     assert text.count("- missing: ") == 14
-
-
-def test_accuracies_that_a_folder_lacks_are_looked_up_in_the_table(table2, tmp_path):
-    values = made_up_table.columns()
-    file = made_up_table.save(tmp_path / "made_up.parquet", values)
-    plan = plan_of(table2, "--preset", "smoke", "--table", str(file), "--random", "1")
-    for job in plan.jobs():
-        write_image_run(tmp_path / job.name, job.config, benchmark=benchmark_metrics(70.0))
-    (random,) = plan.references()["nats"]
-    index = values["arch"].index(random.config.architecture)
-    text = table2["TABLE"].to_markdown(plan, tmp_path, {job.name: 0 for job in plan.jobs()})
-    found = row_of(text, "random cells of nats")
-    # What is there stays: the run has its accuracy on CIFAR-10.
-    assert found[2] == "70.00"
-    assert found[4] == f"{values['cifar100_test_200'][index]:.2f}"
-    assert found[6] == f"{values['imagenet16_120_test_200'][index]:.2f}"

@@ -120,11 +120,6 @@ class Controller(nn.Module):
         """The choices that `sample` would draw for one architecture, without its figures."""
         return self._run(1, _drawn_from(generator))[0][0]
 
-    def log_prob(self, choices: Sequence[Sequence[Choice]]) -> Rollout:
-        """The figures of given architectures (one sequence of choices each)."""
-        picks_KS = torch.tensor([self._to_picks(row) for row in choices], device=self.first.device)
-        return self._write(len(choices), lambda _, step: picks_KS[:, step])
-
     def greedy(self) -> tuple[Choice, ...]:
         """The most probable option of each pick, given the picks before it."""
         with torch.no_grad():
@@ -187,11 +182,3 @@ class Controller(nn.Module):
     @staticmethod
     def _edge(decision: Decision, picks: Iterator[int]) -> int:
         return decision.edges[next(picks) if len(decision.edges) > 1 else 0]
-
-    def _to_picks(self, choices: Sequence[Choice]) -> list[int]:
-        picks = []
-        for decision, (edge, operation) in zip(self.decisions, choices, strict=True):
-            index = decision.edges.index(edge)
-            picks += [index] if len(decision.edges) > 1 else []
-            picks.append(decision.operations.index(operation))
-        return picks

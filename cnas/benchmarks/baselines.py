@@ -16,9 +16,8 @@ from cnas.benchmarks.picks import Numbers, pick_chances
 from cnas.benchmarks.ranking import PICKS, SHARE
 from cnas.benchmarks.tabular import TabularBenchmark
 
-SHORT_EPOCHS = 12
-SHORT_IMAGES = 25_000
-"""What one of the short trainings of NATS-Bench costs: epochs, and images in each of them."""
+TRAINED = 8
+"""So many trainings see as many images as a search of 100 epochs on half of CIFAR-10 does."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +41,14 @@ class Baseline:
     percentile: float
 
 
-def baselines(benchmark: TabularBenchmark, dataset: str, trained: int = 8) -> list[Baseline]:
+def baselines(benchmark: TabularBenchmark, dataset: str, data: int | None = None) -> list[Baseline]:
     """The random architecture, and the best of some by what costs little or nothing.
 
     Args:
         benchmark: the table.
         dataset: whose values are meant.
-        trained: of so many random architectures the best after a short training is taken, see `equal_cost`.
+        data: images or tokens that a search sees: of so many random architectures as that would train, the best is
+            taken. None are those of `TRAINED` trainings.
 
     Raises:
         UserError: the table has no such data set.
@@ -57,25 +57,12 @@ def baselines(benchmark: TabularBenchmark, dataset: str, trained: int = 8) -> li
     few = min(PICKS, max(1, count // SHARE))
     ways = [("random architecture", np.zeros(count), 1)]
     if (short := benchmark.short_training(dataset)) is not None:
-        ways.append((f"best of {trained} by {short[0]}", short[1][benchmark.connected], min(trained, count)))
+        trained = min(TRAINED if data is None else short.paid_by(data), count)
+        ways.append((f"best of {trained} by {short.name}", short.scores[benchmark.connected], trained))
     for name, scores_A in benchmark.free_scores().items():
         scores_C = scores_A[benchmark.connected]
         ways += [(f"best of {few} by {name}", scores_C, few), (f"best of all by {name}", scores_C, count)]
     return [_baseline(benchmark, dataset, name, pick_chances(scores_C, m)) for name, scores_C, m in ways]
-
-
-def equal_cost(epochs: int, images: int) -> int:
-    """How many short trainings of NATS-Bench see as many images as a search has.
-
-    Args:
-        epochs: of the search.
-        images: in an epoch.
-
-    Example:
-        >>> equal_cost(100, 25_000), equal_cost(12, 4_000)
-        (8, 1)
-    """
-    return max(1, epochs * images // (SHORT_EPOCHS * SHORT_IMAGES))
 
 
 def _baseline(benchmark: TabularBenchmark, dataset: str, name: str, chances_C: Numbers) -> Baseline:

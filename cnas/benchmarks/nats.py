@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from cnas.benchmarks.picks import Numbers
 from cnas.benchmarks.table_files import read_columns
-from cnas.benchmarks.tabular import TabularBenchmark
+from cnas.benchmarks.tabular import ShortTraining, TabularBenchmark
 from cnas.errors import UserError
 from cnas.random import generator
 from cnas.spaces.nats.space import NatsSpace, read
@@ -135,10 +135,10 @@ class NatsTable(TabularBenchmark):
         """The parameters on reachable edges [A], in squares of the number of channels: 0 to 54."""
         return np.array([reachable_parameters(operations) for operations in self._operations], dtype=np.float64)
 
-    def short_training(self, dataset: str) -> tuple[str, Numbers] | None:
-        """Validation accuracies after 12 epochs, where the table has them."""
+    def short_training(self, dataset: str) -> ShortTraining | None:
+        """Validation accuracies after 12 epochs of half the training set, where the table has them."""
         found = self._short.get(dataset)
-        return None if found is None else ("validation accuracy after 12 epochs", found)
+        return None if found is None else ShortTraining("validation accuracy after 12 epochs", found, 12 * 25_000)
 
 
 def reachable_parameters(operations: Sequence[int]) -> int:

@@ -31,8 +31,8 @@ class Ranking:
     Args:
         kendall_tau: from −1 (reversed) over 0 (no relation) to 1 (same order); None where either does not distinguish
             them at all.
-        within_size: the same among pairs of equal size alone, see `TabularBenchmark.size_classes`; None where there
-            are none.
+        tau_error: its standard error, as far as it comes of which architectures were compared.
+        within_size: τ among pairs of equal size alone, see `TabularBenchmark.size_classes`; None where there are none.
         top_precision: the share of the best `TOP` that is among the best `TOP` by score.
         picks: so many are drawn at random, of which the best by its score is picked.
         expected_pick: the mean value of that pick, exact: percent, or a perplexity.
@@ -42,6 +42,7 @@ class Ranking:
     """
 
     kendall_tau: float | None
+    tau_error: float | None
     within_size: float | None
     top_precision: float
     picks: int
@@ -94,36 +95,73 @@ def tau_within(scores: ArrayLike, values: ArrayLike, classes: ArrayLike | None) 
         >>> tau_within([1.0, 2.0, 9.0, 8.0], [1.0, 2.0, 3.0, 4.0], [0, 0, 1, 1])
         0.0
     """
+    return _tau(*_comparisons(scores, values, classes).sum(axis=0))
+
+
+def tau_error(scores: ArrayLike, values: ArrayLike) -> float | None:
+    """The standard error of `kendall_tau` that comes of which architectures were compared, by the jackknife.
+
+    Args:
+        scores: [A], the higher the better.
+        values: [A], the higher the better.
+
+    Returns:
+        The error, in units of τ; None where leaving out one architecture leaves no τ.
+
+    Raises:
+        UserError: as `kendall_tau`.
+
+    Example:
+        >>> tau_error([1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 4.0, 3.0])
+        0.5
+    """
+    compared_A3 = _comparisons(scores, values, None)
+    # Without an architecture, what it was compared with falls away on both sides.
+    without = [_tau(*counts) for counts in compared_A3.sum(axis=0) - 2 * compared_A3]
+    known_A = np.array([tau for tau in without if tau is not None])
+    count = len(compared_A3)
+    return float(math.sqrt((count - 1) * known_A.var())) if len(known_A) == count else None
+
+
+def _comparisons(scores: ArrayLike, values: ArrayLike, classes: ArrayLike | None) -> NDArray[np.int64]:
+    """Of an architecture and those of its class: as ordered minus reversed, untied in scores, untied in values [A, 3].
+
+    Of two architectures, each is compared with the other, so that the sums are twice those of pairs.
+    """
     x_A, y_A = _ranked(scores, "scores"), _ranked(values, "accuracies")
     if len(x_A) != len(y_A):
         raise UserError(f"scores and accuracies must be equally many, got {len(x_A)} and {len(y_A)}")
     class_A = np.zeros(len(x_A)) if classes is None else np.asarray(classes)
-    order = untied_x = untied_y = 0
-    # Of two architectures, each is compared with the other, so that all counts are twice those of pairs.
+    found = []
     for x, y, own in zip(x_A, y_A, class_A, strict=True):
         alike = class_A == own
         x_signs, y_signs = np.sign(x_A[alike] - x), np.sign(y_A[alike] - y)
-        order += int(x_signs @ y_signs)
-        untied_x, untied_y = untied_x + int(abs(x_signs).sum()), untied_y + int(abs(y_signs).sum())
+        found.append((x_signs @ y_signs, abs(x_signs).sum(), abs(y_signs).sum()))
+    return np.array(found)
+
+
+def _tau(order: int, untied_x: int, untied_y: int) -> float | None:
     if not untied_x or not untied_y:
         return None
     # One square root of the product rounds once, so that a perfect order gives exactly 1.
-    return max(-1.0, min(1.0, order / math.sqrt(untied_x * untied_y)))
+    return max(-1.0, min(1.0, int(order) / math.sqrt(int(untied_x) * int(untied_y))))
 
 
 def supernet_ranking(losses: Mapping[str, float], benchmark: TabularBenchmark, dataset: str = "cifar10") -> Ranking:
     """How the losses of subnets with shared weights rank architectures, against what they are worth once trained.
 
     Args:
-        losses: the validation loss of each architecture in the supernet, by its string; the lower the better.
+        losses: the validation loss of each architecture in the supernet, by its string; the lower the better, and what
+            is not finite the worst.
         benchmark: knows the architectures.
         dataset: whose test accuracies or perplexities are meant.
 
     Raises:
-        UserError: there are fewer than two architectures, a loss is not finite, the benchmark does not know an
-            architecture or has no such data set.
+        UserError: there are fewer than two architectures, the benchmark does not know one or has no such data set.
     """
-    index_A, scores_A = benchmark.indices(list(losses)), -np.array(list(losses.values()), dtype=np.float64)
+    # Losses that are no numbers are worse than all others, and alike.
+    losses_A = np.nan_to_num(np.array(list(losses.values()), dtype=np.float64), nan=math.inf, posinf=math.inf)
+    index_A, scores_A = benchmark.indices(list(losses)), -np.unique(losses_A, return_inverse=True)[1].astype(float)
     quality_A, classes = benchmark.quality(dataset)[index_A], benchmark.size_classes
     tau = kendall_tau(scores_A, quality_A)
     count = min(PICKS, max(1, len(scores_A) // SHARE))
@@ -131,6 +169,7 @@ def supernet_ranking(losses: Mapping[str, float], benchmark: TabularBenchmark, d
     sign = 1 if benchmark.higher_is_better else -1
     return Ranking(
         tau,
+        tau_error(scores_A, quality_A),
         None if classes is None else tau_within(scores_A, quality_A, classes[index_A]),
         _top_precision(scores_A, quality_A),
         count,

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
@@ -20,6 +22,53 @@ from cnas.benchmarks.picks import Numbers
 from cnas.errors import UserError
 from cnas.spaces.base import SearchSpace
 from cnas.types import Architecture
+
+
+@dataclass(frozen=True)
+class ShortTraining:
+    """The simplest search there is: train some architectures, take the best.
+
+    Args:
+        name: what is compared then.
+        scores: of all architectures [A], the higher the better.
+        data: so many images or tokens one training sees, those of every epoch.
+    """
+
+    name: str
+    scores: Numbers
+    data: int
+
+    def paid_by(self, data: int) -> int:
+        """How many trainings see as much as a search does, but at least one.
+
+        Args:
+            data: images or tokens that the search sees.
+        """
+        return max(1, data // self.data)
+
+
+@dataclass(frozen=True)
+class Ceiling:
+    """How much of a table's order is chance.
+
+    Args:
+        tau: Kendall's τ between two trainings of the same architectures.
+        error: its standard error, as far as it comes of which architectures these were; None with too few.
+        architectures: how many were trained twice.
+    """
+
+    tau: float
+    error: float | None
+    architectures: int
+
+    @property
+    def attainable(self) -> float:
+        """The τ that a ranking without any error of its own would have with one of the trainings.
+
+        It is more than two trainings have with one another, of which both err: where values and errors are normal,
+        (2/π) asin √r with τ = (2/π) asin r.
+        """
+        return 2 / math.pi * math.asin(math.sqrt(max(0.0, math.sin(math.pi / 2 * self.tau))))
 
 
 class TabularBenchmark(ABC):
@@ -91,8 +140,8 @@ class TabularBenchmark(ABC):
         """What a ranking might merely repeat, [A]: within equal values of it τ is measured again; None has none."""
         return None
 
-    def short_training(self, dataset: str) -> tuple[str, Numbers] | None:  # noqa: ARG002
-        """What a short training of every architecture shows, and its score [A]; None where the table lacks it.
+    def short_training(self, dataset: str) -> ShortTraining | None:  # noqa: ARG002
+        """What training a few architectures to choose among them shows, and costs; None where the table lacks it.
 
         Args:
             dataset: whose.
@@ -178,8 +227,8 @@ class TabularBenchmark(ABC):
         values = {dataset: column.tolist() for dataset, column in self._values.items()}
         return hashlib.sha256(json.dumps([self.architectures, values]).encode()).hexdigest()
 
-    def ceiling(self) -> tuple[float, int] | None:
-        """How far two trainings of the same architectures agree: Kendall's τ, and of how many; None if nobody knows."""
+    def ceiling(self) -> Ceiling | None:
+        """How far two trainings of the same architectures agree; None where nobody knows."""
         return None
 
     def ranks(self, dataset: str) -> NDArray[np.int64]:

@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from cnas.benchmarks.base import check_data_set
 from cnas.benchmarks.picks import Numbers
-from cnas.benchmarks.ranking import kendall_tau
+from cnas.benchmarks.ranking import kendall_tau, tau_error
 from cnas.benchmarks.table_files import read_columns
-from cnas.benchmarks.tabular import TabularBenchmark
+from cnas.benchmarks.tabular import Ceiling, ShortTraining, TabularBenchmark
 from cnas.errors import UserError
 from cnas.spaces import space_class
 from cnas.spaces.base import SearchSpace
@@ -108,41 +109,69 @@ class TrainedTable(TabularBenchmark):
         return self.architectures
 
     def free_scores(self) -> Mapping[str, Numbers]:
-        """How few nodes have each of the operations; which of these say anything is not known beforehand."""
+        """How many nodes have each of the operations, or how few, whichever agrees with the values.
+
+        That is more than counting alone could know, which a search must beat all the more.
+        """
+        return self._counts
+
+    @cached_property
+    def _counts(self) -> dict[str, Numbers]:
+        cells, (dataset,) = [self._space.parse(text) for text in self.architectures], self.data_sets
         found = {}
         for place, name in enumerate(self._space.operations):
-            counts = [-sum(operation == place for _, operation in each.choices) for each in self._parsed]
-            if len(set(counts)) > 1:
-                found[f"fewest {name}"] = np.array(counts, dtype=np.float64)
+            counts = np.array([sum(operation == place for _, operation in cell.choices) for cell in cells], dtype=float)
+            tau = kendall_tau(counts, self.quality(dataset)) if len(cells) > 1 else None
+            if tau is not None:
+                found[f"most {name}" if tau > 0 else f"fewest {name}"] = counts if tau > 0 else -counts
         return found
 
     @cached_property
-    def _parsed(self) -> list[Architecture]:
-        return [self._space.parse(text) for text in self.architectures]
+    def free_taus(self) -> dict[str, float]:
+        """Kendall's τ of every score of `free_scores` with the values."""
+        (dataset,) = self.data_sets
+        return {name: kendall_tau(scores, self.quality(dataset)) or 0.0 for name, scores in self._counts.items()}
+
+    @property
+    def size_classes(self) -> Numbers | None:
+        """The count that agrees best with the values [A]: what a ranking knows beyond it, counting does not."""
+        return self._counts[max(self.free_taus, key=self.free_taus.__getitem__)] if self._counts else None
+
+    def short_training(self, dataset: str) -> ShortTraining | None:
+        """The validation perplexities that the cells were trained to, where the table says how much text that took."""
+        check_data_set(dataset, dict.fromkeys(self.data_sets))
+        try:
+            seen = int(self.training["retrain.num_train_epochs"]) * int(self.training["used.train"])
+        except (KeyError, TypeError, ValueError):
+            return None
+        valid = self.values_of(self.seeds[0], "valid_perplexity")
+        return ShortTraining("validation perplexity", -np.array([valid[text] for text in self.architectures]), seen)
 
     @property
     def seeds(self) -> list[int]:
         """The seeds of the rows, the one that all cells have first."""
         return list(dict.fromkeys(values["seed"] for values in self._rows))
 
-    def values_of(self, seed: int) -> dict[str, float]:
-        """Test perplexities by cell, of those that were trained with a seed."""
-        return {values["arch"]: float(values["test_perplexity"]) for values in self._rows if values["seed"] == seed}
+    def values_of(self, seed: int, column: str = "test_perplexity") -> dict[str, float]:
+        """Perplexities by cell.
 
-    def ceiling(self) -> tuple[float, int] | None:
-        """How far two trainings of the same cells agree: Kendall's τ between the first two seeds, and how many cells.
-
-        No supernet can be expected to agree better than that with one of them. None where there is one seed, or fewer
-        than two cells have both, or they are not told apart.
+        Args:
+            seed: that the cells were trained with.
+            column: of the table.
         """
+        return {values["arch"]: float(values[column]) for values in self._rows if values["seed"] == seed}
+
+    def ceiling(self) -> Ceiling | None:
+        """How far the trainings with the first two seeds agree; None where fewer than two cells have both."""
         if len(self.seeds) < 2:
             return None
         one, other = (self.values_of(seed) for seed in self.seeds[:2])
         both = [text for text in one if text in other]
         if len(both) < 2:
             return None
-        tau = kendall_tau([one[text] for text in both], [other[text] for text in both])
-        return None if tau is None else (tau, len(both))
+        pair = [one[text] for text in both], [other[text] for text in both]
+        tau = kendall_tau(*pair)
+        return None if tau is None else Ceiling(tau, tau_error(*pair), len(both))
 
 
 def _training(text: object, source: str) -> dict[str, Any]:

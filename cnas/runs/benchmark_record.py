@@ -76,6 +76,7 @@ class BenchmarkRecord(Part):
         index: of the architecture in the table.
         source: of the accuracies.
         kendall_tau: how well losses with shared weights rank architectures.
+        tau_error: its standard error, as far as it comes of which architectures were ranked.
         within_size: the same among architectures of equal size alone.
         top_precision: the share of the best tenth that is in the best tenth by these losses.
         picks: of so many random architectures the best by these losses is picked.
@@ -95,6 +96,7 @@ class BenchmarkRecord(Part):
     index: Count | None = None
     source: str | None = None
     kendall_tau: Tau | None = None
+    tau_error: Measured | None = None
     within_size: Tau | None = None
     top_precision: Share | None = None
     picks: Count | None = None

@@ -12,6 +12,7 @@ from cnas.reports.report import report_run
 from cnas.runs.devices import environment
 from cnas.runs.folder import RunFolder, chosen
 from cnas.runs.latency import measured_task, read_latency
+from cnas.runs.rankings import known_losses
 from cnas.runs.result import RunResult
 from cnas.runs.task import RetrainResult, Task
 from cnas.training.context import RunContext
@@ -35,7 +36,7 @@ def conclude(
         StorageError: the disk refuses.
     """
     architecture = task.config.space.parse(chosen(found))
-    record = task.look_up(architecture, found.get("supernet_losses", {}))
+    record = task.look_up(architecture, known_losses(found.get("supernet_losses", {})))
     more = {} if record is None else {"benchmark": record}
     more["environment"] = environment(context.accelerator) | context.graphs.describe()
     figures = None if trained is None else trained.figures

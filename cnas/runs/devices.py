@@ -61,8 +61,18 @@ def make_accelerator(config: RunConfig, folder: Path) -> Accelerator:
         raise UserError(f"tf32 must be off on {accelerator.device}, got on")
     if options.torch_compile == "on":
         graphs_of(config, accelerator)
-    torch.set_float32_matmul_precision("high" if options.tf32 else "highest")
+    set_float32_precision(tf32=options.tf32)
     return accelerator
+
+
+def set_float32_precision(*, tf32: bool) -> None:
+    """What float32 means in products of matrices and in convolutions, of which torch rounds the latter by itself.
+
+    Args:
+        tf32: whether their factors may have ten bits of mantissa, where the device can multiply such.
+    """
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")
+    torch.backends.cudnn.allow_tf32 = tf32
 
 
 def graphs_of(config: RunConfig, accelerator: Accelerator) -> StepGraphs:

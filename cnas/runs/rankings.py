@@ -33,7 +33,7 @@ class Rated:
     Args:
         epoch: how many epochs were over.
         scoring: see `cnas.spaces.base.SuperNet.scorings`.
-        losses: finite ones in nats, by architecture.
+        losses: in nats, by architecture; infinite where it was no number.
     """
 
     epoch: int
@@ -117,6 +117,15 @@ class Ranker:
         self.home.write_json(file, found)
 
 
+def known_losses(losses: Mapping[str, float | None]) -> dict[str, float]:
+    """Losses as a file has them, where null is a loss that was no number: worse than all others.
+
+    Args:
+        losses: by architecture.
+    """
+    return {name: math.inf if loss is None else float(loss) for name, loss in losses.items()}
+
+
 def load_rankings(folder: Path) -> list[Rated]:
     """The complete rankings of a run, the oldest first; none where it was given no table.
 
@@ -135,9 +144,7 @@ def load_rankings(folder: Path) -> list[Rated]:
             passes = [(scoring, passed["losses"]) for scoring, passed in values["scorings"].items()]
             for scoring, scores in passes:
                 if len(scores) == len(names):
-                    pairs = zip(names, scores, strict=True)
-                    losses = {name: loss for name, loss in pairs if loss is not None and math.isfinite(loss)}
-                    found.append(Rated(values["epoch"], scoring, losses))
+                    found.append(Rated(values["epoch"], scoring, known_losses(dict(zip(names, scores, strict=True)))))
         except (AttributeError, KeyError, TypeError) as problem:
             raise UserError(f"{path} is not what a run writes: {type(problem).__name__}: {problem}") from problem
     return found

@@ -14,7 +14,6 @@ from torch import Tensor
 from cnas import algorithms
 from cnas.algorithms.base import AlgorithmConfig
 from cnas.benchmarks import TabularBenchmark, baselines, load_table, supernet_ranking
-from cnas.benchmarks.baselines import equal_cost
 from cnas.data.base import OrderedBatches
 from cnas.data.images import ImageData
 from cnas.data.paths import named
@@ -242,8 +241,8 @@ class Task(ABC):
         if len(losses) > 1:
             ranking = asdict(supernet_ranking(losses, table, dataset))
             record |= {("ranked" if name == "architectures" else name): value for name, value in ranking.items()}
-        trained = equal_cost(self.config.trainer.num_train_epochs, len(self.data.search))
-        return record | {"baselines": [asdict(each) for each in baselines(table, dataset, trained)]}
+        seen = self.config.trainer.num_train_epochs * len(self.data.search)
+        return record | {"baselines": [asdict(each) for each in baselines(table, dataset, seen)]}
 
     @abstractmethod
     def export(self, folder: Path, result: RunResult, trained: RetrainResult | None) -> None:

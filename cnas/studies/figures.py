@@ -22,7 +22,9 @@ class RunFigures:
 
     Args:
         values: by measure; None where one could not be measured.
-        curve: (epoch, Kendall's τ) of every ranking by the scoring of the plan.
+        tau_error: the standard error of Kendall's τ that comes of which architectures were ranked.
+        picks: of so many random architectures the expected pick is the best by score.
+        curve: (epoch, Kendall's τ) of every ranking by the scoring of the plan; epoch 0 is before the first.
         seconds: of the search, without what rankings took.
         epochs: of the search.
         device: on which it ran.
@@ -30,6 +32,8 @@ class RunFigures:
     """
 
     values: Mapping[str, float | None]
+    tau_error: float | None
+    picks: int | None
     curve: tuple[tuple[int, float], ...]
     seconds: float | None
     epochs: int | None
@@ -59,6 +63,8 @@ def read_figures(folder: Path, benchmark: Any, scoring: str) -> RunFigures:
     taus = {epoch: ranking["kendall_tau"] for epoch, ranking in sorted(rankings.items())}
     return RunFigures(
         {measure: last.get(measure, record.get(measure) if measure == "percentile" else None) for measure in MEASURES},
+        last.get("tau_error"),
+        last.get("picks"),
         tuple((epoch, tau) for epoch, tau in taus.items() if tau is not None),
         result.search.seconds if result.search else None,
         result.search.epochs if result.search else None,

@@ -15,11 +15,11 @@ from cnas.studies.drawings import draw_forest, draw_taus
 from cnas.studies.study import Study
 
 _ABOUT = {
-    "verdicts": "Each arm minus its control, seed by seed. An arm helps if the interval is above zero against every "
-    "control; an interval that ends below the smallest useful difference shows that there is no useful effect.",
+    "verdicts": "By the rules of the plan. An arm helps if the interval of its differences, seed by seed, is above 0 "
+    "against every control; one that ends below the smallest useful difference shows that there is no useful effect.",
     "taus": "How the losses of subnets with shared weights rank the architectures of a fixed set, against what these "
     "are worth once trained.",
-    "plan": "Written down before the first run; the hash covers all of it.",
+    "plan": "Written down before the first run; the hash covers what stands here.",
 }
 
 
@@ -59,14 +59,15 @@ def render(study: Study) -> Page:
         Section("taus", "Arms", _ABOUT["taus"], [ranking]),
         Section("plan", "Plan", _ABOUT["plan"], [Block(tables=[_plan(study)])], folded=True),
     ]
-    first = study.verdicts[0].verdict if study.verdicts else ""
+    gate = {} if study.gate is None else {"Gate": {True: "open", False: "closed", None: "not decided"}[study.gate.open]}
+    first = {"Verdict": study.verdicts[0].verdict} if study.verdicts else gate
     return compose(
         sections,
         made_by="cnas study",
         source="the study",
         title=one_line(study.plan.question),
         subtitle=f"{study.plan.preset} · {sum(map(len, study.runs.values()))} runs · plan {study.plan.hash[:12]}",
-        headlines=[*([("Verdict", first)] if first else []), ("Wall-clock", duration(study.seconds))],
+        headlines=[*first.items(), ("Wall-clock", duration(study.seconds))],
         unfinished=[],
         notation="",
     )

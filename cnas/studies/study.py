@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from cnas.benchmarks.tabular import TabularBenchmark
@@ -18,25 +17,13 @@ from cnas.errors import CnasError, UserError
 from cnas.runs.devices import PACKAGES
 from cnas.runs.task import load_task
 from cnas.studies.figures import RunFigures, read_figures
+from cnas.studies.gate import GateResult, check_ceiling, decide
 from cnas.studies.plan import Plan
 from cnas.studies.state import StudyState
 from cnas.studies.verdicts import NO_RANKING, UNDECIDED, Figures, LevelResult, Verdict, conclude, levels, without_runs
 from cnas.sweeps.executors import Settings
 from cnas.sweeps.many import Job, by_seed, last_line, run_many
 from cnas.training.context import StopSignal
-
-
-@dataclass(frozen=True)
-class GateResult:
-    """Whether the arms of the gate rank architectures at all.
-
-    Args:
-        open: None where runs are missing, so that nobody knows.
-        mean_tau: by arm; None where a seed is missing.
-    """
-
-    open: bool | None
-    mean_tau: Mapping[str, float | None]
 
 
 @dataclass(frozen=True)
@@ -135,7 +122,7 @@ def run_study(
         state.home,
         gate,
         tuple(verdicts),
-        tuple(levels(plan, sitting.values())),
+        () if gate is not None and not gate.open else tuple(levels(plan, sitting.values())),
         sitting.runs,
         state.epochs,
         sitting.missing(),
@@ -172,21 +159,13 @@ def check(plan: Plan) -> TabularBenchmark:
         if plan.scoring not in known:
             raise UserError(f"scoring must be one of {', '.join(known)} for arms.{arm}, got {plan.scoring}")
     assert benchmark is not None
-    _check_ceiling(plan, benchmark)
+    if plan.gate is not None:
+        check_ceiling(plan.gate, benchmark)
+    for place, level in enumerate(plan.levels):
+        if level.measure == "expected_pick" and not benchmark.higher_is_better:
+            allowed = "one of which more is better, as expected_percentile"
+            raise UserError(f"levels[{place}].measure must be {allowed}, got expected_pick, a {benchmark.metric}")
     return benchmark
-
-
-def _check_ceiling(plan: Plan, benchmark: TabularBenchmark) -> None:
-    """Raise a `UserError` where two trainings of the table's architectures agree too little to measure anything by."""
-    least = None if plan.gate is None else plan.gate.min_ceiling
-    if least is not None:
-        tau, count = benchmark.ceiling() or (None, 0)
-        if tau is None or tau < least:
-            found = "nobody knows" if tau is None else f"{tau:.3f} on {count} architectures"
-            raise UserError(
-                f"gate.min_ceiling must be at most what two trainings of the architectures of {benchmark.source} agree "
-                f"to ({found}), got {least}"
-            )
 
 
 class _Sitting:
@@ -210,7 +189,7 @@ class _Sitting:
         plan, gate = self.plan, None
         if plan.gate:
             self._stage("gate", plan.gate.arms, plan.gate.seeds)
-            gate = self._gate()
+            gate = decide(plan.gate, self.runs)
             if not gate.open:
                 return gate, without_runs(plan, UNDECIDED if gate.open is None else NO_RANKING)
         self._stage("arms", list(plan.arms), plan.seeds)
@@ -272,19 +251,6 @@ class _Sitting:
             self.state.epochs[name] = max(1, round(every * seconds[0] / seconds[1]))
             self.state.save()
         return self.state.epochs[name]
-
-    def _gate(self) -> GateResult:
-        gate = self.plan.gate
-        assert gate is not None
-        means: dict[str, float | None] = {}
-        for arm in gate.arms:
-            runs = self.runs.get(arm, {})
-            found = [runs[seed].values["kendall_tau"] if seed in runs else None for seed in gate.seeds]
-            known = [tau for tau in found if tau is not None]
-            means[arm] = fmean(known) if len(known) == len(found) else None
-        unknown = any(mean is None for mean in means.values())
-        reached = all(mean is not None and mean >= gate.min_tau for mean in means.values())
-        return GateResult(None if unknown else reached, means)
 
     def values(self) -> Figures:
         """The measures of all finished runs, by arm and seed."""

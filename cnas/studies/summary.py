@@ -19,9 +19,10 @@ def to_markdown(study: Study) -> str:
     Args:
         study: that is through.
     """
-    tables = [each for each in (comparisons(study), levels(study), arms(study)) if each.rows]
+    tables = [each for each in (comparisons(study), levels(study), arms(study), baselines(study)) if each.rows]
     written = [
-        table(each.columns, [[one_line(cell).replace("|", "/") for cell in row] for row in each.rows])
+        f"{each.caption}:\n\n"
+        + table(each.columns, [[one_line(cell).replace("|", "/") for cell in row] for row in each.rows])
         for each in tables
     ]
     return "\n\n".join([plain(study.plan.question), "\n".join(f"- {plain(line)}" for line in lines(study)), *written])
@@ -33,7 +34,8 @@ def lines(study: Study) -> list[str]:
     Args:
         study: that is through.
     """
-    return [*_gate(study), *(conclusion(verdict) for verdict in study.verdicts), *_limits(study)]
+    waits = " (provisional: runs are missing)" if any(study.codes.values()) else ""
+    return [*_gate(study), *(conclusion(verdict) + waits for verdict in study.verdicts), *_limits(study)]
 
 
 def conclusion(verdict: Verdict) -> str:
@@ -50,8 +52,12 @@ def _gate(study: Study) -> Iterator[str]:
     if study.gate is None or study.plan.gate is None:
         return
     state = {True: "open", False: f"closed, {NO_RANKING}", None: "not decided, since runs are missing"}
-    taus = ", ".join(f"{arm} {_number(mean, '.3f')}" for arm, mean in study.gate.mean_tau.items())
-    yield f"gate: {state[study.gate.open]}; mean Kendall's τ {taus}, needed {study.plan.gate.min_tau}"
+    yield f"gate: {state[study.gate.open]}; each arm needs a mean Kendall's τ of {study.plan.gate.min_tau}"
+    for name, arm in study.gate.arms.items():
+        seeds = ", ".join(f"{_number(tau, '.3f')}" for tau in arm.taus.values())
+        error = "" if arm.error is None else f"; ± {arm.error:.3f} for the choice of architectures"
+        about = "" if arm.over_seeds.low is None else f", {interval(arm.over_seeds)} over seeds{error}"
+        yield f"{name}: mean Kendall's τ {_number(arm.mean, '.3f')} of {len(arm.taus)} seeds ({seeds}){about}"
 
 
 def _limits(study: Study) -> Iterator[str]:
@@ -124,13 +130,18 @@ def arms(study: Study) -> Table:
         known = {name: [value for run in runs.values() if (value := run.values[name]) is not None] for name in MEASURES}
         seconds = [run.seconds for run in runs.values() if run.seconds is not None]
         epochs = [run.epochs for run in runs.values() if run.epochs is not None]
+        known = {"before training": [tau for run in runs.values() for epoch, tau in run.curve if epoch == 0]} | known
         figures = (_spread(values, "+.3f" if name == "within_size" else ".3f") for name, values in known.items())
         lengths = (
             f"{min(epochs)}" if len(set(epochs)) == 1 else f"{min(epochs)} to {max(epochs)}" if epochs else MISSING
         )
         rows.append((arm, str(len(runs)), *figures, lengths, duration(fmean(seconds)) if seconds else MISSING))
-    heads = ("Arm", "Seeds", *(TITLES[name] for name in MEASURES), "Epochs", "Search")
-    return Table("Arms: mean and 95 % interval over seeds", heads, tuple(rows), tuple(range(1, len(heads))))
+    titles = ("τ before training", *(TITLES[name] for name in MEASURES))
+    heads = ("Arm", "Seeds", *titles, "Epochs", "Search")
+    picks = {run.picks for runs in study.runs.values() for run in runs.values() if run.picks}
+    about = f"; a pick is the best by score of {', '.join(map(str, sorted(picks)))} random ones" if picks else ""
+    caption = f"Arms: mean and 95 % interval over seeds, with the same architectures{about}"
+    return Table(caption, heads, tuple(rows), tuple(range(1, len(heads))))
 
 
 def levels(study: Study) -> Table:
@@ -145,12 +156,13 @@ def levels(study: Study) -> Table:
             each.meaning,
             TITLES[each.measure],
             f"{each.above:g}",
+            str(each.n),
             _number(each.mean, ".3f"),
-            "yes" if each.reached else "no",
+            MISSING if each.reached is None else "yes" if each.reached else "no",
         )
         for each in study.levels
     )
-    return Table("Levels of the plan", ("Arm", "Means", "Measure", "Level", "Mean", "Above"), rows, (3, 4))
+    return Table("Levels of the plan", ("Arm", "Means", "Measure", "Level", "Seeds", "Mean", "Above"), rows, (3, 4, 5))
 
 
 def baselines(study: Study) -> Table:
@@ -161,11 +173,11 @@ def baselines(study: Study) -> Table:
     """
     runs = [run for seeds in study.runs.values() for run in seeds.values()]
     found: Mapping[str, tuple[str, ...]] = {
-        each["name"]: (each["name"], f"{each['value']:.2f}", f"{each['percentile']:.3f}")
+        each["name"]: (each["name"], f"{each['value']:.2f} ± {each['deviation']:.2f}", f"{each['percentile']:.3f}")
         for run in runs
         for each in run.baselines
     }
-    return Table("Without a search", ("Chosen as", "Value", "Percentile"), tuple(found.values()), (1, 2))
+    return Table("Without a search", ("Chosen as", "Value", "Mean percentile"), tuple(found.values()), (1, 2))
 
 
 def interval(difference: Difference) -> str:

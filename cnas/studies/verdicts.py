@@ -15,9 +15,9 @@ HELPS, USELESS, UNDECIDED = "helps", "no useful effect", "undecided"
 NO_RANKING = "no ranking at this budget"
 TITLES = {
     "kendall_tau": "Kendall's τ",
-    "within_size": "τ among equal sizes",
+    "within_size": "τ at equal size or count",
     "top_precision": "precision in the best tenth",
-    "expected_percentile": "percentile of the expected pick",
+    "expected_percentile": "mean percentile of picks",
     "percentile": "percentile of the found",
     "expected_pick": "expected pick",
 }
@@ -89,6 +89,7 @@ class LevelResult:
         arm: its name.
         n: how many runs have the measure.
         mean: of these; None without any.
+        complete: whether all seeds of the plan have it: a level is meant for a mean of so many.
     """
 
     meaning: str
@@ -97,11 +98,12 @@ class LevelResult:
     arm: str
     n: int
     mean: float | None
+    complete: bool
 
     @property
-    def reached(self) -> bool:
-        """Whether the mean is above the level."""
-        return self.mean is not None and self.mean > self.above
+    def reached(self) -> bool | None:
+        """Whether the mean is above the level; None where runs are missing."""
+        return self.mean > self.above if self.complete and self.mean is not None else None
 
 
 def conclude(plan: Plan, figures: Figures, decided: Sequence[Verdict] = ()) -> list[Verdict]:
@@ -140,9 +142,11 @@ def levels(plan: Plan, figures: Figures) -> list[LevelResult]:
     found = []
     for level in plan.levels:
         for arm, seeds in figures.items():
-            known = [value for run in seeds.values() if (value := run.get(level.measure)) is not None]
+            values = {seed: run.get(level.measure) for seed, run in seeds.items()}
+            known = [value for value in values.values() if value is not None]
+            whole = all(values.get(seed) is not None for seed in plan.seeds)
             mean = fmean(known) if known else None
-            found.append(LevelResult(level.meaning, level.measure, level.above, arm, len(known), mean))
+            found.append(LevelResult(level.meaning, level.measure, level.above, arm, len(known), mean, whole))
     return found
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 
-from cnas.benchmarks import NatsTable
-from cnas.reports.comparison import FinishedRun, Group
+from cnas.reports.comparison import Group
 from cnas.reports.comparison.markdown import plain, search_time
 from cnas.reports.comparison.runs import KENDALL_TAU, benchmark_metrics, percentile, rank, regret
 from cnas.runs.config import RunConfig
@@ -52,19 +51,6 @@ def _rows(preset: str) -> Rows:
 PRESETS: dict[str, Callable[[], Rows]] = {name: partial(_rows, name) for name in ("smoke", "cpu", "paper")}
 
 
-def _complete(run: FinishedRun, config: RunConfig) -> FinishedRun:
-    """The run with its accuracies on all data sets, also where ``result.json`` has but the one it was looked up on."""
-    record = run.result.benchmark
-    if record is None or record.test_accuracies:
-        return run
-    every = _known(str(config.table)).query(run.result.architecture.string).test_accuracy
-    complete = record.model_copy(update={"test_accuracies": dict(every)})
-    return replace(run, result=run.result.model_copy(update={"benchmark": complete}))
-
-
-_known = cache(NatsTable.load)
-
-
 def _columns(groups: Sequence[Group]) -> list[Column]:
     """The accuracies beside the paper's; ranks and regrets are on the data set that the runs were looked up on."""
     tables = [run.result.benchmark for group in groups for run in group.runs]
@@ -74,6 +60,4 @@ def _columns(groups: Sequence[Group]) -> list[Column]:
     return beside + [(plain(measure.short), measure) for measure in (percentile(on), rank(on), regret(on), KENDALL_TAU)]
 
 
-TABLE = PaperTable(
-    "nats_table2", METHODS, PAPER, PRESETS, _columns, {"search": search_time}, _complete, needs_table=True
-)
+TABLE = PaperTable("nats_table2", METHODS, PAPER, PRESETS, _columns, {"search": search_time}, needs_table=True)

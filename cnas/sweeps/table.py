@@ -12,7 +12,7 @@ from pathlib import Path
 from cnas.cli.main import exit_code
 from cnas.errors import UserError
 from cnas.hub._markdown import fill
-from cnas.reports.comparison import FinishedRun, Group, Measure, Pair, load_run
+from cnas.reports.comparison import Group, Measure, Pair, load_run
 from cnas.reports.comparison.markdown import NONE, group_figure, pair_row, random_section, table
 from cnas.runs.config import RunConfig
 from cnas.runs.flags import OneLineParser
@@ -88,7 +88,6 @@ class PaperTable:
         presets: the rows by the preset's name.
         columns: the columns for the groups of finished runs, where rows are named and counted already.
         times: by heading, how long a part of the runs took.
-        complete: adds to a run what older folders lack.
         needs_table: whether ``--table`` is a flag, and needed where cells are not trained.
     """
 
@@ -98,7 +97,6 @@ class PaperTable:
     presets: Mapping[str, Callable[[], Rows]]
     columns: Callable[[Sequence[Group]], Sequence[Column]]
     times: Mapping[str, Callable[[Group], str]]
-    complete: Callable[[FinishedRun, RunConfig], FinishedRun] = lambda run, _: run
     needs_table: bool = False
 
     def main(self, argv: Sequence[str] | None = None, description: str = "") -> int:
@@ -175,7 +173,7 @@ class PaperTable:
         """
 
         def group(label: str, jobs: Sequence[Job], random: bool = False) -> Group:
-            runs = (self.complete(load_run(home / job.name), job.config) for job in jobs if codes[job.name] == 0)
+            runs = (load_run(home / job.name) for job in jobs if codes[job.name] == 0)
             return Group(label, tuple(runs), random)
 
         found = {row: group(self._title(row), jobs) for row, jobs in plan.searches().items()}

@@ -50,7 +50,10 @@ def card(found: TrainedTable, runs: Sequence[FinishedRun]) -> str:
     """
     (dataset,) = found.data_sets
     by_seed = {seed: list(found.values_of(seed).values()) for seed in found.seeds}
-    ways = baselines(found, dataset)
+    ways = [
+        [way.name, f"{way.value:.2f} ± {way.deviation:.2f}", f"{way.percentile:.2f}"]
+        for way in baselines(found, dataset)
+    ]
     heads = ["chosen as", "test perplexity", "mean percentile"]
     return fill(
         "cnas.sweeps",
@@ -59,7 +62,7 @@ def card(found: TrainedTable, runs: Sequence[FinishedRun]) -> str:
         dataset=dataset,
         by_seed={seed: _figures(values) for seed, values in by_seed.items()},
         training=[(name, value) for name, value in found.training.items() if name.split(".")[0] != "data"],
-        ways=markdown_table(heads, [[way.name, f"{way.value:.2f}", f"{way.percentile:.2f}"] for way in ways]),
+        ways=markdown_table(heads, ways),
         hours=sum((run.result.retrain.seconds or 0.0) if run.result.retrain else 0.0 for run in runs) / 3600,
         versions={name: sorted({str(run.result.environment.get(name)) for run in runs}) for name in _VERSIONS},
     )

@@ -19,6 +19,7 @@ from cnas.curricula import Progress
 from cnas.errors import NonFiniteError, Stopped
 from cnas.training.bad_steps import READ_EVERY, TRIES, Trouble
 from cnas.training.callbacks import Requests
+from cnas.training.optimizers import load_optimizer
 from cnas.training.progress import TrainingProgress
 from cnas.training.weight_step import WeightSteps
 
@@ -71,7 +72,7 @@ class AccelerateLoop(WeightSteps):
         # Checkpoints of earlier versions know of no bad steps.
         self.guard.reset(Trouble(**state.get("trouble", {"good": self.progress.batch})))
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        load_optimizer(self.optimizer, state["optimizer"])
         self.hidden_state = self.processes.local_rows(state["carry"], self.batches.batch_size)
         if self.accelerator.scaler is not None and state["scaler"] is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
@@ -97,7 +98,7 @@ class AccelerateLoop(WeightSteps):
         self._clock = time.perf_counter()
         self.context.graphs.reset(self.config.num_train_epochs * len(self.batches))
         self._call("on_train_begin")
-        self.begin()
+        self.before_first_step()
         while self.progress.epoch < self.config.num_train_epochs and (self.progress.batch or not self.ended):
             before = self.count_time()
             try:
@@ -115,7 +116,7 @@ class AccelerateLoop(WeightSteps):
             self.save()
         self._call("on_train_end")
 
-    def begin(self) -> None:
+    def before_first_step(self) -> None:
         """What comes before the first step: at the very beginning too there is a state to go back to."""
         trouble, place = self.guard.trouble, self.progress
         if not trouble.starts and place.batch == 0:

@@ -132,6 +132,19 @@ def make_optimizer(parameters: Iterable[Tensor], config: LoopArguments) -> optim
         raise UserError(f"optim {config.optim} cannot be made: {' '.join(str(problem).split())}") from problem
 
 
+def load_optimizer(optimizer: Any, state: Mapping[str, Any]) -> None:
+    """Give an optimiser the state of another one, perhaps of weights on another kind of device.
+
+    Args:
+        optimizer: as `make_optimizer` made it, or what an accelerator made of that.
+        state: of the other one, its ``state_dict``.
+    """
+    # Where steps are counted belongs to the device, not to what was learned.
+    own = [{name: group[name] for name in ("capturable",) if name in group} for group in optimizer.param_groups]
+    groups = [saved | known for saved, known in zip(state["param_groups"], own, strict=True)]
+    optimizer.load_state_dict({**state, "param_groups": groups})
+
+
 def _groups(weights: list[Tensor], config: LoopArguments) -> Any:
     """The weights, those that do not decay in a group of their own."""
     if config.weight_decay_on == "all":

@@ -98,9 +98,9 @@ class SearchLoop(AccelerateLoop):
         scored = scored_points(known, self.parts.space, self.validation_losses, context)
         return SearchResult(architecture, *taken, figures, trouble, front=front, scored=scored)
 
-    def begin(self) -> None:
+    def before_first_step(self) -> None:
         """Save the state to go back to; what shared weights are worth before they learn may be measured."""
-        super().begin()
+        super().before_first_step()
         if not self.progress.step:
             with self._afterwards():
                 self._call_after_epoch(0, last=False)

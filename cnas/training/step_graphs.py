@@ -215,7 +215,8 @@ class StepGraphs:
         try:
             graph.replay = self.record(function, memory)
         except Exception as problem:
-            self.problems.append(f"{type(problem).__name__}: {' '.join(str(problem).split())[:200]}")
+            cause = problem.__context__ or problem  # What ends a capture complains of what has broken it.
+            self.problems.append(f"{type(cause).__name__}: {' '.join(str(cause).split())[:200]}")
             self.log(f"warning: a step could not be recorded and is run as it is: {self.problems[-1]}")
             return None
         finally:
@@ -280,15 +281,16 @@ class CudaRecord:
         # A time step is compiled once for every kind of pass and number of rows.
         with torch._dynamo.config.patch(recompile_limit=RECOMPILES), torch.cuda.device(self.device):
             # One stream for all, so that no node of autograd remembers another one.
-            self._stream = self._stream or torch.cuda.Stream()
+            self._stream, current = self._stream or torch.cuda.Stream(), torch.cuda.current_stream()
             self._pool = self._pool or torch.cuda.graph_pool_handle()
-            self._stream.wait_stream(torch.cuda.current_stream())
+            self._stream.wait_stream(current)
             with torch.cuda.stream(self._stream):
                 for _ in range(2):
                     function(memory)
-            torch.cuda.current_stream().wait_stream(self._stream)
+            current.wait_stream(self._stream)
             graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, self._pool, self._stream):
+            # A capture that fails leaves its stream behind, but for the first of the two.
+            with torch.cuda.stream(current), torch.cuda.graph(graph, self._pool, self._stream):
                 results = function(memory)
 
         def replay() -> Results:

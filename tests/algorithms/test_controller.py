@@ -29,8 +29,23 @@ def rows(space):
     return [architecture.choices for architecture in space.all()]
 
 
+def log_prob(controller, choices):
+    """The figures of given architectures, one sequence of choices each."""
+    picks_KS = torch.tensor([picks(controller, row) for row in choices])
+    return controller._write(len(choices), lambda _, step: picks_KS[:, step])
+
+
+def picks(controller, choices):
+    """The places of a node's edge, where it has several, and of its operation among their options."""
+    found = []
+    for decision, (edge, operation) in zip(controller.decisions, choices, strict=True):
+        found += [decision.edges.index(edge)] if len(decision.edges) > 1 else []
+        found.append(decision.operations.index(operation))
+    return found
+
+
 def test_probabilities_of_all_architectures_sum_to_one_and_differ(space):
-    log_probs_A = policy(space).log_prob(rows(space)).log_probs.detach()
+    log_probs_A = log_prob(policy(space), rows(space)).log_probs.detach()
     assert len(log_probs_A) == space.size
     assert abs(float(log_probs_A.exp().sum()) - 1) < EXACT
     assert float(log_probs_A.std()) > 0.05
@@ -39,7 +54,7 @@ def test_probabilities_of_all_architectures_sum_to_one_and_differ(space):
 def test_sample_and_log_prob_agree_on_every_figure(space):
     controller = policy(space)
     sampled = controller.sample(50, generator(0, "sample"))
-    forced = controller.log_prob(sampled.choices)
+    forced = log_prob(controller, sampled.choices)
     assert forced.choices == sampled.choices
     for name in ("log_probs", "bonus", "entropy"):
         torch.testing.assert_close(getattr(sampled, name), getattr(forced, name), **within(EXACT))
@@ -49,7 +64,7 @@ def test_frequencies_follow_the_probabilities(space):
     controller, count = policy(space), 20_000
     with torch.no_grad():
         seen = Counter(controller.sample(count, generator(0, "sample")).choices)
-        probs_A = controller.log_prob(rows(space)).log_probs.exp()
+        probs_A = log_prob(controller, rows(space)).log_probs.exp()
     observed_A = torch.tensor([float(seen[choices]) for choices in rows(space)])
     chi_square = float(((observed_A - count * probs_A) ** 2 / (count * probs_A)).sum())
     freedom = space.size - 1
@@ -62,9 +77,9 @@ def test_policy_gradient_in_expectation_is_the_gradient_of_the_expected_reward(s
     rewards_A = torch.rand(space.size, generator=generator(0, "reward"), dtype=torch.float64)
     weights = list(controller.parameters())
 
-    log_probs_A = controller.log_prob(rows(space)).log_probs
+    log_probs_A = log_prob(controller, rows(space)).log_probs
     expected = torch.autograd.grad((log_probs_A.exp() * rewards_A).sum(), weights, allow_unused=True)
-    log_probs_A = controller.log_prob(rows(space)).log_probs
+    log_probs_A = log_prob(controller, rows(space)).log_probs
     estimator = (log_probs_A.detach().exp() * (rewards_A - baseline) * log_probs_A).sum()
     found = torch.autograd.grad(estimator, weights, allow_unused=True)
 
@@ -76,7 +91,7 @@ def test_policy_gradient_in_expectation_is_the_gradient_of_the_expected_reward(s
 
 
 def test_mean_entropy_over_the_policy_is_the_entropy_of_the_policy(space):
-    rollout = policy(space).log_prob(rows(space))
+    rollout = log_prob(policy(space), rows(space))
     log_probs_A = rollout.log_probs.detach()
     probs_A = log_probs_A.exp()
     assert float((probs_A * rollout.entropy).sum()) == pytest.approx(-float((probs_A * log_probs_A).sum()))
@@ -95,7 +110,7 @@ def test_bonus_counts_only_the_options_taken(cell):
 def test_at_the_start_sources_follow_the_distance_prior_alone(recurrent, weight):
     space = recurrent()
     controller = policy(space, init_range=1e-6, distance_weight=weight)
-    probs_A = controller.log_prob(rows(space)).log_probs.exp().detach()
+    probs_A = log_prob(controller, rows(space)).log_probs.exp().detach()
     last = space.decisions()[-1]
     found = [sum(float(p) for p, row in zip(probs_A, rows(space), strict=True) if row[-1][0] == e) for e in last.edges]
     prior = [math.exp(-weight * (last.target - source) ** 2) for source in last.sources]
@@ -104,7 +119,7 @@ def test_at_the_start_sources_follow_the_distance_prior_alone(recurrent, weight)
 
 def test_logits_stay_within_the_tanh_constant_whatever_the_weights(cell):
     """Three bounded picks: no architecture can become rarer than the bound allows."""
-    log_probs_A = policy(cell, init_range=100.0).log_prob(rows(cell)).log_probs.detach()
+    log_probs_A = log_prob(policy(cell, init_range=100.0), rows(cell)).log_probs.detach()
     rarest = 3 * (-2.25 - math.log(math.exp(-2.25) + 2 * math.exp(2.25)))
     assert float(log_probs_A.min()) >= rarest - EXACT
 
@@ -112,9 +127,9 @@ def test_logits_stay_within_the_tanh_constant_whatever_the_weights(cell):
 def test_greedy_takes_the_most_probable_option_of_every_step(space):
     controller = policy(space, seed=5)
     greedy, probs = controller.greedy(), {}
-    for choices, log_prob in zip(rows(space), controller.log_prob(rows(space)).log_probs.tolist(), strict=True):
+    for choices, value in zip(rows(space), log_prob(controller, rows(space)).log_probs.tolist(), strict=True):
         for length in range(len(choices) + 1):
-            probs[choices[:length]] = probs.get(choices[:length], 0.0) + math.exp(log_prob)
+            probs[choices[:length]] = probs.get(choices[:length], 0.0) + math.exp(value)
     for length, decision in enumerate(space.decisions()):
         by_edge = {
             edge: sum(probs[(*greedy[:length], (edge, o))] for o in decision.operations) for edge in decision.edges
@@ -130,8 +145,8 @@ def test_samples_of_one_call_do_not_depend_on_each_other(recurrent):
     space = recurrent(nodes=4, operations=3)
     controller = policy(space)
     choices = controller.sample(6, generator(0, "sample")).choices
-    batched = controller.log_prob(choices).log_probs
-    alone = torch.cat([controller.log_prob([row]).log_probs for row in choices])
+    batched = log_prob(controller, choices).log_probs
+    alone = torch.cat([log_prob(controller, [row]).log_probs for row in choices])
     torch.testing.assert_close(batched, alone, **within(EXACT))
 
 
@@ -188,7 +203,7 @@ def test_probabilities_are_those_of_the_published_controller(recurrent):
     space = recurrent(nodes=5, operations=4)
     controller = policy(space)
     choices = controller.sample(12, generator(0, "sample")).choices
-    found = controller.log_prob(choices).log_probs.tolist()
+    found = log_prob(controller, choices).log_probs.tolist()
     assert found == pytest.approx([by_hand(controller, space.decisions(), row) for row in choices], abs=EXACT)
 
 
@@ -206,6 +221,6 @@ def test_any_decisions_give_a_distribution_over_their_own_options(data):
     choices = [()]
     for decision in decisions:
         choices = [(*row, option) for row in choices for option in decision.options]
-    assert float(controller.log_prob(choices).log_probs.detach().exp().sum()) == pytest.approx(1.0, abs=EXACT)
+    assert float(log_prob(controller, choices).log_probs.detach().exp().sum()) == pytest.approx(1.0, abs=EXACT)
     assert set(controller.sample(20, generator(0, "sample")).choices) <= set(choices)
     assert controller.greedy() in choices

@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rounding import EXACT
+from test_controller import log_prob
 
 from cnas.algorithms.enas import ENAS, follow
 from cnas.errors import NonFiniteError, UserError
@@ -69,7 +70,7 @@ def collapse(algorithm, architecture):
     optimizer = torch.optim.Adam(algorithm.controller.parameters(), lr=0.05)
     for _ in range(60):
         optimizer.zero_grad()
-        loss = -algorithm.controller.log_prob([architecture.choices]).log_probs.sum()
+        loss = -log_prob(algorithm.controller, [architecture.choices]).log_probs.sum()
         loss.backward()
         optimizer.step()
     assert float(loss.detach()) < 1e-3
@@ -117,12 +118,12 @@ def test_one_update_is_reinforce_with_the_reward_and_baseline_of_the_samples(spa
 
     rollout = before.controller.sample(8, trainer.context(2).generator("controller", 0))
     baseline, terms, rewards = 0.0, [], []
-    for choices, log_prob, bonus in zip(rollout.choices, rollout.log_probs, rollout.bonus.tolist(), strict=True):
+    for choices, own, bonus in zip(rollout.choices, rollout.log_probs, rollout.bonus.tolist(), strict=True):
         connected = space.is_connected(space.architecture(choices))
         loss = float(torch.tensor(number(choices) + 2)) if connected else math.inf
         rewards.append(80 / math.exp(loss) + 0.5 * bonus if connected else 0.5 * bonus)
         baseline = 0.999 * baseline + 0.001 * rewards[-1]
-        terms.append(-log_prob * (rewards[-1] - baseline))
+        terms.append(-own * (rewards[-1] - baseline))
     torch.stack(terms).mean().backward()
     for left, right in zip(algorithm.controller.parameters(), before.controller.parameters(), strict=True):
         assert (left.grad is None) == (right.grad is None)
@@ -141,7 +142,7 @@ def test_a_large_update_points_along_the_exact_policy_gradient(recurrent, judge)
     exact = copy.deepcopy(algorithm.controller)
     choices = [architecture.choices for architecture in space.all()]
     rewards_A = torch.tensor([80 * math.exp(-number(row)) for row in choices], dtype=torch.float64)
-    (-(exact.log_prob(choices).log_probs.exp() * rewards_A).sum()).backward()
+    (-(log_prob(exact, choices).log_probs.exp() * rewards_A).sum()).backward()
     algorithm.end_epoch(trainer.context())
     found, wanted = (
         torch.cat([weight.grad.flatten() for weight in policy.parameters()]) for policy in (algorithm.controller, exact)
@@ -154,9 +155,9 @@ def test_the_policy_learns_the_best_architecture_and_derives_it(space, judge):
     favourite = space.all()[-2].choices
     trainer = judge(rig(favourite))
     algorithm = build(space, learning_rate=0.02, baseline_decay=0.9, updates=40, samples=20, tanh_constant=5.0)
-    before = float(algorithm.controller.log_prob([favourite]).log_probs.exp().detach())
+    before = float(log_prob(algorithm.controller, [favourite]).log_probs.exp().detach())
     first = algorithm.end_epoch(trainer.context(0))
-    after = float(algorithm.controller.log_prob([favourite]).log_probs.exp().detach())
+    after = float(log_prob(algorithm.controller, [favourite]).log_probs.exp().detach())
     last = algorithm.end_epoch(trainer.context(1))
     assert before < 0.1
     assert after > 0.5

@@ -8,7 +8,6 @@ from made_up_table import columns
 from rounding import EXACT
 
 from cnas.benchmarks import NatsTable, baselines, kendall_tau
-from cnas.benchmarks.baselines import equal_cost
 from cnas.benchmarks.nats import reachable_parameters
 from cnas.spaces.nats.space import read
 from cnas.spaces.nats.topology import EDGES, NONE
@@ -51,7 +50,7 @@ def test_percentiles_count_the_connected_cells_that_are_worse(table):
 
 
 def test_the_random_cell_is_the_mean_of_the_connected_ones(table):
-    random, short, few, largest = baselines(table, "cifar10", 8)
+    random, short, few, largest = baselines(table, "cifar10")
     known = table.quality("cifar10")[table.connected]
     assert random.name == "random architecture"
     assert random.value == pytest.approx(statistics.fmean(known))
@@ -65,11 +64,11 @@ def test_the_random_cell_is_the_mean_of_the_connected_ones(table):
 
 
 def test_the_best_of_some_is_what_drawing_them_gives(table):
-    draws, scores = np.random.default_rng(1), table.short_training("cifar10")[1][table.connected]
+    draws, scores = np.random.default_rng(1), table.short_training("cifar10").scores[table.connected]
     known = table.quality("cifar10")[table.connected]
     drawn = [draws.choice(len(known), 8, replace=False) for _ in range(4_000)]
     picked = [known[each[scores[each].argmax()]] for each in drawn]
-    expected = baselines(table, "cifar10", 8)[1]
+    expected = baselines(table, "cifar10")[1]
     assert np.mean(picked) == pytest.approx(expected.value, abs=4 * expected.deviation / 4_000**0.5)
     assert np.std(picked) == pytest.approx(expected.deviation, rel=0.05)
 
@@ -82,21 +81,22 @@ def test_the_fixed_set_is_the_benchmarks_own(table):
 
 
 @pytest.mark.parametrize(("epochs", "images", "count"), [(100, 25_000, 8), (250, 25_000, 20), (1, 100, 1)])
-def test_equal_cost_counts_images(epochs, images, count):
-    assert equal_cost(epochs, images) == count
+def test_as_many_are_trained_as_see_what_the_search_sees(table, epochs, images, count):
+    assert table.short_training("cifar10").paid_by(epochs * images) == count
+    assert baselines(table, "cifar10", epochs * images)[1].name.startswith(f"best of {count} by validation")
 
 
 @pytest.mark.skipif(CNAS_DATA is None, reason="CNAS_DATA names no folder with the real table")
 def test_the_real_table_gives_the_known_figures():
     table = NatsTable.load(Path(CNAS_DATA) / "nats_bench" / "tss_accuracy.parquet")
-    random, short, few, largest = baselines(table, "cifar10", 8)
+    random, short, few, largest = baselines(table, "cifar10")
     assert int(table.connected.sum()) == 15_284
     assert (round(random.value, 2), round(random.deviation, 2)) == (88.78, 5.97)
     assert short.value == pytest.approx(92.42, abs=0.05)
     assert few.value == pytest.approx(93.26, abs=0.02)
     assert round(largest.value, 2) == 93.76
     quality, known = table.quality("cifar10"), table.connected
-    for scores, tau in ((table.size_classes, 0.641), (table.short_training("cifar10")[1], 0.576)):
+    for scores, tau in ((table.size_classes, 0.641), (table.short_training("cifar10").scores, 0.576)):
         assert kendall_tau(scores[known], quality[known]) == pytest.approx(tau, abs=0.001)
     shares = [float((quality[known] < value).mean()) for value in (91.05, 93.25)]
     assert shares == pytest.approx([0.52, 0.95], abs=0.01)

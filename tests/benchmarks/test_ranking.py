@@ -2,6 +2,7 @@ import itertools
 import math
 import statistics
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,7 +10,7 @@ from made_up_table import columns
 from rounding import EXACT
 
 from cnas.benchmarks import NatsTable, kendall_tau, supernet_ranking
-from cnas.benchmarks.ranking import tau_within
+from cnas.benchmarks.ranking import tau_error, tau_within
 from cnas.errors import UserError
 
 few = settings(derandomize=True, deadline=None, max_examples=60)
@@ -53,6 +54,28 @@ def test_equal_orders_give_exactly_one(values):
     assert kendall_tau(values, [-value for value in values]) == -1.0
 
 
+@few
+@given(pairs)
+def test_its_error_is_that_of_the_jackknife(values):
+    without = [values[:place] + values[place + 1 :] for place in range(len(values))]
+    taus = [by_definition(*zip(*rest, strict=True)) if len(rest) > 1 else None for rest in without]
+    known = None if None in taus else math.sqrt((len(values) - 1) * statistics.pvariance(taus))
+    assert tau_error(*zip(*values, strict=True)) == (None if known is None else pytest.approx(known, abs=1e-7))
+
+
+def test_its_error_is_what_other_architectures_would_give():
+    """Of 60 drawn anew again and again, scores and values being normal with τ = 1/3."""
+    draws = np.random.default_rng(1)
+    taus, errors = [], []
+    for _ in range(300):
+        values_A = draws.standard_normal(60)
+        scores_A = 0.5 * values_A + math.sqrt(0.75) * draws.standard_normal(60)
+        taus.append(kendall_tau(scores_A, values_A))
+        errors.append(tau_error(scores_A, values_A))
+    assert statistics.fmean(taus) == pytest.approx(1 / 3, abs=0.02)
+    assert statistics.fmean(errors) == pytest.approx(statistics.stdev(taus), rel=0.1)
+
+
 def test_a_known_value():
     # Of 15 pairs 11 agree, 2 disagree, and each side ties one.
     assert kendall_tau([1, 2, 2, 3, 4, 5], [1, 1, 2, 4, 5, 3]) == pytest.approx(9 / 14)
@@ -90,6 +113,15 @@ def test_a_supernet_that_knows_the_truth_has_tau_one(table):
     wrong = supernet_ranking({text: value / 50 for text, value in accuracies.items()}, table)
     assert (wrong.kendall_tau, wrong.within_size, wrong.top_precision) == (-1.0, -1.0, 0.0)
     assert wrong.expected_percentile < 0.5 < right.expected_percentile
+
+
+def test_a_loss_that_is_no_number_is_the_worst(table):
+    chosen = table.architectures[:12]
+    losses = {text: math.sin(place) for place, text in enumerate(chosen)}
+    worst = losses | {chosen[3]: 9.0, chosen[5]: 9.0}
+    assert supernet_ranking(losses | {chosen[3]: math.inf, chosen[5]: math.nan}, table) == supernet_ranking(
+        worst, table
+    )
 
 
 def test_the_pick_is_the_exact_mean_of_all_draws(table):

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from cnas.benchmarks import TrainedTable, load_table, supernet_ranking
+from cnas.benchmarks import TrainedTable, baselines, load_table, supernet_ranking
 from cnas.benchmarks.table_files import write_columns
+from cnas.benchmarks.tabular import Ceiling
 from cnas.cli.launch import main as search
 from cnas.cli.main import main
 from cnas.errors import UserError
@@ -27,8 +28,8 @@ def columns(**changed):
         "seed": [row[1] for row in rows],
         "space": ["enas_rnn"] * len(rows),
         "dataset": ["ptb_text_only"] * len(rows),
-        "training": [json.dumps({"network.hidden_size": "120", "network.decoder_bias": "true"})] * len(rows),
-        "valid_perplexity": [row[2] + 5 for row in rows],
+        "training": [json.dumps({"retrain.num_train_epochs": "3", "used.train": "300000"})] * len(rows),
+        "valid_perplexity": [250 - row[2] / 10 for row in rows],
         "test_perplexity": [row[2] for row in rows],
     }
     return found | changed
@@ -55,15 +56,50 @@ def test_a_table_answers_with_perplexities(table):
     assert table.best("ptb_text_only").architecture == CELLS[0]
     assert table.fixed_set() == tuple(CELLS)
     assert table.covers(EnasRnnSpace())
-    assert table.free_scores()["fewest sigmoid"].tolist() == [-1, 0, -3, 0]
     losses = {text: math.log(200 + place) for place, text in enumerate(CELLS)}
-    assert supernet_ranking(losses, table, "ptb_text_only").expected_pick == 201.5  # the best of one
+    found = supernet_ranking(losses, table, "ptb_text_only")
+    assert (found.kendall_tau, found.top_precision) == (1.0, 1.0)
+    assert found.expected_pick == 201.5  # the best of one
+    assert supernet_ranking({text: -loss for text, loss in losses.items()}, table, "ptb_text_only").kendall_tau == -1.0
+
+
+def test_counts_of_operations_are_free_in_the_direction_that_agrees(table):
+    """The four cells, best first, have so many of each; of six pairs each decides the others by their order."""
+    scores = {name: column.tolist() for name, column in table.free_scores().items()}
+    assert scores == {
+        "fewest tanh": [-3, -2, -2, -4],
+        "most relu": [3, 5, 2, 2],
+        "most sigmoid": [1, 0, 3, 0],
+        "fewest identity": [-1, -1, -1, -2],
+    }
+    # Differences of pairs in order and in reverse, over the root of untied pairs of counts times all six.
+    expected = {"fewest tanh": 1 / 30**0.5, "most relu": 3 / 30**0.5, "most sigmoid": 1 / 30**0.5}
+    assert table.free_taus == pytest.approx(expected | {"fewest identity": 3 / 18**0.5})
+    assert table.size_classes.tolist() == scores["fewest identity"]
+    losses = dict(zip(CELLS, (1.0, 3.0, 2.0, 0.0), strict=True))
+    assert supernet_ranking(losses, table, "ptb_text_only").within_size == pytest.approx(1 / 3)  # of the first three
+
+
+def test_trained_cells_are_chosen_by_validation(table):
+    """Whose order is the reverse of the test's here, so that the worst is picked."""
+    short = table.short_training("ptb_text_only")
+    assert (short.data, short.paid_by(30 * 300_000), short.paid_by(1)) == (900_000, 10, 1)
+    random, two = baselines(table, "ptb_text_only", 1_800_000)[:2]
+    assert (random.value, random.percentile) == (201.5, 0.5)
+    assert two.name == "best of 2 by validation perplexity"
+    assert two.value == pytest.approx((3 * 203 + 2 * 202 + 201) / 6)
+    assert TrainedTable(columns(training=["{}"] * 6), "unknown").short_training("ptb_text_only") is None
 
 
 def test_the_ceiling_is_the_agreement_of_two_seeds(table):
-    assert table.ceiling() == (-1.0, 2)
+    assert table.ceiling() == Ceiling(-1.0, None, 2)
     rows = {name: values[:4] for name, values in columns().items()}
     assert TrainedTable(rows, "one seed").ceiling() is None
+
+
+@pytest.mark.parametrize(("tau", "attainable"), [(1.0, 1.0), (1 / 3, 0.5), (0.0, 0.0), (-0.2, 0.0)])
+def test_a_ranking_without_errors_agrees_more_than_two_trainings_do(tau, attainable):
+    assert Ceiling(tau, None, 20).attainable == pytest.approx(attainable)
 
 
 @pytest.mark.parametrize(

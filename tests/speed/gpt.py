@@ -33,6 +33,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from measuring import high_water
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -196,6 +197,7 @@ class Bench:
     def loop(self) -> SearchLoop:
         """The search of the preset, which trains what `step` says."""
         arguments = replace(self.config.trainer, global_batch_size=self.size[0], eval_batch_size=self.size[0])
+        AcceleratorState._reset_state(reset_partial_state=True)  # The sizes before may have run on another device.
         accelerator = Accelerator(cpu=not self.gpu, mixed_precision="bf16" if self.gpu else "no")
         context = RunContext(accelerator, Path(tempfile.mkdtemp()), 0, "0")
         algorithm = default_config("sandwich").build(self.space, 0)

@@ -37,6 +37,7 @@ from gpu_steps import EAGER, TINY, Amount, Enough, Steps, first_steps, timing, t
 from gpu_table import rounded, table
 
 from cnas.errors import Stopped
+from cnas.runs.devices import set_float32_precision
 
 TRAJECTORIES = ("enas", "darts_v1", "derived")
 SHARED = "enas"
@@ -202,7 +203,7 @@ class Bench:
             products = Products()
             self.steps_of(Job(job.measure, *key), recording(products), "off")
             self.recorded[key] = products
-        torch.set_float32_matmul_precision("high" if job.precision == "tf32" else "highest")
+        set_float32_precision(tf32=job.precision == "tf32")
         recorded = self.recorded[key]
         run, steps = recorded.again(), Steps(timing(self.amount), recorded.device)
 

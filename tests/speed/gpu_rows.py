@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,7 @@ def training(task: Task, context: RunContext, callbacks: Sequence[Any]) -> Retra
     with pipeline.seeded(config.seed, "network"):
         network = config.space.build_network(architecture, **asdict(config.network))
     train, validate = task.training()
-    return Retrainer(network, train, config.retrain, context, validate, callbacks)
+    return Retrainer(network, train, config.retrain, context, partial(validate, graphs=context.graphs), callbacks)
 
 
 def score(loop: Any) -> int:

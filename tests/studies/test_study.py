@@ -85,7 +85,7 @@ def test_a_closed_gate_is_a_verdict_and_nothing_else_runs(plan_file, done, begun
     for seed, tau in ((1, 0.2), (2, 0.3)):
         done(plan, "plain", seed, tau)
     study = run_study(plan, home, resume=True, executor=Forked())
-    assert (study.gate.open, study.gate.mean_tau) == (False, {"plain": pytest.approx(0.25)})
+    assert (study.gate.open, study.gate.arms["plain"].mean) == (False, pytest.approx(0.25))
     assert [each.verdict for each in study.verdicts] == [NO_RANKING]
     assert sorted(path.name for path in home.iterdir()) == ["plain-s1", "plain-s2", NAME]
 
@@ -106,7 +106,7 @@ def test_a_gate_that_cannot_be_measured_is_not_decided(plan_file, done, begun):
     done(plan, "plain", 1, 0.5)
     done(plan, "plain", 2, None)
     study = run_study(plan, home, resume=True)
-    assert (study.gate.open, study.gate.mean_tau) == (None, {"plain": None})
+    assert (study.gate.open, study.gate.arms["plain"].mean) == (None, None)
     assert [each.verdict for each in study.verdicts] == [UNDECIDED]
     assert study.missing == {"plain-s2": "its kendall_tau could not be measured"}
 
@@ -263,7 +263,7 @@ def test_a_table_that_cannot_measure_anything_opens_no_gate(plan_file, plan_valu
     flags = {**plan_values["flags"], "table": str(tmp_path / "two.parquet")}
     plan = read_plan(plan_file(flags=flags, gate={**GATE, "min_ceiling": 0.4}))
     if other == 1.0:
-        assert check(plan).ceiling() == (1.0, 4)
+        assert check(plan).ceiling().tau == 1.0
         plan = replace(plan, gate=replace(plan.gate, min_ceiling=1.1))
     with pytest.raises(UserError, match=rf"gate\.min_ceiling must be at most what two trainings .*{words}"):
         check(plan)

@@ -60,7 +60,7 @@ class Sorted:
         self.images = ordered(data.search, data.search.labels.argsort(stable=True))
         self.context = RunContext(accelerator, folder, 1, "same")
         space = NatsSpace(channels=4, cells=1, classes=10, image_channels=1)
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=[]):
             torch.manual_seed(5)
             supernet = space.build_supernet()
         batches = self.batches(self.images, "search/train", shuffle=True)

@@ -10,7 +10,7 @@ from builders import build_session, build_trainer, rows
 from cnas.curricula import Uncertainty
 from cnas.errors import UserError
 from cnas.runs.config import RunConfig
-from cnas.runs.devices import make_accelerator
+from cnas.runs.devices import make_accelerator, set_float32_precision
 
 
 def config(**options):
@@ -76,3 +76,17 @@ def test_tensorboard_gets_every_number_of_every_row(tmp_path):
         for key in ("train_loss", "valid_loss", "reward", "weight_max", "effective_sample_size"):
             (found,) = [event.value for event in events.Scalars(f"search/{key}") if event.step == row["step"]]
             assert found == pytest.approx(row[key], rel=1e-6)
+
+
+def test_float32_is_float32_in_convolutions_too(tmp_path):
+    """Torch rounds their factors by default, where the device can."""
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    try:
+        torch.backends.cudnn.allow_tf32 = True
+        make_accelerator(config(), tmp_path)
+        assert (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32) == ("highest", False)
+        set_float32_precision(tf32=True)
+        assert (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32) == ("high", True)
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        torch.backends.cudnn.allow_tf32 = before[1]

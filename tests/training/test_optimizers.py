@@ -10,7 +10,7 @@ from builders import algorithm_config, bits, build_session, build_trainer, leave
 
 from cnas.errors import UserError
 from cnas.training import LoopArguments, RetrainArguments, SearchArguments
-from cnas.training.optimizers import CLASSES, make_optimizer, optimizer_name
+from cnas.training.optimizers import CLASSES, load_optimizer, make_optimizer, optimizer_name
 
 STEPS = 7
 NAMES = sorted({*CLASSES} - {"Muon"})
@@ -213,3 +213,18 @@ def test_averaging_is_for_sgd():
     for field in ("nonmonotone", "average_from"):
         with pytest.raises(UserError, match=f"^{field} must be none with optim adamw: "):
             RetrainArguments(optim="adamw", learning_rate=0.1, **{field: 5})
+
+
+def test_the_state_of_an_optimiser_on_another_device_is_taken_over():
+    """One that counted its steps on the device, as `capturable` says, goes on in host memory."""
+    weight, saved = torch.nn.Parameter(torch.ones(2)), {}
+    for name in ("there", "here"):
+        optimizer = make_optimizer([weight], RetrainArguments(optim="adamw", learning_rate=0.1))
+        if saved:
+            load_optimizer(optimizer, saved)
+        weight.grad = torch.ones(2)
+        optimizer.step()
+        saved = optimizer.state_dict()
+        saved["param_groups"][0]["capturable"] = name == "there"
+    assert optimizer.state[weight]["step"] == 2
+    assert saved["param_groups"][0]["capturable"] is False

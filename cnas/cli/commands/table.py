@@ -38,7 +38,7 @@ def run(given: argparse.Namespace) -> str:
 
         found = build_trained_table(given.source, given.out)
         ceiling = found.ceiling()
-        known = "" if ceiling is None else f", Kendall's τ between two seeds {ceiling[0]:.2f}"
+        known = "" if ceiling is None else f", Kendall's τ between two seeds {ceiling.tau:.2f}"
         return f"{given.out}: {len(found)} cells{known}"
     from cnas.benchmarks import build_table
 
