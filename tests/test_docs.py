@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import cnas
 from cnas import errors, presets, trainer
 from cnas.cli import main as cli
 from cnas.cli.launch import parse
@@ -353,6 +354,7 @@ def test_versions_agree():
     version = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
     assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text("utf-8")
     assert f"\n## {version}" in (ROOT / "CHANGELOG.md").read_text("utf-8")
+    assert version == cnas.__version__
 
 
 def own_texts() -> list[Path]:

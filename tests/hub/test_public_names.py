@@ -13,6 +13,6 @@ def test_every_public_name_is_there():
 
 
 def test_registering_loads_no_drawing_library():
-    code = "import sys, cnas.hub.auto; print(sorted({'matplotlib', 'jinja2', 'datasets'} & set(sys.modules)))"
+    code = "import sys, cnas.hub.auto; print('matplotlib' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "matplotlib" not in done.stdout
+    assert done.stdout == "False\n"

@@ -58,15 +58,6 @@ def test_uncertainty(table, gamma):
     assert weights(Uncertainty(num_candidates=len(table), sharpness=gamma), table) == about(normalised(scores))
 
 
-def test_a_sharpness_of_one_is_the_paper_to_the_bit():
-    losses_KU = torch.rand(5, 40, generator=torch.Generator().manual_seed(1))
-    plain = losses_KU.double().mean(0).sqrt().float().double()
-    curriculum = Uncertainty().setup(40)
-    curriculum.update(torch.arange(40), losses_KU, Progress(0, 3, 0))
-    scaled = plain / plain.max()
-    assert torch.equal(curriculum.v, (scaled * (40 / scaled.sum())).float())
-
-
 @SETTINGS
 @given(TABLES)
 def test_loss(table):

@@ -92,8 +92,9 @@ def test_a_hard_sample_is_the_textbook(name, data):
     routing = hard_sample(Alphas(space, data.draw(st.integers(0, 99))), 0.5, draws)
     leaf = routing.weights.detach().requires_grad_()
     routing = Routing(leaf, routing.active)
-    if supernet.pure(batch, routing) is None:
-        return  # nothing enters any node: the network itself says what that is
+    if supernet.pure(batch, routing) is None:  # the network itself says what nothing at all is
+        assert {space.operations[operation] for _, operation in routing.active[0]} == {"none"}
+        return
     compare(space, supernet, batch, routing, F64, extra=[leaf])
     compare(space, supernet, batch, Routing(leaf.detach(), routing.active, unit=True), F64)
 

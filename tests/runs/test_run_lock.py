@@ -42,7 +42,6 @@ def flock(*_):
 
 if sys.argv[2] == "without":
     fcntl.flock = flock
-from cnas.runs.folder import refuse_links
 from cnas.runs.lock import lock
 with lock(Path(sys.argv[1])):
     print(flush=True)
