@@ -13,8 +13,10 @@ from cnas.errors import UserError
 from cnas.random import generator
 from cnas.runs.rankings import load_rankings
 from cnas.spaces import EnasRnnSpace
+from cnas.studies import read_plan
 from cnas.sweeps.grid import read_grid
 
+ROOT = Path(__file__).parents[2]
 REST = " 0 0 0 1 0 0 0 1 0 3"
 CELLS = [f"{head}{REST}" for head in ("0 0 1 1 2 2", "0 1 0 1 0 1", "0 2 1 2 2 2", "0 3 0 0 1 0")]
 
@@ -122,12 +124,24 @@ def test_what_no_table_may_be(changed, message):
 
 
 def test_the_cells_of_the_published_grid_are_those_that_chance_drew():
-    grid = read_grid(Path(__file__).parents[2] / "recipes" / "grids" / "ptb_benchmark.yaml")
+    grid = read_grid(ROOT / "recipes" / "grids" / "ptb_benchmark.yaml")
     space = EnasRnnSpace()
     drawn = [space.sample(generator(0, "benchmark/enas_rnn", index)).to_str() for index in range(60)]
     by_seed = {seed: [job.config.architecture for job in grid.jobs if job.config.seed == seed] for seed in (1, 2)}
     assert by_seed == {1: drawn, 2: drawn[:20]}
     assert len(set(drawn)) == 60
+
+
+def test_the_published_table_is_that_of_the_grid_and_can_measure():
+    table = TrainedTable.load(ROOT / "docs" / "results" / "ptb_benchmark.parquet")
+    grid = read_grid(ROOT / "recipes" / "grids" / "ptb_benchmark.yaml")
+    assert set(table.architectures) == {job.config.architecture for job in grid.jobs}
+    assert (len(table), len(table.values_of(2)), table.seeds) == (60, 20, [1, 2])
+    assert table.short_training("ptb_text_only").data == 900_000
+    card = (ROOT / "docs" / "results" / "ptb_benchmark.md").read_text("utf-8")
+    assert f"is {table.ceiling().tau:.2f} ± {table.ceiling().error:.2f}, on the 20 cells" in card
+    for name in ("ptb_gate", "ptb_curriculum"):
+        assert table.ceiling().tau >= read_plan(ROOT / "recipes" / "studies" / f"{name}.yaml").gate.min_ceiling
 
 
 def test_no_rows_and_other_columns(tmp_path):
