@@ -2,6 +2,8 @@
 
 import json
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +12,7 @@ from cnas.curricula import Progress
 from cnas.errors import UserError
 from cnas.runs.choices import published
 from cnas.runs.config import RunConfig
+from cnas.studies import read_plan
 
 NAMES = [name for name in presets.names() if not name.startswith("tiny_recipe/")]
 SEARCHES = [name for name in NAMES if "_cl" in name]
@@ -35,7 +38,16 @@ def test_a_preset_names_itself_and_is_read_back_from_json(name):
 def test_every_recipe_has_the_three_presets():
     recipes = ("nats_cl", "nats_train", "ptb_cl_darts", "ptb_cl_enas")
     published = [f"{recipe}/{preset}" for recipe in recipes for preset in ("cpu", "paper", "smoke")]
-    assert ["gpt_cl/cpu", "gpt_cl/small", "gpt_cl/smoke", *published, "ptb_train/cpu"] == NAMES
+    others = ["gpt_cl/cpu", "gpt_cl/small", "gpt_cl/smoke", "ptb_cl_enas/gpu", "ptb_train/cpu"]
+    assert sorted([*others, *published]) == NAMES
+
+
+def test_the_preset_for_a_gpu_is_what_the_gate_has_tried_and_trains_as_the_benchmark_does():
+    gpu, cells = RunConfig.from_preset("ptb_cl_enas/gpu", "rsps"), RunConfig.from_preset("ptb_train/cpu")
+    tried = read_plan(Path(__file__).parents[2] / "recipes" / "studies" / "ptb_gate.yaml").configs["rsps"]
+    assert (gpu.space, gpu.text.search_tokens) == (tried.space, tried.text.search_tokens)
+    assert replace(gpu.trainer, seed=1, given=None) == replace(tried.trainer, seed=1, given=None)
+    assert (gpu.retrain, gpu.network, gpu.text.train_tokens) == (cells.retrain, cells.network, cells.text.train_tokens)
 
 
 @pytest.mark.parametrize("algorithm", algorithms.names())
