@@ -255,3 +255,18 @@ class Paper:
     authors: str
     year: int
     url: str
+
+
+ENAS_PAPER = Paper(
+    title="Efficient Neural Architecture Search via Parameter Sharing",
+    authors="Hieu Pham, Melody Y. Guan, Barret Zoph, Quoc V. Le, Jeff Dean",
+    year=2018,
+    url="https://arxiv.org/abs/1802.03268",
+)
+DARTS_PAPER = Paper(
+    title="DARTS: Differentiable Architecture Search",
+    authors="Hanxiao Liu, Karen Simonyan, Yiming Yang",
+    year=2019,
+    url="https://arxiv.org/abs/1806.09055",
+)
+"""These two have an algorithm and a space."""

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from cnas.algorithms._relaxation import AlphaConfig, Relaxed
 from cnas.algorithms.base import StepContext
 from cnas.spaces.base import SearchSpace
-from cnas.types import Paper, Routing
+from cnas.types import DARTS_PAPER, Routing
 
 CLIP_EPS = 1e-6
 """What torch's clipping adds to a norm before it divides by it."""
@@ -40,12 +40,7 @@ class DARTS(Relaxed):
         seed: what the first α is drawn from.
     """
 
-    paper = Paper(
-        title="DARTS: Differentiable Architecture Search",
-        authors="Hanxiao Liu, Karen Simonyan, Yiming Yang",
-        year=2019,
-        url="https://arxiv.org/abs/1806.09055",
-    )
+    paper = DARTS_PAPER
 
     @dataclass(frozen=True, kw_only=True)
     class Config(AlphaConfig):

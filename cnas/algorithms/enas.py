@@ -24,7 +24,7 @@ from cnas.algorithms.base import SearchAlgorithm, SearchContext
 from cnas.algorithms.limits import LimitedConfig
 from cnas.errors import NonFiniteError
 from cnas.spaces.base import SearchSpace
-from cnas.types import Architecture, Paper, Routing
+from cnas.types import ENAS_PAPER, Architecture, Routing
 
 ROUNDS = 20
 """How often connected architectures are asked of a policy before the uniform sampler fills up."""
@@ -40,12 +40,7 @@ class ENAS(SearchAlgorithm):
     """
 
     name = "enas"
-    paper = Paper(
-        title="Efficient Neural Architecture Search via Parameter Sharing",
-        authors="Hieu Pham, Melody Y. Guan, Barret Zoph, Quoc V. Le, Jeff Dean",
-        year=2018,
-        url="https://arxiv.org/abs/1802.03268",
-    )
+    paper = ENAS_PAPER
     config: Config
     baseline: Tensor
 

@@ -17,7 +17,7 @@ from cnas.benchmarks.ranking import PICKS, SHARE
 from cnas.benchmarks.tabular import TabularBenchmark
 
 TRAINED = 8
-"""So many trainings see as many images as a search of 100 epochs on half of CIFAR-10 does."""
+"""So many trainings stand where no search is given; on CIFAR-10 they see as many images as 100 epochs of one do."""
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ class Ranking:
         kendall_tau: from −1 (reversed) over 0 (no relation) to 1 (same order); None where either does not distinguish
             them at all.
         tau_error: its standard error, as far as it comes of which architectures were compared.
-        within_size: τ among pairs of equal size alone, see `TabularBenchmark.size_classes`; None where there are none.
+        within_size: τ among pairs of equal size, or count, see `TabularBenchmark.size_classes`; None without these.
         top_precision: the share of the best `TOP` that is among the best `TOP` by score.
         picks: so many are drawn at random, of which the best by its score is picked.
         expected_pick: the mean value of that pick, exact: percent, or a perplexity.
@@ -160,7 +160,7 @@ def supernet_ranking(losses: Mapping[str, float], benchmark: TabularBenchmark, d
         UserError: there are fewer than two architectures, the benchmark does not know one or has no such data set.
     """
     # Losses that are no numbers are worse than all others, and alike.
-    losses_A = np.nan_to_num(np.array(list(losses.values()), dtype=np.float64), nan=math.inf, posinf=math.inf)
+    losses_A = np.array([loss if math.isfinite(loss) else math.inf for loss in losses.values()])
     index_A, scores_A = benchmark.indices(list(losses)), -np.unique(losses_A, return_inverse=True)[1].astype(float)
     quality_A, classes = benchmark.quality(dataset)[index_A], benchmark.size_classes
     tau = kendall_tau(scores_A, quality_A)

@@ -55,6 +55,8 @@ class TrainedTable(TabularBenchmark):
                     raise UserError(
                         f"{source}, row {row}: {name} differs from that of row 0, so the cells were trained unlike"
                     )
+        for row, values in enumerate(self._rows):
+            self.value(values["valid_perplexity"], f"{source}, row {row}, valid_perplexity")
         first = self._rows[0]
         self.space = str(first["space"])
         self.training = _training(first["training"], source)

@@ -19,9 +19,6 @@ from torch import Tensor
 from cnas.curricula.base import Curriculum, DatasetInfo, Progress, mean_losses
 from cnas.types import Paper
 
-STEPS = 12
-"""Of Halley's method; it triples the digits in each."""
-
 
 def lambert_w(x: Tensor) -> Tensor:
     """The principal branch of Lambert's W, the inverse of w·e^w.
@@ -33,17 +30,10 @@ def lambert_w(x: Tensor) -> Tensor:
         >>> lambert_w(torch.tensor([0.0, 2.718281828459045], dtype=torch.float64))
         tensor([0., 1.], dtype=torch.float64)
     """
-    # The series around the branch point, where the method itself divides 0 by 0 (Corless et al. 1996, Eq. 4.22).
-    p = (2 * (math.e * x + 1)).clamp_min(0).sqrt()
-    near = -1 + p - p**2 / 3 + 11 / 72 * p**3 - 43 / 540 * p**4 + 769 / 17280 * p**5
-    log = x.clamp_min(math.e).log()
-    w = torch.where(x < 1, torch.where(x < 0, near, x / (1 + x)), torch.where(x < math.e, 0.5 + x / 5, log - log.log()))
-    for _ in range(STEPS):
-        # w - x·e^(-w): e^w itself overflows for the largest x.
-        error = w - x * (-w).exp()
-        safe = (w + 1).clamp_min(1e-12)
-        w = w - error / (safe - (w + 2) * error / (2 * safe))
-    return torch.where(p < 1e-2, near, w)
+    from scipy.special import lambertw
+
+    # At the branch point itself, or below it, scipy has no real value.
+    return torch.from_numpy(lambertw(x.numpy()).real).nan_to_num(nan=-1.0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -77,7 +77,7 @@ class BenchmarkRecord(Part):
         source: of the accuracies.
         kendall_tau: how well losses with shared weights rank architectures.
         tau_error: its standard error, as far as it comes of which architectures were ranked.
-        within_size: the same among architectures of equal size alone.
+        within_size: the same among architectures of equal size, or count of an operation, alone.
         top_precision: the share of the best tenth that is in the best tenth by these losses.
         picks: of so many random architectures the best by these losses is picked.
         expected_pick: the mean value of that pick.

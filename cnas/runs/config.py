@@ -40,7 +40,8 @@ class RunSource:
     table: str | None = None
     """A table of trained architectures, as Parquet: the found one is looked up in it, and the supernet ranks some."""
     rank_every: int | None = None
-    """With a table: rank its fixed set of architectures every so many epochs; after the last one it always is."""
+    """With a table: rank its fixed set of architectures before the first and after every so many epochs; after the last
+    one it always is."""
 
     def __post_init__(self) -> None:
         if self.rank_every is not None and self.rank_every < 1:

@@ -78,9 +78,11 @@ class Ranker:
         """
         if not (last or (self.every is not None and epoch % self.every == 0)):
             return
+        if loop.context.accelerator.is_main_process:
+            self.forget(after=epoch)  # those of an attempt that was given up
         file, step = f"{FOLDER}/epoch-{epoch:04d}.json", loop.progress.step
         found = self.home.read_json(file) or {}
-        if found.get("step") != step:  # of an attempt at this epoch that was given up
+        if found.get("step") != step:  # of such an attempt at this epoch
             found = {"epoch": epoch, "step": step, "scorings": {}}
         for scoring in loop.parts.supernet.scorings:
             passed = found["scorings"].setdefault(scoring, {"losses": [], "seconds": 0.0})
@@ -91,13 +93,17 @@ class Ranker:
                 if loop.context.accelerator.is_main_process:
                     self._write(file, found)
 
-    def forget(self) -> None:
-        """Drop what an earlier search in this folder has left: a new one begins.
+    def forget(self, after: int | None = None) -> None:
+        """Drop what an earlier search in this folder has left, or rankings of later epochs alone.
+
+        Args:
+            after: the epoch after which they are dropped; None drops all, since a new search begins.
 
         Raises:
             StorageError: the disk refuses.
         """
-        for path in (self.home.path / FOLDER).glob("*.json"):
+        old = [path for path in _rankings(self.home.path) if after is None or _epoch(path) > after]
+        for path in old if after is not None else [*old, self.home.path / ARCHITECTURES]:
             with storage_errors(str(path)):
                 path.unlink(missing_ok=True)
 
@@ -138,7 +144,7 @@ def load_rankings(folder: Path) -> list[Rated]:
     home = RunFolder(folder)
     names = (home.read_json(ARCHITECTURES) or {}).get("architectures", [])
     found = []
-    for path in sorted((folder / FOLDER).glob("epoch-*.json")):
+    for path in _rankings(folder):
         values = home.read_json(f"{FOLDER}/{path.name}") or {}
         try:
             passes = [(scoring, passed["losses"]) for scoring, passed in values["scorings"].items()]
@@ -148,3 +154,12 @@ def load_rankings(folder: Path) -> list[Rated]:
         except (AttributeError, KeyError, TypeError) as problem:
             raise UserError(f"{path} is not what a run writes: {type(problem).__name__}: {problem}") from problem
     return found
+
+
+def _rankings(folder: Path) -> list[Path]:
+    """The files of a run, the oldest first."""
+    return sorted((path for path in (folder / FOLDER).glob("epoch-*.json") if path.stem[6:].isdecimal()), key=_epoch)
+
+
+def _epoch(path: Path) -> int:
+    return int(path.stem[6:])

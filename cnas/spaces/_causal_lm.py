@@ -142,23 +142,9 @@ class RecurrentLanguageModel(PreTrainedModel, GenerationMixin):
         Logits are never held for all tokens at once; `forward` gives them.
         """
         masks = self.shell.masks(len(inputs_BT), dropout_seeds)
-        raw_BTH, hidden_state = self._outputs(self.shell.embed(inputs_BT, masks), hidden_state, masks.hidden)
+        raw_BTH, hidden_state = self.cell(self.shell.embed(inputs_BT, masks), hidden_state, masks.hidden)
         losses, penalty = self.shell.losses(raw_BTH, labels_BT, masks, self.config.pad_row)
         return losses, None, hidden_state, penalty
-
-    def _outputs(
-        self,
-        embedded_BTH: Tensor,
-        hidden_state: Tensor | None,
-        hidden_mask: Tensor | None,
-        real_BT: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        # Like what was embedded, not like the weights: those may be on a disk until a module is called.
-        hidden_state = (
-            embedded_BTH.new_zeros(len(embedded_BTH), embedded_BTH.shape[-1]) if hidden_state is None else hidden_state
-        )
-        raw_BTH, hidden_state = self.cell(embedded_BTH, hidden_state, hidden_mask, real_BT)
-        return raw_BTH, hidden_state
 
     @can_return_tuple
     def forward(
@@ -184,7 +170,7 @@ class RecurrentLanguageModel(PreTrainedModel, GenerationMixin):
         real_BT = self._real(input_ids, attention_mask)
         masks = self.shell.masks(len(input_ids), None)
         embedded_BTH = self.shell.embed(input_ids, masks)
-        raw_BTH, state = self._outputs(embedded_BTH, cache, masks.hidden, real_BT)
+        raw_BTH, state = self.cell(embedded_BTH, cache, masks.hidden, real_BT)
         logits = self.shell.decode(apply_mask(raw_BTH, masks.output), self.config.pad_row)
         loss = None
         if labels is not None:
@@ -193,7 +179,7 @@ class RecurrentLanguageModel(PreTrainedModel, GenerationMixin):
         keep = self.config.use_cache if use_cache is None else use_cache
         wanted = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         # `generate` asks the cache this on devices where it decides one step late whether to stop.
-        state.is_croppable = False  # type: ignore[attr-defined]
+        state.is_croppable = False
         return LanguageModelOutput(
             loss=loss,
             logits=logits,

@@ -105,9 +105,12 @@ class GatedCell(nn.Module):
         self.matrices = Matrices(nn.Parameter(torch.empty(hidden_size, 2 * hidden_size)) for _ in nodes)
 
     def forward(
-        self, inputs_BTH: Tensor, state_BH: Tensor, hidden_mask: Tensor | None, real_BT: Tensor | None = None
+        self, inputs_BTH: Tensor, state_BH: Tensor | None, hidden_mask: Tensor | None, real_BT: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Outputs [B, T, H] and the state after them [B, H]; where ``real_BT`` is False both stay as they were."""
+        if state_BH is None:
+            # Like what was embedded, not like the weights: those may be on a disk until a module is called.
+            state_BH = inputs_BTH.new_zeros(len(inputs_BTH), inputs_BTH.shape[-1])
         pairs = zip(self.nodes, self.matrices(), strict=True)
         terms = [[Term(source, activation, matrix)] for (source, activation), matrix in pairs]
         gates = Gates(self.input_matrix, self.recurrent_matrix, terms, self.concat)

@@ -10,7 +10,7 @@ from cnas.benchmarks.tabular import TabularBenchmark
 from cnas.errors import UserError
 from cnas.studies.figures import RunFigures
 from cnas.studies.plan import Gate
-from cnas.studies.statistics import Difference, paired_difference
+from cnas.studies.statistics import paired_difference
 
 
 @dataclass(frozen=True)
@@ -19,19 +19,18 @@ class GateArm:
 
     Args:
         taus: Kendall's τ by seed; None where it could not be measured.
-        over_seeds: their mean, and its 95 % interval: what other seeds would give with the same architectures.
-        error: the standard error of the mean that comes of which architectures are ranked, the same for all seeds, so
-            that more seeds do not lessen it; None where nobody knows.
+        mean: of these; None where one is missing.
+        low: lower limit of its 95 % interval: what other seeds would give with the same architectures.
+        high: upper limit; None, like the other, below two seeds or where one is missing.
+        error: the most that the standard error of the mean can be for the choice of architectures, the same for all
+            seeds: the mean of what it is for each. None where nobody knows.
     """
 
     taus: Mapping[int, float | None]
-    over_seeds: Difference
+    mean: float | None
+    low: float | None
+    high: float | None
     error: float | None
-
-    @property
-    def mean(self) -> float | None:
-        """The mean τ; None where a seed is missing."""
-        return None if None in self.taus.values() else self.over_seeds.mean
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,9 @@ def decide(gate: Gate, runs: Mapping[str, Mapping[int, RunFigures]]) -> GateResu
 
 def _arm(runs: Mapping[int, RunFigures], seeds: Sequence[int]) -> GateArm:
     taus = {seed: runs[seed].values["kendall_tau"] if seed in runs else None for seed in seeds}
-    # The same architectures with every seed: as if all errors were one.
-    errors = [error for seed in seeds if seed in runs and (error := runs[seed].tau_error) is not None]
     known = [tau for tau in taus.values() if tau is not None]
-    return GateArm(taus, paired_difference(known), fmean(errors) if len(errors) == len(seeds) else None)
+    if len(known) < len(taus):
+        return GateArm(taus, None, None, None, None)
+    errors = [error for seed in seeds if (error := runs[seed].tau_error) is not None]
+    found = paired_difference(known)
+    return GateArm(taus, found.mean, found.low, found.high, fmean(errors) if len(errors) == len(seeds) else None)

@@ -60,7 +60,7 @@ def render(study: Study) -> Page:
         Section("plan", "Plan", _ABOUT["plan"], [Block(tables=[_plan(study)])], folded=True),
     ]
     gate = {} if study.gate is None else {"Gate": {True: "open", False: "closed", None: "not decided"}[study.gate.open]}
-    first = {"Verdict": study.verdicts[0].verdict} if study.verdicts else gate
+    first = {"Verdict": study.verdicts[0].verdict + summary.provisional(study)} if study.verdicts else gate
     return compose(
         sections,
         made_by="cnas study",

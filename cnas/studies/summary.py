@@ -34,8 +34,16 @@ def lines(study: Study) -> list[str]:
     Args:
         study: that is through.
     """
-    waits = " (provisional: runs are missing)" if any(study.codes.values()) else ""
-    return [*_gate(study), *(conclusion(verdict) + waits for verdict in study.verdicts), *_limits(study)]
+    return [*_gate(study), *(conclusion(verdict) + provisional(study) for verdict in study.verdicts), *_limits(study)]
+
+
+def provisional(study: Study) -> str:
+    """What follows a verdict while runs have failed; they may change it.
+
+    Args:
+        study: that is through.
+    """
+    return " (provisional: runs are missing)" if any(study.codes.values()) else ""
 
 
 def conclusion(verdict: Verdict) -> str:
@@ -51,12 +59,12 @@ def conclusion(verdict: Verdict) -> str:
 def _gate(study: Study) -> Iterator[str]:
     if study.gate is None or study.plan.gate is None:
         return
-    state = {True: "open", False: f"closed, {NO_RANKING}", None: "not decided, since runs are missing"}
+    state = {True: "open", False: f"closed, {NO_RANKING}", None: "not decided, since figures are missing"}
     yield f"gate: {state[study.gate.open]}; each arm needs a mean Kendall's τ of {study.plan.gate.min_tau}"
     for name, arm in study.gate.arms.items():
         seeds = ", ".join(f"{_number(tau, '.3f')}" for tau in arm.taus.values())
-        error = "" if arm.error is None else f"; ± {arm.error:.3f} for the choice of architectures"
-        about = "" if arm.over_seeds.low is None else f", {interval(arm.over_seeds)} over seeds{error}"
+        error = "" if arm.error is None else f"; at most ± {arm.error:.3f} for the choice of architectures"
+        about = "" if arm.low is None or arm.high is None else f", {arm.low:+.3f} to {arm.high:+.3f} over seeds{error}"
         yield f"{name}: mean Kendall's τ {_number(arm.mean, '.3f')} of {len(arm.taus)} seeds ({seeds}){about}"
 
 

@@ -87,9 +87,9 @@ class LevelResult:
         measure: of the runs.
         above: the level.
         arm: its name.
-        n: how many runs have the measure.
+        n: how many of the plan's first seeds have the measure.
         mean: of these; None without any.
-        complete: whether all seeds of the plan have it: a level is meant for a mean of so many.
+        complete: whether all have it: a level is meant for a mean of so many.
     """
 
     meaning: str
@@ -102,7 +102,7 @@ class LevelResult:
 
     @property
     def reached(self) -> bool | None:
-        """Whether the mean is above the level; None where runs are missing."""
+        """Whether the mean is above the level; None where figures are missing."""
         return self.mean > self.above if self.complete and self.mean is not None else None
 
 
@@ -142,10 +142,9 @@ def levels(plan: Plan, figures: Figures) -> list[LevelResult]:
     found = []
     for level in plan.levels:
         for arm, seeds in figures.items():
-            values = {seed: run.get(level.measure) for seed, run in seeds.items()}
-            known = [value for value in values.values() if value is not None]
-            whole = all(values.get(seed) is not None for seed in plan.seeds)
-            mean = fmean(known) if known else None
+            values = [seeds[seed].get(level.measure) if seed in seeds else None for seed in plan.seeds]
+            known = [value for value in values if value is not None]
+            mean, whole = fmean(known) if known else None, len(known) == len(values)
             found.append(LevelResult(level.meaning, level.measure, level.above, arm, len(known), mean, whole))
     return found
 

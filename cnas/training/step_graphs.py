@@ -215,8 +215,7 @@ class StepGraphs:
         try:
             graph.replay = self.record(function, memory)
         except Exception as problem:
-            cause = problem.__context__ or problem  # What ends a capture complains of what has broken it.
-            self.problems.append(f"{type(cause).__name__}: {' '.join(str(cause).split())[:200]}")
+            self.problems.append(f"{type(problem).__name__}: {' '.join(str(problem).split())[:200]}")
             self.log(f"warning: a step could not be recorded and is run as it is: {self.problems[-1]}")
             return None
         finally:

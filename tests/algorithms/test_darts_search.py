@@ -10,7 +10,6 @@ import torch
 from builders import algorithm_config, bits, build_session, build_space, build_trainer, rows
 
 from cnas.curricula import Uncertainty
-from cnas.errors import Stopped
 from cnas.training import SearchLoop
 
 JUDGED = Uncertainty(num_candidates=2, refresh="step", unit="token")
@@ -63,33 +62,6 @@ def test_alpha_moves_in_every_step_and_a_weight_step_leaves_it_alone(tmp_path, n
     # The first step of Adam is as long as the learning rate, whatever the gradient.
     assert torch.allclose(moves, torch.full_like(moves, 0.02), rtol=1e-2)
     assert all(parameter.grad is None or parameter.grad.isfinite().all() for parameter in trainer.model.parameters())
-
-
-@pytest.mark.parametrize(("curriculum", "stop_at"), [(None, 7), (JUDGED, 3), (JUDGED, 9)])
-def test_a_stopped_search_goes_on_exactly(tmp_path, curriculum, stop_at):
-    whole = searched(tmp_path / "whole", curriculum=curriculum, epochs=2)
-    trainer, calls = build(tmp_path / "run", curriculum=curriculum, epochs=2), []
-
-    def forward(batch, routing):
-        calls.append(None)
-        if len(calls) == stop_at:
-            trainer.context.stop.request("a test")
-        return SearchLoop.forward(trainer, batch, routing)
-
-    trainer.forward = forward
-    with pytest.raises(Stopped):
-        trainer.train()
-    assert trainer.progress.step == stop_at
-    resumed = build(tmp_path / "run", curriculum=curriculum, epochs=2)
-    assert resumed.resume()
-    assert left(resumed) == whole
-
-
-@pytest.mark.parametrize("name", ["darts_v1", "darts_v2"])
-def test_no_judges_are_the_plain_search(tmp_path, name):
-    plain = searched(tmp_path / "plain", name)
-    assert same(searched(tmp_path / "none", name, replace(JUDGED, num_candidates=0)), plain)
-    assert not same(searched(tmp_path / "some", name, JUDGED), plain)
 
 
 def test_weighted_inner_acts_on_the_unrolled_step_of_a_curriculum_alone(tmp_path):

@@ -22,7 +22,7 @@ def left(trainer):
 
 @pytest.fixture(
     scope="module",
-    params=[("gdas", "darts_rnn"), ("setn", "enas_rnn"), ("spos", "nats"), ("rsps", "nats")],
+    params=[("gdas", "darts_rnn"), ("setn", "enas_rnn"), ("spos", "nats"), ("rsps", "nats"), ("darts_v2", "enas_rnn")],
     ids="-".join,
 )
 def uninterrupted(request, tmp_path_factory):

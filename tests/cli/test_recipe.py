@@ -4,7 +4,6 @@ import json
 import re
 
 import pytest
-import torch
 from launching import NOBODY, SAVING, launch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -117,10 +116,8 @@ def test_the_output_is_quiet_where_nobody_watches(home, finished):
     assert f"perplexity  valid {result(home / 'quiet')['retrain']['valid_perplexity']:.2f}" in out
 
 
-def test_the_same_seed_is_the_same_run_and_another_is_not(home, finished):
-    again, _ = run(home, "again-1")
+def test_another_seed_is_another_run(home, finished):
     other, _ = run(home, "other-seed", "--seed", "2")
-    assert essence(again) == essence(finished)
     assert essence(other)[1] != essence(finished)[1]
     assert result(other)["seed"] == 2
 
@@ -158,21 +155,3 @@ def test_the_configuration_that_a_run_leaves_makes_it_again(home, finished):
     changed, _ = run(home, "changed", "--config", "finished/config.json", "--architecture", "0 1 1 2")
     assert result(changed)["architecture"]["string"] == "0 1 1 2"
     assert json.loads((changed / "config.json").read_text("utf-8"))["trainer"]["save_steps"] == int(SAVING[1])
-
-
-def test_a_tracker_gets_the_numbers(home):
-    folder, _ = run(
-        home, "tracked", "--log-with", "tensorboard", "--architecture", "0 1 1 2", "--retrain.num-train-epochs", "1"
-    )
-    assert [*folder.rglob("events.out.tfevents.*")]
-
-
-def test_half_precision_gives_finite_numbers(home):
-    folder, _ = run(
-        home, "half", "--mixed-precision", "bf16", "--trainer.num-train-epochs", "1", "--retrain.num-train-epochs", "1"
-    )
-    found = result(folder)
-    assert found["environment"]["mixed_precision"] == "bf16"
-    assert 1 < found["retrain"]["test_perplexity"] < 100
-    network = AutoModelForCausalLM.from_pretrained(folder / "model")
-    assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}

@@ -82,10 +82,10 @@ MISTAKES = [
         "K = 0 is the plain algorithm",
         "tests/contract/test_search.py::test_without_judges_it_is_the_plain_algorithm"
         "[rsps-enas_rnn-uncertainty-token-step]",
-        "cnas.training.search:SearchLoop.__init__",
+        "cnas.training.search_parts:set_up",
         (
-            ("parts.curriculum and parts.curriculum.active", "parts.curriculum"),
-            ("parts.curriculum.setup(", "type(parts.curriculum)(refresh=parts.curriculum.refresh).setup("),
+            ("curriculum is None or not curriculum.active", "curriculum is None"),
+            ("return curriculum.setup(", "return type(curriculum)(refresh=curriculum.refresh).setup("),
         ),
     ),
     Mistake(

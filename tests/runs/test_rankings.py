@@ -1,6 +1,7 @@
 """A benchmark's fixed set is ranked after some epochs, both ways, resumably, and the search does not notice."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import made_up_table
@@ -95,11 +96,13 @@ def test_a_search_that_was_stopped_before_its_first_step_goes_on_ranking(table, 
     monkeypatch.setattr(loop, "between", between)
     with pytest.raises(Stopped, match="at step 0 of the search; go on with --resume"):
         loop.train()
-    (kept,) = load_rankings(tmp_path)
+    kept = json.loads((tmp_path / "rankings" / "epoch-0000.json").read_text("utf-8"))["scorings"]["published"]
     again = search_loop(task, context, Hooks(callbacks=[Ends()]), ranker)
     assert again.resume()
     again.train()
-    assert load_rankings(tmp_path)[0] == kept
+    found = json.loads((tmp_path / "rankings" / "epoch-0000.json").read_text("utf-8"))["scorings"]
+    assert found["published"] == kept  # to the second: it was not scored again
+    assert len(found["batch_statistics"]["losses"]) == FEW
 
 
 def test_the_search_does_not_notice(ranked, tmp_path):
@@ -161,8 +164,12 @@ def test_what_an_attempt_that_was_given_up_has_left_is_no_ranking(search):
     file.write_text(json.dumps(values), "utf-8")
     ranker.after_epoch(loop, 1, last=True)
     assert [each.losses for each in load_rankings(ranker.home.path)] == truth
+    shutil.copy(file, file.with_stem("epoch-0007"))
+    assert len(load_rankings(ranker.home.path)) == 4
+    ranker.after_epoch(loop, 1, last=True)
+    assert [each.losses for each in load_rankings(ranker.home.path)] == truth
     ranker.forget()
-    assert load_rankings(ranker.home.path) == []
+    assert list((ranker.home.path / "rankings").iterdir()) == []
 
 
 @pytest.mark.parametrize("values", [{}, {"scorings": []}, {"scorings": {"published": {}}}])

@@ -227,4 +227,4 @@ def test_the_state_of_an_optimiser_on_another_device_is_taken_over():
         saved = optimizer.state_dict()
         saved["param_groups"][0]["capturable"] = name == "there"
     assert optimizer.state[weight]["step"] == 2
-    assert saved["param_groups"][0]["capturable"] is False
+    assert optimizer.param_groups[0]["capturable"] is False

@@ -111,10 +111,7 @@ def _until(loop, steps):
 
 def test_a_record_that_fails_is_said_and_the_step_is_run(tmp_path, capsys):
     def refuse(function, memory):
-        try:
-            raise RuntimeError("no such kernel\nanywhere")
-        finally:
-            raise ValueError("the capture was broken")  # as the end of a capture says it
+        raise RuntimeError("no such kernel\nanywhere")
 
     found = search(tmp_path / "failing", StepGraphs(CPU, None, refuse), space="enas_rnn", algorithm="rsps")
     expected = search(tmp_path / "plain", StepGraphs(), space="enas_rnn", algorithm="rsps")

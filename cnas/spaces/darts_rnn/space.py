@@ -22,7 +22,7 @@ from cnas.spaces._gated_cell import ACTIVATIONS
 from cnas.spaces._recurrent import RecurrentSpace
 from cnas.spaces.darts_rnn.modeling import CnasDartsRnnConfig, CnasDartsRnnForCausalLM
 from cnas.spaces.darts_rnn.supernet import DartsRnnSuperNet
-from cnas.types import Architecture, Choice, Paper
+from cnas.types import DARTS_PAPER, Architecture, Choice, Paper
 
 MAX_TEXT = 4096
 """Longest notation that is parsed; real ones have a few hundred characters."""
@@ -53,12 +53,7 @@ class DartsRnnSpace(RecurrentSpace):
     published: ClassVar[str | None] = "ptb_cl_darts/paper"
     batch_statistics: ClassVar[bool] = True
     operations = ("none", *ACTIVATIONS)
-    paper: ClassVar[Paper | None] = Paper(
-        title="DARTS: Differentiable Architecture Search",
-        authors="Hanxiao Liu, Karen Simonyan, Yiming Yang",
-        year=2019,
-        url="https://arxiv.org/abs/1806.09055",
-    )
+    paper: ClassVar[Paper | None] = DARTS_PAPER
 
     concat: tuple[int, ...] | None = None
     """The nodes whose mean is the cell's output; none means all after the input node."""

@@ -19,7 +19,7 @@ from cnas.spaces._language_model import Penalised
 from cnas.spaces._recurrent import RecurrentSpace
 from cnas.spaces.enas_rnn.modeling import CnasRnnConfig, CnasRnnForCausalLM
 from cnas.spaces.enas_rnn.supernet import EnasRnnSuperNet
-from cnas.types import Architecture, Choice, Paper
+from cnas.types import ENAS_PAPER, Architecture, Choice, Paper
 
 MAX_TEXT = 4096
 """Longest notation that is parsed; real ones have a few dozen characters."""
@@ -38,12 +38,7 @@ class EnasRnnSpace(RecurrentSpace):
     name: ClassVar[str] = "enas_rnn"
     published: ClassVar[str | None] = "ptb_cl_enas/paper"
     operations = tuple(ACTIVATIONS)
-    paper: ClassVar[Paper | None] = Paper(
-        title="Efficient Neural Architecture Search via Parameter Sharing",
-        authors="Hieu Pham, Melody Y. Guan, Barret Zoph, Quoc V. Le, Jeff Dean",
-        year=2018,
-        url="https://arxiv.org/abs/1802.03268",
-    )
+    paper: ClassVar[Paper | None] = ENAS_PAPER
 
     dropout_words: float = 0.10
     dropout_embedding: float = 0.20
