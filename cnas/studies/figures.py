@@ -29,6 +29,7 @@ class RunFigures:
         epochs: of the search.
         device: on which it ran.
         baselines: what costs nothing to reach, as ``result.json`` has them.
+        losses: of the last ranking, by architecture.
     """
 
     values: Mapping[str, float | None]
@@ -39,6 +40,7 @@ class RunFigures:
     epochs: int | None
     device: str | None
     baselines: tuple[Mapping[str, Any], ...]
+    losses: Mapping[str, float]
 
 
 def read_figures(folder: Path, benchmark: Any, scoring: str) -> RunFigures:
@@ -54,11 +56,8 @@ def read_figures(folder: Path, benchmark: Any, scoring: str) -> RunFigures:
     """
     result = RunResult.load(folder)
     record = result.benchmark.to_json() if result.benchmark else {}
-    rankings = {
-        rated.epoch: asdict(supernet_ranking(rated.losses, benchmark, record["dataset"]))
-        for rated in load_rankings(folder)
-        if rated.scoring == scoring and len(rated.losses) > 1 and record
-    }
+    rated = [each for each in load_rankings(folder) if each.scoring == scoring and len(each.losses) > 1 and record]
+    rankings = {each.epoch: asdict(supernet_ranking(each.losses, benchmark, record["dataset"])) for each in rated}
     last = rankings[max(rankings)] if rankings else record if scoring == PUBLISHED else {}
     taus = {epoch: ranking["kendall_tau"] for epoch, ranking in sorted(rankings.items())}
     return RunFigures(
@@ -70,4 +69,5 @@ def read_figures(folder: Path, benchmark: Any, scoring: str) -> RunFigures:
         result.search.epochs if result.search else None,
         result.environment.get("device"),
         tuple(record.get("baselines", ())),
+        rated[-1].losses if rated else {},
     )

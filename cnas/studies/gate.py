@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+import numpy as np
+from numpy.typing import NDArray
+
+from cnas.benchmarks.ranking import kendall_tau
 from cnas.benchmarks.tabular import TabularBenchmark
 from cnas.errors import UserError
 from cnas.studies.figures import RunFigures
@@ -24,6 +29,8 @@ class GateArm:
         high: upper limit; None, like the other, below two seeds or where one is missing.
         error: the most that the standard error of the mean can be for the choice of architectures, the same for all
             seeds: the mean of what it is for each. None where nobody knows.
+        between_seeds: the mean of Kendall's τ between the rankings of two seeds. Where it is high and τ is not, the
+            ranking is no chance, and of something else than what architectures are worth. None below two rankings.
     """
 
     taus: Mapping[int, float | None]
@@ -31,6 +38,7 @@ class GateArm:
     low: float | None
     high: float | None
     error: float | None
+    between_seeds: float | None
 
 
 @dataclass(frozen=True)
@@ -83,7 +91,22 @@ def _arm(runs: Mapping[int, RunFigures], seeds: Sequence[int]) -> GateArm:
     taus = {seed: runs[seed].values["kendall_tau"] if seed in runs else None for seed in seeds}
     known = [tau for tau in taus.values() if tau is not None]
     if len(known) < len(taus):
-        return GateArm(taus, None, None, None, None)
+        return GateArm(taus, None, None, None, None, None)
     errors = [error for seed in seeds if (error := runs[seed].tau_error) is not None]
     found = paired_difference(known)
-    return GateArm(taus, found.mean, found.low, found.high, fmean(errors) if len(errors) == len(seeds) else None)
+    error, between = fmean(errors) if len(errors) == len(seeds) else None, _between([runs[seed] for seed in seeds])
+    return GateArm(taus, found.mean, found.low, found.high, error, between)
+
+
+def _between(runs: Sequence[RunFigures]) -> float | None:
+    """The mean τ of all pairs of runs that have ranked the same architectures."""
+    pairs = [(one.losses, other.losses) for one, other in itertools.combinations(runs, 2) if len(one.losses) > 1]
+    same = [(one, other) for one, other in pairs if one.keys() == other.keys()]
+    taus = [kendall_tau(*(_places(losses, one) for losses in (one, other))) for one, other in same]
+    known = [tau for tau in taus if tau is not None]
+    return fmean(known) if known and len(known) == len(taus) else None
+
+
+def _places(losses: Mapping[str, float], order: Iterable[str]) -> NDArray[np.int64]:
+    """The place of every architecture by its loss, where an infinite one is the last."""
+    return np.unique([losses[name] for name in order], return_inverse=True)[1]

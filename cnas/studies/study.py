@@ -56,7 +56,9 @@ class Study:
 
     def to_json(self) -> dict[str, Any]:
         """What ``study.json`` holds beside plan and hash."""
-        runs = {run_name(arm, seed): asdict(run) for arm, seeds in self.runs.items() for seed, run in seeds.items()}
+        # The losses are in the runs' own files, and many.
+        every = ((run_name(arm, seed), run) for arm, seeds in self.runs.items() for seed, run in seeds.items())
+        runs = {name: {key: value for key, value in asdict(run).items() if key != "losses"} for name, run in every}
         return {
             "versions": {package: version(package) for package in PACKAGES},
             "gate": None if self.gate is None else asdict(self.gate),

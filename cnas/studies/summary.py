@@ -65,7 +65,8 @@ def _gate(study: Study) -> Iterator[str]:
         seeds = ", ".join(f"{_number(tau, '.3f')}" for tau in arm.taus.values())
         error = "" if arm.error is None else f"; at most ± {arm.error:.3f} for the choice of architectures"
         about = "" if arm.low is None or arm.high is None else f", {arm.low:+.3f} to {arm.high:+.3f} over seeds{error}"
-        yield f"{name}: mean Kendall's τ {_number(arm.mean, '.3f')} of {len(arm.taus)} seeds ({seeds}){about}"
+        own = "" if arm.between_seeds is None else f"; of two seeds' rankings with one another {arm.between_seeds:.3f}"
+        yield f"{name}: mean Kendall's τ {_number(arm.mean, '.3f')} of {len(arm.taus)} seeds ({seeds}){about}{own}"
 
 
 def _limits(study: Study) -> Iterator[str]:
