@@ -112,8 +112,8 @@ def tau_error(scores: ArrayLike, values: ArrayLike) -> float | None:
         UserError: as `kendall_tau`.
 
     Example:
-        >>> tau_error([1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 4.0, 3.0])
-        0.5
+        >>> round(tau_error([1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 4.0, 3.0]), 3)
+        0.577
     """
     compared_A3 = _comparisons(scores, values, None)
     # Without an architecture, what it was compared with falls away on both sides.
