@@ -6,7 +6,7 @@ Legend: A architectures.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -159,9 +159,7 @@ def supernet_ranking(losses: Mapping[str, float], benchmark: TabularBenchmark, d
     Raises:
         UserError: there are fewer than two architectures, the benchmark does not know one or has no such data set.
     """
-    # Losses that are no numbers are worse than all others, and alike.
-    losses_A = np.array([loss if math.isfinite(loss) else math.inf for loss in losses.values()])
-    index_A, scores_A = benchmark.indices(list(losses)), -np.unique(losses_A, return_inverse=True)[1].astype(float)
+    index_A, scores_A = benchmark.indices(list(losses)), loss_scores(losses.values())
     quality_A, classes = benchmark.quality(dataset)[index_A], benchmark.size_classes
     tau = kendall_tau(scores_A, quality_A)
     count = min(PICKS, max(1, len(scores_A) // SHARE))
@@ -178,6 +176,16 @@ def supernet_ranking(losses: Mapping[str, float], benchmark: TabularBenchmark, d
         len(scores_A),
         dataset,
     )
+
+
+def loss_scores(losses: Iterable[float]) -> Numbers:
+    """Scores of the same order as losses [A], the higher the better; what is not finite is alike, and the worst.
+
+    Args:
+        losses: of the architectures.
+    """
+    losses_A = np.array([loss if math.isfinite(loss) else math.inf for loss in losses])
+    return -np.unique(losses_A, return_inverse=True)[1].astype(float)
 
 
 def _top_precision(scores_A: Numbers, quality_A: Numbers) -> float:

@@ -141,7 +141,7 @@ class TrainedTable(TabularBenchmark):
 
     def short_training(self, dataset: str) -> ShortTraining | None:
         """The validation perplexities that the cells were trained to, where the table says how much text that took."""
-        check_data_set(dataset, dict.fromkeys(self.data_sets))
+        check_data_set(dataset, self._values)
         try:
             seen = int(self.training["retrain.num_train_epochs"]) * int(self.training["used.train"])
         except (KeyError, TypeError, ValueError):

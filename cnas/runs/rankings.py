@@ -151,7 +151,7 @@ def load_rankings(folder: Path) -> list[Rated]:
             for scoring, scores in passes:
                 if len(scores) == len(names):
                     found.append(Rated(values["epoch"], scoring, known_losses(dict(zip(names, scores, strict=True)))))
-        except (AttributeError, KeyError, TypeError) as problem:
+        except (AttributeError, KeyError, TypeError, ValueError) as problem:
             raise UserError(f"{path} is not what a run writes: {type(problem).__name__}: {problem}") from problem
     return found
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-import numpy as np
-from numpy.typing import NDArray
-
-from cnas.benchmarks.ranking import kendall_tau
+from cnas.benchmarks.ranking import kendall_tau, loss_scores
 from cnas.benchmarks.tabular import TabularBenchmark
 from cnas.errors import UserError
 from cnas.studies.figures import RunFigures
@@ -102,11 +99,6 @@ def _between(runs: Sequence[RunFigures]) -> float | None:
     """The mean τ of all pairs of runs that have ranked the same architectures."""
     pairs = [(one.losses, other.losses) for one, other in itertools.combinations(runs, 2) if len(one.losses) > 1]
     same = [(one, other) for one, other in pairs if one.keys() == other.keys()]
-    taus = [kendall_tau(*(_places(losses, one) for losses in (one, other))) for one, other in same]
+    taus = [kendall_tau(loss_scores(one.values()), loss_scores(other[name] for name in one)) for one, other in same]
     known = [tau for tau in taus if tau is not None]
     return fmean(known) if known and len(known) == len(taus) else None
-
-
-def _places(losses: Mapping[str, float], order: Iterable[str]) -> NDArray[np.int64]:
-    """The place of every architecture by its loss, where an infinite one is the last."""
-    return np.unique([losses[name] for name in order], return_inverse=True)[1]

@@ -140,8 +140,8 @@ def load_optimizer(optimizer: Any, state: Mapping[str, Any]) -> None:
         state: of the other one, its ``state_dict``.
     """
     # Where steps are counted belongs to the device, not to what was learned.
-    own = [{name: group[name] for name in ("capturable",) if name in group} for group in optimizer.param_groups]
-    groups = [saved | known for saved, known in zip(state["param_groups"], own, strict=True)]
+    pairs = zip(state["param_groups"], optimizer.param_groups, strict=True)
+    groups = [saved | ({"capturable": own["capturable"]} if "capturable" in own else {}) for saved, own in pairs]
     optimizer.load_state_dict({**state, "param_groups": groups})
 
 

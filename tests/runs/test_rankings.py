@@ -172,7 +172,10 @@ def test_what_an_attempt_that_was_given_up_has_left_is_no_ranking(search):
     assert list((ranker.home.path / "rankings").iterdir()) == []
 
 
-@pytest.mark.parametrize("values", [{}, {"scorings": []}, {"scorings": {"published": {}}}])
+NO_NUMBERS = {"epoch": 1, "scorings": {"published": {"losses": ["none"] * FEW}}}
+
+
+@pytest.mark.parametrize("values", [{}, {"scorings": []}, {"scorings": {"published": {}}}, NO_NUMBERS])
 def test_a_file_that_no_run_writes_is_refused(search, values):
     loop, ranker = search
     ranker.after_epoch(loop, 1, last=True)
