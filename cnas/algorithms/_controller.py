@@ -79,7 +79,7 @@ class Controller(nn.Module):
     """A policy over the architectures of any space, from its decisions alone.
 
     Logits are squashed, so that the policy cannot saturate: ``tanh_constant * tanh(logits / temperature)``. From that
-    of an edge ``distance_weight * distance²`` is taken, where distance is the number of nodes between its ends: near
+    of an edge ``distance_weight * distance²`` is taken, where distance is the difference of its nodes' numbers: near
     sources are preferred.
 
     Args:

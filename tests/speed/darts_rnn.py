@@ -83,7 +83,7 @@ class Bench:
         self.optimizer.zero_grad()
         output = self.supernet(self.batch(), routing)
         (output.losses.mean() + output.penalty).backward()
-        torch.nn.utils.clip_grad_norm_(self.supernet.parameters(), self.config.clip_norm)
+        torch.nn.utils.clip_grad_norm_(self.supernet.parameters(), self.config.max_grad_norm)
         self.optimizer.step()
 
     def arch_step(self, name: str) -> None:
