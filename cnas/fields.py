@@ -19,7 +19,7 @@ import types
 import typing
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Union, get_args, get_origin
 
 from cnas.errors import UserError
 
@@ -94,6 +94,31 @@ def check_fields(config: DataclassInstance, where: str = "") -> None:
     hints = typing.get_type_hints(type(config))
     for name in flag_names(type(config)):
         object.__setattr__(config, name, checked(hints[name], getattr(config, name), dotted_name(where, name)))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RemembersGiven:
+    """Base of arguments that know which of them somebody chose; others are open to what was published for a space."""
+
+    given: frozenset[str] | None = dataclasses.field(default=None, repr=False, compare=False, metadata={"flag": False})
+    """The fields that somebody chose. Filled in by itself."""
+
+    def __new__(cls, **given: Any) -> Self:
+        """Remember the names."""
+        self, chosen = super().__new__(cls), given.get("given")
+        # `dataclasses.replace` passes all fields on, among them `given`: new is then what no default is.
+        every = dataclasses.fields(cls)
+        new = given if chosen is None else [each.name for each in every if given[each.name] != _default(each)]
+        object.__setattr__(self, "_chosen", (frozenset(new) | (chosen or frozenset())) - {"given"})
+        return self
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "given", self._chosen)  # type: ignore[attr-defined]
+        check_fields(self)
+
+
+def _default(known: dataclasses.Field[Any]) -> Any:
+    return known.default if known.default_factory is dataclasses.MISSING else known.default_factory()
 
 
 @functools.cache

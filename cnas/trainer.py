@@ -10,19 +10,22 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from cnas.data.paths import as_text
 from cnas.errors import UserError
 from cnas.hub.model_folder import load_network
 from cnas.runs import pipeline
-from cnas.runs.choices import choose, preset_with
+from cnas.runs.checks import check_metrics
+from cnas.runs.choices import choose, preset_with, resumes
 from cnas.runs.conclude import conclude
 from cnas.runs.config import RunConfig
 from cnas.runs.devices import make_accelerator
 from cnas.runs.finished_run import FinishedRunMixin
 from cnas.runs.finished_search import measure_subnet, search_result
 from cnas.runs.folder import RunFolder, chosen
+from cnas.runs.hooks import Hooks
 from cnas.runs.result import RunResult
 from cnas.runs.session import at_work
-from cnas.runs.task import Hooks, Task, load_task
+from cnas.runs.task import Task, load_task
 from cnas.training.arguments import RetrainArguments, SearchArguments
 from cnas.training.context import RunContext, StopSignal
 from cnas.training.evaluate import Compute, Preprocess, evaluate_network
@@ -31,7 +34,6 @@ from cnas.types import Architecture, SearchResult
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, TrainerCallback
 
-NONE = Hooks()
 HOOKS = {"callbacks", "compute_metrics", "preprocess_logits_for_metrics"}
 
 
@@ -92,18 +94,20 @@ class CurriculumTrainer(FinishedRunMixin):
 
     @classmethod
     def from_config(
-        cls, config: RunConfig, output_dir: Path | str | None = None, hooks: Hooks = NONE, **data: Any
+        cls, config: RunConfig, output_dir: Path | str | None = None, hooks: Hooks | None = None, **own: Any
     ) -> Self:
         """The trainer of a complete configuration, e.g. of the one that a run has left.
 
         Args:
             config: of the run.
             output_dir: of the run; that of ``config.trainer``, or one below ``runs``, where None.
-            hooks: callbacks and metrics.
-            data: ``train_dataset``, ``eval_dataset``, ``processing_class``, where the data is no name or path.
+            hooks: callbacks and metrics, in one.
+            own: ``train_dataset``, ``eval_dataset``, ``processing_class``, where the data is no name or path;
+                ``callbacks`` and the like, where there are no ``hooks``.
         """
         trainer = cls.__new__(cls)
-        trainer._set_up(config, output_dir, hooks, **{"train_dataset": config.data, **data})
+        hooks = hooks or Hooks(**{name: own.pop(name) for name in own.keys() & HOOKS})
+        trainer._set_up(config, output_dir, hooks, **{"train_dataset": config.data, **own})
         return trainer
 
     @classmethod
@@ -124,11 +128,10 @@ class CurriculumTrainer(FinishedRunMixin):
             >>> trainer.config.retrain.num_train_epochs, trainer.folder.path.name[:21]
             (1, 'ptb_cl_enas-smoke-s2-')
         """
-        data = {name: changes.pop(name) for name in changes.keys() & {"eval_dataset", "processing_class"}}
-        hooks = Hooks(**{name: changes.pop(name) for name in changes.keys() & HOOKS})
+        own = {name: changes.pop(name) for name in changes.keys() & (HOOKS | {"eval_dataset", "processing_class"})}
         if train_dataset is not None:
-            data["train_dataset"] = train_dataset
-        return cls.from_config(preset_with(preset, algorithm, changes), None, hooks, **data)
+            own["train_dataset"] = train_dataset
+        return cls.from_config(preset_with(preset, algorithm, changes), **own)
 
     def _set_up(
         self,
@@ -140,6 +143,7 @@ class CurriculumTrainer(FinishedRunMixin):
         processing_class: Any = None,
     ) -> None:
         self.hooks = hooks
+        train_dataset = as_text(train_dataset)
         given = None if isinstance(train_dataset, str) else train_dataset
         self._data = {"data": given, "eval_data": eval_dataset, "tokenizer": processing_class}
         self.config = replace(config, data=train_dataset) if isinstance(train_dataset, str) else config
@@ -173,7 +177,7 @@ class CurriculumTrainer(FinishedRunMixin):
         """
         if self.config.architecture is not None:
             raise UserError(f"architecture {self.config.architecture!r} is given, so nothing is searched; use retrain")
-        self._check(resume := bool(resume_from_checkpoint) or self._begun)
+        self._check(resume := resumes(resume_from_checkpoint) or self._begun)
         found = self.folder.read_json("search.json")
         if found is None:
             with self._working(resume) as context:
@@ -188,27 +192,31 @@ class CurriculumTrainer(FinishedRunMixin):
         In a new process too this goes on from the search that is in the folder.
 
         Args:
-            architecture: the one to train, on the front that the search has found; or one to train without a search, in
-                a folder of its own.
+            architecture: the one to train, on the front that the search has found; or one to train without a search,
+                where ``output_dir`` holds none.
             resume_from_checkpoint: go on from the newest checkpoint of the training.
 
         Returns:
-            The network with its best weights.
+            The network with its best weights, as ``model`` in the folder holds it, in evaluation mode.
 
         Raises:
             UserError: nothing was searched yet, or the folder holds a training that is not to be resumed.
             CheckpointError, NonFiniteError, ProcessGroupError, StorageError, Stopped: see `cnas.errors`.
         """
-        found = self.folder.read_json("search.json")
+        resume, found = resumes(resume_from_checkpoint), self.folder.read_json("search.json")
         if architecture is not None and (found or {}).get("string") != str(architecture):
-            self.config = self.folder.with_architecture(self.config, str(architecture))
+            text = self.config.space.parse(str(architecture)).to_str()
+            self.config = self.folder.with_architecture(self.config, text)
             self.__dict__.pop("task", None)
         if self.config.architecture is None and found is None:
             raise UserError(f"output_dir {self.folder.path} holds no finished search; call search first")
-        if not resume_from_checkpoint and any(self.folder.path.glob("checkpoints/retrain/step-*")) and not self.result:
+        trained = any(self.folder.path.glob("checkpoints/retrain/step-*"))
+        if trained and not resume and not self.result:
             raise UserError(
                 f"output_dir {self.folder.path} holds a training already; resume_from_checkpoint=True goes on with it"
             )
+        if not self.config.retrain.num_train_epochs:
+            raise UserError("retrain_args.num_train_epochs must be at least 1 to train the found network, got 0")
         self._begun |= found is not None
         self.train(resume_from_checkpoint)
         return self._trained()
@@ -224,7 +232,7 @@ class CurriculumTrainer(FinishedRunMixin):
                 training.
             CheckpointError, NonFiniteError, ProcessGroupError, StorageError, Stopped: see `cnas.errors`.
         """
-        resume = bool(resume_from_checkpoint) or self._begun
+        resume = resumes(resume_from_checkpoint) or self._begun
         if self._check(resume):
             if self.accelerator.is_main_process:
                 print(f"finished already: {self.folder.path / 'result.json'}", flush=True)
@@ -236,7 +244,6 @@ class CurriculumTrainer(FinishedRunMixin):
             if config.retrain.num_train_epochs:
                 architecture = config.space.parse(chosen(found))
                 trained = pipeline.retrain(task, context, architecture, self.hooks)
-                self._network = trained.network
             return conclude(task, context, self.folder, found, trained)
 
     def evaluate(self, eval_dataset: Any = None, metric_key_prefix: str = "eval") -> dict[str, float]:
@@ -249,8 +256,8 @@ class CurriculumTrainer(FinishedRunMixin):
         Returns:
             Loss in nats, perplexity or accuracy in percent.
         """
-        data = None if eval_dataset is None else self.task.read(eval_dataset)
-        if self._network is not None or self.result is not None:
+        data = None if eval_dataset is None else self.task.read(as_text(eval_dataset))
+        if self.result is not None and self.result.retrain:
             figures = evaluate_network(self._trained(), self.task.evaluation(data), **self.hooks.metrics)
         else:
             figures = measure_subnet(self.task, self._looking(), self.folder, data, self.hooks)
@@ -262,12 +269,9 @@ class CurriculumTrainer(FinishedRunMixin):
             self.accelerator.end_training()
 
     def _trained(self) -> PreTrainedModel:
-        """The trained network, from the model folder where this process has not trained it."""
+        """The trained network, from the model folder."""
         if self._network is None:
-            model = self.finished_folder() / "model"
-            if not model.exists():
-                raise UserError(f"run {self.folder.path} has trained nothing: retrain.num_train_epochs is 0")
-            self._network = load_network(model)
+            self._network = load_network(self.model_folder())
         return self._network.to(self.accelerator.device)
 
     def _check(self, resume: bool) -> bool:
@@ -282,6 +286,7 @@ class CurriculumTrainer(FinishedRunMixin):
         self._check(resume)
         task = self.task
         self.folder.check_data(self.config, task.fingerprint)
+        check_metrics(self.config, self.hooks)
         task.check(accelerator.num_processes)
         parts = (self.folder, self.config, accelerator, task.fingerprint, lambda: self._check(resume))
         with at_work(*parts, resume=resume, stop=StopSignal(self.config.trainer.stop_after, self.started)) as context:

@@ -1,12 +1,17 @@
 """Every algorithm on every space, trained on the accelerator of this machine; prints how many, or that there is none.
 
-Where it is CUDA, recorded searches too: beside the same search run step by step, in float64, and killed and resumed.
-A program of its own: what runs the tests never meets a device.
+Where it is CUDA, recorded searches too: beside the same search run step by step, in float64, and killed and resumed;
+one of them in processes of their own, each with an empty compiler's cache. A program of its own: what runs the tests
+never meets a device.
 """
 
 import itertools
 import math
+import os
+import signal
+import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +21,7 @@ from builders import bits, build_session, build_space, build_trainer, fits, rows
 from cnas import algorithms, spaces
 from cnas.curricula import Uncertainty
 from cnas.data import Augment, ChannelStatistics, ImageBatches, ImageSet
-from cnas.training import step_graphs
+from cnas.training import cuda_graphs, step_graphs
 
 
 def check(folder: Path, device: str) -> int:
@@ -56,17 +61,17 @@ RECORDED = [
 ]
 
 
-def recorded(folder: Path, space: str, algorithm: str, mode: str, **options):
+def recorded(folder: Path, space: str, algorithm: str, mode: str, dtype=torch.float64, **options):
     """A search at its beginning, whose steps are recorded or not."""
     context = build_session(folder)
-    graphs = step_graphs.step_graphs(mode, context.device, "no", print)
+    graphs = cuda_graphs.step_graphs(mode, context.device, "no", print)
     unit = "sample" if space == "nats" else "token"
     return build_trainer(
         replace(context, graphs=graphs),
         Uncertainty(num_candidates=2, unit=unit),
         space=build_space(space, **({} if space == "nats" else {"nodes": 3})),
         algorithm=algorithm,
-        dtype=torch.float64,
+        dtype=dtype,
         num_train_epochs=2,
         **options,
     )
@@ -98,25 +103,66 @@ def check_recorded(folder: Path, compiled: bool) -> None:
         assert space == "nats" or bits(parts) == bits(whole), (space, algorithm, "resumed is not uninterrupted")
 
 
-def until(loop, steps: int):
+def check_killed(folder: Path, mode: str) -> None:
+    """Raises where a compiled search that was killed and goes on in another process is not the uninterrupted one."""
+
+    def ended(*words: str) -> int:
+        cache = {"TORCHINDUCTOR_CACHE_DIR": str(folder / "-".join(["cache", *words]))}
+        program = [sys.executable, __file__, str(folder), mode, *words]
+        return subprocess.run(program, env=os.environ | cache, check=False).returncode
+
+    assert (ended("whole"), ended("parts", str(KILLED_AT)), ended("parts")) == (0, -signal.SIGKILL, 0)
+    found, expected = (torch.load(folder / name / "bits.pt", weights_only=False) for name in ("parts", "whole"))
+    assert found == expected, "killed and resumed is not uninterrupted"
+
+
+KILLED_AT = 4
+
+
+def run_part(folder: Path, mode: str, name: str, killed_at: int | None = None) -> None:
+    """A search that goes on from what is in the folder; it kills itself at a step."""
+    step_graphs.PAYS_FROM = 0
+    loop = recorded(folder / name, "darts_rnn", "darts_v1", mode, dtype=torch.float32, save_steps=1)
+    if killed_at is not None:
+        loop.train_step = until(loop, killed_at, lambda: os.kill(os.getpid(), signal.SIGKILL))
+    loop.resume()
+    loop.run()
+    torch.save(bits(loop), folder / name / "bits.pt")
+
+
+def _interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def until(loop, steps: int, end: Callable[[], None] = _interrupt):
     """The loop's step, which breaks off at step ``steps``."""
     own = loop.train_step
 
     def step(index: int):
         if loop.progress.step == steps:
-            raise KeyboardInterrupt
+            end()
         return own(index)
 
     return step
 
 
-if __name__ == "__main__":
+def main(folder: Path) -> None:
+    """All checks that fit this machine."""
     if torch.cuda.is_available():
-        check_recorded(Path(sys.argv[1]) / "recorded", compiled=False)
-        check_recorded(Path(sys.argv[1]) / "compiled", compiled=True)
+        check_killed(folder / "killed", "on")
+        check_recorded(folder / "recorded", compiled=False)
+        check_recorded(folder / "compiled", compiled=True)
     if torch.accelerator.is_available():
         found = torch.accelerator.current_accelerator()
         check_images(found)
-        print(check(Path(sys.argv[1]), found.type))
+        print(check(folder, found.type))
     else:
         print("none")
+
+
+if __name__ == "__main__":
+    place, *part = sys.argv[1:]
+    if part:
+        run_part(Path(place), *part[:2], *map(int, part[2:]))
+    else:
+        main(Path(place))

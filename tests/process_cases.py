@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ OTHERS = {
 }
 """(algorithm, space, curriculum) of the cases beside ENAS on its own space; steps are recorded where the name says so.
 One of several processes runs steps as they are where these normalise over all."""
-CASES = [*CURRICULA, *OTHERS, "accumulated", "retrain"]
+CASES = [*CURRICULA, *OTHERS, "accumulated", "retrain", "recorded-retrain"]
 SLOW = {"epoch-sequence", "step-token"}
 SLOW |= {"rsps-darts_rnn", "enas-darts_rnn", "darts_v1-darts_rnn", "darts_v2-enas_rnn", "spos-enas_rnn"}
 """Cases for the long tests; the others have every curriculum's refresh and unit, every kind of algorithm and space."""
@@ -133,7 +134,7 @@ def build(case: str, dtype: torch.dtype, context: RunContext) -> AccelerateLoop:
     if case == "accumulated":
         config = replace(config, trainer=replace(config.trainer, micro_batch_size=2))
     task = load_task(config)
-    if case == "retrain":
+    if case.endswith("retrain"):
         return _retrainer(task, dtype, context)
     loop = search_loop(task, context)
     _convert(loop, dtype)
@@ -165,6 +166,7 @@ def _retrainer(task: Task, dtype: torch.dtype, context: RunContext) -> Retrainer
     space = task.config.space
     network = space.build_network(space.parse("0 0 1 1"), vocab_size=task.config.network.vocab_size)
     streams, validate = task.training()
+    validate = partial(validate, graphs=context.graphs)
     loop = Retrainer(network, streams, task.config.retrain, context, validate)
     _convert(loop, dtype)
     return loop

@@ -41,4 +41,4 @@ calls = []
 def recording(dtype=None):
     """Graphs that record on a CPU."""
     calls.clear()
-    return StepGraphs(torch.device("cpu"), dtype, poisoning)
+    return StepGraphs(torch.device("cpu"), dtype, lambda: poisoning)

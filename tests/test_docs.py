@@ -178,7 +178,7 @@ def parse_for(recipe: str, argv: list[str]) -> object:
 
 def presets_of(recipe: str) -> dict[str, object]:
     """What makes the configurations of a recipe, by the names of its presets."""
-    names = [name for name in ("smoke", "cpu", "small", "gpu", "paper") if f"{recipe}/{name}" in presets.names()]
+    names = [name for name in ("smoke", "cpu", "small", "gpu", "paper", "own") if f"{recipe}/{name}" in presets.names()]
     table = {name: partial(RunConfig.from_preset, f"{recipe}/{name}") for name in names}
     return RECIPES[recipe].get("PRESETS", table)
 

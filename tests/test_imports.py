@@ -30,7 +30,7 @@ ALLOWED = {
     "cnas.spaces": COMMON,
     "cnas.algorithms": (*COMMON, "cnas.spaces.base"),
     "cnas.curricula": (*COMMON, "cnas.fields"),
-    "cnas.data": COMMON,
+    "cnas.data": (*COMMON, "cnas.fields"),
     "cnas.training": (
         *COMMON,
         "cnas.durable",

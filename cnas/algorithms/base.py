@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol
 
 import torch
@@ -92,8 +92,8 @@ class StepContext:
         learning_rate: of the weight step that belongs to this architecture step.
         weight_decay: of the weight step.
         clip_norm: of the weight step's gradient; infinite where it is not clipped.
-        momentum: by name of a weight, what its optimiser adds to the next gradient: its momentum buffer times its
-            momentum factor; a weight that is not there has none.
+        momentum: gives, by name of a weight, what its optimiser adds to the next gradient: its momentum buffer times
+            its momentum factor; a weight that is not there has none.
         fetch: a gradient in host memory; it waits for the device, and refuses what is NaN or infinite.
     """
 
@@ -105,7 +105,7 @@ class StepContext:
     learning_rate: float
     weight_decay: float
     clip_norm: float
-    momentum: Mapping[str, Tensor] = field(default_factory=dict)
+    momentum: Callable[[], Mapping[str, Tensor]] = dict
     fetch: Callable[[Tensor], Tensor] = torch.Tensor.detach
 
     def leaf(self, values: Tensor) -> Tensor:

@@ -112,11 +112,11 @@ class DARTS(Relaxed):
         weighted, routing = self.config.weighted_inner, self._mixed(mixture.detach())
         gradients = context.train(routing, list(leaves.values()), weights=leaves, weighted=weighted)
         ratio = _clip_ratio(nn.utils.get_total_norm(gradients), context.clip_norm)
-        stepped, clipped = {}, ratio.clamp(max=1.0)
+        stepped, clipped, momentum = {}, ratio.clamp(max=1.0), context.momentum()
         for (name, weight), gradient in zip(context.weights.items(), gradients, strict=True):
             step = (gradient * clipped).add_(weight.detach(), alpha=context.weight_decay)
-            if name in context.momentum:
-                step.add_(context.momentum[name].detach())
+            if name in momentum:
+                step.add_(momentum[name].detach())
             stepped[name] = weight.detach().sub(step, alpha=context.learning_rate).requires_grad_()
         # Without a norm to clip to there is no ratio that could be published.
         return stepped, ratio if self.config.unclamped_ratio and math.isfinite(context.clip_norm) else clipped

@@ -18,7 +18,7 @@ from torch import Tensor
 from cnas.curricula._known import DatasetInfo, Progress
 from cnas.errors import NonFiniteError, UserError
 from cnas.fields import check_fields, from_dict, to_dict
-from cnas.random import HOST
+from cnas.random import HOST, to_device
 from cnas.types import Paper
 
 TRACED = 99
@@ -229,7 +229,8 @@ class Curriculum:
         left_out = int((~finite_K).sum())
         if len(losses_KU) - left_out >= self.min_candidates:
             kept_KU = losses_KU[finite_K] if left_out else losses_KU
-            self.v[unit_ids_U] = normalized_weights(self.scores(unit_ids_U, kept_KU, progress)).to(self.v)
+            new = normalized_weights(self.scores(unit_ids_U, kept_KU, progress)).to(self.v.dtype)
+            self.v[to_device(unit_ids_U, self.v.device)] = to_device(new, self.v.device)
         return left_out
 
     def scores(self, unit_ids_U: Tensor, losses_KU: Tensor, progress: Progress) -> Tensor:  # noqa: ARG002

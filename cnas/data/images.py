@@ -20,6 +20,7 @@ from cnas.data.paths import named, named_folder
 from cnas.data.published_images import is_imagenet16, load_digits, read_hub, read_imagenet16
 from cnas.data.tables import SPLITS
 from cnas.errors import UserError
+from cnas.fields import RemembersGiven
 from cnas.random import generator
 
 LEAST = 2
@@ -27,11 +28,11 @@ LEAST = 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageConfig:
+class ImageConfig(RemembersGiven):
     """How images are divided and augmented, and how many of each split are used.
 
     Raises:
-        UserError: a field is too small.
+        UserError: a field is too small, or of another type.
     """
 
     search_images: int | None = None
@@ -71,6 +72,7 @@ class ImageConfig:
     """How the curriculum's K subnets see the images; the authors' code augments them."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         counts = dict.fromkeys(("search_images", "train_images", "valid_images", "test_images"), LEAST)
         for name, bound in (counts | {"split_seed": 0, "pad": 0, "cutout": 0}).items():
             value = getattr(self, name)

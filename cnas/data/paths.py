@@ -6,6 +6,7 @@ import filecmp
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from cnas.errors import UserError
 
@@ -23,6 +24,16 @@ def named(text: str) -> Path | None:
     # Unlike the methods of Path, these answer for any string a user may type.
     spellings = (text, os.path.expanduser(text))  # noqa: PTH111
     return next((Path(each) for each in spellings if os.path.exists(each)), None)  # noqa: PTH110
+
+
+def as_text(data: Any) -> Any:
+    """A path as text; anything else as it is.
+
+    Example:
+        >>> as_text(Path("corpus")), as_text("pydoc")
+        ('corpus', 'pydoc')
+    """
+    return os.fspath(data) if isinstance(data, os.PathLike) else data
 
 
 def named_folder(text: str, field: str) -> Path | None:

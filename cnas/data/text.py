@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from cnas.data.tables import SPLITS, Table, missing, parquet_files, parquet_name
 from cnas.data.tokenizers import WORD, TokenCodec, bpe_size, build_codec
 from cnas.data.vocabulary import lines, words
 from cnas.errors import UserError
+from cnas.fields import RemembersGiven
 
 NUL = "\0"
 _MARKS = {
@@ -36,11 +37,11 @@ _IDS = {"ptb_text_only": "ptb-text-only/ptb_text_only"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextConfig:
+class TextConfig(RemembersGiven):
     """How a text is cut: its tokenizer, the length of a chunk, and how much of each split is used.
 
     Raises:
-        UserError: a field is too small.
+        UserError: a field is too small, or of another type.
     """
 
     tokenizer: str = WORD
@@ -72,6 +73,7 @@ class TextConfig:
     """Use the first so many tokens of the test split; all by default."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("vocab_size", "length", "search_tokens", "train_tokens", "valid_tokens", "test_tokens"):
             value, bound = getattr(self, name), 3 if name == "vocab_size" else 2
             if value is not None and value < bound:
@@ -114,8 +116,8 @@ def load_text(data: Any, config: TextConfig, *, eval_dataset: Any = None, tokeni
 
     Args:
         data: ``pydoc``; else an existing folder of ``train`` / ``validation`` / ``test`` as Parquet or txt; else
-            ``ptb_text_only`` or another id of the Hub. Or a `datasets.Dataset` to train on, or a `DatasetDict` with
-            ``train`` and ``validation``; ``test`` may be absent.
+            ``ptb_text_only`` or another id of the Hub. Or a `datasets.Dataset` to train on, or a `DatasetDict`. In all
+            of them ``test`` may be absent.
         config: how much of it to take, and how it is cut into tokens.
         eval_dataset: beside data in memory: a `Dataset` to validate on, or a `DatasetDict` with ``validation`` and
             ``test``.
@@ -163,7 +165,7 @@ def read_evaluation(data: Any, config: TextConfig, vocabulary: TokenCodec) -> Te
     """
     rows: Iterable[str]
     if isinstance(data, str):
-        rows = _read(data, None, config.text_column)[1]["validation"]
+        rows = _read(data, None, config.text_column, needed=("validation",))[1]["validation"]
     else:
         rows = _text_rows(evaluation_table(data), config.text_column)
     return vocabulary.encode(_sentences(rows, "eval_dataset"))
@@ -179,8 +181,10 @@ def _sizes(sentences: list[str], ids: Tensor, cut_by: str) -> dict[str, int]:
     }
 
 
-def _read(data: Any, eval_dataset: Any, column: str | None) -> tuple[str, Mapping[str, Iterable[str]]]:
-    """What results call the corpus, and the rows of its splits."""
+def _read(
+    data: Any, eval_dataset: Any, column: str | None, needed: Collection[str] = ("train", "validation")
+) -> tuple[str, Mapping[str, Iterable[str]]]:
+    """What results call the corpus, and the rows of its splits: those that are needed, and those that are there."""
     if not isinstance(data, str):
         tables = object_tables(data, eval_dataset)
         if "validation" not in tables:
@@ -195,12 +199,13 @@ def _read(data: Any, eval_dataset: Any, column: str | None) -> tuple[str, Mappin
         return data, load_pydoc()
     if folder is None:
         files = "Parquet or txt files (train, validation, test)"
-        tables = hub_tables(data, _IDS.get(data, data), known="pydoc, ptb_text_only", files=files, needed=SPLITS)
+        tables = hub_tables(data, _IDS.get(data, data), known="pydoc, ptb_text_only", files=files, needed=needed)
     elif parquet:
-        tables = parquet_tables(folder, parquet, needed=SPLITS)
+        tables = parquet_tables(folder, parquet, needed=needed)
     else:
-        return folder.resolve().name, {split: [_read_txt(folder, split)] for split in SPLITS}
-    rows = {split: _text_rows(tables[split], column) for split in SPLITS}
+        texts = {split: _read_txt(folder, split, needed=split in needed) for split in SPLITS}
+        return folder.resolve().name, {split: [text] for split, text in texts.items() if text is not None}
+    rows = {split: _text_rows(tables[split], column) for split in SPLITS if split in tables}
     return data if folder is None else folder.resolve().name, rows
 
 
@@ -239,10 +244,12 @@ def _text_rows(table: Table, chosen: str | None) -> list[str]:
     return found
 
 
-def _read_txt(folder: Path, split: str) -> str:
-    """The text of a split's file."""
+def _read_txt(folder: Path, split: str, *, needed: bool) -> str | None:
+    """The text of a split's file; None where there is none and none is needed."""
     names = [f"{prefix}{name}.txt" for name in SPLITS[split] for prefix in ("ptb.", "")]
     chosen = the_one([name for name in names if (folder / name).is_file()], split, f"data folder {folder}")
+    if chosen is None and not needed:
+        return None
     if chosen is None:
         raise missing(folder, split, [*names, *parquet_names(split)])
     file = folder / chosen

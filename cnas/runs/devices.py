@@ -17,8 +17,9 @@ from accelerate.utils import InitProcessGroupKwargs, LoggerType, ProjectConfigur
 from cnas.errors import UserError
 from cnas.random import HOST
 from cnas.runs.config import RunConfig
+from cnas.training.cuda_graphs import check_precision, step_graphs
 from cnas.training.launcher_flags import refuse_unmet
-from cnas.training.step_graphs import StepGraphs, step_graphs
+from cnas.training.step_graphs import StepGraphs
 
 PACKAGES = ("cnas", "torch", "transformers", "datasets", "accelerate", "safetensors")
 
@@ -51,12 +52,14 @@ def make_accelerator(config: RunConfig, folder: Path) -> Accelerator:
         )
     except ValueError as problem:
         raise UserError(
-            f"mixed_precision {options.mixed_precision!r}, or the launcher's processes, cannot be had in this process"
+            f"mixed_precision {options.mixed_precision!r}, or the launcher's processes, cannot be had in this process, "
+            "perhaps because another trainer in it uses another precision: start a new process"
         ) from problem
     except ImportError as problem:
         raise UserError("--enable_cpu_affinity of accelerate launch needs a package that is not installed") from problem
     if options.mixed_precision == "fp16" and accelerator.device.type == HOST.type:
         raise UserError(f"mixed_precision must be no or bf16 on {accelerator.device}, got 'fp16'")
+    check_precision(options.mixed_precision, accelerator.device)
     if options.tf32 and accelerator.device.type == HOST.type:
         raise UserError(f"tf32 must be off on {accelerator.device}, got on")
     if options.torch_compile == "on":

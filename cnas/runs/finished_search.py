@@ -12,8 +12,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from cnas.data.base import OrderedBatches
 from cnas.errors import UserError
 from cnas.runs.folder import RunFolder, chosen
+from cnas.runs.hooks import Hooks
 from cnas.runs.pipeline import finished_search, parameters, seeded
-from cnas.runs.task import Hooks, Task
+from cnas.runs.task import Task
 from cnas.training.batch import run_network
 from cnas.training.context import RunContext
 from cnas.training.evaluate import Compute, Predictions, Preprocess

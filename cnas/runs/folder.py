@@ -45,8 +45,8 @@ LISTED = 8
 class RunFolder:
     """``config.json``, ``metrics.jsonl``, ``checkpoints/``, ``result.json`` and the rest of one run."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path | str) -> None:
+        self.path = home_folder(path)
 
     def check(self, config: RunConfig, fingerprint: Callable[[], str], *, resume: bool) -> dict[str, Any] | None:
         """Refuse a folder that the run may not use; return the finished result where there is one. Nothing is written.
@@ -102,8 +102,11 @@ class RunFolder:
         if found is None:
             return replace(config, architecture=text)
         if found["string"] is None:
+            known = [point["architecture"] for point in found["search"]["front"]]
+            if text not in known:
+                raise UserError(f"architecture must be on the front that was found: {', '.join(known)}; got {text!r}")
             return replace(config, search=replace(config.search, pick=text))
-        raise UserError(f"output_dir {self.path} has found {found['string']!r}; train {text!r} in a folder of its own")
+        raise UserError(f"output_dir {self.path} has found {found['string']!r}; train {text!r} in another output_dir")
 
     def has_progress(self) -> bool:
         """Whether there is anything to go on from."""
@@ -205,6 +208,11 @@ class RunFolder:
         replace_file(self.path / name, f"{text}\n".encode())
 
 
+def home_folder(path: Path | str) -> Path:
+    """The path, in which a ``~`` at the beginning is the home."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - which leaves one alone that is nobody's
+
+
 def chosen(found: Mapping[str, Any]) -> str:
     """The architecture that a finished search has found, in the notation of its space.
 
@@ -218,7 +226,7 @@ def chosen(found: Mapping[str, Any]) -> str:
         count = len(found["search"]["front"])
         raise UserError(
             f"the search has found a front of {count} architectures, and there is no search.limit that chooses: go on "
-            "with --resume and --search.pick ARCHITECTURE"
+            "with --resume and --search.pick ARCHITECTURE, or in Python with retrain(ARCHITECTURE)"
         )
     return str(found["string"])
 

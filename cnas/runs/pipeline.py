@@ -15,9 +15,10 @@ from cnas.errors import UserError
 from cnas.random import generator
 from cnas.runs.config import RunConfig
 from cnas.runs.folder import RunFolder
+from cnas.runs.hooks import NONE, Hooks
 from cnas.runs.latency import measure_latency, measured_task
 from cnas.runs.rankings import Ranker, load_rankings
-from cnas.runs.task import Hooks, RetrainResult, Task
+from cnas.runs.task import RetrainResult, Task
 from cnas.spaces.supernet import SuperNet
 from cnas.training.context import RunContext
 from cnas.training.loop import AccelerateLoop
@@ -25,8 +26,6 @@ from cnas.training.retrain import Retrainer
 from cnas.training.search import SearchLoop
 from cnas.training.search_parts import SearchParts
 from cnas.types import Architecture
-
-NONE = Hooks()
 
 
 def search(task: Task, context: RunContext, home: RunFolder, hooks: Hooks = NONE) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Set
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -11,20 +11,17 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from cnas import algorithms
-from cnas.algorithms.base import AlgorithmConfig
 from cnas.benchmarks import TabularBenchmark, baselines, load_table, supernet_ranking
 from cnas.data.base import OrderedBatches
 from cnas.data.images import ImageData
 from cnas.data.paths import named
 from cnas.data.text import TextData
 from cnas.errors import UserError
+from cnas.runs.checks import check_relaxation, check_start, check_warmup
 from cnas.runs.config import RunConfig
 from cnas.runs.folder import RunFolder
 from cnas.runs.rankings import Ranker
 from cnas.runs.result import RunResult
-from cnas.spaces.base import SearchSpace
-from cnas.training.evaluate import Compute, Preprocess
 from cnas.training.retrain import retrain_curriculum
 from cnas.training.search_parts import check_candidates, check_optimizer_fits, set_up
 from cnas.training.step_graphs import StepGraphs
@@ -44,26 +41,6 @@ class SearchData:
     train: OrderedBatches
     valid: OrderedBatches
     arch: OrderedBatches | None = None
-
-
-@dataclass(frozen=True)
-class Hooks:
-    """What a user gives to a run in Python, beside its configuration.
-
-    Args:
-        callbacks: `transformers.TrainerCallback`s of search and retraining.
-        compute_metrics: as that of `transformers.Trainer`.
-        preprocess_logits_for_metrics: likewise.
-    """
-
-    callbacks: Sequence[Any] = ()
-    compute_metrics: Compute | None = None
-    preprocess_logits_for_metrics: Preprocess | None = None
-
-    @property
-    def metrics(self) -> dict[str, Any]:
-        """The two of `evaluate_network`."""
-        return {name: getattr(self, name) for name in ("compute_metrics", "preprocess_logits_for_metrics")}
 
 
 class SampleView(NamedTuple):
@@ -140,25 +117,17 @@ class Task(ABC):
             config.space.parse(config.architecture)
         if config.retrain.num_train_epochs:
             config.retrain.check_processes(processes, "retrain.")
-            self._check_start()
+            check_start(config)
             if config.retrain.curriculum is not None:
                 retrain_curriculum(config.retrain.curriculum, words=config.images is None)
-
-    def _check_start(self) -> None:
-        space, why = self.config.space, None
-        if not space.inherits:
-            why = f"with space {space.name}, whose networks cannot take the weights of its supernet"
-        elif self.config.architecture is not None:
-            why = "where the run does not search itself, since its architecture is given"
-        if why and self.config.retrain.start == "supernet":
-            raise UserError(f"retrain.start must be new {why}, got 'supernet'")
 
     def _check_search(self, processes: int) -> None:
         config = self.config
         config.trainer.check_processes(processes, "trainer.")
-        _check_relaxation(config.search, config.space)
+        check_relaxation(config.search, config.space)
         check_optimizer_fits(config.search, config.trainer)
         algorithm = config.search.build(config.space.measured(None), config.seed)
+        check_warmup("trainer.", config.trainer, self.search_data().train)
         if config.space.batch_statistics:
             config.trainer.check_whole_batches("trainer.", "supernet")
         if config.curriculum:
@@ -265,14 +234,6 @@ def read_benchmark(config: RunConfig) -> TabularBenchmark | None:
     if not table.covers(config.space):
         raise UserError(f"table {Path(config.table).name} does not cover the space {config.space.name}")
     return table
-
-
-def _check_relaxation(search: AlgorithmConfig, space: SearchSpace) -> None:
-    """Raise a `UserError` where an algorithm runs mixtures of operations and the space has none."""
-    if search.algorithm.needs_relaxation and not space.relaxable:
-        kinds = {name: algorithms.default_config(name).algorithm for name in algorithms.names()}
-        fit = ", ".join(name for name, kind in kinds.items() if not kind.needs_relaxation)
-        raise UserError(f"search.name {search.name} needs mixtures, which space {space.name} does not run; use {fit}")
 
 
 def load_task(config: RunConfig, *, data: Any = None, eval_data: Any = None, tokenizer: Any = None) -> Task:

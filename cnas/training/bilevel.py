@@ -66,7 +66,7 @@ class Bilevel:
             learning_rate=learning_rate,
             weight_decay=self.config.weight_decay,
             clip_norm=math.inf if self.config.max_grad_norm is None else self.config.max_grad_norm,
-            momentum=self._momentum(optimizer),
+            momentum=partial(self._momentum, optimizer),
             fetch=lambda gradient: self._checked(to_host([gradient]), 1.0)[0],
         )
 

@@ -60,7 +60,13 @@ class StopSignal:
 
     @contextmanager
     def on_signals(self) -> Iterator[StopSignal]:
-        """Turn SIGTERM and SIGINT into requests while the context lasts. No work is done in the handler."""
+        """Turn SIGTERM and SIGINT into requests while the context lasts. No work is done in the handler.
+
+        Python hears of signals in the main thread alone: elsewhere, as in a server, nothing is changed.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield self
+            return
 
         def handle(number: int, _: FrameType | None) -> None:
             self.request(signal.Signals(number).name)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal, Self
 
 from cnas.errors import UserError
-from cnas.fields import check_fields
+from cnas.fields import RemembersGiven
 from cnas.training.optimizers import arguments_text, check_optimizer, optimizer_name
 
 LEFT_OUT = {
@@ -21,6 +21,19 @@ LEFT_OUT = {
     "accumulation_steps": "use micro_batch_size, the rows that go through the network at once",
     "schedule": "use lr_scheduler_type; what was called cosine is cosine_by_epoch",
     "eval_steps": "evaluation follows every epoch",
+    "save_strategy": "a checkpoint follows every epoch, and every save_steps steps",
+    "logging_steps": "numbers are logged after every epoch",
+    "logging_strategy": "numbers are logged after every epoch",
+    "warmup_ratio": "use warmup_steps",
+    "label_smoothing_factor": "losses are cross-entropies, by which architectures are compared",
+    "gradient_checkpointing": "micro_batch_size saves memory",
+    "dataloader_num_workers": "batches are cut from memory; nothing is loaded while training",
+    "remove_unused_columns": "text_column, or image_column and label_column, of data_args name what is read",
+    "overwrite_output_dir": "nothing is overwritten: name a new folder, or resume",
+    "run_name": "a run is called by its output_dir",
+    "push_to_hub": "use CurriculumTrainer.push_to_hub",
+    "hub_model_id": "use CurriculumTrainer.push_to_hub",
+    "data_seed": "seed is that of every draw, each from a stream of its own",
     "max_steps": "use num_train_epochs",
 }
 """Names that somebody may expect, and why they are none here."""
@@ -37,12 +50,8 @@ def require(config: object, *rules: tuple[str, bool, str]) -> None:
             raise UserError(f"{name} must be {allowed}, got {getattr(config, name)}")
 
 
-def _default(known: Field[Any]) -> Any:
-    return known.default if known.default_factory is MISSING else known.default_factory()
-
-
 @dataclass(frozen=True, kw_only=True)
-class LoopArguments:
+class LoopArguments(RemembersGiven):
     """Arguments of every training loop.
 
     A `SearchSpace` knows the values that were published for it; they take the place of what was not `given` here when
@@ -112,8 +121,6 @@ class LoopArguments:
     bad_steps_in_a_row: int = 5
     """So many steps in a row with a loss or a gradient that is not finite, or a loss 5 nats above that of guessing, and
     training goes back to the start of the epoch with half the learning rate."""
-    given: frozenset[str] | None = field(default=None, repr=False, compare=False, metadata={"flag": False})
-    """The fields that somebody chose; all others are open to what was published for a space. Filled in by itself."""
 
     def __new__(cls, **given: Any) -> Self:
         """Refuse names that are no fields, with a reason."""
@@ -123,18 +130,12 @@ class LoopArguments:
                 close = difflib.get_close_matches(name, names, n=1)
                 why = LEFT_OUT.get(name) or (f"did you mean {close[0]}?" if close else f"allowed: {', '.join(names)}")
                 raise ArgumentNameError(f"{name} is no field of {cls.__name__}: {why}")
-        self = super().__new__(cls)
-        chosen = given.get("given")
-        # `dataclasses.replace` passes all fields on, among them `given`: new is then what no default is.
-        new = given if chosen is None else [each.name for each in fields(cls) if given[each.name] != _default(each)]
-        object.__setattr__(self, "_chosen", frozenset(new) | (chosen or frozenset()))
-        return self
+        return super().__new__(cls, **given)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "given", self._chosen - {"given"})  # type: ignore[attr-defined]
         object.__setattr__(self, "optim", optimizer_name(self.optim))
         object.__setattr__(self, "optim_args", arguments_text(self.optim_args))
-        check_fields(self)
+        super().__post_init__()
         least = {
             "num_train_epochs": self.least_epochs,
             "global_batch_size": 1,

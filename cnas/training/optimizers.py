@@ -123,13 +123,17 @@ def make_optimizer(parameters: Iterable[Tensor], config: LoopArguments) -> optim
     for name in own:
         _check_argument(name, config.optim, [*known], fields)
     chosen = {name: value for name, (_, value) in fields.items()}
-    # Without this some count their steps in host memory, where taking a step back has to wait for the device.
-    if "capturable" in known and any(weight.device.type != HOST.type for weight in weights):
-        chosen["capturable"] = True
+    if "capturable" in known:
+        chosen["capturable"] = _counts_elsewhere(weights)
     try:
         return kind(_groups(weights, config), **chosen | own)
     except (TypeError, ValueError) as problem:
         raise UserError(f"optim {config.optim} cannot be made: {' '.join(str(problem).split())}") from problem
+
+
+def _counts_elsewhere(weights: Iterable[Tensor]) -> bool:
+    """Whether steps are counted on the device: in host memory, taking a step back would have to wait for it."""
+    return any(weight.device.type != HOST.type for weight in weights)
 
 
 def load_optimizer(optimizer: Any, state: Mapping[str, Any]) -> None:
@@ -188,7 +192,8 @@ def check_optimizer(config: LoopArguments) -> None:
 
 def averaged_sgd(parameters: Iterable[Tensor], config: LoopArguments) -> optim.Optimizer:
     """Torch's averaged SGD, whose mean begins with its second step."""
-    return optim.ASGD(parameters, lr=config.learning_rate, lambd=0.0, t0=0.0, weight_decay=config.weight_decay)
+    weights, rate, decay = list(parameters), config.learning_rate, config.weight_decay
+    return optim.ASGD(weights, rate, lambd=0.0, t0=0.0, weight_decay=decay, capturable=_counts_elsewhere(weights))
 
 
 def set_learning_rate(optimizer: Any, rate: float) -> None:

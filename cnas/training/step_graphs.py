@@ -1,18 +1,17 @@
-"""`StepGraphs`: forward, loss and backward of a step recorded once as a CUDA graph, and replayed in every other step.
+"""`StepGraphs`: forward, loss and backward of a step recorded once, and replayed in every other step.
 
 A recurrent step is thousands of small operations, and starting them one by one takes longer than running them. A graph
 starts them all at once. It reads and writes fixed memory: everything a step needs is copied there before, and what is
 returned are copies. Time steps are compiled first, where Triton is there and so many steps follow that this pays.
 
-This is the only file that knows CUDA. Elsewhere, and with ``torch_compile="off"``, nothing is recorded and every step
-is run as it is.
+What makes the recordings is in `cnas.training.cuda_graphs`. Where there is no CUDA, and with ``torch_compile="off"``,
+nothing is recorded and every step is run as it is.
 
 Legend: B rows, T tokens, H hidden units, K candidates, D dtype of products.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,15 +20,12 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor
 
-from cnas.errors import UserError
 from cnas.random import HOST
 from cnas.spaces.pure import PureForward, as_it_is
 from cnas.types import Output
 
-CUDA = "cuda"
 PAYS_FROM = 200
 """A loop of fewer steps than this is recorded, and not compiled: that takes some 15 seconds."""
-RECOMPILES = 64
 BUFFER = "buffer "
 Results = dict[str, Tensor | None]
 Function = Callable[[Mapping[str, Tensor]], Results]
@@ -37,6 +33,10 @@ Function = Callable[[Mapping[str, Tensor]], Results]
 Recording = Callable[[], Results]
 """Does again what was recorded; the results lie in the same memory each time."""
 Record = Callable[[Function, Mapping[str, Tensor]], Recording]
+
+# Reductions in one kernel each: they are small, and there are thousands. Nothing is chosen by measuring it, or another
+# process, which a resumed run is, would choose otherwise.
+OPTIONS = {"split_reductions": False, "shape_padding": False, "deterministic": True}
 
 
 class Found(NamedTuple):
@@ -77,47 +77,52 @@ class StepGraphs:
     Args:
         device: of the weights.
         dtype: of products; None where they are those of the weights, exactly.
-        record: makes a recording; None where every step is run as it is.
+        recorder: makes what makes recordings, once a loop; None where every step is run as it is.
         compiles: whether time steps may be compiled.
         log: prints a line.
     """
 
     device: torch.device = HOST
     dtype: torch.dtype | None = None
-    record: Record | None = None
+    recorder: Callable[[], Record] | None = None
     compiles: bool = False
     log: Callable[[str], None] = print
     steps: int = 0
     """So many steps the loop at work has: a number that a resumed run knows too."""
     problems: list[str] = field(default_factory=list)
     """Why something was run as it is after all."""
+    _record: Record | None = field(default=None, repr=False)
     _graphs: dict[Hashable, _Graph | None] = field(default_factory=dict, repr=False)
+    _memory: dict[Hashable, Tensor] = field(default_factory=dict, repr=False)
     _compiled: dict[Callable[..., Any], Callable[..., Any]] = field(default_factory=dict, repr=False)
+    _recordings: int = 0
     _seconds: float = 0.0
+    _said: bool = False
 
     @property
     def active(self) -> bool:
         """Whether anything is recorded."""
-        return self.record is not None
+        return self.recorder is not None
 
     def remarks(self) -> list[str]:
         """What a run says of it before it starts."""
         if not self.active:
             return []
         compiled = f", compiled where a loop has {PAYS_FROM} or more" if self.compiles else ""
-        return [f"torch_compile is on: steps are recorded as CUDA graphs{compiled}"]
+        return [f"torch_compile is on: steps that can be are recorded as CUDA graphs{compiled}"]
 
     def describe(self) -> dict[str, Any]:
         """What was done, as ``result.json`` has it under ``environment``."""
         found: dict[str, Any] = {"torch_compile": "on" if self.active else "off"}
-        if graphs := sum(graph is not None for graph in self._graphs.values()):
-            found |= {"graphs": graphs, "graph_seconds": round(self._seconds, 1)}
+        if self._recordings:
+            found |= {"graphs": self._recordings, "graph_seconds": round(self._seconds, 1)}
         return found | ({"graph_problems": self.problems} if self.problems else {})
 
     def reset(self, steps: int) -> None:
         """Give back all memory: a loop of so many steps is next, with another network."""
-        self.steps = steps
+        self.steps, self._record, self._said = steps, None, False
         self._graphs.clear()
+        self._memory.clear()
 
     def losses(
         self, forward: PureForward | None, weights: Mapping[str, Tensor], *, exact: bool = False
@@ -132,7 +137,8 @@ class StepGraphs:
         Returns:
             None where the step is to be run as it is.
         """
-        if forward is None or not self.active:
+        if not self.active or forward is None:
+            self._say_once()
             return None
         dtype = None if exact else self.dtype
 
@@ -168,7 +174,8 @@ class StepGraphs:
         Returns:
             None where the step is to be run as it is.
         """
-        if forward is None or not self.active:
+        if not self.active or forward is None:
+            self._say_once()
             return None
         slots = {name: slot for slot, name in forward.weights.items()} | {name: name for name in forward.tensors}
         names = [name for name in wanted if name in slots]
@@ -197,6 +204,12 @@ class StepGraphs:
         moved = {name.removeprefix(BUFFER): value for name, value in found.items() if name.startswith(BUFFER)}
         return Found(cast(Tensor, found["loss"]), found["state"], used, cast(dict[str, Tensor], moved))
 
+    def _say_once(self) -> None:
+        """Say once a loop that steps are run as they are where steps are recorded."""
+        if self.active and not self._said:
+            self.log("some steps of this loop are run as they are: what they run has no form that can be recorded")
+            self._said = True
+
     def _run(self, key: Hashable, function: Function, given: Mapping[str, Tensor]) -> Results | None:
         full = key, tuple((name, value.shape, value.dtype) for name, value in given.items())
         if full not in self._graphs:
@@ -207,24 +220,38 @@ class StepGraphs:
         return {name: None if each is None else each.clone() for name, each in graph.replay().items()}
 
     def _recorded(self, function: Function, given: Mapping[str, Tensor]) -> _Graph | None:
-        assert self.record is not None
+        assert self.recorder is not None
         begun = time.perf_counter()
-        memory = {name: torch.empty_like(value, device=self.device) for name, value in given.items()}
-        graph = _Graph(memory, dict)
+        self._record = self._record or self.recorder()
+        graph = _Graph({name: self._place(name, value) for name, value in given.items()}, dict)
         graph.load(given)
         try:
-            graph.replay = self.record(function, memory)
+            graph.replay = self._record(function, graph.memory)
         except Exception as problem:
             self.problems.append(f"{type(problem).__name__}: {' '.join(str(problem).split())[:200]}")
-            self.log(f"warning: a step could not be recorded and is run as it is: {self.problems[-1]}")
-            return None
+            compiled, self.compiles, self._record = self._pays, False, None
+            instead = "recorded without compiling" if compiled else "run as it is"
+            self.log(f"warning: a step could not be recorded and is {instead}: {self.problems[-1]}")
+            return self._recorded(function, given) if compiled else None
         finally:
             self._seconds += time.perf_counter() - begun
+        self._recordings += 1
         return graph
+
+    def _place(self, name: str, value: Tensor) -> Tensor:
+        """Memory for a tensor, the same for all recordings: every replay copies all it reads there first."""
+        key = name, value.shape, value.dtype
+        if key not in self._memory:
+            self._memory[key] = torch.empty_like(value, device=self.device)
+        return self._memory[key]
+
+    @property
+    def _pays(self) -> bool:
+        return self.compiles and self.steps >= PAYS_FROM
 
     def _compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """The function, compiled where that pays."""
-        if not self.compiles or self.steps < PAYS_FROM:
+        if not self._pays:
             return as_it_is(function)
         if function not in self._compiled:
             self._compiled[function] = torch.compile(function, fullgraph=True, dynamic=False, options=dict(OPTIONS))
@@ -234,66 +261,3 @@ class StepGraphs:
 def _read(forward: PureForward, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """All that a pure forward reads, by its own names."""
     return {**forward.tensors, **{slot: weights[name] for slot, name in forward.weights.items()}}
-
-
-# Reductions in one kernel each: they are small, and there are thousands. Products are not to be measured meanwhile.
-OPTIONS = {"split_reductions": False, "shape_padding": False}
-
-
-def step_graphs(mode: str, device: torch.device, precision: str, log: Callable[[str], None]) -> StepGraphs:
-    """The graphs of a run.
-
-    Args:
-        mode: ``auto`` (on CUDA), ``on`` or ``off``.
-        device: of the run.
-        precision: ``no``, ``bf16``, ``fp16`` or ``tf32``.
-        log: prints a line.
-
-    Raises:
-        UserError: graphs are asked for where there is no CUDA.
-    """
-    if mode == "on" and device.type != CUDA:
-        raise UserError(f"torch_compile must be auto or off on {device}, got on: it records CUDA graphs")
-    if mode == "off" or device.type != CUDA:
-        return StepGraphs(device)
-    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16, "tf32": torch.float32}.get(precision)
-    triton = importlib.util.find_spec("triton") is not None
-    return StepGraphs(device, dtype, CudaRecord(device), compiles=triton, log=log)
-
-
-class CudaRecord:
-    """Records CUDA graphs, which share their spare memory: one is replayed at a time.
-
-    Args:
-        device: a CUDA device.
-    """
-
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
-        self._pool: Any = None
-        self._stream: Any = None
-
-    def __call__(self, function: Function, memory: Mapping[str, Tensor]) -> Recording:
-        """Run ``function`` until everything is compiled and chosen, then once more for the record."""
-        import torch._dynamo
-
-        # A time step is compiled once for every kind of pass and number of rows.
-        with torch._dynamo.config.patch(recompile_limit=RECOMPILES), torch.cuda.device(self.device):
-            # One stream for all, so that no node of autograd remembers another one.
-            self._stream, current = self._stream or torch.cuda.Stream(), torch.cuda.current_stream()
-            self._pool = self._pool or torch.cuda.graph_pool_handle()
-            self._stream.wait_stream(current)
-            with torch.cuda.stream(self._stream):
-                for _ in range(2):
-                    function(memory)
-            current.wait_stream(self._stream)
-            graph = torch.cuda.CUDAGraph()
-            # A capture that fails leaves its stream behind, but for the first of the two.
-            with torch.cuda.stream(current), torch.cuda.graph(graph, self._pool, self._stream):
-                results = function(memory)
-
-        def replay() -> Results:
-            graph.replay()
-            return results
-
-        return replay

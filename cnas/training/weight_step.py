@@ -21,7 +21,7 @@ from cnas.data.base import OrderedBatches
 from cnas.spaces.pure import PureForward
 from cnas.training.arguments import LoopArguments
 from cnas.training.bad_steps import Loss, StepGuard
-from cnas.training.batch import Part, cut, fetch, mean
+from cnas.training.batch import Part, cut, fetch, mean, to_host
 from cnas.training.callbacks import LoopCallbacks, Requests
 from cnas.training.context import RunContext
 from cnas.training.metrics_log import MetricsLog
@@ -173,7 +173,7 @@ class WeightSteps(ABC):
             return loss, asked
         parts = [part.double() * share for part, share in loss]
         total, *found = self.processes.sum(torch.stack([sum(parts[1:], parts[0]), *map(parts[0].new_tensor, asked)]))
-        return [(total, 1.0)], Requests(*map(bool, found))
+        return [(total, 1.0)], Requests(*map(bool, to_host(found)))
 
     def learning_rate(self, index: int) -> float:
         """Of the step on batch ``index`` of this epoch."""

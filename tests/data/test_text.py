@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from cnas.data import TextConfig, TextStreams, load_text
+from cnas.data.text import read_evaluation
 from cnas.errors import UserError
 
 CNAS_DATA = os.environ.get("CNAS_DATA")
@@ -107,8 +108,24 @@ def test_a_missing_split_names_the_files_that_were_looked_for(tmp_path):
     message = refused(tmp_path / "a")
     assert "no validation split" in message
     assert all(name in message for name in ("ptb.validation.txt", "ptb.valid.txt", "valid.txt", "validation.parquet"))
-    (write_parquet(tmp_path / "b") / "test.parquet").unlink()
-    assert "no test split: looked for test.parquet, test-*.parquet" in refused(tmp_path / "b")
+    (write_parquet(tmp_path / "b") / "train.parquet").unlink()
+    assert "no train split: looked for train.parquet, train-*.parquet" in refused(tmp_path / "b")
+
+
+@pytest.mark.parametrize("write", [write_txt, write_parquet])
+def test_a_test_split_is_not_needed(tmp_path, write):
+    folder = write(tmp_path / "a")
+    next(folder.glob("test.*")).unlink()
+    text = load_text(str(folder), TextConfig())
+    assert text.test is None
+    assert [*text.splits] == ["train", "validation"]
+
+
+def test_of_what_is_evaluated_on_the_validation_split_is_enough(tmp_path):
+    folder = write_txt(tmp_path / "a")
+    text = load_text(str(folder), TextConfig())
+    (folder / "train.txt").unlink()
+    assert torch.equal(read_evaluation(str(folder), TextConfig(), text.vocabulary), text.validation)
 
 
 def test_empty_files_and_splits_without_words_are_refused(tmp_path):

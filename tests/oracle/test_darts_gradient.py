@@ -74,7 +74,7 @@ def problem(clip_norm=math.inf, train_scale=1.0, valid_scale=1.0, weight_decay=0
     with torch.no_grad():
         algorithm.alphas.logits.mul_(1e3)
     train, valid = Quadratic("train", train_scale), Quadratic("valid", valid_scale)
-    context = StepContext(0, generator, train, valid, WEIGHTS, 0.3, weight_decay, clip_norm, momentum or {})
+    context = StepContext(0, generator, train, valid, WEIGHTS, 0.3, weight_decay, clip_norm, lambda: momentum or {})
     return algorithm, context
 
 
@@ -94,8 +94,8 @@ def exact(algorithm, context, v_U=None, ratio=factor):
     (g,) = torch.autograd.grad(loss, [w], create_graph=True)
     norm = float(g.detach().norm())
     step = factor(norm, context.clip_norm) * g.detach() + context.weight_decay * w.detach()
-    if context.momentum:
-        step = step + flat(context.momentum)
+    if momentum := context.momentum():
+        step = step + flat(momentum)
     stepped = (w.detach() - context.learning_rate * step).requires_grad_()
     loss = context.valid.loss(stepped, alphas.weights().flatten())
     first, u = torch.autograd.grad(loss, [alphas.logits, stepped])

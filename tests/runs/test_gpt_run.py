@@ -16,7 +16,8 @@ from cnas.errors import Stopped, UserError
 from cnas.hub import save_model
 from cnas.hub.model_folder import generate_lines, load_network
 from cnas.runs.config import RunConfig
-from cnas.runs.task import Hooks, load_task
+from cnas.runs.hooks import Hooks
+from cnas.runs.task import load_task
 from cnas.trainer import CurriculumTrainer
 
 MEASURED = """

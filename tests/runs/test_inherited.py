@@ -18,9 +18,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from cnas.cli.main import main
 from cnas.errors import Stopped, UserError
 from cnas.runs.config import RunConfig
+from cnas.runs.hooks import Hooks
 from cnas.runs.pipeline import finished_search
 from cnas.runs.result import RunResult
-from cnas.runs.task import Hooks
 from cnas.trainer import CurriculumTrainer
 
 

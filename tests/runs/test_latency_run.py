@@ -14,9 +14,10 @@ from tiny_recipe import write_corpus
 from cnas.algorithms import Pareto
 from cnas.errors import Stopped, UserError
 from cnas.runs import pipeline
+from cnas.runs.hooks import Hooks
 from cnas.runs.latency import measured_task, read_latency
 from cnas.runs.result import RunResult
-from cnas.runs.task import Hooks, load_task
+from cnas.runs.task import load_task
 from cnas.spaces import GptSpace
 from cnas.trainer import CurriculumTrainer
 

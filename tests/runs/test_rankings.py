@@ -16,9 +16,10 @@ from cnas.errors import Stopped, UserError
 from cnas.runs import rankings
 from cnas.runs.config import RunConfig
 from cnas.runs.folder import RunFolder
+from cnas.runs.hooks import Hooks
 from cnas.runs.pipeline import search_loop
 from cnas.runs.rankings import load_rankings
-from cnas.runs.task import Hooks, load_task
+from cnas.runs.task import load_task
 from cnas.training.context import RunContext
 
 FEW = 24

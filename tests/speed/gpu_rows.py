@@ -26,9 +26,10 @@ from cnas.runs.choices import preset_with
 from cnas.runs.config import RunConfig
 from cnas.runs.devices import make_accelerator
 from cnas.runs.folder import RunFolder
+from cnas.runs.hooks import Hooks
 from cnas.runs.images import ImageTask
 from cnas.runs.session import at_work
-from cnas.runs.task import Hooks, Task
+from cnas.runs.task import Task
 from cnas.runs.text import TextTask
 from cnas.training import RunContext, SearchLoop
 from cnas.training.context import StopSignal

@@ -11,7 +11,7 @@ PICKLES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "she
 PLACING = {"to", "device", "autocast", "set_default_device", "Generator", "type"}
 READER = ROOT / "cnas" / "data" / "unpickle.py"
 """Opens the pickles of others, by a list of what may be in them: see tests/data/test_unpickle.py."""
-GRAPHS = ROOT / "cnas" / "training" / "step_graphs.py"
+GRAPHS = ROOT / "cnas" / "training" / "cuda_graphs.py"
 """Records CUDA graphs, which nothing else has; elsewhere it does nothing."""
 EXCEPTIONS = {READER, GRAPHS}
 SOURCES = [path for part in ("cnas", "recipes") for path in sorted((ROOT / part).rglob("*.py"))]

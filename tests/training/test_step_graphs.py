@@ -9,14 +9,15 @@ from dataclasses import replace
 import pytest
 import torch
 from builders import bits, build_session, build_space, build_trainer, fits, rows
-from recording import calls, recording
+from recording import calls, poisoning, recording
 from rounding import NORMED, within
 
 from cnas import algorithms
 from cnas.curricula import Uncertainty
 from cnas.errors import UserError
 from cnas.spaces.pure import PureForward
-from cnas.training.step_graphs import StepGraphs, step_graphs
+from cnas.training import cuda_graphs, step_graphs
+from cnas.training.step_graphs import StepGraphs
 from cnas.types import Output
 
 RECURRENT = ("darts_rnn", "enas_rnn")
@@ -61,8 +62,12 @@ def test_a_recorded_search_is_the_search(tmp_path, space, algorithm, refresh):
     assert one.architecture == other.architecture
     close(found, expected)
     assert not graphs.problems
-    reads = {"factor" in names for names in calls}
-    assert reads == {True, False}, "weight steps and passes without gradient are recorded, both"
+    assert kinds(graphs) >= {"weights", "losses"}, "weight steps and passes without gradient are recorded, both"
+
+
+def kinds(graphs):
+    """What was recorded."""
+    return {"weights" if key[0] == "gradients" and key[-1] else key[0] for key, _ in graphs._graphs}
 
 
 @pytest.mark.parametrize("micro_batch_size", [None, 3])
@@ -73,6 +78,31 @@ def test_parts_of_a_batch_are_added_up(tmp_path, micro_batch_size):
     found.train()
     expected.train()
     close(found, expected)
+    assert "weights" in kinds(found.context.graphs)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("space", RECURRENT)
+def test_products_of_fewer_digits_lead_near_to_the_exact_ones(tmp_path, space, dtype):
+    found = search(tmp_path / "fewer", recording(dtype), space=space, algorithm="rsps")
+    expected = search(tmp_path / "exact", StepGraphs(), space=space, algorithm="rsps")
+    found.train()
+    expected.train()
+    assert "weights" in kinds(found.context.graphs)
+    for mine, theirs in zip(rows(found.context.folder), rows(expected.context.folder), strict=True):
+        assert mine["train_loss"] != theirs["train_loss"]
+        assert mine["train_loss"] == pytest.approx(theirs["train_loss"], rel=0.02 if dtype is torch.bfloat16 else 0.005)
+
+
+def test_recordings_share_the_memory_of_what_they_read(tmp_path):
+    loop = search(tmp_path, recording(), space="darts_rnn", algorithm="darts_v2")
+    loop.run()
+    places: dict = {}
+    for graph in loop.context.graphs._graphs.values():
+        for name, tensor in graph.memory.items():
+            places.setdefault((name, tensor.shape), set()).add(id(tensor))
+    assert len(loop.context.graphs._graphs) > 3
+    assert all(len(found) == 1 for found in places.values())
 
 
 def test_one_record_serves_every_path_and_batch(tmp_path):
@@ -96,6 +126,7 @@ def test_killed_and_resumed_is_uninterrupted_with_records_too(tmp_path):
     assert again.resume()
     again.run()
     assert bits(again) == bits(whole)
+    assert "weights" in kinds(again.context.graphs)
 
 
 def _until(loop, steps):
@@ -113,7 +144,7 @@ def test_a_record_that_fails_is_said_and_the_step_is_run(tmp_path, capsys):
     def refuse(function, memory):
         raise RuntimeError("no such kernel\nanywhere")
 
-    found = search(tmp_path / "failing", StepGraphs(CPU, None, refuse), space="enas_rnn", algorithm="rsps")
+    found = search(tmp_path / "failing", StepGraphs(CPU, None, lambda: refuse), space="enas_rnn", algorithm="rsps")
     expected = search(tmp_path / "plain", StepGraphs(), space="enas_rnn", algorithm="rsps")
     found.train()
     expected.train()
@@ -122,6 +153,42 @@ def test_a_record_that_fails_is_said_and_the_step_is_run(tmp_path, capsys):
     line = "warning: a step could not be recorded and is run as it is: RuntimeError: no such kernel anywhere"
     assert line in out.splitlines()
     assert found.context.graphs.describe()["graph_problems"][0] == "RuntimeError: no such kernel anywhere"
+
+
+def test_where_nothing_can_be_compiled_steps_are_recorded_as_they_are(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(step_graphs, "PAYS_FROM", 1)
+    made = []
+
+    def recorder():
+        made.append(len(made))
+
+        def record(function, memory):
+            if made == [0]:
+                raise RuntimeError("no compiler")
+            return poisoning(function, memory)
+
+        return record
+
+    found = search(
+        tmp_path / "failing", StepGraphs(CPU, None, recorder, compiles=True), space="enas_rnn", algorithm="rsps"
+    )
+    expected = search(tmp_path / "plain", StepGraphs(), space="enas_rnn", algorithm="rsps")
+    found.train()
+    expected.train()
+    close(found, expected)
+    described = found.context.graphs.describe()
+    assert described["graph_problems"] == ["RuntimeError: no compiler"]
+    assert described["graphs"] == len(found.context.graphs._graphs) > 0
+    assert (
+        "could not be recorded and is recorded without compiling: RuntimeError: no compiler" in capsys.readouterr().out
+    )
+
+
+def test_what_has_no_form_to_record_is_said_once_a_loop(tmp_path, capsys):
+    context = replace(build_session(tmp_path), graphs=recording())
+    build_trainer(context, space=build_space("nats"), algorithm="rsps").run()
+    line = "some steps of this loop are run as they are: what they run has no form that can be recorded"
+    assert capsys.readouterr().out.splitlines().count(line) == 1
 
 
 def test_the_recorder_finds_a_copy_that_is_forgotten():
@@ -138,10 +205,10 @@ def test_the_recorder_finds_a_copy_that_is_forgotten():
 
 
 def test_where_there_is_no_cuda_nothing_is_recorded():
-    assert not step_graphs("auto", CPU, "no", print).active
-    assert not step_graphs("off", CPU, "no", print).active
+    assert not cuda_graphs.step_graphs("auto", CPU, "no", print).active
+    assert not cuda_graphs.step_graphs("off", CPU, "no", print).active
     with pytest.raises(UserError, match=r"^torch_compile must be auto or off on cpu, got on"):
-        step_graphs("on", CPU, "no", print)
+        cuda_graphs.step_graphs("on", CPU, "no", print)
 
 
 def test_padding_of_candidates_changes_nothing(tmp_path):

@@ -21,7 +21,7 @@ def run(given: argparse.Namespace) -> str:  # noqa: ARG001
 
     from cnas import algorithms, spaces
     from cnas.runs.devices import environment
-    from cnas.training.step_graphs import step_graphs
+    from cnas.training.cuda_graphs import step_graphs
 
     accelerator = Accelerator(cpu=not torch.accelerator.is_available())
     found = environment(accelerator) | step_graphs("auto", accelerator.device, "no", print).describe()
