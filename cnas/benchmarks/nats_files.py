@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import bz2
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from tqdm.auto import tqdm
 
 from cnas.benchmarks.base import Record
 from cnas.benchmarks.nats import SHORT_COLUMNS, TEST_COLUMNS, NatsTable, accuracy, notation
@@ -35,9 +37,6 @@ that of the network trained on all 50,000 images, the validation accuracy that o
 
 _WRONG = (AssertionError, AttributeError, IndexError, KeyError, TypeError, ValueError, ZeroDivisionError)
 """What `nats_bench` raises on contents that are not a benchmark's."""
-
-Progress = Callable[[int, int], None]
-"""Called with how many files of how many are read."""
 
 
 class NatsFiles:
@@ -93,12 +92,11 @@ class NatsFiles:
             self._table = NatsTable.of_columns(self.columns(tuple(TEST_COLUMNS.values())), self.path.name)
         return self._table
 
-    def columns(self, names: Sequence[str], log: Progress = lambda _done, _of: None) -> dict[str, list[Any]]:
+    def columns(self, names: Sequence[str]) -> dict[str, list[Any]]:
         """Accuracies of all architectures, in the benchmark's order.
 
         Args:
             names: columns of a table, e.g. ``"cifar10_test_200"``.
-            log: called after each file with how many of how many are read.
 
         Returns:
             ``index`` and ``arch`` as well as each of ``names``, as lists.
@@ -107,10 +105,10 @@ class NatsFiles:
             UserError: a file is missing or broken.
         """
         found: dict[str, list[Any]] = {"index": [], "arch": [], **{name: [] for name in names}}
-        for index, text in enumerate(self.architectures):
+        # A bar where somebody looks on, nothing else.
+        for index, text in enumerate(tqdm(self.architectures, "files", disable=None)):
             for name, value in {"index": index, "arch": text, **self._accuracies(index, names)}.items():
                 found[name].append(value)
-            log(index + 1, len(self.architectures))
         return found
 
     def _accuracies(self, index: int, names: Sequence[str]) -> dict[str, float]:
@@ -141,13 +139,12 @@ class NatsFiles:
         return tuple(notation(text) for text in map(str, found))
 
 
-def build_table(source: str | Path, out: str | Path, log: Progress = lambda _done, _of: None) -> int:
+def build_table(source: str | Path, out: str | Path) -> int:
     """Write the compact table of the official files, for `NatsTable.load`.
 
     Args:
         source: the folder of the benchmark, as `NatsFiles` takes it.
         out: the Parquet file to write; it appears whole or not at all.
-        log: called after each file with how many of how many are read.
 
     Returns:
         How many architectures it holds.
@@ -157,7 +154,7 @@ def build_table(source: str | Path, out: str | Path, log: Progress = lambda _don
         StorageError: the disk refuses.
     """
     out = new_table(out)
-    columns = NatsFiles(source).columns((*TEST_COLUMNS.values(), *SHORT_COLUMNS), log)
+    columns = NatsFiles(source).columns((*TEST_COLUMNS.values(), *SHORT_COLUMNS))
     write_columns(columns, out)
     return len(columns["arch"])
 

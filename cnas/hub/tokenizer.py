@@ -15,7 +15,7 @@ from tokenizers.normalizers import Sequence as Chain
 from tokenizers.pre_tokenizers import Split
 from transformers import PreTrainedTokenizerFast
 
-from cnas.data.vocabulary import BLANKS, EOS, LINE_ENDS, UNK
+from cnas.data.vocabulary import BLANKS, EOS, LINE_ENDS, UNK, Vocabulary
 from cnas.data.vocabulary import words as split_words
 from cnas.errors import UserError
 
@@ -54,7 +54,9 @@ def build_tokenizer(words: Sequence[str], *, own_pad: bool = True) -> PreTrained
         >>> tokenizer.decode([2, 3, 1])
         ' the cat <eos>'
     """
-    _check(words)
+    for word in Vocabulary(tuple(words)).words:
+        if split_words(word) != [word]:
+            raise UserError(f"words must be without white space and not empty, got {word!r}")
     lines = Replace(Regex(f"[{BLANKS}]*[{LINE_ENDS}][{BLANKS}]*"), f" {EOS} ")
     pad = _unused("pad", words) if own_pad else EOS
     apart = Chain([_apart(special) for special in dict.fromkeys((UNK, EOS, pad))])
@@ -86,18 +88,6 @@ def padded(tokenizer: PreTrainedTokenizerFast, *, own_pad: bool = True) -> PreTr
         pad = _unused("pad", tokenizer.get_vocab()) if own_pad else tokenizer.eos_token
         tokenizer.add_special_tokens({"pad_token": pad})
     return tokenizer
-
-
-def _check(words: Sequence[str]) -> None:
-    if len(set(words)) != len(words):
-        repeated = next(word for index, word in enumerate(words) if word in words[:index])
-        raise UserError(f"words must differ from each other, got {repeated!r} twice")
-    for word in words:
-        if split_words(word) != [word]:
-            raise UserError(f"words must be without white space and not empty, got {word!r}")
-    for special in (UNK, EOS):
-        if special not in words:
-            raise UserError(f"words must contain {special!r}, got {len(words)} others")
 
 
 def _unused(name: str, words: Container[str]) -> str:

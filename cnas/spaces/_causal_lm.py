@@ -19,6 +19,7 @@ from transformers import initialization as init
 from transformers.generation import GenerationMixin
 from transformers.utils.generic import ModelOutput, can_return_tuple
 
+from ._gated_cell import GatedCell, plain_nodes
 from ._language_model import LanguageModelShell, LanguageModelSizes, Penalised, apply_mask
 
 UNREAD = ("inputs_embeds", "past_key_values", "position_ids", "token_type_ids", "output_attentions")
@@ -32,8 +33,10 @@ MAX_WORDS = 50
 class LanguageModelConfig(PreTrainedConfig):
     """Configuration of every recurrent language model: the fields of `LanguageModelSizes` and those of `transformers`.
 
-    A subclass adds ``model_type`` and the fields of its cell. ``pad_row`` is the row of the embedding that fills up
-    batches and is no word: it is never read, never counted and never answered; None where there is none.
+    ``sources`` says for each node which earlier node it reads (0 is the input node), ``activations`` is ``tanh``,
+    ``relu``, ``sigmoid`` or ``identity`` for each; a subclass adds ``model_type``. ``pad_row`` is the row of the
+    embedding that fills up batches and is no word: it is never read, never counted and never answered; None where there
+    is none.
     """
 
     vocab_size: int = 10000
@@ -55,8 +58,18 @@ class LanguageModelConfig(PreTrainedConfig):
     eos_token_id: int | None = None
     pad_token_id: int | None = None
     pad_row: int | None = None
+    sources: list[int] | None = None
+    activations: list[str] | None = None
 
     attribute_map: ClassVar[dict[str, str]] = {"slowness": "tar"}  # what folders of 0.1.0 call it
+
+    def nodes(self) -> list[tuple[int, str]]:
+        """(source, activation) of every node; one tanh node reading the input where none are given."""
+        return plain_nodes(self.sources or [0], self.activations or ["tanh"])
+
+    def outputs(self) -> list[int] | None:
+        """The nodes whose mean is the output; None means all after the input node."""
+        return None
 
     def sizes(self) -> LanguageModelSizes:
         """These fields as a `LanguageModelSizes`, which the shell is built from."""
@@ -79,14 +92,11 @@ class LanguageModelOutput(ModelOutput):
 class RecurrentLanguageModel(PreTrainedModel, GenerationMixin):
     """A word-level recurrent language model with tied embedding and decoder.
 
-    A subclass sets ``config_class`` and hands its cell to the constructor. `forward` is the transformers face (labels
+    A subclass sets ``config_class``. `forward` is the transformers face (labels
     are shifted inside); `run` is the trainer's (labels are next tokens).
 
     Args:
-        config: sizes and regularisers.
-        cell: a module whose ``forward(inputs_BTH, state_BH, hidden_mask, real_BT)`` gives (outputs [B, T, H], state
-            [B, H]), both as they were where ``real_BT`` is False; its parameters start uniform in
-            ±``config.init_range``, biases at 0.
+        config: sizes, regularisers and the cell; weights start uniform in ±``config.init_range``, biases at 0.
     """
 
     config_class = LanguageModelConfig
@@ -95,10 +105,10 @@ class RecurrentLanguageModel(PreTrainedModel, GenerationMixin):
     _is_stateful = True
     _tied_weights_keys = {"shell.decoder.weight": "shell.embedding.weight"}  # noqa: RUF012 - transformers' own form
 
-    def __init__(self, config: LanguageModelConfig, cell: nn.Module) -> None:
+    def __init__(self, config: LanguageModelConfig) -> None:
         super().__init__(config)
         self.shell = LanguageModelShell(config.sizes())
-        self.cell = cell
+        self.cell = GatedCell(config.hidden_size, config.nodes(), config.outputs())
         self.post_init()
 
     @classmethod

@@ -63,7 +63,7 @@ def test_a_table_is_built_from_them(official, tmp_path, capsys):
     assert cli.main(["table", "build", str(folder), str(out)]) == 0
     printed = capsys.readouterr()
     assert printed.out == f"{out}: {COUNT} architectures\n"
-    assert printed.err == f"{COUNT} of {COUNT} files read\n"
+    assert printed.err == "", "there is no bar where nobody looks on"
     columns = pq.read_table(out).to_pydict()
     assert columns["index"] == list(range(COUNT))
     assert columns["arch"] == texts

@@ -82,11 +82,11 @@ def test_survives_save_and_load(tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["<unk>", "<eos>", "a", "a"], "'a' twice"),
+        (["<unk>", "<eos>", "a", "a"], "twice: 'a'"),
         (["<unk>", "<eos>", "a b"], "'a b'"),
         (["<unk>", "<eos>", ""], "''"),
-        (["<unk>", "a"], "must contain '<eos>'"),
-        (["<eos>"], "must contain '<unk>'"),
+        (["<unk>", "a"], "must contain <eos>"),
+        (["<eos>"], "must contain <unk>"),
     ],
 )
 def test_refuses_what_cannot_be_a_vocabulary(words, message):

@@ -15,8 +15,6 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cnas.errors import UserError
-
 if TYPE_CHECKING:
     from cnas.sweeps import Grid
 
@@ -48,8 +46,6 @@ def run(given: argparse.Namespace) -> str:
 
     stop = StopSignal(given.stop_after, process_started())
     grid = read_grid(given.grid)
-    if given.jobs is not None and given.jobs < 1:
-        raise UserError(f"--jobs must be at least 1, got {given.jobs}")
     how = executors.settings(given.executor, grid.executors.get(given.executor))
     home = Path(given.output_dir or f"runs/{Path(given.grid).stem}")
     if given.dry_run:

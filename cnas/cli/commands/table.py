@@ -11,12 +11,8 @@ anything of theirs; all 15,625 take some minutes. `pip install cnas[bench]` brin
 from __future__ import annotations
 
 import argparse
-import sys
 
 from cnas.errors import UserError
-
-_EVERY = 500
-"""So many files make a line of progress."""
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -44,10 +40,5 @@ def run(given: argparse.Namespace) -> str:
 
     if len(given.source) > 1:
         raise UserError(f"cnas table build takes one folder, got {len(given.source)}")
-    count = build_table(given.source[0], given.out, _log)
+    count = build_table(given.source[0], given.out)
     return f"{given.out}: {count:,} architectures"
-
-
-def _log(done: int, of: int) -> None:
-    if done % _EVERY == 0 or done == of:
-        print(f"{done:,} of {of:,} files read", file=sys.stderr, flush=True)

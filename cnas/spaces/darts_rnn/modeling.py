@@ -9,7 +9,6 @@ from __future__ import annotations
 from huggingface_hub.dataclasses import strict
 
 from .._causal_lm import LanguageModelConfig, RecurrentLanguageModel
-from .._gated_cell import GatedCell, plain_nodes
 
 
 @strict
@@ -17,23 +16,15 @@ class CnasDartsRnnConfig(LanguageModelConfig):
     """Configuration of `CnasDartsRnnForCausalLM`.
 
     Args:
-        sources: for each node, which earlier node it reads (0 is the input node).
-        activations: for each node, ``tanh``, ``relu``, ``sigmoid`` or ``identity``.
         concat: the nodes whose mean is the output; None means all after the input node.
 
-    The other fields are those of `LanguageModelSizes`.
+    The other fields are those of `LanguageModelConfig`.
     """
 
     model_type = "cnas-darts-rnn"
 
-    sources: list[int] | None = None
-    activations: list[str] | None = None
     concat: list[int] | None = None
     hidden_size: int = 850
-
-    def nodes(self) -> list[tuple[int, str]]:
-        """(source, activation) of every node; one tanh node reading the input where none are given."""
-        return plain_nodes(self.sources or [0], self.activations or ["tanh"])
 
     def outputs(self) -> list[int] | None:
         """``concat``, checked.
@@ -51,6 +42,3 @@ class CnasDartsRnnForCausalLM(RecurrentLanguageModel):
     """A word-level recurrent language model with a cell of the DARTS space."""
 
     config_class = CnasDartsRnnConfig
-
-    def __init__(self, config: CnasDartsRnnConfig) -> None:
-        super().__init__(config, GatedCell(config.hidden_size, config.nodes(), config.outputs()))

@@ -7,12 +7,14 @@ node 0.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from cnas.spaces._gated_cell import IN_PLACE, Gates, Term, gate, run_cell
+from cnas.spaces._gated_cell import Gates, Term, run_cell
 from cnas.spaces._language_model import NO_MASKS, LanguageModelSizes
+from cnas.spaces._paths import run_paths
 from cnas.spaces._plain import PathCell
 from cnas.spaces._recurrent import PureCell, RecurrentSuperNet
 from cnas.spaces.base import Decision
@@ -42,25 +44,26 @@ class EnasRnnSuperNet(RecurrentSuperNet):
         rows = len(batch.inputs)
         masks = self.shell.masks(rows, batch.dropout_seeds)
         hidden_state = self.zero_hidden_state(rows) if batch.hidden_state is None else batch.hidden_state
+        weights_EO = routing.weights[0].to(self.input_matrix)
         raw_BTH, hidden_state = run_cell(
             self.shell.embed(batch.inputs, masks),
             hidden_state,
             Gates(self.input_matrix, self.recurrent_matrix, self._terms(routing)),
             masks.hidden,
-            self._offsets(routing),
+            self.idle(weights_EO, set(routing.active[0])).unbind() if weights_EO.requires_grad else None,
         )
         losses, penalty = self.shell.losses(raw_BTH, batch.labels, masks)
         return Output(losses, None, hidden_state, penalty)
 
     def run_paths(self, batch: Batch, routings: Sequence[Routing], hidden_KBH: Tensor) -> tuple[Tensor, Tensor]:
         """Run K paths at once; a node is one batched product over K."""
-        return run_cells(
-            self.shell.embed(batch.inputs, NO_MASKS),
-            hidden_KBH,
-            self.input_matrix,
-            self.recurrent_matrix,
-            [[terms[0] for terms in self._terms(routing)] for routing in routings],
-        )
+        projected_TBG = torch.matmul(self.shell.embed(batch.inputs, NO_MASKS).transpose(0, 1), self.input_matrix)
+        nodes_K = [[terms[0] for terms in self._terms(routing)] for routing in routings]
+        matrices_N = [torch.stack([term.matrix for term in terms]) for terms in zip(*nodes_K, strict=True)]
+        products_N = [partial(multiplied, matrix) for matrix in (self.recurrent_matrix, *matrices_N)]
+        plain_K = [[(term.source, term.activation) for term in terms] for terms in nodes_K]
+        concat = range(1, len(products_N))
+        return run_paths(projected_TBG.to(hidden_KBH.dtype), hidden_KBH, products_N, plain_K, concat)
 
     def path_matrices(self, pairs_KN: Sequence[Sequence[Choice]], count: int | None) -> tuple[PathCell, dict[str, int]]:
         """See `RecurrentSuperNet`; every pair has a matrix of its own."""
@@ -104,52 +107,7 @@ class EnasRnnSuperNet(RecurrentSuperNet):
             for decision in self.decisions
         ]
 
-    def _offsets(self, routing: Routing) -> list[Tensor | None] | None:
-        """Zero-valued sums of inactive weights, through which a hard sample's gradient reaches what was not run."""
-        if not routing.weights.requires_grad:
-            return None
-        active = set(routing.active[0])
-        idle = [[pair for pair in decision.options if pair not in active] for decision in self.decisions]
-        weights = routing.weights[0].to(self.input_matrix)
-        return [torch.stack([weights[pair] for pair in pairs]).sum() if pairs else None for pairs in idle]
 
-
-def run_cells(
-    inputs_BTH: Tensor,
-    hidden_KBH: Tensor,
-    input_matrix: Tensor,
-    recurrent_matrix: Tensor,
-    nodes_K: Sequence[Sequence[Term]],
-) -> tuple[Tensor, Tensor]:
-    """Run K plain architectures at once, without gradient or dropout; each gives what `run_cell` gives.
-
-    The input projection is shared by all K, the recurrent one is a single product over K·B rows, and each node is one
-    batched product over K.
-
-    Returns:
-        (outputs [T, K, B, H], the states after the chunk [K, B, H]).
-    """
-    count, rows, hidden = hidden_KBH.shape
-    length, depth = inputs_BTH.shape[1], len(nodes_K[0])
-    projected_TBH = torch.matmul(inputs_BTH.transpose(0, 1), input_matrix).to(hidden_KBH.dtype)
-    matrices = [torch.stack([nodes[index].matrix for nodes in nodes_K]) for index in range(depth)]
-    # Row source·K + k of the flattened states is what candidate k reads.
-    reads = torch.tensor(
-        [[nodes[index].source * count + k for k, nodes in enumerate(nodes_K)] for index in range(depth)],
-        device=hidden_KBH.device,
-    )
-    states_LKBH = hidden_KBH.new_empty(depth + 1, count, rows, hidden)
-    flat_states = states_LKBH.flatten(0, 1)
-    outputs_TKBH = hidden_KBH.new_empty(length, count, rows, hidden)
-    for step in range(length):
-        recurrent = (hidden_KBH.flatten(0, 1) @ recurrent_matrix).view(count, rows, 2 * hidden)
-        states_LKBH[0] = gate(hidden_KBH, recurrent + projected_TBH[step], "tanh")
-        for index in range(depth):
-            previous_KBH = flat_states.index_select(0, reads[index])
-            projected = torch.bmm(previous_KBH, matrices[index]).to(previous_KBH.dtype)
-            for update_BH, nodes in zip(projected[..., hidden:], nodes_K, strict=True):
-                IN_PLACE[nodes[index].activation](update_BH)
-            gates = projected[..., :hidden].sigmoid_()
-            torch.lerp(previous_KBH, projected[..., hidden:], gates, out=states_LKBH[index + 1])
-        hidden_KBH = torch.mean(states_LKBH[1:], 0, out=outputs_TKBH[step])
-    return outputs_TKBH, hidden_KBH.clone()
+def multiplied(matrix: Tensor, states_KBH: Tensor) -> Tensor:
+    """[K, B, 2H], with one matrix for all or one for each of the K."""
+    return torch.matmul(states_KBH, matrix).to(states_KBH.dtype)
