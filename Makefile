@@ -51,6 +51,7 @@ docs: install
 speed: install
 	$(BIN)/python tests/speed/enas_rnn.py
 	$(BIN)/python tests/speed/darts_rnn.py
+	$(BIN)/python tests/speed/plain.py
 	$(BIN)/python tests/speed/k_best.py
 	$(BIN)/python tests/speed/gpt.py
 	$(BIN)/python tests/speed/nats.py

@@ -44,6 +44,31 @@ PARAMETERS = {CONV_3X3: 9, CONV_1X1: 1}
 """Of an operation, in squares of the number of channels; the others have none."""
 
 
+def notation(architecture: Architecture | str) -> str:
+    """The string of an architecture, checked.
+
+    Raises:
+        UserError: it is of another space, or the string departs from the notation; the message has the position.
+    """
+    if isinstance(architecture, str):
+        read(architecture)
+        return architecture
+    if architecture.space != NatsSpace.name:
+        raise UserError(f"architecture must be of the space {NatsSpace.name}, got one of {architecture.space}")
+    return architecture.to_str()
+
+
+def accuracy(found: object, where: str) -> float:
+    """``found`` if it is a percentage.
+
+    Raises:
+        UserError: it is not; ``where`` says which it is.
+    """
+    if not isinstance(found, int | float) or isinstance(found, bool) or not 0 <= found <= 100:
+        raise UserError(f"{where} must be an accuracy from 0 to 100, got {str(found)[:40]!r}")
+    return float(found)
+
+
 class NatsTable(TabularBenchmark):
     """Test accuracies of all 15,625 cells after 200 epochs of training (Dong et al. 2021, NATS-Bench, section 3).
 
@@ -62,6 +87,7 @@ class NatsTable(TabularBenchmark):
     """
 
     space = NatsSpace.name
+    notation, value = staticmethod(notation), staticmethod(accuracy)
 
     def __init__(
         self,
@@ -103,14 +129,6 @@ class NatsTable(TabularBenchmark):
         values = {dataset: columns[column] for dataset, column in TEST_COLUMNS.items()}
         short = {name: columns[f"{name}_valid_12"] for name in TEST_COLUMNS if f"{name}_valid_12" in columns}
         return cls(columns["arch"], values, source, short)
-
-    def notation(self, architecture: Architecture | str) -> str:
-        """See `notation`."""
-        return notation(architecture)
-
-    def value(self, found: object, where: str) -> float:
-        """See `accuracy`."""
-        return accuracy(found, where)
 
     @cached_property
     def connected(self) -> NDArray[np.bool_]:
@@ -171,28 +189,3 @@ def _order(indices: Sequence[Any], path: Path) -> list[int]:
             wrong = f"lacks the index {place}" if index > place else f"has twice or below 0 the index {index}"
             raise UserError(f"table {path} {wrong}; it needs 0 to {SIZE - 1}, each once")
     return order
-
-
-def notation(architecture: Architecture | str) -> str:
-    """The string of an architecture, checked.
-
-    Raises:
-        UserError: it is of another space, or the string departs from the notation; the message has the position.
-    """
-    if isinstance(architecture, str):
-        read(architecture)
-        return architecture
-    if architecture.space != NatsSpace.name:
-        raise UserError(f"architecture must be of the space {NatsSpace.name}, got one of {architecture.space}")
-    return architecture.to_str()
-
-
-def accuracy(value: object, where: str) -> float:
-    """``value`` if it is a percentage.
-
-    Raises:
-        UserError: it is not; ``where`` says which it is.
-    """
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 100:
-        raise UserError(f"{where} must be an accuracy from 0 to 100, got {str(value)[:40]!r}")
-    return float(value)
