@@ -96,6 +96,24 @@ def test_a_mistake_is_one_line_and_code_2(words, capsys, tmp_path, monkeypatch):
     assert WRONG[words] in refused(capsys, "search", *words)
 
 
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--torch-compile=on", "error: torch_compile must be auto or off on cpu, got on: it records CUDA graphs"),
+        ("--tf32", "error: tf32 must be off on cpu, got on"),
+        ("--fp16", "error: mixed_precision must be no or bf16 on cpu, got 'fp16'"),
+        ("--stop-after=0", "error: trainer.stop_after must be a time above 0"),
+    ],
+)
+def test_what_the_device_lacks_is_refused_and_no_folder_is_made(flag, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["search", "--preset", "ptb_cl_enas/smoke", flag]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(message)
+    assert err.count("\n") == 1
+    assert not [*tmp_path.iterdir()]
+
+
 def test_a_wrong_entry_of_a_file_is_named_with_the_file(tmp_path, capsys):
     file = tmp_path / "own.yaml"
     file.write_text("base: nats_cl/smoke\ntrainer: {seeds: 3}\n", "utf-8")

@@ -129,6 +129,23 @@ def test_killed_and_resumed_is_uninterrupted_with_records_too(tmp_path):
     assert "weights" in kinds(again.context.graphs)
 
 
+@pytest.mark.parametrize(
+    ("first", "then", "words"), [(True, False, "off, and was on"), (False, True, "on, and was off")]
+)
+def test_going_on_with_or_without_records_is_said(tmp_path, capsys, first, then, words):
+    def loop(recorded):
+        graphs = recording() if recorded else StepGraphs()
+        return search(tmp_path / "run", graphs, space="enas_rnn", algorithm="rsps", save_steps=1)
+
+    begun = loop(first)
+    begun.train_step = _until(begun, 3)
+    with pytest.raises(KeyboardInterrupt):
+        begun.run()
+    assert loop(then).resume()
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning: torch_compile")]
+    assert line.startswith(f"warning: torch_compile is {words} before: from here on")
+
+
 def _until(loop, steps):
     own = loop.train_step
 
