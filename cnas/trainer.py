@@ -21,7 +21,7 @@ from cnas.runs.config import RunConfig
 from cnas.runs.devices import make_accelerator
 from cnas.runs.finished_run import FinishedRunMixin
 from cnas.runs.finished_search import measure_subnet, search_result
-from cnas.runs.folder import RunFolder, chosen
+from cnas.runs.folder import RunFolder, chosen, home_folder
 from cnas.runs.hooks import Hooks
 from cnas.runs.result import RunResult
 from cnas.runs.session import at_work
@@ -106,6 +106,8 @@ class CurriculumTrainer(FinishedRunMixin):
                 ``callbacks`` and the like, where there are no ``hooks``.
         """
         trainer = cls.__new__(cls)
+        if hooks is not None and own.keys() & HOOKS:
+            raise UserError("hooks must be none beside callbacks and metrics of their own")
         hooks = hooks or Hooks(**{name: own.pop(name) for name in own.keys() & HOOKS})
         trainer._set_up(config, output_dir, hooks, **{"train_dataset": config.data, **own})
         return trainer
@@ -151,7 +153,7 @@ class CurriculumTrainer(FinishedRunMixin):
             read = self.task.config
             self.config = replace(self.config, data=read.data, text=read.text)
             del self.task
-        self.folder = RunFolder(Path(output_dir or config.trainer.output_dir or self.config.default_folder))
+        self.folder = RunFolder(home_folder(output_dir or config.trainer.output_dir or self.config.default_folder))
         self._begun, self.started = False, time.monotonic()  # where `stop_after` counts from
         self._network: PreTrainedModel | None = None
 
@@ -204,8 +206,10 @@ class CurriculumTrainer(FinishedRunMixin):
             CheckpointError, NonFiniteError, ProcessGroupError, StorageError, Stopped: see `cnas.errors`.
         """
         resume, found = resumes(resume_from_checkpoint), self.folder.read_json("search.json")
-        if architecture is not None and (found or {}).get("string") != str(architecture):
-            text = self.config.space.parse(str(architecture)).to_str()
+        if not self.config.retrain.num_train_epochs:
+            raise UserError("retrain_args.num_train_epochs must be at least 1 to train a network, got 0")
+        text = None if architecture is None else self.config.space.parse(str(architecture)).to_str()
+        if text is not None and (found or {}).get("string") != text:
             self.config = self.folder.with_architecture(self.config, text)
             self.__dict__.pop("task", None)
         if self.config.architecture is None and found is None:
@@ -215,8 +219,6 @@ class CurriculumTrainer(FinishedRunMixin):
             raise UserError(
                 f"output_dir {self.folder.path} holds a training already; resume_from_checkpoint=True goes on with it"
             )
-        if not self.config.retrain.num_train_epochs:
-            raise UserError("retrain_args.num_train_epochs must be at least 1 to train the found network, got 0")
         self._begun |= found is not None
         self.train(resume_from_checkpoint)
         return self._trained()
@@ -257,7 +259,7 @@ class CurriculumTrainer(FinishedRunMixin):
             Loss in nats, perplexity or accuracy in percent.
         """
         data = None if eval_dataset is None else self.task.read(as_text(eval_dataset))
-        if self.result is not None and self.result.retrain:
+        if (done := self.result) is not None and (done.retrain or not done.search):
             figures = evaluate_network(self._trained(), self.task.evaluation(data), **self.hooks.metrics)
         else:
             figures = measure_subnet(self.task, self._looking(), self.folder, data, self.hooks)

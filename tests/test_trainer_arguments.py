@@ -4,13 +4,12 @@ import threading
 from pathlib import Path
 
 import pytest
-import torch
-from launching import launch_ranks
 from tiny_recipe import write_corpus
 from transformers import EarlyStoppingCallback, TrainingArguments
 
 from cnas import CurriculumTrainer, RetrainArguments, SearchArguments
 from cnas.algorithms import ENAS, RSPS
+from cnas.cli.launch import parse
 from cnas.curricula import Permuted
 from cnas.data import ImageConfig, TextConfig
 from cnas.errors import UserError
@@ -121,8 +120,6 @@ LATE = [
         {"retrain": {"metric_for_best_model": "eval_f1"}},
         "retrain.metric_for_best_model must be one of loss",
     ),
-    ({"search": {"warmup_steps": 9999}}, "trainer.warmup_steps must be below the 11 steps there are, got 9999"),
-    ({"retrain": {"warmup_steps": 9999}}, "retrain.warmup_steps must be below the"),
     (
         {
             "retrain": {"eval_strategy": "no", "load_best_model_at_end": False, "nonmonotone": None},
@@ -156,11 +153,12 @@ def test_a_mistyped_architecture_leaves_the_trainer_as_it_was(tmp_path, corpus):
 
 
 def test_nothing_is_retrained_in_no_epochs(tmp_path, corpus):
-    with pytest.raises(UserError, match=r"^retrain_args.num_train_epochs must be at least 1 to train"):
+    with pytest.raises(UserError, match=r"^retrain_args.num_train_epochs must be at least 1 to train a network, got 0"):
         small(tmp_path / "run", corpus, retrain={"num_train_epochs": 0}).retrain("0 1 1 2")
 
 
 def test_images_of_ones_own_are_retrained_and_those_of_the_table_are_looked_up():
+    assert parse(None, ["--space", "nats"])[0].retrain.num_train_epochs == 0
     assert CurriculumTrainer("nats", "gdas", train_dataset="digits").config.retrain.num_train_epochs == 200
     assert CurriculumTrainer.from_preset("nats_cl/paper").config.retrain.num_train_epochs == 0
 
@@ -188,22 +186,26 @@ def test_what_is_cut_of_a_text_is_said(tmp_path, corpus, capsys):
     assert f"tokens in use: search 600 of {whole:,}" in capsys.readouterr().out.splitlines()
 
 
-def test_of_several_processes_the_main_one_writes(tmp_path, corpus):
-    small(tmp_path / "run", corpus).train()
-    ranks = launch_ranks(tmp_path, 2, after_the_run, tmp_path / "run", corpus)
-    codes = [rank.wait().code for rank in ranks]
-    assert codes == [0, 0]
-    assert (tmp_path / "copy" / "model.safetensors").is_file()
-    assert (tmp_path / "drawn").is_dir()
+def test_a_warm_up_that_never_ends_is_said(tmp_path, corpus, capsys):
+    small(tmp_path / "run", corpus, search={"warmup_steps": 99}, retrain={"warmup_steps": 1}).search()
+    line = "warning: trainer.warmup_steps is 99, and there are 11 steps"
+    assert [each for each in capsys.readouterr().out.splitlines() if "warmup" in each] == [line]
 
 
-def after_the_run(folder, corpus):
-    """What a script calls at its end, in each of its processes."""
-    torch.set_num_threads(1)
-    trainer, home = small(folder, corpus), folder.parent
-    assert trainer.save_model(home / "copy") == home / "copy"
-    assert trainer.create_model_card().is_file()
-    with pytest.raises(UserError, match="is there already"):
-        trainer.save_model(home / "copy")
-    (home / "drawn").mkdir(exist_ok=True)
-    return 0
+def test_of_several_processes_the_main_one_writes(tmp_path, corpus, monkeypatch):
+    trainer = small(tmp_path / "run", corpus)
+    trainer.train()
+    monkeypatch.setenv("RANK", "1")
+    assert trainer.save_model(tmp_path / "copy") is None
+    assert trainer.push_to_hub("ada/cell") is None
+    assert not (tmp_path / "copy").exists()
+    monkeypatch.setenv("RANK", "0")
+    assert trainer.save_model(tmp_path / "copy") == tmp_path / "copy"
+
+
+def test_sizes_of_the_network_are_no_less_part_of_a_preset():
+    own = RetrainArguments(model_init_kwargs={"hidden_size": 6})
+    config = CurriculumTrainer.from_preset("ptb_cl_enas/smoke", retrain_args=own).config
+    assert config.network.hidden_size == 6
+    images = CurriculumTrainer.from_preset("nats_cl/smoke", data_args={"train_images": 40}).config
+    assert images.images.train_images == 40

@@ -21,6 +21,7 @@ from cnas.hub.artifacts import summary
 from cnas.runs.choices import published
 from cnas.runs.config import RunConfig
 from cnas.runs.flags import OneLineParser
+from cnas.runs.folder import home_folder
 from cnas.runs.run_flags import add_run_flags, with_run_flags
 from cnas.trainer import CurriculumTrainer
 from cnas.training.time_limit import process_started
@@ -79,7 +80,7 @@ def parse(recipe: str | None, argv: Sequence[str], default: str = "cpu") -> tupl
     first = _first_parser(recipe)
     known, _ = first.parse_known_args(argv)
     config, given = _changed(_chosen(known, recipe, default), known, first, argv, recipe)
-    return config, Path(given.output_dir or config.default_folder), given.resume
+    return config, home_folder(given.output_dir or config.default_folder), given.resume
 
 
 def with_flags(config: RunConfig, argv: Sequence[str]) -> RunConfig:

@@ -140,7 +140,7 @@ def _dataset_table(dataset: Any, where: str) -> Table:
 def _load(hub_id: str, data: str, files: str) -> Any:
     """The splits of a data set of the Hub by their names there, or one line that says why there are none."""
     import datasets
-    from huggingface_hub.errors import HTTPError
+    from huggingface_hub.errors import HfHubHTTPError, HTTPError
 
     known = (OSError, ValueError, RuntimeError, HTTPError, datasets.exceptions.DatasetsError)
     try:
@@ -148,7 +148,8 @@ def _load(hub_id: str, data: str, files: str) -> Any:
     except known as error:
         if (problem := _cache_problem(error)) is not None:
             raise UserError(f"data {data} needs the cache of `datasets`, {problem}; name another in HF_HOME") from error
-        if not isinstance(error, ConnectionError | HTTPError | datasets.exceptions.DatasetNotFoundError):
+        unreached = isinstance(error, HTTPError) and not isinstance(error, HfHubHTTPError)
+        if not unreached and not isinstance(error, ConnectionError | datasets.exceptions.DatasetNotFoundError):
             raise UserError(f"data {data} cannot be loaded: {' '.join(str(error).split())}") from error
         raise UserError(
             f"data {data} is neither an existing folder nor within reach on the Hub; without network either pass a "

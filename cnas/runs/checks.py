@@ -26,7 +26,8 @@ def check_metrics(config: RunConfig, hooks: Hooks) -> None:
     loops: dict[str, LoopArguments] = {} if config.architecture else {"trainer": config.trainer}
     if retrain.num_train_epochs:
         loops |= {} if hooks.compute_metrics else {"retrain": retrain}
-        if retrain.eval_strategy == "no" and any(isinstance(each, EarlyStoppingCallback) for each in hooks.callbacks):
+        begins = [getattr(type(each), "on_train_begin", None) for each in hooks.callbacks]
+        if retrain.eval_strategy == "no" and EarlyStoppingCallback.on_train_begin in begins:
             raise UserError("retrain.eval_strategy must be epoch for an EarlyStoppingCallback, got 'no'")
     for section, loop in loops.items():
         if (wanted := loop.metric_for_best_model).removeprefix("eval_") not in known:
@@ -52,14 +53,13 @@ def check_relaxation(search: AlgorithmConfig, space: SearchSpace) -> None:
         raise UserError(f"search.name {search.name} needs mixtures, which space {space.name} does not run; use {fit}")
 
 
-def check_warmup(prefix: str, loop: LoopArguments, batches: Sized) -> None:
-    """Raise a `UserError` where the learning rate would rise to the end of a loop.
+def warmup_remark(prefix: str, loop: LoopArguments, batches: Sized) -> list[str]:
+    """A line where the learning rate rises to the end of a loop.
 
     Args:
-        prefix: of the field in the message.
+        prefix: of the field.
         loop: its arguments.
         batches: of an epoch.
     """
-    steps = loop.num_train_epochs * len(batches)
-    if loop.warmup_steps >= steps:
-        raise UserError(f"{prefix}warmup_steps must be below the {steps} steps there are, got {loop.warmup_steps}")
+    steps, warmup = loop.num_train_epochs * len(batches), loop.warmup_steps
+    return [f"warning: {prefix}warmup_steps is {warmup}, and there are {steps} steps"] if warmup >= steps > 0 else []

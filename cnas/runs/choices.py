@@ -47,7 +47,7 @@ def choose(
     """
     _check_kinds(space, algorithm, args, retrain_args, data_args)
     name = space if isinstance(space, str) else space.name
-    config = published(name, algorithm if isinstance(algorithm, str) else algorithm.name)
+    config = published(name, algorithm if isinstance(algorithm, str) else algorithm.name, own_data=True)
     sizes = (retrain_args.model_init_kwargs if retrain_args else None) or {}
     chosen: dict[str, Any] = {
         "trainer": _chosen(config.trainer, args),
@@ -123,11 +123,14 @@ def preset_with(name: str, algorithm: str | None, changes: Mapping[str, Any]) ->
     Raises:
         UserError: there is no such preset, field or value.
     """
-    names = ARGUMENTS | {"data_args": "images" if isinstance(changes.get("data_args"), ImageConfig) else "text"}
+    found = presets.find(name)
+    names = ARGUMENTS | {"data_args": "text" if RunConfig.assemble(found).images is None else "images"}
     changes = {names.get(key, key): value for key, value in changes.items()}
+    if sizes := getattr(changes.get("retrain"), "model_init_kwargs", None):
+        changes = {"network": sizes, **changes}
     sections = {key: value for key, value in changes.items() if key in SECTIONS}
     parts = {key: value for key, value in sections.items() if value is None or isinstance(value, Mapping)}
-    config = RunConfig.assemble(presets.merged(presets.find(name), parts), algorithm)
+    config = RunConfig.assemble(presets.merged(found, parts), algorithm)
     whole = {key: _whole(key, value, getattr(config, key)) for key, value in sections.items() if key not in parts}
     config = replace(config, **whole)
     own = {key: value for key, value in changes.items() if key not in SECTIONS}
@@ -143,17 +146,19 @@ def _whole(section: str, value: Any, known: Any) -> Any:
     return _chosen(known, value) if isinstance(value, RemembersGiven) and type(value) is type(known) else value
 
 
-def published(space: str, algorithm: str | None = None) -> RunConfig:
+def published(space: str, algorithm: str | None = None, *, own_data: bool = False) -> RunConfig:
     """What was published for a space, with an algorithm; the defaults of the classes where nothing was.
 
     Args:
         space: a name.
         algorithm: a name; the published one where None.
+        own_data: whether what is found is to be trained, since no benchmark knows it.
 
     Raises:
         UserError: there is no such space or algorithm.
     """
-    preset = space_class(space).published
+    kind = space_class(space)
+    preset = (own_data and kind.own_data) or kind.published
     found = {"space": {"name": space}} if preset is None else presets.find(preset)
     # It is a search of somebody's own, not the preset.
     return RunConfig.assemble({name: found[name] for name in found.keys() - {"recipe", "preset"}}, algorithm)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import get_int_from_env
 
-from cnas.errors import CnasError, StorageError, UserError
+from cnas.errors import StorageError, UserError
 from cnas.hub.artifacts import write_card
 from cnas.hub.push import push_run
 from cnas.runs.config import RunConfig
@@ -20,13 +20,25 @@ from cnas.runs.result import RunResult
 from cnas.training.context import RunContext
 from cnas.types import Architecture
 
+P = ParamSpec("P")
 T = TypeVar("T")
+RANKS = ["RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK"]
+
+
+def on_main_process(method: Callable[P, T]) -> Callable[P, T]:
+    """A method that does nothing, and gives None, in all processes of a launcher but the main one."""
+
+    @wraps(method)
+    def work(*args: P.args, **options: P.kwargs) -> T:
+        return method(*args, **options) if get_int_from_env(RANKS, 0) == 0 else cast(T, None)
+
+    return work
 
 
 class FinishedRunMixin:
     """Methods of something that has a run folder, by the names of `transformers.Trainer`.
 
-    Under a launcher of several processes all of them call a method; the main one works.
+    Of several processes the main one alone works, as with `transformers.Trainer`; the others get None at once.
 
     Attributes:
         folder: of the run.
@@ -66,6 +78,7 @@ class FinishedRunMixin:
             raise UserError(f"run {self.folder.path} has trained nothing: retrain.num_train_epochs is 0")
         return model
 
+    @on_main_process
     def save_model(self, output_dir: Path | str) -> Path:
         """Copy the model folder of the finished run: weights, configuration and tokenizer or image processor.
 
@@ -76,16 +89,18 @@ class FinishedRunMixin:
             UserError: the run is not finished, or the folder holds something.
             StorageError: the disk refuses.
         """
-        return self._once(lambda: _copied(self.model_folder(), home_folder(output_dir)))
+        return _copied(self.model_folder(), home_folder(output_dir))
 
+    @on_main_process
     def create_model_card(self, **options: Any) -> Path:
         """Rewrite the model card of the finished run; returns its path.
 
         Args:
             options: ``licence`` and ``seeds``, see `cnas.hub.artifacts.write_card`.
         """
-        return self._once(lambda: write_card(self.finished_folder(), **options))
+        return write_card(self.finished_folder(), **options)
 
+    @on_main_process
     def push_to_hub(self, repo_id: str, **options: Any) -> str:
         """Upload model, card and results of the finished run; the address of the commit.
 
@@ -93,8 +108,9 @@ class FinishedRunMixin:
             repo_id: ``owner/name``.
             options: see `cnas.hub.push.push_run`.
         """
-        return self._once(lambda: push_run(self.finished_folder(), repo_id, **options))
+        return push_run(self.finished_folder(), repo_id, **options)
 
+    @on_main_process
     def extract(self, architecture: Architecture | str, output_dir: Path | str | None = None) -> Path:
         """Write the network of any architecture with the weights that the search has left for it, not trained anew.
 
@@ -110,22 +126,7 @@ class FinishedRunMixin:
             StorageError: the disk refuses.
         """
         out = None if output_dir is None else home_folder(output_dir)
-        return self._once(lambda: extract(self.task, self._looking, self.folder.path, str(architecture), out))
-
-    def _once(self, work: Callable[[], T]) -> T:
-        """What the main process's work gives, on every process; the others wait for it."""
-        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-            return work()
-        found: list[Any] = [None, None]
-        if self.accelerator.is_main_process:
-            try:
-                found[0] = work()
-            except CnasError as problem:
-                found[1] = problem
-        broadcast_object_list(found)
-        if found[1] is not None:
-            raise found[1]
-        return cast(T, found[0])
+        return extract(self.task, self._looking, self.folder.path, str(architecture), out)
 
     def _looking(self) -> RunContext:
         """A read-only context of the run."""

@@ -45,8 +45,8 @@ LISTED = 8
 class RunFolder:
     """``config.json``, ``metrics.jsonl``, ``checkpoints/``, ``result.json`` and the rest of one run."""
 
-    def __init__(self, path: Path | str) -> None:
-        self.path = home_folder(path)
+    def __init__(self, path: Path) -> None:
+        self.path = path
 
     def check(self, config: RunConfig, fingerprint: Callable[[], str], *, resume: bool) -> dict[str, Any] | None:
         """Refuse a folder that the run may not use; return the finished result where there is one. Nothing is written.
@@ -209,7 +209,7 @@ class RunFolder:
 
 
 def home_folder(path: Path | str) -> Path:
-    """The path, in which a ``~`` at the beginning is the home."""
+    """The path, in which a ``~`` at the beginning is the home; what commands and methods do with a folder they get."""
     return Path(os.path.expanduser(path))  # noqa: PTH111 - which leaves one alone that is nobody's
 
 

@@ -19,7 +19,6 @@ from cnas.data.images import ImageData, load_images, read_evaluation
 from cnas.errors import UserError
 from cnas.hub.artifacts import export_classifier
 from cnas.reports.analyses import write_misclassified
-from cnas.runs.checks import check_warmup
 from cnas.runs.config import RunConfig
 from cnas.runs.result import RunResult
 from cnas.runs.task import RetrainResult, SampleView, SearchData, Task, read_benchmark
@@ -73,7 +72,7 @@ class ImageTask(Task):
         """What lies in the folder and is not read, and which batches were cut to the data."""
         fields = ", ".join(f"{name} is {size}" for name, size in self.cut.items())
         cut = f"batches are cut to the images there are: {fields}" if fields else ""
-        return [line for line in (passed_over_line(self.data.passed_over), cut) if line]
+        return [line for line in (passed_over_line(self.data.passed_over), cut, *super().remarks()) if line]
 
     def check(self, processes: int) -> None:
         """See `Task.check`; a batch may also be cut into parts, or too small for the norms.
@@ -92,7 +91,6 @@ class ImageTask(Task):
             raise UserError(f"curriculum.unit must be sample for images, got {unit!r}")
         if self.config.retrain.num_train_epochs:
             self.config.retrain.check_whole_batches("retrain.")
-            check_warmup("retrain.", self.config.retrain, self.training()[0])
         elif self.config.architecture is not None and self.benchmark is None:
             raise UserError(
                 "retrain.num_train_epochs must be at least 1 for a given architecture, got 0: there is no table that "

@@ -17,7 +17,7 @@ from cnas.data.images import ImageData
 from cnas.data.paths import named
 from cnas.data.text import TextData
 from cnas.errors import UserError
-from cnas.runs.checks import check_relaxation, check_start, check_warmup
+from cnas.runs.checks import check_relaxation, check_start, warmup_remark
 from cnas.runs.config import RunConfig
 from cnas.runs.folder import RunFolder
 from cnas.runs.rankings import Ranker
@@ -98,8 +98,13 @@ class Task(ABC):
         return {"name": data.name, "fingerprint": self.fingerprint, "splits": data.splits, "used": used}
 
     def remarks(self) -> list[str]:
-        """What a user should know about the data before the run starts, a line each."""
-        return []
+        """What a user should know before the run starts, a line each."""
+        config, found = self.config, list[str]()
+        if config.architecture is None:
+            found += warmup_remark("trainer.", config.trainer, self.search_data().train)
+        if config.retrain.num_train_epochs:
+            found += warmup_remark("retrain.", config.retrain, self.training()[0])
+        return found
 
     def check(self, processes: int) -> None:
         """Raise what a later part of the run would raise, before anything is trained or written.
@@ -127,7 +132,6 @@ class Task(ABC):
         check_relaxation(config.search, config.space)
         check_optimizer_fits(config.search, config.trainer)
         algorithm = config.search.build(config.space.measured(None), config.seed)
-        check_warmup("trainer.", config.trainer, self.search_data().train)
         if config.space.batch_statistics:
             config.trainer.check_whole_batches("trainer.", "supernet")
         if config.curriculum:

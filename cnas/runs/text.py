@@ -19,7 +19,6 @@ from cnas.data.tokenizers import FAST, WORD
 from cnas.errors import UserError
 from cnas.hub.artifacts import export_run
 from cnas.metrics import perplexity
-from cnas.runs.checks import check_warmup
 from cnas.runs.config import RunConfig
 from cnas.runs.result import RunResult
 from cnas.runs.task import RetrainResult, SampleView, SearchData, Task, read_benchmark
@@ -106,15 +105,15 @@ class TextTask(Task):
         if not config.retrain.num_train_epochs:
             return
         with _named(f"training: retrain.global_batch_size, {PROBE_STREAMS} streams of validation text, or text"):
-            train, _ = self.training()
-        check_warmup("retrain.", config.retrain, train)
+            self.training()
 
     def remarks(self) -> list[str]:
         """How much of the text is used, where that is not all."""
-        used, splits = self.dataset()["used"], self.data.splits
-        whole = {name: splits["train" if name == "search" else name]["tokens"] for name in used}
-        cut = [f"{name} {count:,} of {whole[name]:,}" for name, count in used.items() if count < whole[name]]
-        return [f"tokens in use: {', '.join(cut)}"] if cut else []
+        used, splits, config = self.dataset()["used"], self.data.splits, self.config
+        unread = {"search": config.architecture is not None, "train": not config.retrain.num_train_epochs}
+        whole = {name: splits["train" if name == "search" else name]["tokens"] for name in used if not unread.get(name)}
+        cut = [f"{name} {used[name]:,} of {count:,}" for name, count in whole.items() if used[name] < count]
+        return super().remarks() + ([f"tokens in use: {', '.join(cut)}"] if cut else [])
 
     def search_data(self) -> SearchData:
         """Chunks of the text; architecture steps read the validation text in order, in chunks of a fixed length."""

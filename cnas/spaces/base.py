@@ -68,6 +68,8 @@ class SearchSpace(ABC):
     """The part of a run's configuration that says how its data is read."""
     published: ClassVar[str | None] = None
     """The preset with the published settings, from which a search starts that names the space alone."""
+    own_data: ClassVar[str | None] = None
+    """The preset for data that no benchmark knows, where it is another one."""
     paper: ClassVar[Paper | None] = None
     """Where the space was published; cards cite it."""
     part: ClassVar[str] = "cell"

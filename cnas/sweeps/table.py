@@ -16,6 +16,7 @@ from cnas.reports.comparison import Group, Measure, Pair, load_run
 from cnas.reports.comparison.markdown import NONE, group_figure, pair_row, random_section, table
 from cnas.runs.config import RunConfig
 from cnas.runs.flags import OneLineParser
+from cnas.runs.folder import home_folder
 from cnas.sweeps.comparison import conclude, missing
 from cnas.sweeps.many import Job, by_seed, run_many
 from cnas.sweeps.random_cells import random_cells
@@ -125,7 +126,7 @@ class PaperTable:
             raise UserError(
                 "--table must be a table of NATS-Bench, got none: found cells are not trained but looked up in it"
             )
-        home = Path(given.output_dir or f"runs/{self.recipe}-{given.preset}")
+        home = home_folder(given.output_dir or f"runs/{self.recipe}-{given.preset}")
         return Plan(rows, tuple(dict.fromkeys(given.seeds)), given.random), home, given.jobs, stop
 
     def _parser(self, description: str) -> OneLineParser:

@@ -153,6 +153,7 @@ class Bilevel:
         recorded = graphs.active and len(part.batch.labels) > 0
         forward = self.supernet.pure(part.batch, routing) if recorded else None
         if forward is None:
+            graphs.note_eager()
             return None
         named = {id(tensor): name for name, tensor in tensors.items()}
         own = [named[id(tensor)] for tensor in inputs if id(tensor) in named]

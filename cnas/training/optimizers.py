@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, optim
+from torch.optim.optimizer import _get_capturable_supported_devices
 
 from cnas.errors import UserError
-from cnas.random import HOST
 
 if TYPE_CHECKING:
     from cnas.training.arguments import LoopArguments
@@ -133,7 +133,8 @@ def make_optimizer(parameters: Iterable[Tensor], config: LoopArguments) -> optim
 
 def _counts_elsewhere(weights: Iterable[Tensor]) -> bool:
     """Whether steps are counted on the device: in host memory, taking a step back would have to wait for it."""
-    return any(weight.device.type != HOST.type for weight in weights)
+    known = _get_capturable_supported_devices()
+    return any(weight.device.type in known for weight in weights)
 
 
 def load_optimizer(optimizer: Any, state: Mapping[str, Any]) -> None:

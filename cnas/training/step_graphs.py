@@ -97,7 +97,8 @@ class StepGraphs:
     _compiled: dict[Callable[..., Any], Callable[..., Any]] = field(default_factory=dict, repr=False)
     _recordings: int = 0
     _seconds: float = 0.0
-    _said: bool = False
+    _logged: bool = False
+    _plainly: bool = False
 
     @property
     def active(self) -> bool:
@@ -120,7 +121,7 @@ class StepGraphs:
 
     def reset(self, steps: int) -> None:
         """Give back all memory: a loop of so many steps is next, with another network."""
-        self.steps, self._record, self._said = steps, None, False
+        self.steps, self._record, self._logged, self._plainly = steps, None, False, False
         self._graphs.clear()
         self._memory.clear()
 
@@ -138,7 +139,7 @@ class StepGraphs:
             None where the step is to be run as it is.
         """
         if not self.active or forward is None:
-            self._say_once()
+            self.note_eager()
             return None
         dtype = None if exact else self.dtype
 
@@ -175,7 +176,7 @@ class StepGraphs:
             None where the step is to be run as it is.
         """
         if not self.active or forward is None:
-            self._say_once()
+            self.note_eager()
             return None
         slots = {name: slot for slot, name in forward.weights.items()} | {name: name for name in forward.tensors}
         names = [name for name in wanted if name in slots]
@@ -204,11 +205,11 @@ class StepGraphs:
         moved = {name.removeprefix(BUFFER): value for name, value in found.items() if name.startswith(BUFFER)}
         return Found(cast(Tensor, found["loss"]), found["state"], used, cast(dict[str, Tensor], moved))
 
-    def _say_once(self) -> None:
-        """Say once a loop that steps are run as they are where steps are recorded."""
-        if self.active and not self._said:
-            self.log("some steps of this loop are run as they are: what they run has no form that can be recorded")
-            self._said = True
+    def note_eager(self) -> None:
+        """Log once a loop that a step is run as it is where others are recorded."""
+        if self.active and not self._logged:
+            self.log("torch_compile: some steps of this loop are not recorded but run as they are")
+            self._logged = True
 
     def _run(self, key: Hashable, function: Function, given: Mapping[str, Tensor]) -> Results | None:
         full = key, tuple((name, value.shape, value.dtype) for name, value in given.items())
@@ -221,7 +222,7 @@ class StepGraphs:
 
     def _recorded(self, function: Function, given: Mapping[str, Tensor]) -> _Graph | None:
         assert self.recorder is not None
-        begun = time.perf_counter()
+        begun, failed = time.perf_counter(), False
         self._record = self._record or self.recorder()
         graph = _Graph({name: self._place(name, value) for name, value in given.items()}, dict)
         graph.load(given)
@@ -229,14 +230,16 @@ class StepGraphs:
             graph.replay = self._record(function, graph.memory)
         except Exception as problem:
             self.problems.append(f"{type(problem).__name__}: {' '.join(str(problem).split())[:200]}")
-            compiled, self.compiles, self._record = self._pays, False, None
-            instead = "recorded without compiling" if compiled else "run as it is"
-            self.log(f"warning: a step could not be recorded and is {instead}: {self.problems[-1]}")
-            return self._recorded(function, given) if compiled else None
-        finally:
-            self._seconds += time.perf_counter() - begun
-        self._recordings += 1
-        return graph
+            failed = True
+        self._seconds += time.perf_counter() - begun
+        if not failed:
+            self._recordings += 1
+            return graph
+        # Out of the handler, which keeps what the failed try has left in memory.
+        compiled, self._plainly, self._record = self._pays, True, None
+        instead = "recorded without compiling" if compiled else "run as it is"
+        self.log(f"warning: a step could not be recorded and is {instead}: {self.problems[-1]}")
+        return self._recorded(function, given) if compiled else None
 
     def _place(self, name: str, value: Tensor) -> Tensor:
         """Memory for a tensor, the same for all recordings: every replay copies all it reads there first."""
@@ -247,7 +250,7 @@ class StepGraphs:
 
     @property
     def _pays(self) -> bool:
-        return self.compiles and self.steps >= PAYS_FROM
+        return self.compiles and not self._plainly and self.steps >= PAYS_FROM
 
     def _compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """The function, compiled where that pays."""

@@ -190,7 +190,7 @@ def test_what_retrain_cannot_do_is_one_line(searched, tmp_path, capsys):
     for words, message in {
         (): "run must come first and be the folder of a run",
         ("nowhere",): "run must come first and be the folder of a run, got 'nowhere'",
-        (str(searched), "--architecture", "0 1 1 2"): "name a new folder for this one with --output-dir",
+        (str(searched), "--architecture", "0 1 1 2"): "name a new folder for these with --output-dir",
         (str(searched), "--retrain.num_train_epochs", "0"): "--retrain.num_train_epochs must be at least 1, got 0",
         (str(searched), "--search.samples", "3"): "unknown flag --search.samples",
         (str(begun), *new): "has found nothing yet",

@@ -204,7 +204,7 @@ def test_where_nothing_can_be_compiled_steps_are_recorded_as_they_are(tmp_path, 
 def test_what_has_no_form_to_record_is_said_once_a_loop(tmp_path, capsys):
     context = replace(build_session(tmp_path), graphs=recording())
     build_trainer(context, space=build_space("nats"), algorithm="rsps").run()
-    line = "some steps of this loop are run as they are: what they run has no form that can be recorded"
+    line = "torch_compile: some steps of this loop are not recorded but run as they are"
     assert capsys.readouterr().out.splitlines().count(line) == 1
 
 

@@ -33,6 +33,8 @@ def run(given: argparse.Namespace) -> str:
         raise UserError(f"run {given.run} holds no model/; name the folder of a finished run")
     if not (model / "tokenizer.json").is_file():
         raise UserError(f"run {given.run} holds no language model: its model/ has no tokenizer.json")
+    if given.lines < 1:
+        raise UserError(f"--lines must be at least 1, got {given.lines}")
     from cnas.hub import generate_lines
 
     return "\n".join(generate_lines(model, given.lines, given.seed, prompt=given.text))

@@ -60,6 +60,7 @@ def plan(words: Sequence[str]) -> tuple[RunConfig, Path, bool]:
         UserError: as `run`.
     """
     from cnas.cli.launch import read_config
+    from cnas.runs.folder import home_folder
     from cnas.runs.run_flags import add_run_flags, with_run_flags
 
     folder = Path(words[0]) if words and not words[0].startswith("-") else None
@@ -76,10 +77,10 @@ def plan(words: Sequence[str]) -> tuple[RunConfig, Path, bool]:
     if after == before and given.output_dir is None:
         return after, folder, True
     if given.output_dir is None:
-        raise UserError(f"run {folder} is another one; name a new folder for this one with --output-dir")
+        raise UserError(f"run {folder} has other values; name a new folder for these with --output-dir")
     return (
         replace(after, architecture=_architecture(after, folder), curriculum=None),
-        Path(given.output_dir),
+        home_folder(given.output_dir),
         given.resume,
     )
 

@@ -33,6 +33,7 @@ def run(given: argparse.Namespace) -> str:
         Stopped, StorageError: as `cnas.studies.run_study`.
         UnfinishedError: some runs failed, or are running elsewhere; what the others say has been printed.
     """
+    from cnas.runs.folder import home_folder
     from cnas.studies import read_plan, run_study
     from cnas.studies.page import write_page
     from cnas.studies.summary import to_markdown
@@ -42,7 +43,7 @@ def run(given: argparse.Namespace) -> str:
 
     stop = StopSignal(given.stop_after, process_started())
     plan = read_plan(given.plan)
-    home = Path(given.output_dir or f"runs/{Path(given.plan).stem}")
+    home = home_folder(given.output_dir or f"runs/{Path(given.plan).stem}")
     study = run_study(plan, home, resume=given.resume, at_once=given.jobs, stop=stop)
     text = f"\n{to_markdown(study)}\n\nwritten to {write_page(study)}"
     if any(study.codes.values()):

@@ -40,6 +40,7 @@ def run(given: argparse.Namespace) -> str:
         Stopped, StorageError: as `cnas.sweeps.run_many`.
         UnfinishedError: some runs failed, or are running elsewhere.
     """
+    from cnas.runs.folder import home_folder
     from cnas.sweeps import comparison, conclude, executors, read_grid, run_many
     from cnas.training.context import StopSignal
     from cnas.training.time_limit import process_started
@@ -47,7 +48,7 @@ def run(given: argparse.Namespace) -> str:
     stop = StopSignal(given.stop_after, process_started())
     grid = read_grid(given.grid)
     how = executors.settings(given.executor, grid.executors.get(given.executor))
-    home = Path(given.output_dir or f"runs/{Path(given.grid).stem}")
+    home = home_folder(given.output_dir or f"runs/{Path(given.grid).stem}")
     if given.dry_run:
         return _list(grid, home)
     codes = run_many(grid.jobs, home, at_once=given.jobs, executor=how, stop=stop)

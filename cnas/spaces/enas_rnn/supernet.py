@@ -44,13 +44,12 @@ class EnasRnnSuperNet(RecurrentSuperNet):
         rows = len(batch.inputs)
         masks = self.shell.masks(rows, batch.dropout_seeds)
         hidden_state = self.zero_hidden_state(rows) if batch.hidden_state is None else batch.hidden_state
-        weights_EO = routing.weights[0].to(self.input_matrix)
         raw_BTH, hidden_state = run_cell(
             self.shell.embed(batch.inputs, masks),
             hidden_state,
             Gates(self.input_matrix, self.recurrent_matrix, self._terms(routing)),
             masks.hidden,
-            self.idle(weights_EO, set(routing.active[0])).unbind() if weights_EO.requires_grad else None,
+            self._idle(routing),
         )
         losses, penalty = self.shell.losses(raw_BTH, batch.labels, masks)
         return Output(losses, None, hidden_state, penalty)
@@ -106,6 +105,13 @@ class EnasRnnSuperNet(RecurrentSuperNet):
             ]
             for decision in self.decisions
         ]
+
+    def _idle(self, routing: Routing) -> tuple[Tensor, ...] | None:
+        """Zero-valued sums of inactive weights, through which a hard sample's gradient reaches what was not run."""
+        active = set(routing.active[0])
+        if not routing.weights.requires_grad or all(active.issuperset(each.options) for each in self.decisions):
+            return None
+        return self.idle(routing.weights[0].to(self.input_matrix), active).unbind()
 
 
 def multiplied(matrix: Tensor, states_KBH: Tensor) -> Tensor:

@@ -65,7 +65,8 @@ class NatsSpace(NatsNetworkSizes, SearchSpace):
 
     name: ClassVar[str] = "nats"
     data_section: ClassVar[Literal["text", "images"]] = "images"
-    published: ClassVar[str | None] = "nats_cl/own"
+    published: ClassVar[str | None] = "nats_cl/paper"
+    own_data: ClassVar[str | None] = "nats_cl/own"
     network_sizes: ClassVar[type[Any]] = NatsNetworkSizes
     batch_statistics: ClassVar[bool] = True
     operations = OPERATIONS
