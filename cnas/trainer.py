@@ -93,22 +93,17 @@ class CurriculumTrainer(FinishedRunMixin):
         self._set_up(config, None, hooks, train_dataset, eval_dataset, processing_class)
 
     @classmethod
-    def from_config(
-        cls, config: RunConfig, output_dir: Path | str | None = None, hooks: Hooks | None = None, **own: Any
-    ) -> Self:
+    def from_config(cls, config: RunConfig, output_dir: Path | str | None = None, **own: Any) -> Self:
         """The trainer of a complete configuration, e.g. of the one that a run has left.
 
         Args:
             config: of the run.
             output_dir: of the run; that of ``config.trainer``, or one below ``runs``, where None.
-            hooks: callbacks and metrics, in one.
             own: ``train_dataset``, ``eval_dataset``, ``processing_class``, where the data is no name or path;
-                ``callbacks`` and the like, where there are no ``hooks``.
+                ``callbacks``, ``compute_metrics`` and the like.
         """
         trainer = cls.__new__(cls)
-        if hooks is not None and own.keys() & HOOKS:
-            raise UserError("hooks must be none beside callbacks and metrics of their own")
-        hooks = hooks or Hooks(**{name: own.pop(name) for name in own.keys() & HOOKS})
+        hooks = Hooks(**{name: own.pop(name) for name in own.keys() & HOOKS})
         trainer._set_up(config, output_dir, hooks, **{"train_dataset": config.data, **own})
         return trainer
 

@@ -16,7 +16,6 @@ from cnas.errors import Stopped, UserError
 from cnas.hub import save_model
 from cnas.hub.model_folder import generate_lines, load_network
 from cnas.runs.config import RunConfig
-from cnas.runs.hooks import Hooks
 from cnas.runs.task import load_task
 from cnas.trainer import CurriculumTrainer
 
@@ -128,9 +127,8 @@ class Signal(TrainerCallback):
 def test_a_run_that_was_stopped_twice_goes_on_exactly(finished, corpus, tmp_path):
     config, folder, stopped = tiny(data=str(corpus)), tmp_path / "stopped", []
     for steps in (13, 17):
-        hooks = Hooks(callbacks=(Signal(steps),))
         with pytest.raises(Stopped) as caught:
-            CurriculumTrainer.from_config(config, folder, hooks).train(resume_from_checkpoint=True)
+            CurriculumTrainer.from_config(config, folder, callbacks=[Signal(steps)]).train(resume_from_checkpoint=True)
         stopped.append(str(caught.value))
     CurriculumTrainer.from_config(config, folder).train(resume_from_checkpoint=True)
     assert ["search" in line for line in stopped] == [True, False]

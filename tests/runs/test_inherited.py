@@ -18,7 +18,6 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from cnas.cli.main import main
 from cnas.errors import Stopped, UserError
 from cnas.runs.config import RunConfig
-from cnas.runs.hooks import Hooks
 from cnas.runs.pipeline import finished_search
 from cnas.runs.result import RunResult
 from cnas.trainer import CurriculumTrainer
@@ -95,7 +94,7 @@ def test_a_run_that_was_stopped_goes_on_exactly_in_new_processes(config, run, tm
     folder = tmp_path / "stopped"
     CurriculumTrainer.from_config(config, folder).search()
     with pytest.raises(Stopped, match="of the retrain"):
-        CurriculumTrainer.from_config(config, folder, Hooks(callbacks=(Signal(7),))).retrain()
+        CurriculumTrainer.from_config(config, folder, callbacks=[Signal(7)]).retrain()
     shutil.rmtree(folder / "checkpoints" / "search")  # nothing of it is needed once the training has begun
     assert main(["retrain", str(folder)]) == 0
     shutil.copytree(run / "checkpoints" / "search", folder / "checkpoints" / "search")

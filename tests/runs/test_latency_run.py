@@ -14,7 +14,6 @@ from tiny_recipe import write_corpus
 from cnas.algorithms import Pareto
 from cnas.errors import Stopped, UserError
 from cnas.runs import pipeline
-from cnas.runs.hooks import Hooks
 from cnas.runs.latency import measured_task, read_latency
 from cnas.runs.result import RunResult
 from cnas.runs.task import load_task
@@ -99,7 +98,7 @@ def test_a_search_that_is_over_is_asked_with_what_was_measured(searched, corpus,
 def test_a_search_that_goes_on_does_not_measure_again(searched, corpus, measure, tmp_path, capsys):
     config = tiny_search(corpus, limit=LIMIT)
     with pytest.raises(Stopped):
-        CurriculumTrainer.from_config(config, tmp_path, Hooks(callbacks=(Signal(13),))).search()
+        CurriculumTrainer.from_config(config, tmp_path, callbacks=[Signal(13)]).search()
     line = r"latency_ms: 1.5 to 6.5, of a token at batch 1 with 4 in the cache, float32 on "
     assert line in (said := capsys.readouterr().out)
     assert "elsewhere" not in said
@@ -114,7 +113,7 @@ def test_a_search_that_goes_on_does_not_measure_again(searched, corpus, measure,
 def test_a_search_whose_measurement_is_lost_does_not_go_on_with_another(corpus, measure, tmp_path):
     config = tiny_search(corpus, costs=("latency_ms",))
     with pytest.raises(Stopped):
-        CurriculumTrainer.from_config(config, tmp_path, Hooks(callbacks=(Signal(13),))).search()
+        CurriculumTrainer.from_config(config, tmp_path, callbacks=[Signal(13)]).search()
     (tmp_path / "latency.json").unlink()
     with pytest.raises(UserError, match=r"has no latency.json any more, and with another one its search is another"):
         CurriculumTrainer.from_config(config, tmp_path).search(resume_from_checkpoint=True)

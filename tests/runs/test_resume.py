@@ -100,8 +100,9 @@ def test_nothing_to_resume_is_said_and_begins_at_the_beginning(home, prepared):
         (home / folder).mkdir()
     ended = launch(home, "--output-dir", folder, "--resume", fault=Fault("step", 2)).wait()
     lines = ended.out.splitlines()
-    assert lines[1:3] == [f"nothing to resume in {folder}: starting from the beginning", lines[2]]
-    assert lines[2].startswith("search: 3 epochs of 11 steps")
+    assert lines[1] == f"nothing to resume in {folder}: starting from the beginning"
+    assert lines[2].startswith("tokens in use: search 600 of ")
+    assert lines[3].startswith("search: 3 epochs of 11 steps")
     assert "resumed" not in ended.out
 
 
