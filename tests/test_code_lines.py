@@ -5,7 +5,7 @@ from statistics import median
 import pytest
 from code_lines import PACKAGE, code_lines, function_lengths, rooms, table
 
-BOUND = 18_777
+BOUND = 18_775
 """Code lines of the whole package: lowered when lines go, and raised for nothing but a new feature."""
 LONGEST_FILE, LONGEST_FUNCTION, MEDIAN_FUNCTION = 300, 60, 8
 LONG_FILES: set[str] = set()

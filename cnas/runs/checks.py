@@ -62,4 +62,4 @@ def warmup_remark(prefix: str, loop: LoopArguments, batches: Sized) -> list[str]
         batches: of an epoch.
     """
     steps, warmup = loop.num_train_epochs * len(batches), loop.warmup_steps
-    return [f"warning: {prefix}warmup_steps is {warmup}, and there are {steps} steps"] if warmup >= steps > 0 else []
+    return [f"warning: {prefix}warmup_steps is {warmup}, and there are {steps} steps"] if warmup >= steps else []

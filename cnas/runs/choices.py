@@ -124,7 +124,7 @@ def preset_with(name: str, algorithm: str | None, changes: Mapping[str, Any]) ->
         UserError: there is no such preset, field or value.
     """
     found = presets.find(name)
-    names = ARGUMENTS | {"data_args": "text" if RunConfig.assemble(found).images is None else "images"}
+    names = ARGUMENTS | {"data_args": space_class(found["space"]["name"]).data_section}
     changes = {names.get(key, key): value for key, value in changes.items()}
     if sizes := getattr(changes.get("retrain"), "model_init_kwargs", None):
         changes = {"network": sizes, **changes}

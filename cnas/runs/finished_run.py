@@ -110,7 +110,6 @@ class FinishedRunMixin:
         """
         return push_run(self.finished_folder(), repo_id, **options)
 
-    @on_main_process
     def extract(self, architecture: Architecture | str, output_dir: Path | str | None = None) -> Path:
         """Write the network of any architecture with the weights that the search has left for it, not trained anew.
 
@@ -125,6 +124,9 @@ class FinishedRunMixin:
             UserError: networks of the space cannot take these weights, there is no search, or the folder is there.
             StorageError: the disk refuses.
         """
+        # The main process would wait for the others to make their accelerators.
+        if not self.accelerator.is_main_process:
+            return cast(Path, None)
         out = None if output_dir is None else home_folder(output_dir)
         return extract(self.task, self._looking, self.folder.path, str(architecture), out)
 

@@ -100,9 +100,9 @@ class Task(ABC):
     def remarks(self) -> list[str]:
         """What a user should know before the run starts, a line each."""
         config, found = self.config, list[str]()
-        if config.architecture is None:
+        if config.trainer.warmup_steps and config.architecture is None:
             found += warmup_remark("trainer.", config.trainer, self.search_data().train)
-        if config.retrain.num_train_epochs:
+        if config.retrain.warmup_steps and config.retrain.num_train_epochs:
             found += warmup_remark("retrain.", config.retrain, self.training()[0])
         return found
 

@@ -92,8 +92,8 @@ class LanguageModelOutput(ModelOutput):
 class RecurrentLanguageModel(PreTrainedModel, GenerationMixin):
     """A word-level recurrent language model with tied embedding and decoder.
 
-    A subclass sets ``config_class``. `forward` is the transformers face (labels
-    are shifted inside); `run` is the trainer's (labels are next tokens).
+    A subclass sets ``config_class``. `forward` is the transformers face (labels are shifted inside); `run` is the
+    trainer's (labels are next tokens).
 
     Args:
         config: sizes, regularisers and the cell; weights start uniform in ±``config.init_range``, biases at 0.

@@ -34,8 +34,8 @@ Recording = Callable[[], Results]
 """Does again what was recorded; the results lie in the same memory each time."""
 Record = Callable[[Function, Mapping[str, Tensor]], Recording]
 
-# Reductions in one kernel each: they are small, and there are thousands. Nothing is chosen by measuring it, or another
-# process, which a resumed run is, would choose otherwise.
+# Reductions in one kernel each: they are small, and there are thousands. What changes a result is not chosen by
+# measuring it, or another process, which a resumed run is, would choose otherwise.
 OPTIONS = {"split_reductions": False, "shape_padding": False, "deterministic": True}
 
 
@@ -222,7 +222,7 @@ class StepGraphs:
 
     def _recorded(self, function: Function, given: Mapping[str, Tensor]) -> _Graph | None:
         assert self.recorder is not None
-        begun, failed = time.perf_counter(), False
+        begun = time.perf_counter()
         self._record = self._record or self.recorder()
         graph = _Graph({name: self._place(name, value) for name, value in given.items()}, dict)
         graph.load(given)
@@ -230,11 +230,11 @@ class StepGraphs:
             graph.replay = self._record(function, graph.memory)
         except Exception as problem:
             self.problems.append(f"{type(problem).__name__}: {' '.join(str(problem).split())[:200]}")
-            failed = True
-        self._seconds += time.perf_counter() - begun
-        if not failed:
+        else:
             self._recordings += 1
             return graph
+        finally:
+            self._seconds += time.perf_counter() - begun
         # Out of the handler, which keeps what the failed try has left in memory.
         compiled, self._plainly, self._record = self._pays, True, None
         instead = "recorded without compiling" if compiled else "run as it is"

@@ -172,8 +172,8 @@ class WeightSteps(ABC):
         if self.processes.world == 1:
             return loss, asked
         parts = [part.double() * share for part, share in loss]
-        total, *found = self.processes.sum(torch.stack([sum(parts[1:], parts[0]), *map(parts[0].new_tensor, asked)]))
-        return [(total, 1.0)], Requests(*map(bool, to_host(found)))
+        sums = self.processes.sum(torch.stack([sum(parts[1:], parts[0]), *map(parts[0].new_tensor, asked)]))
+        return [(sums[0], 1.0)], Requests(*map(bool, *to_host([sums[1:]])))
 
     def learning_rate(self, index: int) -> float:
         """Of the step on batch ``index`` of this epoch."""

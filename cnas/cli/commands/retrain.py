@@ -78,11 +78,8 @@ def plan(words: Sequence[str]) -> tuple[RunConfig, Path, bool]:
         return after, folder, True
     if given.output_dir is None:
         raise UserError(f"run {folder} has other values; name a new folder for these with --output-dir")
-    return (
-        replace(after, architecture=_architecture(after, folder), curriculum=None),
-        home_folder(given.output_dir),
-        given.resume,
-    )
+    after = replace(after, architecture=_architecture(after, folder), curriculum=None)
+    return after, home_folder(given.output_dir), given.resume
 
 
 def _architecture(config: RunConfig, folder: Path) -> str:
